@@ -1,0 +1,90 @@
+"""The only place where prompts and responses become token ids: for warm-up, reward model, PPO and evaluation alike.
+
+Prompt and response are tokenized apart and joined as ids. Tokenized together, a token may span the border, and the
+model would train on a context that it never meets when it answers.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .errors import HFDistillError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+class Encoder:
+    """Turn prompts and responses into ids and back.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerBase`): needs an end-of-sequence token and a pad token of its own.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no end-of-sequence token, no pad token, or the same
+            token for both. With pad equal to end-of-sequence, the reward would be read one token too early.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
+        name = tokenizer.name_or_path or type(tokenizer).__name__
+        if tokenizer.eos_token_id is None:
+            raise HFDistillError(f"the tokenizer {name!r} has no eos_token: set one, and save it with the model")
+        if tokenizer.pad_token_id is None:
+            raise HFDistillError(f"the tokenizer {name!r} has no pad_token: add one, for example '<pad>'")
+        if tokenizer.pad_token_id == tokenizer.eos_token_id:
+            raise HFDistillError(
+                f"the tokenizer {name!r} uses {tokenizer.eos_token!r} both to pad and to end a sequence: "
+                "choose another pad_token (Llama 3 has '<|finetune_right_pad_id|>', Qwen '<|endoftext|>')"
+            )
+        self.tokenizer = tokenizer
+        self.eos_token_id: int = tokenizer.eos_token_id
+        self.pad_token_id: int = tokenizer.pad_token_id
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Ids of a prompt, with the special tokens that the tokenizer puts in front of a text.
+
+        A prompt rendered by a chat template already starts with them and does not get them twice.
+        """
+        bos = self.tokenizer.bos_token
+        ids = self.tokenizer(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))["input_ids"]
+        return ids[:-1] if ids and ids[-1] == self.eos_token_id else ids
+
+    def response_ids(self, response: str, finished: bool = True) -> list[int]:
+        """Ids of a response, and the end-of-sequence token if the response is `finished` (not cut off by length)."""
+        ids = self.tokenizer(response, add_special_tokens=False)["input_ids"]
+        return [*ids, self.eos_token_id] if finished else ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of a response's ids, without special tokens."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def right_pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Pad at the end: what training and scoring use.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: ids and attention mask, both int64 `(batch, time)`.
+    """
+    return _pad(sequences, pad_token_id, left=False)
+
+
+def left_pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Pad at the start: what generation uses, so that every row's next token has the same index.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: ids and attention mask, both int64 `(batch, time)`.
+    """
+    return _pad(sequences, pad_token_id, left=True)
+
+
+def _pad(sequences: Sequence[Sequence[int]], pad_token_id: int, left: bool) -> tuple["torch.Tensor", "torch.Tensor"]:
+    import torch
+
+    time = max(len(ids) for ids in sequences)
+    rows, masks = [], []
+    for ids in sequences:
+        pad, ones = [pad_token_id] * (time - len(ids)), [1] * len(ids)
+        zeros = [0] * len(pad)
+        rows.append(pad + list(ids) if left else list(ids) + pad)
+        masks.append(zeros + ones if left else ones + zeros)
+    return torch.tensor(rows), torch.tensor(masks)

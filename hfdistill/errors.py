@@ -1,0 +1,46 @@
+"""Errors that a user can act on. Everything else is a bug and deserves its traceback."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class HFDistillError(Exception):
+    """A mistake in a command, a configuration or a service, told in one sentence.
+
+    The message names the thing, the value and the way out. The command line and the recipes print it without a
+    traceback and end with exit status 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> HFDistillError:
+    """Build the error for a name that does not exist.
+
+    Args:
+        kind (`str`): what the name stands for, for example `"task"`.
+        name (`str`): the name that was given.
+        known (`Iterable[str]`): every name that would have been accepted.
+
+    Returns:
+        [`HFDistillError`]: with the nearest known name, if any is near, and the list of all.
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    suggestion = f", did you mean {near[0]!r}?" if near else "."
+    return HFDistillError(f"unknown {kind} {name!r}{suggestion} Known: {', '.join(known) or 'none'}")
+
+
+def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
+    """Decorate an entry point: a [`HFDistillError`] becomes one line on stderr and exit status 2, Ctrl-C becomes 130."""
+
+    def wrapped(*args, **kwargs) -> None:
+        try:
+            sys.exit(main(*args, **kwargs) or 0)
+        except HFDistillError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            sys.exit(130)
+
+    return wrapped
