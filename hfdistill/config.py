@@ -1,0 +1,310 @@
+"""One YAML a run: shared sections, and one section a stage whose keys are the fields of that stage's dataclass."""
+
+import dataclasses
+import importlib
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import HFDistillError, unknown
+
+
+STAGES = {
+    "label": "hfdistill.teacher.config:LabelConfig",
+    "warmup": "hfdistill.warmup:WarmupConfig",
+    "reward": "hfdistill.reward.config:RewardConfig",
+    "ppo": "hfdistill.ppo.config:DistillPPOConfig",
+    "evaluate": "hfdistill.evaluation.config:EvaluateConfig",
+}
+
+# Fields that change where and how a stage runs, but not what it makes.
+WITHOUT_EFFECT = {
+    "dataloader_num_workers",
+    "disable_tqdm",
+    "log_level",
+    "logging_dir",
+    "logging_steps",
+    "logging_strategy",
+    "max_cost",
+    "max_requests",
+    "output_dir",
+    "report_to",
+    "resume_from_checkpoint",
+    "retry_failed",
+    "save_total_limit",
+    "sync_every",
+}
+
+
+@dataclass
+class RunConfig:
+    """What all stages of a run share.
+
+    Args:
+        name (`str`): prefix of every artifact's name.
+        namespace (`str`, *optional*): user or organisation on the Hub; the token's user by default.
+        seed (`int`, *optional*, defaults to 0): seed of sampling, shuffling and training.
+        output_dir (`str`, *optional*): folder for journals, checkpoints and logs; `runs/{name}` by default.
+        push (`bool`, *optional*, defaults to `True`): publish to the Hub; if `False`, artifacts are folders in
+            `output_dir/artifacts` and every stage reads them there.
+        private (`bool`, *optional*, defaults to `False`): create repositories as private.
+        suffix (`str`, *optional*, defaults to `""`): appended to the names of what is written: keeps an ablation
+            apart from the main run.
+    """
+
+    name: str
+    namespace: str | None = None
+    seed: int = 0
+    output_dir: str | None = None
+    push: bool = True
+    private: bool = False
+    suffix: str = ""
+
+    def __post_init__(self):
+        if self.output_dir is None:
+            self.output_dir = f"runs/{self.name}"
+
+
+@dataclass
+class TeacherConfig:
+    """The large model and where it answers.
+
+    Args:
+        model (`str`): its name on the Hub, for cards and lineage.
+        endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
+        kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing.
+        chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template.
+        api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
+            Face token goes to Hugging Face hosts and no token anywhere else.
+        license (`str`, *optional*): licence of the teacher's outputs, carried into every artifact.
+    """
+
+    model: str
+    endpoints: list[str] = field(default_factory=list)
+    kind: str = "auto"
+    chat: bool = False
+    api_key_env: str | None = None
+    license: str | None = None
+
+
+@dataclass
+class StudentConfig:
+    """The small model before training.
+
+    Args:
+        model (`str`): repository or folder of the base student.
+        revision (`str`, *optional*): its revision.
+        dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in.
+        attn_implementation (`str`, *optional*): attention kernel, for example `"sdpa"` or `"flash_attention_2"`.
+        license (`str`, *optional*): its licence.
+    """
+
+    model: str
+    revision: str | None = None
+    dtype: str = "auto"
+    attn_implementation: str | None = None
+    license: str | None = None
+
+
+SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig}
+
+
+@dataclass
+class Config:
+    """A run's configuration as one stage sees it.
+
+    Attributes:
+        run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`): as given.
+        task (`dict`): `{"name": …, **options}`, for [`~hfdistill.tasks.load_task`].
+        stage (`Any`): instance of the stage's dataclass.
+        given (`dict`): the stage's fields that were set by file or flag, as they were set.
+    """
+
+    run: RunConfig
+    task: dict[str, Any]
+    teacher: TeacherConfig | None
+    student: StudentConfig | None
+    stage: Any
+    given: dict[str, Any]
+
+    def identity(self) -> dict[str, Any]:
+        """Everything in the configuration that decides what the stage makes: what is fingerprinted."""
+        stage = {name: value for name, value in sorted(self.given.items()) if name not in WITHOUT_EFFECT}
+        return {"seed": self.run.seed, "task": self.task, "stage": stage}
+
+
+def load_config(stage: str, stage_class: type, argv: list[str] | None = None) -> Config:
+    """Read `--config FILE` and flags for one stage.
+
+    Every field of `stage_class` is a flag (`--learning_rate 1e-5`); the shared sections are dotted flags
+    (`--run.seed 3`, `--student.model namespace/name`, `--task.shots 0`). Flags win over the file.
+
+    Args:
+        stage (`str`): name of the section, one of [`STAGES`].
+        stage_class (`type`): its dataclass.
+        argv (`list[str]`, *optional*): arguments; the process's by default.
+
+    Returns:
+        [`Config`]
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: for a missing file, section or key, an unknown one (with the nearest
+            known one), or a value of the wrong type.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    path, argv = _take_config(argv)
+    sections = read_sections(path) if path else {}
+    flags, argv = _take_dotted(argv)
+    for section, values in flags.items():
+        sections.setdefault(section, {}).update(values)
+
+    run = _build("run", sections.get("run"), required=True)
+    teacher = _build("teacher", sections.get("teacher"), required=stage == "label")
+    student = _build("student", sections.get("student"), required=stage != "label")
+    task = sections.get("task") or {}
+    if not task.get("name"):
+        raise HFDistillError("the configuration has no task.name: add `task: {name: gsm8k}`, or --task.name gsm8k")
+    defaults = {}
+    names = {f.name for f in dataclasses.fields(stage_class)}
+    if "output_dir" in names:
+        defaults["output_dir"] = str(Path(run.output_dir) / (stage + run.suffix))
+    if "seed" in names:
+        defaults["seed"] = run.seed
+    built, given = parse_stage(stage, stage_class, sections.get(stage) or {}, argv, defaults)
+    return Config(run, task, teacher, student, built, given)
+
+
+def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Read a run's YAML into its sections and check their names."""
+    path = Path(path)
+    if not path.is_file():
+        raise HFDistillError(f"no configuration at {str(path)!r}: give --config an existing YAML file")
+    try:
+        sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HFDistillError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    known = [*SHARED, "task", *STAGES]
+    for name, section in sections.items() if isinstance(sections, dict) else [(str(sections), None)]:
+        if name not in known:
+            raise unknown(f"section in {path}:", name, known)
+        if section is not None and not isinstance(section, dict):
+            raise HFDistillError(f"section {name!r} of {path} must hold keys and values, not {section!r}")
+    return {name: section or {} for name, section in sections.items()}
+
+
+def stage_class(stage: str) -> type:
+    """The dataclass of a stage's section."""
+    module, _, name = STAGES[stage].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def parse_stage(
+    stage: str, stage_class: type, section: dict[str, Any], argv: list[str], defaults: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Build a stage's dataclass from its section and flags.
+
+    Returns:
+        `tuple[Any, dict]`: the instance, and the fields that were given.
+    """
+    from transformers import HfArgumentParser
+
+    known = {f.name for f in dataclasses.fields(stage_class) if f.init}
+    for key in section:
+        if key not in known:
+            raise unknown(f"key in section {stage!r}:", key, known)
+    parser = HfArgumentParser(stage_class, allow_abbrev=False, add_help="-h" in argv or "--help" in argv)
+
+    def fail(message: str) -> None:
+        raise HFDistillError(f"section {stage!r}: {message}")
+
+    parser.error = fail
+    parser.set_defaults(**{**defaults, **section})
+    for action in parser._actions:
+        action.required = action.required and action.dest not in section
+    try:
+        built, rest = parser.parse_args_into_dataclasses(args=argv, return_remaining_strings=True)
+    except (ValueError, TypeError) as error:
+        raise HFDistillError(f"section {stage!r}: {error}") from error
+    for word in rest:
+        if word.startswith("--"):
+            raise unknown(f"option of stage {stage!r}:", word, [f"--{name}" for name in known])
+    if rest:
+        raise HFDistillError(f"cannot place the argument {rest[0]!r}: options are given as --name value")
+    flagged = {action.dest for action in parser._actions for word in argv if word.split("=")[0] in action.option_strings}
+    return built, {name: getattr(built, name) for name in known if name in section or name in flagged}
+
+
+def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
+    path, rest, words = None, [], iter(argv)
+    for word in words:
+        if word == "--config":
+            path = next(words, None)
+            if path is None:
+                raise HFDistillError("--config needs the path of a YAML file")
+        elif word.startswith("--config="):
+            path = word.removeprefix("--config=")
+        else:
+            rest.append(word)
+    return path, rest
+
+
+def _take_dotted(argv: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Take `--section.key value…` out of the arguments; several values, or a list field, make a list."""
+    flags: dict[str, dict[str, Any]] = {}
+    rest: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        section, dot, key = word[2:].partition(".") if word.startswith("--") else ("", "", "")
+        if not dot or section not in (*SHARED, "task"):
+            rest.append(word)
+            continue
+        key, equals, value = key.partition("=")
+        values = [value] if equals else []
+        while not equals and words and not words[0].startswith("--"):
+            values.append(words.pop(0))
+        if not values:
+            raise HFDistillError(f"{word} needs a value")
+        values = [yaml.safe_load(value) for value in values]
+        is_list = section in SHARED and any(f.name == key and f.type == list[str] for f in _fields(section))
+        flags.setdefault(section, {})[key] = values if is_list or len(values) > 1 else values[0]
+    return flags, rest
+
+
+def _fields(section: str) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(SHARED[section])
+
+
+def _build(section: str, values: dict[str, Any] | None, required: bool) -> Any:
+    if not values:
+        if required:
+            raise HFDistillError(f"the configuration has no section {section!r}: every run needs one")
+        return None
+    fields = {f.name: f for f in _fields(section)}
+    for key, value in values.items():
+        if key not in fields:
+            raise unknown(f"key in section {section!r}:", key, fields)
+        _check_type(section, fields[key], value)
+    for name, f in fields.items():
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values:
+            raise HFDistillError(f"section {section!r} has no key {name!r}: add `{section}: {{{name}: …}}`")
+    return SHARED[section](**values)
+
+
+def _check_type(section: str, f: dataclasses.Field, value: Any) -> None:
+    accepted = {
+        str: str,
+        str | None: (str, type(None)),
+        int: int,
+        bool: bool,
+        list[str]: list,
+    }[f.type]
+    right = isinstance(value, accepted) and not (f.type is int and isinstance(value, bool))
+    if right and f.type == list[str]:
+        right = all(isinstance(item, str) for item in value)
+    if not right:
+        wanted = f.type.__name__ if isinstance(f.type, type) else str(f.type)
+        raise HFDistillError(f"{section}.{f.name} must be {wanted}, not {value!r}")
