@@ -233,7 +233,9 @@ def parse_stage(
             raise unknown(f"option of stage {stage!r}:", word, [f"--{name}" for name in known])
     if rest:
         raise HFDistillError(f"cannot place the argument {rest[0]!r}: options are given as --name value")
-    flagged = {action.dest for action in parser._actions for word in argv if word.split("=")[0] in action.option_strings}
+    flagged = {
+        action.dest for action in parser._actions for word in argv if word.split("=")[0] in action.option_strings
+    }
     return built, {name: getattr(built, name) for name in known if name in section or name in flagged}
 
 

@@ -47,9 +47,7 @@ class Progress:
                 TextColumn("{task.fields[note]}", style="dim"),
             )
             self._bar.start()
-            self._task = self._bar.add_task(
-                self.stage, total=self.total, completed=self.done, unit=self.unit, note=""
-            )
+            self._task = self._bar.add_task(self.stage, total=self.total, completed=self.done, unit=self.unit, note="")
         self._show(last=False)
         return self
 
