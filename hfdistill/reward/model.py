@@ -1,0 +1,168 @@
+"""The reward model: a language model with one scalar read at a response's last token, and how it is asked."""
+
+import math
+from collections.abc import Sequence
+from types import MethodType
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+from ..encoding import Encoder, right_pad
+from ..errors import HFDistillError
+
+
+class Float32Head(nn.Linear):
+    """A linear head that computes in fp32, whatever the backbone's type and outside autocast.
+
+    In bf16 two scores of size 4 to 8 are equal or 0.03 apart, which is as much as differs between responses.
+    """
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            return nn.functional.linear(hidden_states.float(), self.weight.float())
+
+
+def initialise_reward_model(
+    model_path: str, pad_token_id: int, *, revision: str | None = None, seed: int = 0, **kwargs
+) -> PreTrainedModel:
+    """Make an untrained reward model from a causal language model: its backbone, and a fresh scalar head.
+
+    The head is drawn with standard deviation 1 / sqrt(hidden_size + 1), so that first scores are of order one.
+
+    Args:
+        model_path (`str`): folder or Hub repository of the causal language model, the warm-up student in the paper.
+        pad_token_id (`int`): the tokenizer's pad token, written to the config, where every reader looks for it.
+        revision (`str`, *optional*): revision of the Hub repository.
+        seed (`int`, *optional*, defaults to 0): seed of the head.
+        kwargs: passed on to `AutoModelForSequenceClassification.from_pretrained`, for example `dtype`.
+    """
+    model = AutoModelForSequenceClassification.from_pretrained(
+        model_path, revision=revision, num_labels=1, pad_token_id=pad_token_id, **kwargs
+    )
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(model.score.weight.shape, generator=generator) / math.sqrt(model.score.in_features + 1)
+    with torch.no_grad():
+        model.score.weight.copy_(weight)
+    model.config.problem_type = "regression"
+    return _prepare(model)
+
+
+def load_reward_model(model_path: str, *, revision: str | None = None, **kwargs) -> PreTrainedModel:
+    """Load a trained reward model from a folder or a Hub repository, with its head in fp32."""
+    model = AutoModelForSequenceClassification.from_pretrained(model_path, revision=revision, **kwargs)
+    if model.config.num_labels != 1:
+        raise HFDistillError(
+            f"{model_path} is no reward model: its head has {model.config.num_labels} outputs instead of 1"
+        )
+    return _prepare(model)
+
+
+def _prepare(model: PreTrainedModel) -> PreTrainedModel:
+    head = Float32Head(model.score.in_features, 1, bias=False, device=model.score.weight.device)
+    with torch.no_grad():
+        head.weight.copy_(model.score.weight)
+    model.score = head
+    # Scores of a response must not depend on chance, neither in training nor in PPO.
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    model.forward = MethodType(_forward, model)
+    return model
+
+
+def _forward(
+    model: PreTrainedModel,
+    input_ids: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    position_ids: torch.Tensor | None = None,
+    score_positions: torch.Tensor | None = None,
+    **kwargs,
+) -> SequenceClassifierOutputWithPast:
+    """The model's own forward, or the scores at `score_positions` `(batch, k)` instead of one score a row.
+
+    It stands in for `forward`, on which DDP, FSDP and DeepSpeed hook; the class and the saved files stay those of
+    `AutoModelForSequenceClassification`.
+    """
+    if score_positions is None:
+        return type(model).forward(
+            model, input_ids, attention_mask=attention_mask, position_ids=position_ids, **kwargs
+        )
+    hidden_states = model.base_model(
+        input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+    ).last_hidden_state
+    index = score_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
+    return SequenceClassifierOutputWithPast(logits=model.score(hidden_states.gather(1, index)).squeeze(-1))
+
+
+class RewardScorer:
+    """Scores of responses, in process: length-sorted batches under a token budget, fp32 head, no gradient.
+
+    PPO, evaluation and the Space ask the reward model through it, so that a response has one score everywhere.
+
+    Args:
+        model (`PreTrainedModel`): a reward model, see [`load_reward_model`].
+        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+        token_budget (`int`, *optional*, defaults to 16384): most tokens, padding included, of one forward pass.
+    """
+
+    def __init__(self, model: PreTrainedModel, encoder: Encoder, token_budget: int = 16384):
+        if model.config.pad_token_id != encoder.pad_token_id:
+            raise HFDistillError(
+                f"the reward model pads with token {model.config.pad_token_id}, the tokenizer with "
+                f"{encoder.pad_token_id}: load the tokenizer that was saved with the model"
+            )
+        self.model = model
+        self.encoder = encoder
+        self.token_budget = token_budget
+
+    def __call__(
+        self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool] | None = None
+    ) -> list[float]:
+        """Score responses to prompts, in the order given.
+
+        Args:
+            prompts (`Sequence[str]`): one prompt a response.
+            responses (`Sequence[str]`): texts without end-of-sequence token.
+            finished (`Sequence[bool]`, *optional*): `False` for a response that was cut off, which then is scored
+                without end-of-sequence token. All finished if not given.
+        """
+        finished = [True] * len(responses) if finished is None else finished
+        return self.score_ids(
+            [
+                self.encoder.prompt_ids(prompt) + self.encoder.response_ids(response, done)
+                for prompt, response, done in zip(prompts, responses, finished, strict=True)
+            ]
+        ).tolist()
+
+    @torch.no_grad()
+    def score_ids(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Score whole sequences of ids (prompt, response, end-of-sequence), each read at its last token.
+
+        Returns:
+            `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
+        """
+        scores = torch.empty(len(sequences))
+        was_training = self.model.training
+        self.model.eval()
+        for batch in self._batches([len(sequence) for sequence in sequences]):
+            input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
+            device = self.model.device
+            output = self.model(
+                input_ids.to(device),
+                attention_mask=attention_mask.to(device),
+                score_positions=(attention_mask.sum(1, keepdim=True) - 1).to(device),
+            )
+            scores[batch] = output.logits[:, 0].float().cpu()
+        self.model.train(was_training)
+        return scores
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        batches: list[list[int]] = []
+        for i in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+            # The first row of a batch is its longest: rows times that length is what the pass costs.
+            if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > self.token_budget:
+                batches.append([])
+            batches[-1].append(i)
+        return batches
