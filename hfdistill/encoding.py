@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .errors import HFDistillError
 
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase

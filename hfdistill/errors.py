@@ -31,7 +31,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HFDistillError:
 
 
 def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
-    """Decorate an entry point: a [`HFDistillError`] becomes one line on stderr and exit status 2, Ctrl-C becomes 130."""
+    """Decorate an entry point: a [`HFDistillError`] becomes one line and exit status 2, Ctrl-C status 130."""
 
     def wrapped(*args, **kwargs) -> None:
         try:

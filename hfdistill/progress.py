@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+
 SECONDS_BETWEEN_LINES = 1.0
 
 

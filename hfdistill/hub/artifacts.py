@@ -7,6 +7,8 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -113,7 +115,7 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
             repo_id, repo_type=repo_type, revision=revision or None, allow_patterns=_with(patterns)
         )
     path = Path(path)
-    return Artifact(repo_id, repo_type, path.name, path, _read_manifest(path))
+    return Artifact(repo_id, repo_type, folder.name, folder, _read_manifest(folder))
 
 
 class Store:
@@ -251,52 +253,49 @@ def _replace_folder(folder: Path, place: Path, repo_type: str) -> Artifact:
     return open_artifact(str(place), repo_type)
 
 
-class hub_errors:  # noqa: N801 (used as a context manager)
+@contextmanager
+def hub_errors(kind: str, name: str) -> Iterator[None]:
     """Turn the Hub client's exceptions into one sentence that names what was asked for and the way out."""
-
-    def __init__(self, kind: str, name: str):
-        self.what = f"{kind} {name!r}"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> None:
-        if error is None or isinstance(error, HFDistillError):
-            return
-        import httpx
-        import httpx2
-        from huggingface_hub import constants, errors
-
-        hub = constants.ENDPOINT
-        if isinstance(error, errors.GatedRepoError):
-            message = f"{self.what} is gated: ask for access on {hub}, then log in with `hf auth login`"
-        elif isinstance(error, errors.RevisionNotFoundError):
-            message = f"{self.what} has no such revision on {hub}: check what follows the @"
-        elif isinstance(error, errors.RepositoryNotFoundError):
-            message = f"{self.what} does not exist on {hub}, or the token may not see it: run the stage that makes it"
-        elif isinstance(error, errors.HFValidationError):
-            message = f"{self.what} is neither a folder nor a repository name (namespace/name): {error}"
-        elif isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-            message = (
-                f"{self.what} is not on this machine and {hub} cannot be reached: check HF_ENDPOINT and the network"
-            )
-        elif isinstance(error, errors.LocalTokenNotFoundError):
-            message = f"{self.what}: no token for {hub}: `hf auth login`, or set HF_TOKEN"
-        elif isinstance(error, errors.HfHubHTTPError):
-            status = error.response.status_code
-            reason = {
-                401: "the token is missing or not valid: `hf auth login`, or set HF_TOKEN",
-                403: "the token may not do this: it needs write access to this namespace",
-            }.get(status, str(error.server_message or error))
-            message = f"{self.what} on {hub} answered {status}: {reason}"
-        elif isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
-            message = f"{self.what}: cannot reach {hub} ({type(error).__name__}): check HF_ENDPOINT and the network"
-        else:
-            return
-        raise HFDistillError(message) from error
+    try:
+        yield
+    except Exception as error:
+        message = _explain(error)
+        if message is None:
+            raise
+        raise HFDistillError(f"{kind} {name!r} {message}") from error
 
 
-def _with(patterns: list[str] | None) -> list[str] | None:
+def _explain(error: Exception) -> str | None:
+    import httpx
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    if isinstance(error, errors.GatedRepoError):
+        return f"is gated: ask for access on {hub}, then log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no such revision on {hub}: check what follows the @"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"does not exist on {hub}, or the token may not see it: run the stage that makes it, or log in"
+    if isinstance(error, errors.HFValidationError):
+        return f"is neither a folder nor a repository (namespace/name): {error}"
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return f"is not on this machine, and {hub} cannot be reached: check HF_ENDPOINT and the network"
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return f"needs a token for {hub}: `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, errors.HfHubHTTPError):
+        reason = {
+            401: "the token is missing or not valid: `hf auth login`, or set HF_TOKEN",
+            403: "the token may not do this: it needs write access to this namespace",
+        }
+        status = error.response.status_code
+        return f"was refused by {hub} with {status}: {reason.get(status, error.server_message or error)}"
+    if isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
+        return f"cannot be reached at {hub} ({type(error).__name__}): check HF_ENDPOINT and the network"
+    return None
+
+
+def _with_manifest(patterns: list[str] | None) -> list[str] | None:
     return None if patterns is None else [*patterns, MANIFEST]
 
 
