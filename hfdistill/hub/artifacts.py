@@ -111,10 +111,10 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
 
     repo_id, _, revision = ref.removeprefix(f"{repo_type}:").partition("@")
     with hub_errors(repo_type, ref):
-        path = snapshot_download(
-            repo_id, repo_type=repo_type, revision=revision or None, allow_patterns=_with(patterns)
+        snapshot = snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision or None, allow_patterns=_with_manifest(patterns)
         )
-    path = Path(path)
+    folder = Path(snapshot)
     return Artifact(repo_id, repo_type, folder.name, folder, _read_manifest(folder))
 
 
