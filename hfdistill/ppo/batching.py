@@ -1,0 +1,78 @@
+"""Which episode is trained on when, and by whom. Every process computes the same plan, so none is communicated."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class QuestionStream:
+    """Endless stream of rows: one seeded permutation of the dataset after another.
+
+    What an update trains on depends on its number alone, so that a resumed run sees what the first one would have.
+
+    Args:
+        rows (`int`): rows of the dataset.
+        seed (`int`): seed of the order.
+    """
+
+    def __init__(self, rows: int, seed: int):
+        self.rows = rows
+        self.seed = seed
+
+    def batch(self, update: int, size: int) -> list[int]:
+        """Rows of the update with this number."""
+        first, last = update * size, (update + 1) * size
+        epochs = range(first // self.rows, -(-last // self.rows))
+        order = np.concatenate([np.random.default_rng([self.seed, e]).permutation(self.rows) for e in epochs])
+        offset = epochs[0] * self.rows
+        return order[first - offset : last - offset].tolist()
+
+
+def episode_seeds(seed: int, update: int, size: int) -> list[int]:
+    """Sampling seed of each episode of an update, whichever process samples it."""
+    return (np.random.SeedSequence([seed, 1, update]).generate_state(size, np.uint64) >> np.uint64(1)).tolist()
+
+
+def mini_batches(episodes: int, number: int, seed: int, update: int, epoch: int) -> list[list[int]]:
+    """Split the episodes of an update at random into mini-batches of nearly equal size."""
+    order = np.random.default_rng([seed, 2, update, epoch]).permutation(episodes)
+    return [part.tolist() for part in np.array_split(order, number)]
+
+
+def micro_batches(
+    episodes: Sequence[int], lengths: Sequence[int], processes: int, max_rows: int, max_tokens: int | None
+) -> list[list[list[int]]]:
+    """Deal the episodes of a mini-batch to the processes and cut each share into forward passes.
+
+    Episodes are dealt longest first, each to the process with the fewest tokens so far. Within a process they are
+    sorted by length, so that a pass holds little padding.
+
+    Args:
+        episodes (`Sequence[int]`): indices of the episodes.
+        lengths (`Sequence[int]`): length of every episode, prompt included.
+        processes (`int`): number of processes.
+        max_rows (`int`): most episodes of a pass.
+        max_tokens (`int`, *optional*): most tokens of a pass, padding included (a longer episode gets its own).
+
+    Returns:
+        `list[list[list[int]]]`: the passes of each process. All have as many: sharded models need every process in
+        every pass, and a process without episodes left gets empty ones.
+    """
+    shares: list[list[int]] = [[] for _ in range(processes)]
+    tokens = [0] * processes
+    for episode in sorted(episodes, key=lambda i: (-lengths[i], i)):
+        lightest = tokens.index(min(tokens))
+        shares[lightest].append(episode)
+        tokens[lightest] += lengths[episode]
+    plan = []
+    for share in shares:
+        passes: list[list[int]] = []
+        for episode in share:
+            # The first episode of a pass is its longest: rows times that length is what it costs.
+            full = not passes or len(passes[-1]) == max_rows
+            if full or (max_tokens is not None and (len(passes[-1]) + 1) * lengths[passes[-1][0]] > max_tokens):
+                passes.append([])
+            passes[-1].append(episode)
+        plan.append(passes)
+    most = max(len(passes) for passes in plan)
+    return [passes + [[]] * (most - len(passes)) for passes in plan]

@@ -1,0 +1,72 @@
+"""The losses of PPO (Eq. 8), one value a token: the trainer takes the mean over the mini-batch of all processes.
+
+Every tensor is `(batch, time)` over response tokens unless said otherwise.
+"""
+
+import torch
+
+
+# exp() of a larger difference is of no use to learning and soon of no use to float32.
+LARGEST_LOG_RATIO = 20.0
+
+
+def token_log_probs(
+    logits: torch.Tensor, targets: torch.Tensor, temperature: float, with_entropy: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probabilities of tokens under the distribution that they are sampled from, in float32.
+
+    Args:
+        logits (`torch.Tensor`): `(batch, time, vocabulary)`.
+        targets (`torch.Tensor`): ids of the tokens, `(batch, time)`.
+        temperature (`float`): the sampling temperature, which divides the logits.
+        with_entropy (`bool`, *optional*, defaults to `False`): also the entropy at each position, without gradient.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor or None]`: log-probabilities and entropy, both `(batch, time)`.
+    """
+    logits = logits.float() / temperature
+    log_normaliser = logits.logsumexp(-1)
+    log_probs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - log_normaliser
+    if not with_entropy:
+        return log_probs, None
+    with torch.no_grad():
+        # Row by row: all rows at once would hold a second copy of the largest tensor there is.
+        rows = [
+            normaliser - (torch.exp(row - normaliser.unsqueeze(-1)) * row).sum(-1)
+            for row, normaliser in zip(logits, log_normaliser, strict=True)
+        ]
+    return log_probs, torch.stack(rows)
+
+
+def probability_ratio(log_probs: torch.Tensor, old_log_probs: torch.Tensor) -> torch.Tensor:
+    """m_t(theta) of Eq. 8: probability under the policy over probability under the policy that sampled."""
+    return torch.exp((log_probs - old_log_probs).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
+
+
+def policy_loss(ratio: torch.Tensor, advantages: torch.Tensor, cliprange: float) -> torch.Tensor:
+    """Negative of Eq. 8's first term: `-min(m A, clip(m, 1 - eps, 1 + eps) A)`."""
+    clipped = ratio.clamp(1 - cliprange, 1 + cliprange)
+    return -torch.minimum(ratio * advantages, clipped * advantages)
+
+
+def previous_policy_kl(ratio: torch.Tensor, estimator: str) -> torch.Tensor:
+    """Eq. 8's second term: estimate of KL(policy ‖ previous policy) from tokens of the previous policy.
+
+    The tokens come from the previous policy, so that the expectation under the policy is `E_old[m log m]` (`k1`);
+    `k3` subtracts `m - 1`, whose mean is 0, which makes it never negative and lowers its variance.
+    """
+    kl = ratio * torch.log(ratio)
+    return kl - (ratio - 1) if estimator == "k3" else kl
+
+
+def value_loss(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, cliprange: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half the squared error of the value, clipped around its old value where that makes it larger.
+
+    Returns:
+        `tuple[torch.Tensor, torch.Tensor]`: the loss, and whether it was clipped.
+    """
+    clipped = old_values + (values - old_values).clamp(-cliprange, cliprange)
+    error, clipped_error = (values - returns).pow(2), (clipped - returns).pow(2)
+    return 0.5 * torch.maximum(error, clipped_error), clipped_error > error
