@@ -1,0 +1,156 @@
+"""Generated grade-school word problems in the paper's answer format: seeded, unlimited, no download.
+
+A problem is a running total: "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?" It is solved one
+operation a step, or tersely, two operations a step, which is harder to get right. Questions of the kind "How many …"
+and "Count the …" differ only in how the worked solutions of a corpus are written, see [`solution`].
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .base import Answer, Question, Task, share_of
+from .numbers import extract_number, same_number
+
+
+NAMES = ("Tom", "Ann", "Sam", "Mia", "Ben", "Eva", "Max", "Zoe")
+THINGS = ("pens", "cards", "coins", "books", "shells", "apples", "stamps", "balls")
+GAINS = ("Buys", "Finds", "Wins", "Gets")
+LOSSES = ("Loses", "Sells", "Drops", "Lends")
+LARGEST_TOTAL = 20
+
+# The hash of a question says what it may be used for; the corpus trains the models of the demo from scratch.
+BUCKETS = {"test": range(0, 1), "validation": range(1, 2), "train": range(2, 6), "corpus": range(6, 10)}
+
+SHOTS = (
+    ("Ann has 4 coins. Finds 6. Sells 3. Wins 2. How many coins are there now?", 4, (6, -3, 2)),
+    ("Sam has 9 books. Lends 5. Buys 7. Loses 1. Count the books.", 9, (-5, 7, -1)),
+    ("Eva has 2 shells. Gets 8. Drops 6. Finds 9. How many shells are there now?", 2, (8, -6, 9)),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A running total.
+
+    Attributes:
+        text (`str`): the question.
+        start (`int`): first total.
+        changes (`tuple[int, ...]`): what is added, negative for what is taken away.
+        counted (`bool`): whether it asks "Count the …" rather than "How many …".
+    """
+
+    text: str
+    start: int
+    changes: tuple[int, ...]
+    counted: bool
+
+    @property
+    def answer(self) -> int:
+        """The total at the end."""
+        return self.start + sum(self.changes)
+
+
+def problems(seed: int, use: str) -> Iterator[Problem]:
+    """Yield problems without end, none twice.
+
+    Args:
+        seed (`int`): of the generator.
+        use (`str`): `"train"`, `"validation"`, `"test"` or `"corpus"`; no question is ever in two of them, whatever
+            the seeds, because its hash decides.
+    """
+    rng = random.Random(f"word problems {seed} {use}")
+    seen = set()
+    while True:
+        problem = _draw(rng)
+        if bucket(problem.text) in BUCKETS[use] and problem.text not in seen:
+            seen.add(problem.text)
+            yield problem
+
+
+def bucket(text: str) -> int:
+    """Bucket 0 to 9 of a question, by its hash."""
+    return int(10 * share_of(text))
+
+
+def solution(start: int, changes: tuple[int, ...], terse: bool = False) -> str:
+    """Write the worked solution: one operation a step, or two if `terse`."""
+    size, total, steps = (2 if terse else 1), start, []
+    for first in range(0, len(changes), size):
+        group = changes[first : first + size]
+        operations = "".join(f" {'+' if change > 0 else '-'} {abs(change)}" for change in group)
+        steps.append(f"\nStep {len(steps) + 1}: {total}{operations} = {total + sum(group)}.")
+        total += sum(group)
+    return "".join(steps) + f"\nThe answer is {total}."
+
+
+def _draw(rng: random.Random) -> Problem:
+    name, thing, counted = rng.choice(NAMES), rng.choice(THINGS), rng.random() < 0.5
+    start = total = rng.randint(1, 9)
+    changes, sentences = [], [f"{name} has {start} {thing}."]
+    for _ in range(rng.randint(3, 4)):
+        change = 0
+        while change == 0 or not 0 <= total + change <= LARGEST_TOTAL:
+            change = rng.randint(-9, 9)
+        total += change
+        changes.append(change)
+        sentences.append(f"{rng.choice(GAINS if change > 0 else LOSSES)} {abs(change)}.")
+    sentences.append(f"Count the {thing}." if counted else f"How many {thing} are there now?")
+    return Problem(" ".join(sentences), start, tuple(changes), counted)
+
+
+@dataclass
+class WordProblems(Task):
+    """Word problems as a task.
+
+    Args:
+        seed (`int`, *optional*, defaults to 0): seed of the questions.
+        train (`int`, *optional*, defaults to 4000), validation (`int`, *optional*, defaults to 400), test (`int`,
+            *optional*, defaults to 1000): how many questions of each split.
+        shots (`int`, *optional*, defaults to 0): worked examples in the teacher's prompt, 3 at most. The models of the
+            demo are trained from scratch without any.
+    """
+
+    name: ClassVar[str] = "word_problems"
+
+    seed: int = 0
+    train: int = 4000
+    validation: int = 400
+    test: int = 1000
+    shots: int = 0
+    max_new_tokens: int = 64
+    stop: tuple[str, ...] = ("\nQ:",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._golds: dict[str, str] = {}
+        self._questions: list[Question] = []
+        for split, count in (("train", self.train), ("validation", self.validation), ("test", self.test)):
+            for index, problem in zip(range(count), problems(self.seed, split), strict=False):
+                question_id = f"{split}-{self.seed}-{index:06d}"
+                category = "count" if problem.counted else "how many"
+                self._questions.append(Question(question_id, problem.text, split, category=category))
+                self._golds[question_id] = str(problem.answer)
+
+    def questions(self) -> list[Question]:
+        return list(self._questions)
+
+    def golds(self) -> dict[str, str]:
+        return dict(self._golds)
+
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        worked = SHOTS[: self.shots if shots is None else shots]
+        blocks = [bare_prompt(text) + solution(start, changes) for text, start, changes in worked]
+        return "\n\n".join([*blocks, bare_prompt(question.question)])
+
+    def extract(self, response: str, question: Question) -> Answer:
+        return extract_number(response)
+
+    def same(self, a: str, b: str) -> bool:
+        return same_number(a, b)
+
+
+def bare_prompt(text: str) -> str:
+    """The prompt of one question without worked examples."""
+    return f"Q: {text}\nLet's break this down step by step!"
