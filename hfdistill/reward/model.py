@@ -46,7 +46,7 @@ def initialise_reward_model(
     with torch.no_grad():
         model.score.weight.copy_(weight)
     model.config.problem_type = "regression"
-    return _prepare(model)
+    return prepare_reward_model(model)
 
 
 def load_reward_model(model_path: str, *, revision: str | None = None, **kwargs) -> PreTrainedModel:
@@ -56,10 +56,11 @@ def load_reward_model(model_path: str, *, revision: str | None = None, **kwargs)
         raise HFDistillError(
             f"{model_path} is no reward model: its head has {model.config.num_labels} outputs instead of 1"
         )
-    return _prepare(model)
+    return prepare_reward_model(model)
 
 
-def _prepare(model: PreTrainedModel) -> PreTrainedModel:
+def prepare_reward_model(model: PreTrainedModel) -> PreTrainedModel:
+    """Put the head in fp32, dropout off, and `score_positions` into `forward`; loaders have done so already."""
     head = Float32Head(model.score.in_features, 1, bias=False, device=model.score.weight.device)
     with torch.no_grad():
         head.weight.copy_(model.score.weight)
