@@ -1,0 +1,6 @@
+"""`python -m hfdistill` is the command `hfdistill`."""
+
+from .cli import main
+
+
+main()

@@ -1,0 +1,44 @@
+"""Settings of the evaluation stage."""
+
+from dataclasses import dataclass, field
+
+from ..errors import HFDistillError
+
+
+@dataclass
+class EvaluateConfig:
+    """Section `evaluate`: which models answer which test questions. Every answer is greedy, at temperature 0.
+
+    Args:
+        output_dir (`str`, *optional*): folder for finished rows; `{run.output_dir}/evaluate` by default.
+        models (`list[str]`, *optional*): rows of the table as `"name=namespace/repo[@revision]"`; by default the
+            paper's rows of this run: `ICL` (base student), `Ours w/o R` (warm-up) and `Ours` (policy).
+        few_shot (`list[str]`, *optional*, defaults to `["ICL"]`): rows that get the task's worked examples in the
+            prompt; the others get the bare prompt that they were trained on.
+        teacher (`bool`, *optional*, defaults to `True`): add the row `Teacher` where the configuration names
+            endpoints.
+        benchmarks (`list[str]`, *optional*): further tasks whose test questions are answered by the same models, each
+            a name (`gsm_plus`) or a mapping with options (`{name: gsm_plus, shots: 3}`).
+        max_questions (`int`, *optional*): only the first so many test questions of each task.
+        batch_size (`int`, *optional*, defaults to 256): rows generated at once.
+        baseline (`str`, *optional*, defaults to `"Ours w/o R"`): row that the row `Ours` is compared with, question by
+            question.
+    """
+
+    output_dir: str | None = None
+    models: list[str] = field(default_factory=list)
+    few_shot: list[str] = field(default_factory=lambda: ["ICL"])
+    teacher: bool = True
+    benchmarks: list[str] = field(default_factory=list)
+    max_questions: int | None = None
+    batch_size: int = 256
+    baseline: str = "Ours w/o R"
+
+    def __post_init__(self):
+        for model in self.models:
+            if not all(model.partition("=")):
+                raise HFDistillError(f"evaluate.models holds {model!r}: each row reads name=namespace/repo[@revision]")
+        for name in ("batch_size", "max_questions"):
+            value = vars(self)[name]
+            if value is not None and value < 1:
+                raise HFDistillError(f"evaluate.{name} is {value}: it must be at least 1")

@@ -1,0 +1,88 @@
+"""Start a server of ours as a process of its own, and wait until it answers."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import HFDistillError
+
+
+POLL_SECONDS = 0.1
+
+
+class ServerProcess:
+    """A `hfdistill` server verb, running on this machine until the context ends.
+
+    Args:
+        arguments (`Sequence[str]`): the verb and its options, for example `["hub", "serve", "--port", "8080"]`.
+        url (`str`): its base URL.
+        health (`str`): path that answers 200 once it serves.
+        log (`Path`): file for its output.
+        environment (`Mapping[str, str]`, *optional*): further variables.
+        timeout (`float`, *optional*, defaults to 120): seconds that the start may take.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        url: str,
+        health: str,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        timeout: float = 120.0,
+    ):
+        self.arguments, self.url, self.health, self.log = list(arguments), url, health, log
+        self.environment, self.timeout = dict(environment or {}), timeout
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def pid(self) -> int:
+        """Number of the running process."""
+        return self.process.pid
+
+    def __enter__(self) -> "ServerProcess":
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hfdistill", *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.process.kill()
+            raise
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                end = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+                raise HFDistillError(
+                    f"`hfdistill {' '.join(self.arguments)}` ended with status {self.process.returncode}. "
+                    f"The end of {self.log}:\n  " + "\n  ".join(end)
+                )
+            try:
+                with urllib.request.urlopen(self.url + self.health, timeout=5):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(POLL_SECONDS)
+        raise HFDistillError(f"{self.url}{self.health} did not answer within {self.timeout:.0f} s; see {self.log}")

@@ -1,0 +1,225 @@
+"""Run processes that depend on one another: each logged, shown while it works, ended with its parent, resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import HFDistillError
+from .view import View
+
+
+POLL_SECONDS = 0.1
+SECONDS_TO_STOP = 20.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One process of a run.
+
+    Attributes:
+        name (`str`): its name, which is its log's too.
+        command (`Sequence[str]`): what is executed.
+        after (`tuple[str, ...]`): steps that must have ended well before.
+        expected (`float`): seconds it is likely to take, for the time left of what has not begun.
+        environment (`Mapping[str, str]`): variables on top of the runner's.
+    """
+
+    name: str
+    command: Sequence[str]
+    after: tuple[str, ...] = ()
+    expected: float = 60.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Running:
+    """A step at work: its process, when it began, and the last progress line that it printed."""
+
+    step: Step
+    process: subprocess.Popen
+    reader: threading.Thread
+    started: float
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+class Runner:
+    """Run steps, as many at once as allowed, and remember which ended well.
+
+    A second runner on the same folder first ends what a killed one left running, then skips the steps that ended
+    well with the same command.
+
+    Args:
+        folder (`Path`): gets `steps.json` (what ended well), `processes.json` (what runs) and `logs/`.
+        environment (`Mapping[str, str]`): variables for every step.
+        parallel (`int`, *optional*, defaults to 1): steps at once.
+        keep_finished (`bool`, *optional*, defaults to `True`): skip steps that ended well earlier. Without it every
+            step is started, and says itself that it has nothing to do.
+    """
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], parallel: int = 1, keep_finished: bool = True):
+        self.folder, self.environment, self.parallel = folder, dict(environment), parallel
+        self.keep_finished = keep_finished
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        self.finished: dict[str, dict[str, Any]] = _read_json(folder / "steps.json")
+        self._running: dict[str, Running] = {}
+        end_leftovers(folder)
+
+    def run(self, steps: Sequence[Step], title: str) -> dict[str, float]:
+        """Run all steps.
+
+        Args:
+            steps (`Sequence[Step]`): in an order in which none comes before what it waits for.
+            title (`str`): shown above them.
+
+        Returns:
+            `dict[str, float]`: seconds that each step took, whenever it was run.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: when a step fails, with the end of its log; the others are ended.
+        """
+        done = {step.name for step in steps if self.is_finished(step)}
+        with View(title, steps, done, {name: self.finished[name]["seconds"] for name in done}) as view:
+            try:
+                while len(done) < len(steps):
+                    self._start_ready(steps, done)
+                    time.sleep(POLL_SECONDS)
+                    for running in list(self._running.values()):
+                        if running.process.poll() is not None:
+                            self._finish(running)
+                            done.add(running.step.name)
+                    view.show(self._running, done, {name: self.finished[name]["seconds"] for name in done})
+            except BaseException:
+                self.stop()
+                raise
+        return {step.name: self.finished[step.name]["seconds"] for step in steps}
+
+    def is_finished(self, step: Step) -> bool:
+        """Whether the step ended well in an earlier call, with the same command."""
+        earlier = self.finished.get(step.name, {})
+        return self.keep_finished and earlier.get("command") == list(step.command)
+
+    def stop(self) -> None:
+        """Ask every running step to stop, and end those that do not."""
+        for running in self._running.values():
+            _signal_group(running.process.pid, signal.SIGINT)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        for running in self._running.values():
+            try:
+                running.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                pass
+            _signal_group(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+        self._running.clear()
+        record_processes(self.folder, "steps", [])
+
+    def log(self, name: str) -> Path:
+        """Where a step's output goes."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def _start_ready(self, steps: Sequence[Step], done: set[str]) -> None:
+        for step in steps:
+            if len(self._running) >= self.parallel:
+                return
+            if step.name not in done and step.name not in self._running and done.issuperset(step.after):
+                self._start(step)
+
+    def _start(self, step: Step) -> None:
+        process = subprocess.Popen(
+            list(step.command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, **self.environment, **step.environment, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        running = Running(step, process, threading.Thread(), time.monotonic())
+        running.reader = threading.Thread(target=_read_output, args=(running, self.log(step.name)), daemon=True)
+        running.reader.start()
+        self._running[step.name] = running
+        record_processes(self.folder, "steps", [other.process.pid for other in self._running.values()])
+
+    def _finish(self, running: Running) -> None:
+        running.reader.join(timeout=5)
+        name = running.step.name
+        if running.process.returncode != 0:
+            log = self.log(name)
+            end = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()][-12:]
+            raise HFDistillError(
+                f"step {name!r} ended with status {running.process.returncode}. The end of {log}:\n  "
+                + "\n  ".join(end)
+                + "\nThe same command goes on from here."
+            )
+        del self._running[name]
+        record_processes(self.folder, "steps", [other.process.pid for other in self._running.values()])
+        seconds = round(time.monotonic() - running.started, 1)
+        self.finished[name] = {"command": list(running.step.command), "seconds": seconds}
+        _write_json(self.folder / "steps.json", self.finished)
+
+
+def _read_output(running: Running, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as file:
+        for line in running.process.stdout:
+            if line.startswith('{"progress"'):
+                try:
+                    running.progress = json.loads(line)
+                    continue
+                except json.JSONDecodeError:
+                    pass
+            file.write(line)
+            file.flush()
+
+
+def record_processes(folder: Path, kind: str, pids: Sequence[int]) -> None:
+    """Write down the processes that run, with their start times, since a number alone may come to mean another."""
+    import psutil
+
+    path = folder / "processes.json"
+    entries = []
+    for pid in pids:
+        try:
+            entries.append([pid, psutil.Process(pid).create_time()])
+        except psutil.NoSuchProcess:
+            continue
+    _write_json(path, {**_read_json(path), kind: entries})
+
+
+def end_leftovers(folder: Path) -> None:
+    """End the processes that an earlier call wrote down and that outlived it."""
+    import psutil
+
+    path = folder / "processes.json"
+    for pid, created in [entry for entries in _read_json(path).values() for entry in entries]:
+        try:
+            if abs(psutil.Process(pid).create_time() - created) < 1:
+                _signal_group(pid, signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    _write_json(path, {})
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    incoming = path.with_suffix(".incoming")
+    incoming.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    incoming.replace(path)
