@@ -1,0 +1,268 @@
+"""A running batch: rows join, draw a token a step, and leave as soon as they are done."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from hfdistill.errors import HFDistillError
+from hfdistill.generation.choosing import Chooser, Likelihood, likelihoods
+from hfdistill.generation.sampling import Generated, Sampling
+from hfdistill.generation.slots import SlotCache
+from hfdistill.generation.stopping import StopStrings
+
+
+_PREFILL_TOKENS = 8192
+
+
+@dataclass(eq=False)
+class Row:
+    """
+    One response in the making.
+
+    Args:
+        prompt_ids (`list[int]`): at least one token.
+        sampling (`Sampling`): settings.
+        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*):
+            Given the response's tokens, says whether it ends.
+        likelihood (`bool`, *optional*, defaults to `False`): whether `likelihoods` is kept.
+        top_tokens (`int`, *optional*, defaults to 0): how many alternatives `likelihoods` has a token.
+        tag (`Any`, *optional*): the owner's.
+    """
+
+    prompt_ids: list[int]
+    sampling: Sampling
+    stop: StopStrings | Callable[[list[int]], bool] | None = None
+    likelihood: bool = False
+    top_tokens: int = 0
+    tag: Any = None
+    slot: int = -1
+    token_ids: list[int] = field(default_factory=list)
+    likelihoods: list[Likelihood] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def generated(self) -> Generated:
+        """The finished response, without its end-of-sequence token."""
+        ended = self.finish_reason == "eos_token"
+        return Generated(self.token_ids[:-1] if ended else self.token_ids, self.finish_reason)
+
+
+class DecodeLoop:
+    """
+    Serves a list of prompts (`generate`) and a server's requests alike. Rows occupy the first slots of the cache
+    without gaps: where one leaves, the last one takes its place. All of a prompt but its last token is computed when
+    its row joins, equal prompts once; the last token goes through the same step as everybody's.
+
+    The caller sets the mode of the model and the gradient mode.
+
+    Args:
+        model: a decoder-only `PreTrainedModel`.
+        eos_token_id (`int` or `list[int]`): what ends a response; an empty list for nothing.
+        pad_token_id (`int`): fills up prompts; never attended to.
+        max_rows (`int`): the most rows at a time.
+    """
+
+    def __init__(self, model, *, eos_token_id: int | list[int], pad_token_id: int, max_rows: int):
+        attention = model.config._attn_implementation
+        if attention not in ("sdpa", "eager"):
+            raise HFDistillError(
+                f"generation here needs a model with attn_implementation 'sdpa' or 'eager', this one has {attention!r}"
+            )
+        self.model = model
+        self.device = model.device
+        self.eos = np.atleast_1d(np.asarray(eos_token_id, dtype=np.int64))
+        self.pad_token_id = pad_token_id
+        self.max_rows = max_rows
+        self.rows: list[Row] = []
+        self.cache = SlotCache(model.config, max_rows, 64)
+        self.tokens = np.zeros((max_rows, 64), dtype=np.int64)
+        self.positions = np.zeros(max_rows, dtype=np.int64)
+        self.starts = np.zeros(max_rows, dtype=np.int64)
+        self.limits = np.zeros(max_rows, dtype=np.int64)
+        self._chooser: Chooser | None = None
+
+    @property
+    def free(self) -> int:
+        """How many rows may join now."""
+        return self.max_rows - len(self.rows)
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """
+        Lets rows join.
+
+        Raises:
+            `HFDistillError`: too many rows, or an empty prompt; then none has joined.
+        """
+        if len(rows) > self.free:
+            raise HFDistillError(f"{len(rows)} rows for {self.free} free places")
+        if not all(row.prompt_ids for row in rows):
+            raise HFDistillError("a prompt has no token at all; give at least a beginning-of-sequence token")
+        self._reserve(max((len(row.prompt_ids) for row in rows), default=0) + 1)
+        twins: dict[tuple[int, ...], list[Row]] = {}
+        for row in sorted(rows, key=lambda row: len(row.prompt_ids)):
+            twins.setdefault(tuple(row.prompt_ids), []).append(row)
+        for group in _groups(list(twins)):
+            first = len(self.rows)
+            self._prefill(group, first)
+            for prompt in group:
+                self._place(twins[prompt][0])
+            copies = [(index, row) for index, prompt in enumerate(group) for row in twins[prompt][1:]]
+            if copies:
+                sources = [first + index for index, _ in copies]
+                targets = list(range(len(self.rows), len(self.rows) + len(copies)))
+                self.cache.copy_rows(sources, targets, len(group[-1]) - 1)
+                for _, row in copies:
+                    self._place(row)
+        self._chooser = None
+
+    def step(self) -> list[Row]:
+        """Draws one token for every row; the rows that are done thereby leave and are returned."""
+        count = len(self.rows)
+        if not count:
+            return []
+        if self._chooser is None:
+            self._chooser = Chooser([row.sampling for row in self.rows], self.device)
+        positions = self.positions[:count]
+        length = int(positions.max()) + 1
+        self._reserve(length + 1)
+        logits = self._forward(positions, length)
+        drawn = positions + 1 - self.starts[:count]
+        tokens, scores = self._chooser.choose(logits, drawn, self._history)
+        self._note_likelihoods(scores, tokens)
+        tokens = tokens.cpu().numpy()
+        self.positions[:count] += 1
+        self.tokens[np.arange(count), self.positions[:count]] = tokens
+        return self._leave(self._finished(tokens))
+
+    def cancel(self, rows: Sequence[Row]) -> None:
+        """Takes rows out that nobody waits for any more."""
+        self._leave([row.slot for row in rows if row.slot >= 0])
+
+    def response_ids(self, row: Row) -> list[int]:
+        """The tokens drawn so far for a row in the batch."""
+        return self.tokens[row.slot, self.starts[row.slot] : self.positions[row.slot] + 1].tolist()
+
+    def _forward(self, positions: np.ndarray, length: int) -> torch.Tensor:
+        count = len(positions)
+        inputs = torch.from_numpy(self.tokens[np.arange(count), positions]).to(self.device)
+        places = torch.from_numpy(positions.copy()).to(self.device)
+        self.cache.extend(places, length)
+        return self.model(
+            input_ids=inputs[:, None],
+            position_ids=places[:, None],
+            attention_mask=self.cache.mask(places, length, self.model.dtype),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    def _prefill(self, group: list[tuple[int, ...]], first: int) -> None:
+        length = len(group[-1]) - 1
+        if not length:
+            return
+        inputs = np.full((len(group), length), self.pad_token_id, dtype=np.int64)
+        for index, prompt in enumerate(group):
+            inputs[index, : len(prompt) - 1] = prompt[:-1]
+        self.cache.fill(first, len(group), length)
+        # Padding stands on the right, where no causal position looks, so this pass needs no mask.
+        self.model(
+            input_ids=torch.from_numpy(inputs).to(self.device),
+            position_ids=torch.arange(length, device=self.device).expand(len(group), length),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+
+    def _place(self, row: Row) -> None:
+        slot = len(self.rows)
+        length = len(row.prompt_ids)
+        self.tokens[slot, :length] = row.prompt_ids
+        self.positions[slot] = length - 1
+        self.starts[slot] = length
+        self.limits[slot] = length + row.sampling.max_new_tokens - 1
+        row.slot = slot
+        self.rows.append(row)
+
+    def _history(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
+        end = self.positions[slot] + 1
+        return self.tokens[slot, :end], self.tokens[slot, self.starts[slot] : end]
+
+    def _note_likelihoods(self, scores: torch.Tensor, tokens: torch.Tensor) -> None:
+        wanted = [row for row in self.rows if row.likelihood]
+        if not wanted:
+            return
+        slots = [row.slot for row in wanted]
+        for row, likelihood in zip(
+            wanted, likelihoods(scores[slots], tokens[slots], [row.top_tokens for row in wanted]), strict=True
+        ):
+            row.likelihoods.append(likelihood)
+
+    def _finished(self, tokens: np.ndarray) -> list[int]:
+        count = len(tokens)
+        ended = np.isin(tokens, self.eos)
+        full = self.positions[:count] >= self.limits[:count]
+        finished = []
+        for slot, row in enumerate(self.rows):
+            if ended[slot]:
+                row.finish_reason = "eos_token"
+            elif row.stop is not None and self._stops(row, int(tokens[slot])):
+                row.finish_reason = "stop_sequence"
+            elif full[slot]:
+                row.finish_reason = "length"
+            else:
+                continue
+            finished.append(slot)
+        return finished
+
+    def _stops(self, row: Row, token: int) -> bool:
+        if isinstance(row.stop, StopStrings) and not row.stop.endings[token]:
+            return False
+        return row.stop(self.response_ids(row))
+
+    def _leave(self, slots: list[int]) -> list[Row]:
+        if not slots:
+            return []
+        left = [self.rows[slot] for slot in slots]
+        length = int(self.positions[: len(self.rows)].max()) + 1
+        for row in left:
+            row.token_ids = self.response_ids(row)
+        gone = set(slots)
+        remaining = len(self.rows) - len(slots)
+        holes = [slot for slot in sorted(slots) if slot < remaining]
+        movers = [slot for slot in range(remaining, len(self.rows)) if slot not in gone]
+        self.cache.copy_rows(movers, holes, length)
+        for array in (self.tokens, self.positions, self.starts, self.limits):
+            array[holes] = array[movers]
+        for mover, hole in zip(movers, holes, strict=True):
+            self.rows[hole] = self.rows[mover]
+            self.rows[hole].slot = hole
+        del self.rows[remaining:]
+        for row in left:
+            row.slot = -1
+        self._chooser = None
+        return left
+
+    def _reserve(self, length: int) -> None:
+        if length > self.tokens.shape[1]:
+            grown = np.zeros((self.max_rows, max(length, 2 * self.tokens.shape[1])), dtype=np.int64)
+            grown[:, : self.tokens.shape[1]] = self.tokens
+            self.tokens = grown
+
+
+def _groups(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
+    """Prompts sorted by length, cut so that a pass holds few tokens of padding and not too many in all."""
+    groups: list[list[tuple[int, ...]]] = []
+    real = 0
+    for prompt in prompts:
+        length = len(prompt)
+        if groups:
+            padded = length * (len(groups[-1]) + 1)
+            if padded <= _PREFILL_TOKENS and padded <= 1.25 * (real + length) + 64:
+                groups[-1].append(prompt)
+                real += length
+                continue
+        groups.append([prompt])
+        real = length
+    return groups

@@ -1,0 +1,94 @@
+"""Responses to a list of prompts."""
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import torch
+
+from hfdistill.errors import HFDistillError
+from hfdistill.generation.loop import DecodeLoop, Row
+from hfdistill.generation.sampling import Generated, Sampling, row_seeds
+from hfdistill.generation.stopping import StopStrings
+
+
+def generate(
+    model,
+    prompts: list[list[int]],
+    sampling: Sampling | list[Sampling],
+    *,
+    eos_token_id: int | list[int],
+    pad_token_id: int,
+    batch_size: int = 256,
+    stop: StopStrings | Callable[[list[int]], bool] | None = None,
+    on_finished: Callable[[int, Generated], None] | None = None,
+) -> list[Generated]:
+    """
+    Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at once, and
+    neither `model.generation_config` nor dropout has a say.
+
+    Args:
+        model: a decoder-only `PreTrainedModel`; its mode is what it was afterwards.
+        prompts (`list[list[int]]`): tokens, at least one each.
+        sampling (`Sampling` or `list[Sampling]`):
+            For all rows, or one a row. One with a seed for all gives each row a seed of its own ([`row_seeds`]).
+        eos_token_id (`int` or `list[int]`): what ends a response.
+        pad_token_id (`int`): fills up prompts.
+        batch_size (`int`, *optional*, defaults to 256): the most rows at a time.
+        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*): given a response's tokens, says whether it ends.
+        on_finished (`Callable[[int, Generated], None]`, *optional*): called with index and response as each is done.
+
+    Returns:
+        `list[Generated]`: one a prompt.
+    """
+    settings = _settings(sampling, len(prompts))
+    waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    results: list[Generated | None] = [None] * len(prompts)
+    if not prompts:
+        return []
+    loop = DecodeLoop(
+        model, eos_token_id=eos_token_id, pad_token_id=pad_token_id, max_rows=min(batch_size, len(prompts))
+    )
+    # A joining group costs a forward pass of its own, so a few places are let free before they are filled again.
+    worthwhile = max(1, loop.max_rows // 4)
+    with _evaluating(model), torch.no_grad():
+        while waiting or loop.rows:
+            if waiting and loop.free >= min(worthwhile, len(waiting)):
+                joining = [waiting.pop() for _ in range(min(loop.free, len(waiting)))]
+                loop.add([Row(prompts[index], settings[index], stop=stop, tag=index) for index in joining])
+            for row in loop.step():
+                results[row.tag] = row.generated()
+                if on_finished is not None:
+                    on_finished(row.tag, results[row.tag])
+    return results
+
+
+def _settings(sampling: Sampling | list[Sampling], rows: int) -> list[Sampling]:
+    if isinstance(sampling, Sampling):
+        if sampling.temperature == 0:
+            return [dataclasses.replace(sampling, seed=0)] * rows
+        seed = sampling.seed if sampling.seed is not None else _fresh_seeds(1)[0]
+        return [dataclasses.replace(sampling, seed=row_seed) for row_seed in row_seeds(seed, rows)]
+    if len(sampling) != rows:
+        raise HFDistillError(f"{len(sampling)} sampling settings for {rows} prompts; give one, or one a prompt")
+    fresh = _fresh_seeds(rows)
+    return [
+        setting if setting.seed is not None else dataclasses.replace(setting, seed=fresh[row])
+        for row, setting in enumerate(sampling)
+    ]
+
+
+def _fresh_seeds(count: int) -> list[int]:
+    """From torch's global generator, so that `transformers.set_seed` rules them."""
+    return torch.randint(2**62, (count,)).tolist()
+
+
+@contextmanager
+def _evaluating(model):
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

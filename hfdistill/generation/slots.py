@@ -1,0 +1,133 @@
+"""A key-value cache of slots: a row keeps its place, position `p` of a row lies at index `p`, nothing is concatenated."""
+
+import torch
+from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
+
+from hfdistill.errors import HFDistillError
+
+
+_FULL = "full_attention"
+_WINDOWED = "sliding_attention"
+
+
+class SlotLayer(CacheLayerMixin):
+    """One layer's keys and values, `(slots, capacity, heads, head_dim)`; the cache says what the next call means."""
+
+    is_sliding = False
+
+    def __init__(self, cache: "SlotCache"):
+        super().__init__()
+        self.cache = cache
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.keys = self._allocate(key_states)
+        self.values = self._allocate(value_states)
+        self.is_initialized = True
+
+    def _allocate(self, states: torch.Tensor) -> torch.Tensor:
+        _, heads, _, head_dim = states.shape
+        return states.new_zeros((self.cache.slots, self.cache.capacity, heads, head_dim))
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        cache = self.cache
+        if cache.filling is not None:
+            first, rows, length = cache.filling
+            self.keys[first : first + rows, :length] = key_states.transpose(1, 2)
+            self.values[first : first + rows, :length] = value_states.transpose(1, 2)
+            return key_states, value_states
+        rows, length = cache.reading
+        for store, states in ((self.keys, key_states), (self.values, value_states)):
+            store.view(-1, store.shape[2] * store.shape[3]).index_copy_(0, cache.writing, states.reshape(rows, -1))
+        return self.keys[:rows, :length].transpose(1, 2), self.values[:rows, :length].transpose(1, 2)
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return (query_length, 0) if self.cache.filling is not None else (self.cache.reading[1], 0)
+
+    def get_seq_length(self) -> int:
+        return 0 if self.cache.filling is not None else self.cache.reading[1] - 1
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class SlotCache(Cache):
+    """
+    Keys and values of up to `slots` rows. Before each forward pass the owner says whether it fills slots with prompts
+    (`fill`) or adds one position to each of the first rows (`extend`).
+
+    Args:
+        config (`PreTrainedConfig`): of the model; full and sliding-window attention are understood.
+        slots (`int`): the most rows at a time.
+        capacity (`int`): positions a row to begin with; `reserve` grows it.
+    """
+
+    def __init__(self, config, slots: int, capacity: int):
+        config = config.get_text_config(decoder=True)
+        types, options = get_layer_types_and_kwargs(config)
+        unknown = sorted(set(types) - {_FULL, _WINDOWED})
+        if unknown:
+            raise HFDistillError(
+                f"{config.model_type} has layers of type {', '.join(unknown)}; generation here knows "
+                f"{_FULL} and {_WINDOWED} only, serve this model by vLLM or TGI instead"
+            )
+        self.slots = slots
+        self.capacity = capacity
+        self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
+        self.filling: tuple[int, int, int] | None = None
+        self.reading = (0, 0)
+        self.writing: torch.Tensor | None = None
+        super().__init__(layers=[SlotLayer(self) for _ in types])
+
+    def fill(self, first: int, rows: int, length: int) -> None:
+        """The next forward pass carries `rows` prompts of `length` positions for the slots from `first`."""
+        self.reserve(length)
+        self.filling = (first, rows, length)
+
+    def extend(self, positions: torch.Tensor, length: int) -> None:
+        """The next forward pass carries one token a row at `positions` `(rows,)`; `length` is their maximum plus one."""
+        self.reserve(length)
+        rows = positions.shape[0]
+        self.filling = None
+        self.reading = (rows, length)
+        self.writing = torch.arange(rows, device=positions.device) * self.capacity + positions
+
+    def mask(self, positions: torch.Tensor, length: int, dtype: torch.dtype):
+        """
+        The additive mask of the pass announced by `extend`, `(rows, 1, 1, length)`, or one a kind of layer where the
+        model mixes kinds.
+        """
+        index = torch.arange(length, device=positions.device)
+        reach = positions[:, None] - index
+        nothing, forbidden = reach.new_zeros((), dtype=dtype), reach.new_full((), -torch.inf, dtype=dtype)
+        masks = {}
+        for kind, window in self.windows.items():
+            seen = reach >= 0 if window is None else (reach >= 0) & (reach < window)
+            masks[kind] = torch.where(seen, nothing, forbidden)[:, None, None, :]
+        return masks if len(masks) > 1 else next(iter(masks.values()))
+
+    def reserve(self, length: int) -> None:
+        """Makes room for `length` positions a row."""
+        if length <= self.capacity:
+            return
+        capacity = -(-max(length, self.capacity * 3 // 2) // 32) * 32
+        for layer in self.layers:
+            if layer.is_initialized:
+                layer.keys = self._grown(layer.keys, capacity)
+                layer.values = self._grown(layer.values, capacity)
+        self.capacity = capacity
+
+    @staticmethod
+    def _grown(store: torch.Tensor, capacity: int) -> torch.Tensor:
+        grown = store.new_zeros((store.shape[0], capacity, *store.shape[2:]))
+        grown[:, : store.shape[1]] = store
+        return grown
+
+    def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
+        """Copies the first `length` positions of some slots over others."""
+        for layer in self.layers:
+            for store in (layer.keys, layer.values):
+                if store is not None:
+                    for source, target in zip(sources, targets, strict=True):
+                        store[target, :length] = store[source, :length]

@@ -1,0 +1,39 @@
+"""Strings that end a response."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class StopStrings:
+    """
+    Says whether a response contains one of some strings. Most tokens cannot complete any of them, and which can is known
+    beforehand (`endings`), so a running batch decodes text only where it may matter.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        strings (`Sequence[str]`): what ends a response, none of them empty.
+        pieces (`list[str]`, *optional*): every token's text, from [`token_pieces`], where the caller keeps it.
+    """
+
+    def __init__(self, tokenizer, strings: Sequence[str], pieces: list[str] | None = None):
+        self.tokenizer = tokenizer
+        self.strings = tuple(strings)
+        pieces = token_pieces(tokenizer) if pieces is None else pieces
+        last = {string[-1] for string in self.strings}
+        # Tokenizers of words put the space in when they join, so the text of no single token shows it; a piece that is
+        # part of a character shows as a replacement character.
+        anywhere = " " in last
+        self.endings = np.array(
+            [anywhere or "\ufffd" in piece or not last.isdisjoint(piece) for piece in pieces], dtype=bool
+        )
+        self._reach = max(len(string) for string in self.strings) + 8
+
+    def __call__(self, token_ids: Sequence[int]) -> bool:
+        text = self.tokenizer.decode(token_ids[-self._reach :], skip_special_tokens=True)
+        return any(string in text for string in self.strings)
+
+
+def token_pieces(tokenizer) -> list[str]:
+    """The text of every token alone, by id."""
+    return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
