@@ -1,5 +1,6 @@
 """Run processes that depend on one another: each logged, shown while it works, ended with its parent, resumed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -111,10 +112,8 @@ class Runner:
             _signal_group(running.process.pid, signal.SIGINT)
         deadline = time.monotonic() + SECONDS_TO_STOP
         for running in self._running.values():
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 running.process.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                pass
             _signal_group(running.process.pid, signal.SIGKILL)
             running.process.wait()
         self._running.clear()
@@ -209,10 +208,8 @@ def end_leftovers(folder: Path) -> None:
 
 
 def _signal_group(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _read_json(path: Path) -> dict[str, Any]:
