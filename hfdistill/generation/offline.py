@@ -24,8 +24,8 @@ def generate(
     on_finished: Callable[[int, Generated], None] | None = None,
 ) -> list[Generated]:
     """
-    Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at once, and
-    neither `model.generation_config` nor dropout has a say.
+    Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at once,
+    and neither `model.generation_config` nor dropout has a say.
 
     Args:
         model: a decoder-only `PreTrainedModel`; its mode is what it was afterwards.
@@ -35,7 +35,8 @@ def generate(
         eos_token_id (`int` or `list[int]`): what ends a response.
         pad_token_id (`int`): fills up prompts.
         batch_size (`int`, *optional*, defaults to 256): the most rows at a time.
-        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*): given a response's tokens, says whether it ends.
+        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*):
+            Given a response's tokens, says whether it ends.
         on_finished (`Callable[[int, Generated], None]`, *optional*): called with index and response as each is done.
 
     Returns:

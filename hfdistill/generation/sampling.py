@@ -88,7 +88,7 @@ def uniforms(seeds: np.ndarray, counts: np.ndarray) -> np.ndarray:
         counts (`np.ndarray`): int64, shape `(batch,)`.
 
     Returns:
-        `np.ndarray`: float64, shape `(batch,)`. 52 bits, so that the product with a sum of probabilities stays below it.
+        `np.ndarray`: float64, `(batch,)`. 52 bits, so that the product with a sum of probabilities stays below it.
     """
     state = _mix(seeds * _GOLDEN + _GOLDEN)
     state = _mix(state + (counts.astype(np.uint64) + np.uint64(1)) * _GOLDEN)

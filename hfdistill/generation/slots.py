@@ -1,4 +1,4 @@
-"""A key-value cache of slots: a row keeps its place, position `p` of a row lies at index `p`, nothing is concatenated."""
+"""A key-value cache of slots: position `p` of a row lies at index `p` of its slot, nothing is concatenated."""
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
@@ -86,7 +86,7 @@ class SlotCache(Cache):
         self.filling = (first, rows, length)
 
     def extend(self, positions: torch.Tensor, length: int) -> None:
-        """The next forward pass carries one token a row at `positions` `(rows,)`; `length` is their maximum plus one."""
+        """The next forward pass has one token a row at `positions` `(rows,)`; `length` is their maximum plus one."""
         self.reserve(length)
         rows = positions.shape[0]
         self.filling = None

@@ -7,8 +7,8 @@ import numpy as np
 
 class StopStrings:
     """
-    Says whether a response contains one of some strings. Most tokens cannot complete any of them, and which can is known
-    beforehand (`endings`), so a running batch decodes text only where it may matter.
+    Says whether a response contains one of some strings. Most tokens cannot complete any of them, and which can is
+    known beforehand (`endings`), so a running batch decodes text only where it may matter.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
