@@ -89,6 +89,13 @@ def manifest(
     }
 
 
+def parse_ref(ref: str) -> tuple[str, str, str]:
+    """Take a pinned parent, `type:repo@revision`, apart into type, repository and revision."""
+    repo_type, _, rest = ref.partition(":")
+    repo_id, _, revision = rest.rpartition("@")
+    return repo_type, repo_id, revision
+
+
 def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -> Artifact:
     """Fetch an artifact by `namespace/name`, `namespace/name@revision` or folder.
 

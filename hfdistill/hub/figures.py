@@ -1,0 +1,63 @@
+"""Figures of a manifest as rows of a card: nested metrics become labelled, readable values."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+LONGEST_LIST = 12
+
+
+def is_interval(value: Any) -> bool:
+    """Whether a metric is an accuracy with its interval: `{"value": …, "low": …, "high": …, "n": …}`."""
+    return isinstance(value, dict) and {"value", "low", "high"} <= value.keys()
+
+
+def leaves(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every figure of nested metrics with the keys that lead to it; an accuracy with its interval is one figure.
+
+    A list of mappings is walked by the `name` of each, or by position. Longer lists of numbers are histories, which
+    plots show, and are left out.
+    """
+    if is_interval(metrics) or not isinstance(metrics, dict | list | tuple):
+        yield path, metrics
+    elif isinstance(metrics, dict):
+        for key, value in metrics.items():
+            yield from leaves(value, (*path, str(key)))
+    elif any(isinstance(item, dict) for item in metrics):
+        for index, item in enumerate(metrics):
+            name = item.get("name", index) if isinstance(item, dict) else index
+            rest = {key: value for key, value in item.items() if key != "name"} if isinstance(item, dict) else item
+            yield from leaves(rest, (*path, str(name)))
+    elif len(metrics) <= LONGEST_LIST:
+        yield path, list(metrics)
+
+
+def label(path: tuple[str, ...]) -> str:
+    """Keys as words: `("test", "pos_neg")` becomes `test: pos neg`."""
+    return ": ".join(key.replace("_", " ") for key in path)
+
+
+def text(value: Any) -> str:
+    """A figure as it is read: an accuracy in percent with its interval, other numbers with four digits."""
+    if is_interval(value):
+        n = f", n = {value['n']:,}" if value.get("n") is not None else ""
+        if 0 <= value["value"] <= 1:
+            value, low, high = (f"{100 * value[key]:.1f}" for key in ("value", "low", "high"))
+            return f"{value} % (95 % interval {low} to {high}{n})"
+        return f"{value['value']:.4g} (95 % interval {value['low']:.4g} to {value['high']:.4g}{n})"
+    if value is None:
+        return "not measured"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value)
+    return str(value)
+
+
+def rows(metrics: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """All figures as `(label, text)`."""
+    return [(label(path), text(value)) for path, value in leaves(metrics or {})]
