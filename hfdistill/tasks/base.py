@@ -1,0 +1,128 @@
+"""What a task is: questions, prompts, the final answer of a response, and when two answers are the same."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hfdistill.errors import HFDistillError
+
+
+SPLITS = ("train", "validation", "test")
+
+REASONS = {
+    "empty": "the response is blank",
+    "no_marker": "nothing announces a final answer",
+    "no_value": "what follows the marker holds no answer of the task's kind",
+    "several_answers": "two or more different answers stand after the marker",
+    "out_of_range": "the letter is beyond the question's options",
+    "expression": "an unknown or an unfinished calculation stands where the number should",
+    "truncated": "the response ends right after the marker",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """
+    One question of a task. It never carries the gold answer.
+
+    Args:
+        question_id (`str`): unique within the task.
+        question (`str`): the text, without options and without prompt.
+        split (`str`): `"train"`, `"validation"` or `"test"`.
+        options (`tuple[str, ...]`, *optional*): the choices, in the order of their letters.
+        category (`str`, *optional*): what figures are broken down by.
+    """
+
+    question_id: str
+    question: str
+    split: str
+    options: tuple[str, ...] | None = None
+    category: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    The final answer read out of a response.
+
+    Args:
+        value (`str`, *optional*): canonical form (`"5/2"`, `"-160"`, `"B"`); `None` exactly when `reason` is set.
+        reason (`str`, *optional*): why there is no answer, a key of `REASONS`.
+    """
+
+    value: str | None
+    reason: str | None = None
+
+
+@dataclass
+class Task(ABC):
+    """
+    A kind of question. Subclasses are dataclasses whose fields are the options of the config's `task:` section.
+
+    Args:
+        shots (`int`): worked examples in front of the question, for the teacher and for in-context learning.
+        max_new_tokens (`int`): longest response.
+        stop (`tuple[str, ...]`): strings that end a response; sent to the endpoint, and cut again on receipt.
+    """
+
+    name: ClassVar[str] = ""
+
+    shots: int = 0
+    max_new_tokens: int = 512
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        self.stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        for option, value, least in (("shots", self.shots, 0), ("max_new_tokens", self.max_new_tokens, 1)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise HFDistillError(
+                    f"task {self.name}: {option} must be a whole number from {least} up, not {value!r}"
+                )
+
+    @abstractmethod
+    def questions(self) -> list[Question]:
+        """Every question of every split, in a stable order."""
+
+    @abstractmethod
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        """
+        The text in front of the response; it never ends in a space. `shots=0` gives the bare prompt that the student
+        sees, `None` the task's own number.
+        """
+
+    @abstractmethod
+    def extract(self, response: str, question: Question) -> Answer:
+        """The final answer of `response`; never raises, in time linear in its length."""
+
+    def golds(self) -> dict[str, str]:
+        """Canonical gold answers by question id; only evaluation and validation against gold call this."""
+        return {}
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether two canonical answers are one answer: an equivalence."""
+        return a == b
+
+    def correct(self, answer: str | None, gold: str) -> bool:
+        """Whether an extracted answer, perhaps none, is right; what evaluation counts."""
+        return answer is not None and self.same(answer, gold)
+
+
+def share_of(question: str, salt: str = "") -> float:
+    """
+    A number in [0, 1) that depends on the question's text alone (white space apart), so that a question keeps its
+    split whatever is added, removed or reordered around it.
+    """
+    text = salt + "\n" + " ".join(question.split())
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "big") / 2**64
+
+
+def split_of(question: str, validation: float, test: float = 0.0) -> str:
+    """
+    The split of a question: `test` of all, then `validation` of the rest (Appendix B.1), each by a hash of its own.
+    """
+    if share_of(question, "test") < test:
+        return "test"
+    return "validation" if share_of(question, "validation") < validation else "train"

@@ -1,0 +1,119 @@
+"""GSM8K: grade-school word problems whose answer is a number (Cobbe et al. 2021; openai/gsm8k)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from hfdistill.errors import HFDistillError
+from hfdistill.tasks.answers import canonical_number, extract_number, same_number
+from hfdistill.tasks.base import Answer, Question, Task, split_of
+from hfdistill.tasks.loading import column, load_rows
+
+
+# The three worked examples of Figure 8, Appendix A.
+SHOTS = (
+    """Q:
+There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, \
+there will be 21 trees. How many trees did the grove workers plant today?
+A:
+Let's break this down step by step!
+Step 1: There are 15 trees originally.
+Step 2: Then there were 21 trees after some more were planted.
+Step 3: So there must have been 21 - 15 = 6.
+The answer is 6.
+""",
+    """Q:
+If there are 3 cars in the parking lot and 2 more cars arrive, how many cars are in the parking lot?
+A:
+Let's break this down step by step!
+Step 1: There are originally 3 cars.
+Step 2: 2 more cars arrive, 3 + 2 = 5.
+The answer is 5.
+""",
+    """Q:
+Leah had 32 chocolates and her sister had 42. If they ate 35, how many pieces do they have left in total?
+A:
+Let's break this down step by step!
+Step 1: Originally, Leah had 32 chocolates.
+Step 2: Her sister had 42.
+Step 3: So in total they had 32 + 42 = 74.
+Step 4: After eating 35, they had 74 - 35 = 39.
+The answer is 39.
+""",
+)
+LEAD_IN = "Let's break this down step by step!"
+
+
+def few_shot_prompt(question: str, shots: int) -> str:
+    """The prompt of Figure 8 with its first `shots` examples; without any it is the student's bare prompt."""
+    if shots > len(SHOTS):
+        raise HFDistillError(f"the paper's prompt has {len(SHOTS)} worked examples, shots: {shots} is too many")
+    return "".join(SHOTS[:shots]) + f"Q: {question.strip()}\n{LEAD_IN}"
+
+
+def gold_number(answer: str, source: str) -> str:
+    """The canonical number after the last `####` of a gold solution, or of the whole where there is none."""
+    value = canonical_number(answer.rpartition("####")[2])
+    if value is None:
+        raise HFDistillError(f"{source}: the gold answer {answer[-60:]!r} is no number")
+    return value
+
+
+@dataclass
+class Gsm8k(Task):
+    """
+    Args:
+        dataset (`str`): repository on the Hub.
+        subset (`str`): its configuration.
+        revision (`str`, *optional*): commit, tag or branch of the dataset.
+        path (`str`, *optional*): a folder with files of the splits `train` and `test`, instead of the Hub.
+        validation_share (`float`): the part of the training questions that validates, chosen by hash.
+    """
+
+    name: ClassVar[str] = "gsm8k"
+
+    dataset: str = "openai/gsm8k"
+    subset: str | None = "main"
+    revision: str | None = None
+    path: str | None = None
+    validation_share: float = 0.1
+    shots: int = 3
+    max_new_tokens: int = 512
+    stop: tuple[str, ...] = ("\nQ:", "\nQuestion:")
+
+    @cached_property
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Question id, question and gold solution of each row, training rows first."""
+        rows = []
+        for split in ("train", "test"):
+            for number, row in enumerate(
+                load_rows(self.name, self.dataset, split, self.subset, self.revision, self.path)
+            ):
+                question = column(row, "question", number, f"{self.name} {split}")
+                answer = column(row, "answer", number, f"{self.name} {split}")
+                rows.append((f"gsm8k-{split}-{number}", question, answer))
+        return rows
+
+    def questions(self) -> list[Question]:
+        return [
+            Question(
+                question_id,
+                question,
+                "test" if question_id.startswith("gsm8k-test") else split_of(question, self.validation_share),
+            )
+            for question_id, question, _ in self._rows
+        ]
+
+    def golds(self) -> dict[str, str]:
+        return {question_id: gold_number(answer, question_id) for question_id, _, answer in self._rows}
+
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        return few_shot_prompt(question.question, self.shots if shots is None else shots)
+
+    def extract(self, response: str, question: Question) -> Answer:
+        return extract_number(response)
+
+    def same(self, a: str, b: str) -> bool:
+        return same_number(a, b)

@@ -1,0 +1,109 @@
+"""
+Letters in final answers to multiple-choice questions: `(B)`, `B.`, `**B. text**`, `\\boxed{B}`, `Answer: B`.
+
+A letter counts only where it stands apart from any word and belongs to one of the options. "(I don't know)", "(II)",
+"January" and "A triangle" are no letters.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hfdistill.tasks.base import Answer
+from hfdistill.tasks.markers import QUESTION_LINES, after, boxed, cut, first_value
+
+
+# Truth tables have lines that begin with `Q:`, so only the whole word cuts.
+CUT = QUESTION_LINES
+MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?:)|ANSWER(?:\s{1,4}IS\b|\**:)")
+
+# Markup and filler between the marker and the letter.
+LEAD = re.compile(
+    r"(?:[\s:*_`\"'“‘$\[{]|-\s|\\[\[(]|\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:rm|bf|sf)?)\s?\{"
+    r"|(?:[tT]he\s|[lL]etter\b|(?:[cC]orrect\s)?(?:[oO]ption|[cC]hoice)\b))*"
+)
+ENCLOSED = re.compile(r"\(\s?(?:\\text\w*\{)?[*`]*([A-Z]|[a-hj-z])[*`}]*\s?(?:\)|[.:]\s|$)")
+BARE = re.compile(r"([A-Z])(?![\w'’(\[-]|[.:]\w)")
+# A bare letter before a word is a letter only where the word goes on with the sentence: "B because", not "B cells".
+GOES_ON = re.compile(
+    r"\s*(?:$|\n|[.,:;!?)\]}*_`\"'”’$\\–—/&|]|-\s|\(|"
+    r"(?:because|since|as|which|so|and|or|for|given|due|but|based|where|while|by|from|if|it|this|the|we|in|is)\b)"
+)
+# What joins two letters: a second one makes the answer unsettled.
+JOINT = re.compile(r"[\s)}\]*_`$.\\]*(?:,\s?(?:and|or)\b|,|\band\b|\bor\b|&|/|\+|;)\s*(?:both\s)?")
+
+EMPTY = Answer(None, "empty")
+NO_MARKER = Answer(None, "no_marker")
+NO_VALUE = Answer(None, "no_value")
+SEVERAL = Answer(None, "several_answers")
+OUT_OF_RANGE = Answer(None, "out_of_range")
+TRUNCATED = Answer(None, "truncated")
+
+
+def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
+    """
+    The letter of a response.
+
+    Args:
+        response (`str`): the text.
+        options (`tuple[str, ...]` or `int`): the question's options, or how many there are. Their texts settle
+            whether "B Distress" names an option.
+
+    Returns:
+        [`Answer`]: an upper-case letter that belongs to an option, or the reason why there is none.
+    """
+    text = cut(response, CUT)
+
+    def read(segment: str) -> Answer:
+        return read_letter(segment, options)
+
+    failed = first_value(after(MARKER, text), read)
+    if failed is not None and failed.value is not None:
+        return failed
+    answer = first_value(boxed(text), read)
+    if answer is not None and answer.value is not None:
+        return answer
+    return failed or answer or (NO_MARKER if text.strip() else EMPTY)
+
+
+def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:
+    """The one letter that begins `segment`, the text after a marker."""
+    start = LEAD.match(segment).end()
+    if not segment[start:].strip():
+        return TRUNCATED
+    found = _letter_at(segment, start, options)
+    if found is None:
+        return NO_VALUE
+    letter, end = found
+    joint = JOINT.match(segment, end)
+    while joint:
+        following = _letter_at(segment, LEAD.match(segment, joint.end()).end(), options)
+        if following is None:
+            break
+        if following[0] != letter:
+            return SEVERAL
+        joint = JOINT.match(segment, following[1])
+    count = options if isinstance(options, int) else len(options)
+    return Answer(letter) if ord(letter) - ord("A") < count else OUT_OF_RANGE
+
+
+def _letter_at(segment: str, start: int, options: tuple[str, ...] | int) -> tuple[str, int] | None:
+    """The letter that stands at `start` and the position after it; `None` where a word or something else does."""
+    match = ENCLOSED.match(segment, start)
+    if match:
+        return match[1].upper(), match.end()
+    match = BARE.match(segment, start)
+    if match is None:
+        if segment.startswith("(", start):
+            match = BARE.match(segment, start + 1)
+            if match and JOINT.match(segment, match.end()):
+                return match[1], match.end()
+        return None
+    letter, end = match[1], match.end()
+    if GOES_ON.match(segment, end):
+        return letter, end
+    if not isinstance(options, int) and ord(letter) - ord("A") < len(options):
+        text = options[ord(letter) - ord("A")].strip()
+        if text and segment[end:].lstrip().startswith(text[:40]):
+            return letter, end
+    return None

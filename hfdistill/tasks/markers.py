@@ -1,0 +1,109 @@
+"""
+Where the final answer of a response stands: the cut before an invented next question, and the markers.
+
+Everything here and in the readers (`numbers.py`, `letters.py`) is linear in the length of the text: markers are found
+by plain searches or anchored patterns, at most `MOST_MARKERS` of them are looked at, and a reader sees `WINDOW`
+characters after each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from hfdistill.tasks.base import Answer
+
+
+WINDOW = 400
+MOST_MARKERS = 64
+
+ANSWER_IS = re.compile(r"[aA]nswers?\s{1,4}(?:is|are)\b|ANSWER\s{1,4}IS\b")
+ANSWER_COLON = re.compile(r"[aA]nswer\**\s?:|ANSWER\**:")
+
+QUESTION_LINES = ("\nQuestion:", "\n Question:", "\n**Question:", "\n### Question:")
+Q_LINES = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:")
+
+
+def cut(text: str, lines: tuple[str, ...]) -> str:
+    """
+    What stands before the first of the `lines` (each begins with a newline). Base models run on into an invented next
+    question. A line that only blanks stand before does not cut: the response would be gone.
+    """
+    end = len(text)
+    for line in lines:
+        at = text.find(line, 0, end + len(line))
+        while 0 <= at < end:
+            if text[:at].strip():
+                end = at
+                break
+            at = text.find(line, at + 1, end + len(line))
+    return text[:end]
+
+
+def after(pattern: re.Pattern, text: str) -> Iterator[str]:
+    """The `WINDOW` characters after each match, from the first on."""
+    for number, match in enumerate(pattern.finditer(text)):
+        if number == MOST_MARKERS:
+            return
+        yield text[match.end() : match.end() + WINDOW]
+
+
+def after_last(marker: str, text: str) -> Iterator[str]:
+    """The rest of the line after each occurrence of `marker`, from the last one back; blank rests are passed over."""
+    end = len(text)
+    for _ in range(MOST_MARKERS):
+        at = text.rfind(marker, 0, end)
+        if at < 0:
+            return
+        rest = text[at + len(marker) : min(end, at + len(marker) + WINDOW)].partition("\n")[0]
+        if rest.strip():
+            yield rest
+        end = at
+
+
+def last_line_after(pattern: re.Pattern, text: str) -> Iterator[str]:
+    """What follows the last match of `pattern`, where that is the last line of the text."""
+    tail = text.rstrip()[-WINDOW:]
+    ends = [match.end() for match in pattern.finditer(tail)]
+    if ends and "\n" not in tail[ends[-1] :].strip():
+        yield tail[ends[-1] :].strip()
+
+
+def boxed(text: str) -> Iterator[str]:
+    r"""The content of each `\boxed{…}`, from the last one back; one that is never closed is passed over."""
+    end = len(text)
+    for _ in range(MOST_MARKERS):
+        at = text.rfind("\\boxed{", 0, end)
+        if at < 0:
+            return
+        content = inside_braces(text[at + 6 : at + 6 + WINDOW])
+        if content is not None:
+            yield content
+        end = at
+
+
+def inside_braces(text: str) -> str | None:
+    """What the brace that opens `text` encloses, or `None` where it is never closed."""
+    depth = 0
+    for position, character in enumerate(text):
+        if character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                return text[1:position]
+    return None
+
+
+def first_value(segments: Iterator[str], read: Callable[[str], Answer]) -> Answer | None:
+    """
+    The first segment that settles on an answer; if none does, the reason of the first one. `None` where there is no
+    segment at all.
+    """
+    first = None
+    for segment in segments:
+        answer = read(segment)
+        if answer.value is not None:
+            return answer
+        first = first or answer
+    return first

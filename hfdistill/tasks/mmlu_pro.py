@@ -1,0 +1,118 @@
+"""MMLU-Pro: multiple choice with up to ten options in 14 subjects (Wang et al. 2024; TIGER-Lab/MMLU-Pro)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from hfdistill.errors import HFDistillError
+from hfdistill.tasks.answers import extract_letter
+from hfdistill.tasks.base import Answer, Question, Task, split_of
+from hfdistill.tasks.gsm8k import LEAD_IN
+from hfdistill.tasks.loading import column, load_rows, split_files
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def options_block(options: tuple[str, ...]) -> str:
+    """One option a line, each behind its letter as the worked examples name it: `(A) text`."""
+    return "\n".join(f"({letter}) {option.strip()}" for letter, option in zip(LETTERS, options, strict=False))
+
+
+def worked_answer(cot_content: str) -> str:
+    """The dataset's reasoning as the prompt's answer: its own lead-in gives way to the one that the question gets."""
+    text = cot_content.strip().removeprefix("A:").strip().removeprefix("Let's think step by step.").strip()
+    return f"{LEAD_IN}\n{text}"
+
+
+@dataclass
+class MmluPro(Task):
+    """
+    The dataset's `test` questions are divided by hash (Appendix B.1); its `validation` questions, five a subject, are
+    only worked examples.
+
+    Args:
+        dataset (`str`): repository on the Hub.
+        revision (`str`, *optional*): commit, tag or branch of the dataset.
+        path (`str`, *optional*): a folder with the questions (`test.jsonl` or `mmlu_pro_sample.jsonl`) and, for worked
+            examples, one named `validation`.
+        test_share (`float`): the part of all questions that tests.
+        validation_share (`float`): the part of the others that validates.
+    """
+
+    name: ClassVar[str] = "mmlu_pro"
+
+    dataset: str = "TIGER-Lab/MMLU-Pro"
+    revision: str | None = None
+    path: str | None = None
+    test_share: float = 0.15
+    validation_share: float = 0.1
+    shots: int = 2
+    max_new_tokens: int = 1024
+    stop: tuple[str, ...] = ("\nQuestion:",)
+
+    @cached_property
+    def _rows(self) -> list[dict]:
+        split = "sample" if self.path is not None and not split_files(self.name, self.path, "test") else "test"
+        return load_rows(self.name, self.dataset, split, None, self.revision, self.path)
+
+    @cached_property
+    def _examples(self) -> dict[str, list[dict]]:
+        """Worked examples by category, in the dataset's order."""
+        if self.path is not None and not split_files(self.name, self.path, "validation"):
+            raise HFDistillError(
+                f"mmlu_pro takes its worked examples from the validation split, and {self.path} has no such file; "
+                "add validation.jsonl or set shots: 0"
+            )
+        examples: dict[str, list[dict]] = {}
+        for row in load_rows(self.name, self.dataset, "validation", None, self.revision, self.path):
+            if row.get("cot_content"):
+                examples.setdefault(row["category"], []).append(row)
+        return examples
+
+    def questions(self) -> list[Question]:
+        questions = []
+        for number, row in enumerate(self._rows):
+            text = column(row, "question", number, self.name)
+            options = column(row, "options", number, self.name)
+            question_id = f"mmlu_pro-{column(row, 'question_id', number, self.name)}"
+            if not options:
+                raise HFDistillError(f"{self.name}, row {number} ({question_id}): no options")
+            split = split_of(text, self.validation_share, self.test_share)
+            questions.append(Question(question_id, text, split, tuple(options), row.get("category")))
+        return questions
+
+    def golds(self) -> dict[str, str]:
+        golds = {}
+        for number, row in enumerate(self._rows):
+            letter = str(column(row, "answer", number, self.name)).strip()
+            index = row.get("answer_index", LETTERS.find(letter))
+            if index < 0 or LETTERS[index] != letter or index >= len(row["options"]):
+                raise HFDistillError(
+                    f"{self.name}, row {number}: answer '{letter}', index {index} and {len(row['options'])} options "
+                    "do not agree"
+                )
+            golds[f"mmlu_pro-{row['question_id']}"] = letter
+        return golds
+
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        shots = self.shots if shots is None else shots
+        examples = self._examples.get(question.category or "", [])[:shots] if shots else []
+        if len(examples) < shots:
+            raise HFDistillError(
+                f"mmlu_pro has {len(examples)} worked examples of '{question.category}', not the {shots} asked for"
+            )
+        text = "".join(
+            f"Question: {row['question'].strip()}\nOptions:\n{options_block(tuple(row['options']))}\n"
+            f"Answer: {worked_answer(row['cot_content'])}\n"
+            for row in examples
+        )
+        options = options_block(question.options or ())
+        return f"{text}Question: {question.question.strip()}\nOptions:\n{options}\nAnswer:\n{LEAD_IN}"
+
+    def extract(self, response: str, question: Question) -> Answer:
+        if not question.options:
+            raise HFDistillError(f"question {question.question_id} of mmlu_pro has no options to choose from")
+        return extract_letter(response, question.options)

@@ -1,0 +1,257 @@
+"""
+Numbers in final answers, as exact rationals: `$1,000.` is `1000`, `4.50` is `9/2`, `1 1/2` is `3/2`, `60%` is `60`.
+
+A number is read only where the text settles on one. Two different quantities, a range, a ratio or a calculation that
+is not carried out give no number, and neither does an expression with an unknown. Nothing is ever rounded.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from hfdistill.tasks.base import Answer
+from hfdistill.tasks.markers import (
+    ANSWER_COLON,
+    ANSWER_IS,
+    Q_LINES,
+    QUESTION_LINES,
+    after,
+    after_last,
+    boxed,
+    cut,
+    first_value,
+    last_line_after,
+)
+
+
+CUT = Q_LINES + QUESTION_LINES
+
+EMPTY = Answer(None, "empty")
+NO_MARKER = Answer(None, "no_marker")
+NO_VALUE = Answer(None, "no_value")
+SEVERAL = Answer(None, "several_answers")
+EXPRESSION = Answer(None, "expression")
+TRUNCATED = Answer(None, "truncated")
+
+# The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
+PLAIN = re.compile(
+    r":?\s?\$?(\d{1,9})(?! (?:hundred|[a-z]+illion|thousand|pi|sqrt)\b)(?: [a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
+)
+SCALE_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
+QUANTITY = re.compile(
+    rf"(?<![A-Za-z0-9_])(?P<whole>{_NUMBER})"
+    r"(?:[eE](?P<exponent>[-+]?\d{1,2})(?![\w.])"
+    r"|\s?[*×]\s?10\s?\^\s?\{?(?P<power>-?\d{1,2})\}?(?!\d)"
+    rf"|\s*/\s*(?P<denominator>{_NUMBER})"
+    r"|(?:\s|\sand\s)(?P<part>\d{1,6})\s?/\s?(?P<parts>\d{1,6})(?![\d,.]*\d))?"
+    r"(?:\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?"
+)
+OPERATOR = re.compile(r"[-+*/^×÷:–]|\bx\b|[a-zA-Z]?\(|\)")
+# An unknown or a root directly at a number: `3x`, `5 + n`, `x * 2`, `2π`.
+UNKNOWN = re.compile(r"\d\s?(?:[xyzn]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b[a-zA-Z]\s*[+*/^]\s*[\d(]|[√π±<>≤≥∞^]")
+SENTENCE_END = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bapprox)[.!?](?=\s|$)|<[|/]")
+# A clause that explains a number which already stands.
+EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
+ASIDE = re.compile(r"(?<=[\w%])\s\([^()]*\)(?!\s*[-=+*/^])")
+LEADING = re.compile(r"(?:[\s:*_`\"'“]|\\[\[(]|\$\$)*")
+# Headings (`#### Step 3`) and prose after `Answer:` hold numbers that are no final answer.
+LIST_ITEM = re.compile(r"\d{1,2}[.)]\s+\S")
+STARTS_WITH_NUMBER = re.compile(
+    r"[\s$€£¥₹*_`:(]*(?:\\[\[(]\s*)?[-−+~≈]?\s?(?:\\?\$\s?)?(?:\.?\d|\\[dt]?frac|\\boxed|\\text)"
+)
+
+CANONICAL = re.compile(r"-?[0-9]{1,400}(?:/[1-9][0-9]{0,399})?")
+
+VULGAR_FRACTIONS = {
+    **dict(zip("½⅓⅔¼¾⅕⅖⅗⅘", ("1/2", "1/3", "2/3", "1/4", "3/4", "1/5", "2/5", "3/5", "4/5"), strict=True)),
+    **dict(zip("⅙⅚⅛⅜⅝⅞", ("1/6", "5/6", "1/8", "3/8", "5/8", "7/8"), strict=True)),
+}
+CHARACTERS = {
+    **dict.fromkeys("−‒﹣－", "-"),
+    **dict.fromkeys("    \u2060", " "),
+    **dict.fromkeys("€£¥₹＄", "$"),
+    **{vulgar: f" {parts}" for vulgar, parts in VULGAR_FRACTIONS.items()},
+    **{chr(0xFF10 + digit): str(digit) for digit in range(10)},
+    "⁄": "/",
+    "％": "%",
+    "，": ",",
+    "＝": "=",
+    "·": "*",
+    "⋅": "*",
+    "÷": "/",
+}
+TRANSLATION = str.maketrans(CHARACTERS)
+
+FRAC = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]*)\}\s?\{([^{}]*)\}|(\d)(\d))")
+LATEX = (
+    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"(?<=\d)\\[,!;:](?=\d)"), ""),
+    (re.compile(r"\\([$%#&])"), r"\1"),
+    (re.compile(r"\\(?:times|cdot)\b"), "*"),
+    (re.compile(r"\\div\b"), "/"),
+    (re.compile(r"\\approx\b"), "≈"),
+    (re.compile(r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|operatorname)\b"), " "),
+    (re.compile(r"\\(?:quad|qquad|left|right|displaystyle|degree|circ)\b|\\[ ,!;:\[\]()]|\^\s?\{?\\circ\}?"), " "),
+    (re.compile(r"\\[a-zA-Z]+"), " √ "),
+    (re.compile(r"[{}]"), " "),
+)
+
+
+def extract_number(response: str) -> Answer:
+    """
+    The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
+    `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
+    """
+    text = cut(response, CUT)
+    markers = (
+        (after(ANSWER_IS, text), read_number),
+        (after_last("####", text), _read_leading_number),
+        (last_line_after(ANSWER_COLON, text), _read_leading_number),
+        (boxed(text), read_number),
+    )
+    failed = None
+    for segments, read in markers:
+        answer = first_value(segments, read)
+        if answer is not None and answer.value is not None:
+            return answer
+        failed = failed or answer
+    if failed is None and "####" in text:
+        failed = TRUNCATED
+    return failed or (NO_MARKER if text.strip() else EMPTY)
+
+
+def read_number(segment: str) -> Answer:
+    """The one number that `segment`, the text after a marker, settles on in its first sentence."""
+    plain = PLAIN.match(segment)
+    if plain:
+        return Answer(str(int(plain[1])))
+    start = LEADING.match(segment).end()
+    new_line = "\n" in segment[:start]
+    segment = segment[start:].partition("\n")[0]
+    if not segment.strip():
+        return TRUNCATED
+    if new_line and (LIST_ITEM.match(segment) or not STARTS_WITH_NUMBER.match(segment)):
+        return NO_VALUE
+    segment = _plain_text(segment)
+    end = SENTENCE_END.search(segment)
+    return _settle(segment[: end.start()] if end else segment, bullet=new_line)
+
+
+def _read_leading_number(segment: str) -> Answer:
+    return read_number(segment) if STARTS_WITH_NUMBER.match(segment) else NO_VALUE
+
+
+def _plain_text(segment: str) -> str:
+    """Without LaTeX, emphasis and currency signs; a box is taken for the whole."""
+    if not segment.isascii():
+        segment = segment.translate(TRANSLATION)
+    if "\\" in segment:
+        content = next(boxed(segment), None)
+        segment = segment if content is None else content
+        segment = FRAC.sub(_fraction, segment)
+        for pattern, replacement in LATEX:
+            segment = pattern.sub(replacement, segment)
+    if "<<" in segment:
+        segment = re.sub(r"<<[^<>]*>>", "", segment)
+    if "$" in segment:
+        segment = re.sub(r"-\$\s?(?=[\d.])|(?<!\d)\s?\$\s?-(?=[\d.])", " -", segment).replace("$", " ")
+    return segment.replace("**", " ").replace("`", " ").replace("__", " ")
+
+
+def _fraction(match: re.Match) -> str:
+    top, bottom = (match[1], match[2]) if match[3] is None else (match[3], match[4])
+    if re.fullmatch(r"\s*[-\d.,{}]+\s*", top) and re.fullmatch(r"\s*[\d.,{}]+\s*", bottom):
+        return f" {top.strip()}/{bottom.strip()} "
+    return f" √ {top} √ {bottom} "
+
+
+def _settle(clause: str, bullet: bool) -> Answer:
+    """The one value of a sentence; `bullet`: a dash in front stands at the start of a line."""
+    first = QUANTITY.search(clause)
+    if first is None:
+        return EXPRESSION if "√" in clause or "=" in clause else NO_VALUE
+    if "(" in clause:
+        clause = ASIDE.sub(" ", clause)
+    explanation = EXPLANATION.search(clause, first.end())
+    if explanation:
+        clause = clause[: explanation.start()]
+    for sign in "=≈":
+        if sign in clause:
+            clause = clause.rpartition(sign)[2]
+            bullet = False
+    if UNKNOWN.search(QUANTITY.sub("0", clause)):
+        return EXPRESSION
+    quantities = list(QUANTITY.finditer(clause))
+    values = {_value(quantity, clause, bullet) for quantity in quantities}
+    if None in values or not values:
+        return EXPRESSION
+    if len(values) > 1:
+        gap = clause[quantities[0].end() : quantities[1].start()].strip()
+        return EXPRESSION if re.fullmatch(r"[+*/^×]|[a-zA-Z]?\s?[+*/^×]\s?\(?|\(", gap) else SEVERAL
+    if len(quantities) > 1 and OPERATOR.search(clause[quantities[0].end() : quantities[1].start()]):
+        return EXPRESSION
+    return Answer(str(values.pop()))
+
+
+def _value(quantity: re.Match, clause: str, bullet: bool) -> Fraction | None:
+    whole, denominator = quantity["whole"], quantity["denominator"]
+    value = _rational(whole)
+    if denominator is not None:
+        divisor = _rational(denominator)
+        if divisor == 0:
+            return None
+        value /= divisor
+    elif quantity["part"] is not None:
+        part, parts = int(quantity["part"]), int(quantity["parts"])
+        if not 0 < part < parts or value.denominator != 1:
+            return None
+        value += Fraction(part, parts)
+    power = quantity["exponent"] or quantity["power"]
+    if power is not None:
+        value *= Fraction(10) ** int(power)
+    if quantity["scale"]:
+        value *= SCALE_WORDS[quantity["scale"]]
+    return -value if _negative(clause[: quantity.start()], bullet) else value
+
+
+def _negative(before: str, bullet: bool) -> bool:
+    """Whether what stands before a number makes it negative: a sign, not a hyphen, a range, a dash or a bullet."""
+    stripped = before.rstrip()
+    if stripped.endswith(("negative", "minus")):
+        return True
+    if not stripped.endswith(("-", "–")):
+        return False
+    left = stripped[:-1]
+    if left.endswith(("-", "–")) or (left and not left[-1].isspace() and left[-1] not in "(=["):
+        return False
+    if left.strip():
+        return stripped == before
+    return not bullet or stripped == before
+
+
+def _rational(text: str) -> Fraction:
+    text = text.replace(",", "")
+    if text.isdecimal():
+        return Fraction(int(text))
+    return Fraction(text)
+
+
+def canonical_number(text: str) -> str | None:
+    """
+    The canonical form of a number that is written alone (a gold answer, a voted label), or `None` if it is none.
+    """
+    return read_number(text).value if QUANTITY.search(text) else None
+
+
+def same_number(a: str, b: str) -> bool:
+    """Equality of numbers as rationals; strings that are no number are the same when they are equal."""
+    return a == b or number_key(a) == number_key(b)
+
+
+def number_key(text: str) -> Fraction | str:
+    """What makes two answers one: the rational, or the text itself where it is none."""
+    canonical = text if CANONICAL.fullmatch(text) else canonical_number(text)
+    return text if canonical is None else Fraction(canonical)
