@@ -1,52 +1,85 @@
-"""The reward model's objective, Eq. 4 to 6, as functions of scores."""
+"""The reward model's objective, Eq. 4 to 6, as functions of scores.
+
+Scores are `(triples, 4)`: a triple's right student, wrong student, right teacher and wrong teacher response, as in
+[`~hfdistill.reward.triples.ROLES`]. Where `present` is 0 the role is empty, as the last is in the paper's triples.
+"""
 
 import torch
 import torch.nn.functional as F
 
 
-def classification_loss(scores: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
+CORRECT = (1.0, 0.0, 1.0, 0.0)
+
+
+def term_counts(present: torch.Tensor) -> torch.Tensor:
+    """How many comparisons and responses the means of Eq. 4 and 5 are over.
+
+    A batch spread over micro-batches or processes is normalised by the sum of their counts, so that neither changes
+    the update.
+
+    Args:
+        present (`torch.Tensor`): `(triples, 4)`, 1 where a role has a response, else 0.
+
+    Returns:
+        `torch.Tensor`: `(3,)`: teacher against student, right against wrong, responses.
+    """
+    right, wrong, taught, _ = present.unbind(-1)
+    return torch.stack([(taught * right).sum(), (right * wrong).sum(), present.sum()])
+
+
+def classification_loss(
+    scores: torch.Tensor, present: torch.Tensor, count: torch.Tensor | None = None
+) -> torch.Tensor:
     """Binary cross-entropy of score against correctness (Eq. 4): it makes zero the border between right and wrong.
 
     Args:
-        scores (`torch.Tensor`): scores of any shape.
-        correct (`torch.Tensor`): of the same shape, 1 where the answer equals the pseudo-label, else 0.
+        scores (`torch.Tensor`), present (`torch.Tensor`): `(triples, 4)`.
+        count (`torch.Tensor`, *optional*): number of responses of the whole batch; those present here by default.
 
     Returns:
         `torch.Tensor`: mean over the responses, a scalar in nats.
     """
-    return F.binary_cross_entropy_with_logits(scores, correct.to(scores.dtype))
+    correct = torch.tensor(CORRECT, device=scores.device, dtype=scores.dtype).expand_as(scores)
+    losses = F.binary_cross_entropy_with_logits(scores, correct, reduction="none")
+    return (losses * present).sum() / _at_least_one(present.sum() if count is None else count)
 
 
-def preference_loss(
-    student_positive: torch.Tensor, student_negative: torch.Tensor, teacher_positive: torch.Tensor
-) -> torch.Tensor:
-    """Bradley-Terry loss of teacher above student, and of right above wrong (Eq. 5).
+def preference_loss(scores: torch.Tensor, present: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
+    """Bradley-Terry loss of the teacher's right answer above the student's, and of right above wrong (Eq. 5).
 
     Args:
-        student_positive (`torch.Tensor`): scores of right student responses, `(triples,)`.
-        student_negative (`torch.Tensor`): scores of wrong student responses, `(triples,)`.
-        teacher_positive (`torch.Tensor`): scores of right teacher responses, `(triples,)`.
+        scores (`torch.Tensor`), present (`torch.Tensor`): `(triples, 4)`.
+        counts (`torch.Tensor`, *optional*): `(2,)` or longer, the comparisons of the whole batch, see [`term_counts`].
 
     Returns:
-        `torch.Tensor`: sum of the two means over the triples, a scalar in nats.
+        `torch.Tensor`: sum of two means over the triples, a scalar in nats.
     """
-    teacher_over_student = -F.logsigmoid(teacher_positive - student_positive).mean()
-    right_over_wrong = -F.logsigmoid(student_positive - student_negative).mean()
-    return teacher_over_student + right_over_wrong
+    counts = term_counts(present) if counts is None else counts
+    right, wrong, taught, _ = scores.unbind(-1)
+    has_right, has_wrong, has_taught, _ = present.unbind(-1)
+    teacher_over_student = -F.logsigmoid(taught - right) * has_taught * has_right
+    right_over_wrong = -F.logsigmoid(right - wrong) * has_right * has_wrong
+    return teacher_over_student.sum() / _at_least_one(counts[0]) + right_over_wrong.sum() / _at_least_one(counts[1])
 
 
-def reward_loss(scores: torch.Tensor, classification_weight: float) -> torch.Tensor:
+def reward_loss(
+    scores: torch.Tensor, present: torch.Tensor, classification_weight: float, counts: torch.Tensor | None = None
+) -> torch.Tensor:
     """L = L_pref + lambda * L_cls (Eq. 6).
 
     Args:
-        scores (`torch.Tensor`): `(triples, 3)`, a triple's right student, wrong student and right teacher response.
+        scores (`torch.Tensor`), present (`torch.Tensor`): `(triples, 4)`.
         classification_weight (`float`): the lambda of Eq. 6.
+        counts (`torch.Tensor`, *optional*): `(3,)`, see [`term_counts`]; those of these triples by default.
 
     Returns:
         `torch.Tensor`: a scalar in nats.
     """
-    student_positive, student_negative, teacher_positive = scores.unbind(-1)
-    correct = torch.tensor([1.0, 0.0, 1.0], device=scores.device).expand_as(scores)
-    return preference_loss(student_positive, student_negative, teacher_positive) + (
-        classification_weight * classification_loss(scores, correct)
-    )
+    counts = term_counts(present) if counts is None else counts
+    preference = preference_loss(scores, present, counts)
+    return preference + classification_weight * classification_loss(scores, present, counts[2])
+
+
+def _at_least_one(count: torch.Tensor) -> torch.Tensor:
+    # A term without any response is zero, not 0 / 0.
+    return count.clamp(min=1)

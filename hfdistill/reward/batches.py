@@ -1,0 +1,115 @@
+"""Triples as tensors: each prompt once with its responses behind it, no padding inside, similar lengths together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from ..encoding import Encoder, right_pad
+from .triples import ROLES
+
+
+@dataclass(frozen=True)
+class EncodedTriple:
+    """Ids of a triple: its prompt, and a response for each role, `None` where the role is empty."""
+
+    prompt: list[int]
+    responses: tuple[list[int] | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + sum(len(ids) for ids in self.responses if ids is not None)
+
+
+def encode_triple(triple: dict[str, Any], prompt: str, encoder: Encoder) -> EncodedTriple:
+    """Turn a row of the triples into ids."""
+    responses = (
+        None if triple[role] is None else encoder.response_ids(triple[role], triple[f"{role}_finished"])
+        for role in ROLES
+    )
+    return EncodedTriple(encoder.prompt_ids(prompt), tuple(responses))
+
+
+@dataclass
+class TripleCollator:
+    """Make a batch of triples.
+
+    Args:
+        pad_token_id (`int`): what fills rows up at their end.
+        share_prefix (`bool`): put a triple into one row, `prompt, response, response, response`, so that the prompt is
+            computed once. A response then attends to the prompt and to itself, and counts its positions from the
+            prompt's end, so that its score is the one that it gets alone. Otherwise each response has a row.
+    """
+
+    pad_token_id: int
+    share_prefix: bool
+
+    def __call__(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
+        """Return the model's inputs, `score_positions` and `present` `(triples, 4)`."""
+        present = torch.tensor([[float(ids is not None) for ids in triple.responses] for triple in triples])
+        build = self._shared if self.share_prefix else self._separate
+        return {**build(triples), "present": present}
+
+    def _shared(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
+        rows, positions, segments, ends = [], [], [], []
+        for triple in triples:
+            start = len(triple.prompt)
+            row, position, segment, end = list(triple.prompt), list(range(start)), [0] * start, []
+            for index, ids in enumerate(triple.responses, start=1):
+                if ids is not None:
+                    row += ids
+                    position += range(start, start + len(ids))
+                    segment += [index] * len(ids)
+                # An empty role, or an empty response cut off at once, is read at the prompt's end.
+                end.append(len(row) - 1 if ids else start - 1)
+            rows.append(row)
+            positions.append(position)
+            segments.append(segment)
+            ends.append(end)
+        input_ids, _ = right_pad(rows, self.pad_token_id)
+        position_ids, _ = right_pad(positions, 0)
+        segment_ids, _ = right_pad(segments, -1)
+        key, query = segment_ids[:, None, :], segment_ids[:, :, None]
+        causal = torch.ones(input_ids.shape[1], input_ids.shape[1], dtype=torch.bool).tril()
+        visible = ((key == 0) | (key == query)) & causal
+        return {
+            "input_ids": input_ids,
+            "attention_mask": visible[:, None],
+            "position_ids": position_ids,
+            "score_positions": torch.tensor(ends),
+        }
+
+    def _separate(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
+        rows = [triple.prompt + ids for triple in triples for ids in triple.responses if ids is not None]
+        input_ids, attention_mask = right_pad(rows, self.pad_token_id)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "score_positions": attention_mask.sum(1, keepdim=True) - 1,
+        }
+
+
+class LengthSortedWindows(Sampler[int]):
+    """A random order in which each window, the samples of one update, is sorted by length.
+
+    Micro-batches of an update then hold samples of similar length and little padding, while the updates are those of a
+    plain shuffle. The order depends on seed and epoch alone, so a resumed training meets the same batches.
+
+    Args:
+        lengths (`Sequence[int]`): length of each sample.
+        window (`int`): samples of one update, over all processes and accumulation steps.
+        seed (`int`): of the shuffle.
+    """
+
+    def __init__(self, lengths: Sequence[int], window: int, seed: int):
+        self.lengths, self.window, self.seed, self.epoch = lengths, window, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        for start in range(0, len(order), self.window):
+            yield from sorted(order[start : start + self.window], key=self.lengths.__getitem__, reverse=True)

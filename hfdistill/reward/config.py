@@ -1,0 +1,89 @@
+"""Settings of the reward stage."""
+
+from dataclasses import dataclass, field
+
+import torch
+from transformers import TrainingArguments
+
+from ..errors import HFDistillError
+from .triples import SOURCES
+
+
+@dataclass
+class RewardConfig(TrainingArguments):
+    r"""Section `reward`: the student's samples, the triples, and the training of the reward model.
+
+    Every field of [`~transformers.TrainingArguments`] is one too; those listed last have other defaults here, the
+    paper's (Appendix B.2).
+
+    Args:
+        teacher (`str`, *optional*): the labelled teacher dataset; `{run}-teacher` by default.
+        warmup (`str`, *optional*): the model that is sampled and that the reward model starts from; `{run}-warmup` by
+            default. The base student here gives the paper's row "Ours w/o D".
+        samples (`int`, *optional*, defaults to 30): student responses a question.
+        temperature (`float`, *optional*, defaults to 0.7): of the student's responses.
+        max_new_tokens (`int`, *optional*): longest student response; the task's figure by default.
+        generation_batch_size (`int`, *optional*, defaults to 256): responses generated at once.
+        chunk_questions (`int`, *optional*, defaults to 128): questions sampled between two writes to the journal. A
+            killed process loses one chunk.
+        max_triples (`int`, *optional*, defaults to 4): most triples a question.
+        source (`str`, *optional*, defaults to `"both"`): whose responses to learn from: `"both"`, `"student"` or
+            `"teacher"`.
+        teacher_per_pair (`float`, *optional*, defaults to 1.0): the teacher's right responses for each pair of a right
+            and a wrong student response.
+        deduplicate (`bool`, *optional*, defaults to `True`): draw identical texts of a question once.
+        classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
+        share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Needs the
+            attention `"sdpa"` or `"eager"`.
+        early_stopping_patience (`int`, *optional*, defaults to 2): evaluations without a better Pos/Neg accuracy after
+            which the training stops; 0 never stops it.
+        learning_rate (`float`, *optional*, defaults to 5e-5), num_train_epochs (`float`, *optional*, defaults to 4),
+            per_device_train_batch_size (`int`, *optional*, defaults to 48): as in `TrainingArguments`; a batch counts
+            triples.
+        bf16 (`bool`, *optional*): on where the GPU knows it, by default.
+    """
+
+    teacher: str | None = field(default=None, metadata={"help": "Labelled teacher dataset."})
+    warmup: str | None = field(default=None, metadata={"help": "Model to sample and to start from."})
+    samples: int = field(default=30, metadata={"help": "Student responses a question."})
+    temperature: float = field(default=0.7, metadata={"help": "Temperature of the student's responses."})
+    max_new_tokens: int | None = field(default=None, metadata={"help": "Longest student response."})
+    generation_batch_size: int = field(default=256, metadata={"help": "Responses generated at once."})
+    chunk_questions: int = field(default=128, metadata={"help": "Questions between two writes to the journal."})
+    max_triples: int = field(default=4, metadata={"help": "Most triples a question."})
+    source: str = field(default="both", metadata={"help": "both, student or teacher."})
+    teacher_per_pair: float = field(default=1.0, metadata={"help": "Right teacher responses a student pair."})
+    deduplicate: bool = field(default=True, metadata={"help": "Draw identical texts of a question once."})
+    classification_weight: float = field(default=0.5, metadata={"help": "Lambda of Eq. 6."})
+    share_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once for its triple."})
+    early_stopping_patience: int = field(default=2, metadata={"help": "Evaluations without gain before the stop."})
+
+    learning_rate: float = field(default=5e-5, metadata={"help": "Initial learning rate."})
+    num_train_epochs: float = field(default=4.0, metadata={"help": "Passes over the triples."})
+    per_device_train_batch_size: int = field(default=48, metadata={"help": "Triples a process and micro-batch."})
+    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Triples a process in validation."})
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two logged losses."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
+    metric_for_best_model: str | None = field(default="pos_neg", metadata={"help": "Figure that chooses it."})
+    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a larger figure is better."})
+    bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Triples have no columns to remove."})
+
+    def __post_init__(self):
+        if self.bf16 is None:
+            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
+        super().__post_init__()
+        if self.source not in SOURCES:
+            raise HFDistillError(f"reward.source is {self.source!r}: it must be one of {', '.join(SOURCES)}")
+        if self.source != "both" and self.teacher_per_pair != 1.0:
+            raise HFDistillError("reward.teacher_per_pair needs reward.source: both")
+        for name in ("samples", "generation_batch_size", "chunk_questions", "max_triples"):
+            if getattr(self, name) < 1:
+                raise HFDistillError(f"reward.{name} is {getattr(self, name)}: it must be at least 1")
+        if self.temperature <= 0:
+            raise HFDistillError(
+                f"reward.temperature is {self.temperature}: at 0 all samples of a question are one; give 0.7"
+            )

@@ -1,0 +1,73 @@
+"""How good a reward model is: pairs put in the right order (Table 3), calibration, area under the curve."""
+
+from typing import Any
+
+import numpy as np
+
+
+def pair_accuracy(higher: np.ndarray, lower: np.ndarray) -> float:
+    """Share of pairs whose first score is the larger; equal scores count one half. NaN without pairs."""
+    if not len(higher):
+        return float("nan")
+    return float(np.mean((higher > lower) + 0.5 * (higher == lower)))
+
+
+def area_under_curve(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Probability that a right response scores above a wrong one of any question; ties count one half."""
+    if not len(positive) or not len(negative):
+        return float("nan")
+    ordered = np.sort(negative)
+    below = np.searchsorted(ordered, positive, side="left")
+    not_above = np.searchsorted(ordered, positive, side="right")
+    return float((below + not_above).mean() / 2 / len(negative))
+
+
+def calibration(scores: np.ndarray, correct: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """Compare what the score promises, sigmoid(score), with the share of right responses, in bins of equal width.
+
+    Returns:
+        `list[dict]`: for each bin that holds anything, `promised`, `observed` and `n`.
+    """
+    promised = 0.5 * (1 + np.tanh(scores / 2))
+    which = np.minimum((promised * bins).astype(int), bins - 1)
+    rows = []
+    for b in range(bins):
+        inside = which == b
+        if inside.any():
+            rows.append(
+                {
+                    "promised": float(promised[inside].mean()),
+                    "observed": float(correct[inside].mean()),
+                    "n": int(inside.sum()),
+                }
+            )
+    return rows
+
+
+def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
+    """All figures of a reward model on triples.
+
+    Args:
+        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
+            [`~hfdistill.reward.triples.ROLES`].
+
+    Returns:
+        `dict`: `pos_neg` and `pos_pos` (Table 3), `auc`, `accuracy` of the score's sign, `calibration_error`, and the
+        numbers of pairs `pos_neg_n` and `pos_pos_n`.
+    """
+    present = present.astype(bool)
+    right, wrong, taught = scores[:, 0], scores[:, 1], scores[:, 2]
+    pos_neg, pos_pos = present[:, 0] & present[:, 1], present[:, 0] & present[:, 2]
+    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[present]
+    flat = scores[present]
+    bins = calibration(flat, correct)
+    return {
+        "pos_neg": pair_accuracy(right[pos_neg], wrong[pos_neg]),
+        "pos_pos": pair_accuracy(taught[pos_pos], right[pos_pos]),
+        "auc": area_under_curve(flat[correct], flat[~correct]),
+        "accuracy": float(np.mean((flat > 0) == correct)) if len(flat) else float("nan"),
+        "calibration_error": sum(row["n"] * abs(row["promised"] - row["observed"]) for row in bins)
+        / max(len(flat), 1),
+        "pos_neg_n": int(pos_neg.sum()),
+        "pos_pos_n": int(pos_pos.sum()),
+    }

@@ -1,0 +1,181 @@
+"""Training of the reward model on triples."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+
+from ..errors import HFDistillError
+from ..training import EarlyStopping
+from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
+from .config import RewardConfig
+from .figures import reward_figures
+from .losses import reward_loss, term_counts
+
+
+class TripletTrainer(Trainer):
+    """Train a reward model by Eq. 6, and keep the checkpoint that orders validation pairs best.
+
+    An update is the mean over its batch's triples, whatever the micro-batches, accumulation steps and processes.
+
+    Args:
+        model (`PreTrainedModel`): from [`~hfdistill.reward.model.initialise_reward_model`].
+        args ([`RewardConfig`]): settings.
+        train_dataset (`Sequence[EncodedTriple]`), eval_dataset (`Sequence[EncodedTriple]`): triples of training and of
+            validation questions. The latter give `eval_pos_neg`, `eval_pos_pos` and the other figures of
+            [`~hfdistill.reward.figures.reward_figures`].
+        processing_class (`PreTrainedTokenizerBase`): saved beside every checkpoint.
+        callbacks (`list[TrainerCallback]`, *optional*): further callbacks.
+    """
+
+    # `compute_loss` divides by what the whole batch holds, see `_get_num_items_in_batch`.
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: RewardConfig,
+        train_dataset: Sequence[EncodedTriple],
+        eval_dataset: Sequence[EncodedTriple],
+        processing_class: PreTrainedTokenizerBase,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        _check(model, args, train_dataset, eval_dataset, processing_class)
+        callbacks = [*(callbacks or []), _Epochs(self)]
+        if args.early_stopping_patience and args.load_best_model_at_end:
+            callbacks.append(EarlyStopping(args.early_stopping_patience))
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=TripleCollator(processing_class.pad_token_id, args.share_prefix),
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=lambda prediction: reward_figures(prediction.predictions, prediction.label_ids),
+            callbacks=callbacks,
+        )
+        self._seen: dict[str, torch.Tensor | float] = defaultdict(float)
+
+    def _get_train_sampler(self, train_dataset: Sequence[EncodedTriple] | None = None) -> LengthSortedWindows:
+        window = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.sampler = LengthSortedWindows([len(triple) for triple in self.train_dataset], window, self.args.seed)
+        return self.sampler
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+        counts = sum(term_counts(batch["present"]) for batch in batch_samples).to(device)
+        if self.args.world_size == 1:
+            return counts
+        return self.accelerator.reduce(counts, reduction="sum")
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Loss of a micro-batch (Eq. 6), a scalar; with `return_outputs` also its scores `(triples, 4)`."""
+        present = inputs["present"]
+        scores = self._scores(model, inputs)
+        loss = reward_loss(scores, present, self.args.classification_weight, num_items_in_batch)
+        if return_outputs:
+            return loss, scores
+        self._count(scores.detach(), present)
+        # Gradients are averaged over the processes, and this loss is a share of the mean over all of them.
+        return loss * self.args.world_size
+
+    def _scores(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        inputs = dict(inputs)
+        present = inputs.pop("present")
+        if self.model.config._attn_implementation == "eager" and inputs["attention_mask"].dim() == 4:
+            # The eager kernel adds its mask to the attention scores.
+            hidden = ~inputs["attention_mask"]
+            inputs["attention_mask"] = hidden * torch.finfo(self.model.dtype).min
+        scores = model(**inputs).logits
+        if scores.shape == present.shape:
+            return scores
+        return torch.zeros_like(present).masked_scatter(present.bool(), scores)
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return loss, scores and presence of validation triples."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss, scores = self.compute_loss(model, inputs, return_outputs=True)
+        return loss, scores, inputs["present"]
+
+    def predict_scores(self, triples: Sequence[EncodedTriple]) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and presence of triples, `(triples, 4)` each, in their order."""
+        output = self.predict(triples)
+        return output.predictions, output.label_ids
+
+    def _count(self, scores: torch.Tensor, present: torch.Tensor) -> None:
+        right, wrong, taught, _ = scores.unbind(-1)
+        has_right, has_wrong, has_taught, _ = present.unbind(-1)
+        self._seen["pos_neg"] += ((right > wrong) * has_right * has_wrong).sum()
+        self._seen["pos_pos"] += ((taught > right) * has_right * has_taught).sum()
+        self._seen["counts"] += term_counts(present)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the accuracy on the training triples since the last log to the trainer's own figures."""
+        if self._seen and "loss" in logs:
+            seen = torch.stack([self._seen["pos_pos"], self._seen["pos_neg"], *self._seen["counts"][:2]])
+            pos_pos, pos_neg, taught, pairs = self.accelerator.reduce(seen, reduction="sum").tolist()
+            logs.update({"pos_neg": pos_neg / max(pairs, 1), "pos_pos": pos_pos / max(taught, 1)})
+            self._seen.clear()
+        super().log(logs, start_time)
+
+
+class _Epochs(TrainerCallback):
+    """Tell the sampler the epoch, also after a resume, where the data loader is wrapped too deep to be told."""
+
+    def __init__(self, trainer: TripletTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.trainer.sampler.epoch = int(state.epoch)
+
+
+def _check(
+    model: PreTrainedModel,
+    args: RewardConfig,
+    train_dataset: Sequence[EncodedTriple],
+    eval_dataset: Sequence[EncodedTriple],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id) or tokenizer.pad_token_id != model.config.pad_token_id:
+        raise HFDistillError(
+            f"the reward model needs one pad token in tokenizer ({tokenizer.pad_token_id}) and model "
+            f"({model.config.pad_token_id}) that is not the end-of-sequence token ({tokenizer.eos_token_id})"
+        )
+    if not train_dataset:
+        raise HFDistillError(
+            "there are no triples to learn from: no training question has both a right and a wrong student response. "
+            "Raise reward.samples or reward.temperature, or check the pseudo-labels"
+        )
+    if not eval_dataset and args.eval_strategy != "no":
+        raise HFDistillError(
+            "no validation question gives a triple: label more validation questions, raise reward.samples, or train "
+            "without validation (--eval_strategy no --load_best_model_at_end false)"
+        )
+    if args.share_prefix and model.config._attn_implementation not in ("sdpa", "eager"):
+        raise HFDistillError(
+            f"reward.share_prefix needs the attention 'sdpa' or 'eager', not {model.config._attn_implementation!r}: "
+            "set student.attn_implementation: sdpa, or reward.share_prefix: false"
+        )
+    longest = max(len(triple.prompt) + max(len(ids or ()) for ids in triple.responses) for triple in train_dataset)
+    if longest > model.config.max_position_embeddings:
+        raise HFDistillError(
+            f"a prompt with its response has {longest} tokens, the model's context "
+            f"{model.config.max_position_embeddings}: lower max_new_tokens"
+        )
+    if args.n_gpu > 1:
+        raise HFDistillError(f"{args.n_gpu} GPUs are visible to one process: start it by `accelerate launch`")
