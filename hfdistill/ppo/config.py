@@ -1,0 +1,129 @@
+"""Options of PPO, and of the stage that runs it."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from ..errors import HFDistillError, unknown
+
+
+@dataclass
+class PPOConfig(TrainingArguments):
+    """Options of [`~hfdistill.ppo.PPOTrainer`], beside those of `transformers.TrainingArguments`.
+
+    One update samples `rollout_batch_size` episodes and trains on them for `num_ppo_epochs` passes of
+    `num_mini_batches` optimizer steps each. A step of the Trainer (`logging_steps`, `eval_steps`, `save_steps`,
+    `max_steps`) is an optimizer step. A mini-batch is cut into forward passes of at most
+    `per_device_train_batch_size` episodes and `micro_batch_tokens` tokens; neither those nor the number of processes
+    change the update, so `gradient_accumulation_steps` stays 1.
+
+    Args:
+        rollout_batch_size (`int`, *optional*, defaults to 64): episodes an update, over all processes.
+        total_episodes (`int`, *optional*): episodes in all, rounded up to whole updates; without it
+            `num_train_epochs` passes over the dataset, or `max_steps` optimizer steps.
+        num_ppo_epochs (`int`, *optional*, defaults to 4): passes over the episodes of an update.
+        num_mini_batches (`int`, *optional*, defaults to 1): optimizer steps a pass.
+        micro_batch_tokens (`int`, *optional*): most tokens of a forward pass, padding included.
+        generation_batch_size (`int`, *optional*, defaults to 256): most rows a process generates at once.
+        max_completion_length (`int`, *optional*, defaults to 512): most new tokens, end-of-sequence included.
+        max_prompt_length (`int`, *optional*): longer prompts are left out, and counted; by default those that leave
+            no room for `max_completion_length` tokens in the model's context.
+        temperature (`float`, *optional*, defaults to 1.0): of sampling; divides the logits in training, too.
+        missing_eos_penalty (`float`, *optional*): subtracted from the score of an episode cut off by its length.
+        reward_weights (`list[float]`, *optional*): weight of each reward function; 1 by default.
+        kl_in (`str`, *optional*, defaults to `"reward"`): `"reward"` subtracts the KL to the reference from each
+            token's reward; `"loss"` adds the KL to the policy before the update to the loss (Eq. 8).
+        kl_coef (`float`, *optional*, defaults to 0.2): weight of that KL.
+        kl_estimator (`str`, *optional*, defaults to `"k1"`): `"k1"` (unbiased) or `"k3"` (also never negative).
+        kl_target (`float`, *optional*): KL an episode that `kl_coef` is adapted to reach; fixed without it.
+        kl_horizon (`int`, *optional*, defaults to 10000): episodes that an adaptation takes; see
+            [`~hfdistill.ppo.advantages.AdaptiveKL`].
+        gamma (`float`, *optional*, defaults to 1.0): discount.
+        lam (`float`, *optional*, defaults to 0.95): lambda of generalised advantage estimation.
+        whiten_rewards (`bool`, *optional*, defaults to `False`): scale token rewards to unit variance.
+        cliprange (`float`, *optional*, defaults to 0.2): epsilon of the policy's clipping.
+        cliprange_value (`float`, *optional*, defaults to 0.2): how far a value moves from its old one an update.
+        vf_coef (`float`, *optional*, defaults to 0.1): weight of the value loss.
+        value_backbone (`str`, *optional*, defaults to `"separate"`): `"separate"` is a value model of its own;
+            `"shared"` is a value head on the policy's backbone: less memory and time, another method.
+        value_head_init (`str`, *optional*, defaults to `"copy"`): `"copy"` keeps the head of the given value or
+            reward model, `"zero"` clears it.
+        value_learning_rate (`float`, *optional*): learning rate of the value model, or of the value head;
+            `learning_rate` by default.
+        value_warmup_updates (`int`, *optional*, defaults to 0): first updates that train the value alone.
+        early_stopping_patience (`int`, *optional*): evaluations without a better `metric_for_best_model` before
+            training ends.
+        num_processes (`int`, *optional*): how many processes must take part. A launch configuration that means two
+            and starts one is refused.
+    """
+
+    learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the policy."})
+    adam_epsilon: float = field(default=1e-5, metadata={"help": "Epsilon of Adam."})
+    logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between logs."})
+    metric_for_best_model: str | None = field(default=None, metadata={"help": "For example 'accuracy'."})
+    use_cache: bool = field(default=True, metadata={"help": "What the policy's config says about its cache."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
+
+    rollout_batch_size: int = field(default=64, metadata={"help": "Episodes an update, over all processes."})
+    total_episodes: int | None = field(default=None, metadata={"help": "Episodes in all."})
+    num_ppo_epochs: int = field(default=4, metadata={"help": "Passes over the episodes of an update."})
+    num_mini_batches: int = field(default=1, metadata={"help": "Optimizer steps a pass."})
+    micro_batch_tokens: int | None = field(default=None, metadata={"help": "Most tokens of a forward pass."})
+    generation_batch_size: int = field(default=256, metadata={"help": "Most rows generated at once."})
+    max_completion_length: int = field(default=512, metadata={"help": "Most new tokens."})
+    max_prompt_length: int | None = field(default=None, metadata={"help": "Longer prompts are left out."})
+    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature."})
+    missing_eos_penalty: float | None = field(default=None, metadata={"help": "Penalty for cut off episodes."})
+    reward_weights: list[float] | None = field(default=None, metadata={"help": "Weight of each reward function."})
+    kl_in: str = field(default="reward", metadata={"help": "'reward' or 'loss'."})
+    kl_coef: float = field(default=0.2, metadata={"help": "Weight of the KL."})
+    kl_estimator: str = field(default="k1", metadata={"help": "'k1' or 'k3'."})
+    kl_target: float | None = field(default=None, metadata={"help": "KL an episode to adapt kl_coef to."})
+    kl_horizon: int = field(default=10000, metadata={"help": "Episodes that an adaptation takes."})
+    gamma: float = field(default=1.0, metadata={"help": "Discount."})
+    lam: float = field(default=0.95, metadata={"help": "Lambda of generalised advantage estimation."})
+    whiten_rewards: bool = field(default=False, metadata={"help": "Scale token rewards to unit variance."})
+    cliprange: float = field(default=0.2, metadata={"help": "Epsilon of the policy's clipping."})
+    cliprange_value: float = field(default=0.2, metadata={"help": "Clipping of the value."})
+    vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
+    value_backbone: str = field(default="separate", metadata={"help": "'separate' or 'shared'."})
+    value_head_init: str = field(default="copy", metadata={"help": "'copy' or 'zero'."})
+    value_learning_rate: float | None = field(default=None, metadata={"help": "Learning rate of the value."})
+    value_warmup_updates: int = field(default=0, metadata={"help": "First updates that train the value alone."})
+    early_stopping_patience: int | None = field(default=None, metadata={"help": "Evaluations without gain."})
+    num_processes: int | None = field(default=None, metadata={"help": "Processes that must take part."})
+
+    def __post_init__(self):
+        if self.metric_for_best_model is None and (self.load_best_model_at_end or self.early_stopping_patience):
+            self.metric_for_best_model = "accuracy"
+        super().__post_init__()
+        for name, known in (
+            ("kl_in", ("reward", "loss")),
+            ("kl_estimator", ("k1", "k3")),
+            ("value_backbone", ("separate", "shared")),
+            ("value_head_init", ("copy", "zero")),
+        ):
+            if getattr(self, name) not in known:
+                raise unknown(f"value of {name}:", getattr(self, name), known)
+        for name in ("rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length"):
+            if getattr(self, name) < 1:
+                raise HFDistillError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        if self.temperature <= 0:
+            raise HFDistillError(f"temperature is {self.temperature}: PPO learns from samples, it must be above 0")
+        if self.num_mini_batches > self.rollout_batch_size:
+            raise HFDistillError(
+                f"num_mini_batches is {self.num_mini_batches}, more than the {self.rollout_batch_size} episodes of an "
+                "update: raise rollout_batch_size"
+            )
+        if self.gradient_accumulation_steps != 1:
+            raise HFDistillError(
+                f"gradient_accumulation_steps is {self.gradient_accumulation_steps}: leave it 1 and set "
+                "rollout_batch_size; mini-batches accumulate over passes of per_device_train_batch_size by themselves"
+            )
+        if self.kl_target is not None and self.kl_in == "loss":
+            raise HFDistillError("kl_target adapts the KL in the reward: leave it out, or set kl_in to 'reward'")
+
+    @property
+    def steps_per_update(self) -> int:
+        """Optimizer steps that train on the episodes of one update."""
+        return self.num_ppo_epochs * self.num_mini_batches

@@ -1,0 +1,86 @@
+"""A dataset of prompts, checked and encoded once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers.utils import logging
+
+from ..encoding import Encoder
+from ..errors import HFDistillError, unknown
+
+
+logger = logging.get_logger(__name__)
+
+
+class PromptDataset:
+    """The usable rows of a dataset with a column `prompt` (text, or messages), their ids and other columns.
+
+    Prompts that are empty or longer than `max_length` tokens are left out, with one warning that counts them.
+
+    Args:
+        dataset (`datasets.Dataset` or `Sequence[dict]`): the rows.
+        encoder ([`~hfdistill.encoding.Encoder`]): turns prompts into ids.
+        max_length (`int`, *optional*): most tokens of a prompt.
+        role (`str`): what errors call it, for example `"train_dataset"`.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: without a column `prompt`, or if no row is usable.
+    """
+
+    def __init__(self, dataset: Sequence[dict[str, Any]], encoder: Encoder, max_length: int | None, role: str):
+        if len(dataset) == 0:
+            raise HFDistillError(f"{role} is empty: PPO needs at least one prompt")
+        first = dataset[0]
+        if "prompt" not in first:
+            raise unknown(f"layout of {role}: it has no column", "prompt", list(first))
+        self.encoder = encoder
+        self.rows: list[dict[str, Any]] = []
+        self.prompt_ids: list[list[int]] = []
+        empty = long = 0
+        for row in dataset:
+            ids = self._encode(row["prompt"])
+            if not ids:
+                empty += 1
+            elif max_length is not None and len(ids) > max_length:
+                long += 1
+            else:
+                self.rows.append(row)
+                self.prompt_ids.append(ids)
+        if empty or long:
+            logger.warning(
+                f"{role}: left out {empty} empty prompts and {long} longer than {max_length} tokens, of {len(dataset)}"
+            )
+        if not self.rows:
+            raise HFDistillError(
+                f"{role} has no usable prompt: {empty} are empty and {long} longer than {max_length} tokens; raise "
+                "max_prompt_length, or lower max_completion_length to leave more of the context to the prompt"
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _encode(self, prompt: str | list[dict[str, str]]) -> list[int]:
+        if isinstance(prompt, str):
+            return self.encoder.prompt_ids(prompt) if prompt else []
+        if not prompt:
+            return []
+        return self.encoder.prompt_ids(
+            self.encoder.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        )
+
+    def prompts(self, rows: Sequence[int]) -> list[Any]:
+        """The prompts of these rows, as they are in the dataset."""
+        return [self.rows[i]["prompt"] for i in rows]
+
+    def columns(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """The other columns of these rows."""
+        names = [name for name in self.rows[0] if name != "prompt"]
+        return {name: [self.rows[i][name] for i in rows] for name in names}
+
+    def completions(self, rows: Sequence[int], token_ids: Sequence[Sequence[int]]) -> list[Any]:
+        """Completions as text, or as the assistant's message where the prompt is made of messages."""
+        texts = [self.encoder.decode(ids) for ids in token_ids]
+        return [
+            text if isinstance(self.rows[i]["prompt"], str) else [{"role": "assistant", "content": text}]
+            for i, text in zip(rows, texts, strict=True)
+        ]

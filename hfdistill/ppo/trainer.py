@@ -1,0 +1,375 @@
+"""PPO on `transformers.Trainer`: one Trainer step is one optimizer step, the first of each update samples."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from typing import Any
+
+import torch
+from accelerate import DistributedType
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
+
+from ..encoding import Encoder
+from ..errors import HFDistillError
+from ..generation import Sampling
+from ..training import EarlyStopping, gather_shares, my_share
+from . import checkpoint
+from .actor_critic import ActorCritic, build_value_model, causal_model
+from .advantages import AdaptiveKL
+from .config import PPOConfig
+from .episodes import Episodes
+from .losses import policy_loss, previous_policy_kl, probability_ratio, value_loss
+from .metrics import Metrics
+from .prompts import PromptDataset
+from .rewards import RewardFunction, Rewards
+from .rollout import Rollouts
+
+
+class PPOTrainer(Trainer):
+    """Train a causal language model by PPO.
+
+    Args:
+        model (`PreTrainedModel`): the policy.
+        reward_funcs (`Callable`, `PreTrainedModel`, `str`, or a list of these): what is maximised; see
+            [`~hfdistill.ppo.rewards.Rewards`]. A function gets `prompts`, `completions`, `completion_ids`, `finished`,
+            `log_metric` and every other column of the dataset by name, and returns a number, or `None`, for each.
+        args ([`PPOConfig`]): options.
+        train_dataset (`datasets.Dataset`): a column `prompt` (text or messages) and what the reward functions need.
+        eval_dataset (`datasets.Dataset`, *optional*): the same, for greedy validation.
+        processing_class (`PreTrainedTokenizerBase`): tokenizer with a pad token that is not its end-of-sequence token.
+        value_model (`PreTrainedModel`, *optional*): sequence classification model with one output that the value
+            function starts from; by default a copy of the first reward model, else the policy's backbone with a new
+            head. Without effect where `value_backbone` is `"shared"`.
+        ref_model (`PreTrainedModel`, *optional*): what the KL is measured to; a copy of the policy by default, and the
+            policy with its adapter off where there is one.
+        peft_config (`peft.PeftConfig`, *optional*): trains an adapter of the policy instead of all of it.
+        eval_func (`Callable`, *optional*): `f(prompts, completions, **columns)` says for each greedy completion
+            whether it is right; the share is logged as `eval_accuracy`. Without it their mean score, `eval_reward`.
+        callbacks (`list[TrainerCallback]`, *optional*): passed on to the Trainer.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the tokenizer pads with its end-of-sequence token or not at all,
+            vocabularies differ, no prompt is usable, or the processes are not as many as `num_processes` asks for.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        reward_funcs: RewardFunction | PreTrainedModel | str | Sequence[RewardFunction | PreTrainedModel | str],
+        args: PPOConfig,
+        train_dataset: Sequence[dict[str, Any]],
+        eval_dataset: Sequence[dict[str, Any]] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        value_model: PreTrainedModel | None = None,
+        ref_model: PreTrainedModel | None = None,
+        peft_config: Any = None,
+        eval_func: Callable[..., list[bool]] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        if processing_class is None:
+            raise HFDistillError("PPO needs the tokenizer of the policy: give processing_class")
+        self.encoder = Encoder(processing_class)
+        model.config.pad_token_id = self.encoder.pad_token_id
+        rewards = Rewards(reward_funcs, args.reward_weights, self.encoder, model)
+        if peft_config is None and ref_model is None and args.kl_in == "reward" and isinstance(model, PreTrainedModel):
+            ref_model = deepcopy(model)
+        if peft_config is not None:
+            from peft import get_peft_model
+
+            model = get_peft_model(model, peft_config)
+        if args.value_backbone == "separate":
+            if value_model is None and rewards.models:
+                value_model = deepcopy(rewards.models[0])
+            value_model = build_value_model(model, value_model, args.value_head_init, self.encoder.pad_token_id)
+            value_model.requires_grad_(True)
+        else:
+            value_model = None
+        context = causal_model(model).config.get_text_config().max_position_embeddings
+        self.max_prompt_length = args.max_prompt_length or context - args.max_completion_length
+        prompts = PromptDataset(train_dataset, self.encoder, self.max_prompt_length, "train_dataset")
+        self.eval_func = eval_func
+        self.steps_per_update = args.steps_per_update
+        if args.total_episodes is not None:
+            args.max_steps = math.ceil(args.total_episodes / args.rollout_batch_size) * self.steps_per_update
+
+        actor_critic = ActorCritic(model, value_model, args.temperature)
+        super().__init__(
+            actor_critic,
+            args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            callbacks=callbacks,
+        )
+        if args.num_processes is not None and args.num_processes != self.accelerator.num_processes:
+            raise HFDistillError(
+                f"num_processes is {args.num_processes}, but {self.accelerator.num_processes} take part: start them "
+                f"with `accelerate launch --multi_gpu --num_processes {args.num_processes}` or torchrun"
+            )
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStopping(args.early_stopping_patience))
+        for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:
+            frozen.requires_grad_(False).eval().to(self.accelerator.device)
+        self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
+        self.metrics = Metrics()
+        self.episodes: Episodes | None = None
+        self.skipped_steps = 0
+        self._eval_prompts: dict[int, PromptDataset] = {}
+        self._seconds, self._tokens, self._episodes, self._logged_at = 0.0, 0, 0, time.perf_counter()
+        self.rollouts = Rollouts(
+            actor_critic,
+            ref_model,
+            rewards,
+            prompts,
+            self.encoder,
+            args,
+            self.accelerator,
+            lambda: self.model.policy,
+        )
+
+    # ---- Training ----
+
+    def get_train_dataloader(self) -> DataLoader:
+        """One item an optimizer step of a pass over the dataset; what a step trains on follows from its number."""
+        updates = math.ceil(len(self.rollouts.prompts) / self.args.rollout_batch_size)
+        return DataLoader([{}] * (updates * self.steps_per_update), batch_size=None)
+
+    def get_total_train_batch_size(self, args: PPOConfig) -> int:
+        """Episodes a step, for the Trainer's figures of speed."""
+        return max(1, args.rollout_batch_size // self.steps_per_update)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """One group a learning rate (policy, value) and weight decay."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, model)
+            value = {id(parameter) for parameter in model.value_parameters()}
+            decayed = self.get_decay_parameter_names(model)
+            groups = []
+            for is_value, rate in ((False, self.args.learning_rate), (True, self.args.value_learning_rate)):
+                named = [
+                    (name, p)
+                    for name, p in model.named_parameters()
+                    if p.requires_grad and (id(p) in value) == is_value
+                ]
+                for decay in (True, False):
+                    members = [p for name, p in named if (name in decayed) == decay]
+                    if members:
+                        group = {"params": members, "weight_decay": self.args.weight_decay if decay else 0.0}
+                        groups.append(group if rate is None else {**group, "lr": rate})
+            self.optimizer = optimizer_class(groups, **kwargs)
+        return self.optimizer
+
+    def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """One optimizer step's backward passes; before the first step of an update, its rollout."""
+        update, step = divmod(self.state.global_step, self.steps_per_update)
+        if self.episodes is None or self.episodes.update != update:
+            self.episodes, figures = self.rollouts.collect(update, self.kl.coefficient)
+            figures["objective/kl_coef"] = self.kl.coefficient
+            if "objective/kl" in figures:
+                self.kl.update(figures["objective/kl"], len(self.episodes))
+            self.metrics.add_update(figures)
+            self._tokens += sum(self.episodes.lengths)
+            self._episodes += self.args.rollout_batch_size
+        started = time.perf_counter()
+        epoch, batch = divmod(step, self.args.num_mini_batches)
+        passes = self.rollouts.plan(self.episodes, epoch)[batch]
+        rows = [row for share in passes for micro in share for row in micro]
+        lengths = self.episodes.response_lengths
+        tokens = sum(lengths[row] for row in rows)
+        mine = passes[self.accelerator.process_index]
+        warming = update < self.args.value_warmup_updates
+        loss = torch.zeros((), device=self.accelerator.device)
+        for index, micro in enumerate(mine):
+            last = index == len(mine) - 1
+            self.accelerator.gradient_state._set_sync_gradients(last)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                share = self._loss(model, micro, tokens, warming)
+                # Processes average their gradients, and each holds a part of the mini-batch's mean.
+                scaled = share * self.accelerator.num_processes
+                deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+                self.accelerator.backward(scaled, **({"scale_wrt_gas": False} if deepspeed else {}))
+            loss = loss + scaled.detach()
+        if warming:
+            self._keep_value_gradients()
+        self.metrics.end_step()
+        self._seconds += time.perf_counter() - started
+        return loss
+
+    def _loss(self, model: torch.nn.Module, rows: list[int], tokens: int, warming: bool) -> torch.Tensor:
+        """Part of a mini-batch's loss that these episodes make: sums over their tokens, divided by all its tokens."""
+        args, episodes = self.args, self.episodes
+        # A process without episodes left takes part with a weight of zero.
+        passage = self.rollouts.passage(episodes, rows or [0])
+        distributed = self.accelerator.num_processes > 1
+        scored = model(passage, with_policy=not warming or distributed, only_value_head=warming)
+        span, device = scored.values.shape[1], scored.values.device
+        mask, old_log_probs, old_values, advantages, returns = (
+            tensor[rows or [0], :span].to(device)
+            for tensor in (
+                episodes.mask,
+                episodes.log_probs,
+                episodes.values,
+                episodes.advantages,
+                episodes.returns,
+            )
+        )
+        weight = mask * (1.0 / tokens if rows else 0.0)
+        value, clipped_value = value_loss(scored.values, old_values, returns, args.cliprange_value)
+        value = (value * weight).sum()
+        figures = {"loss/value_avg": value, "val/clipfrac_avg": (clipped_value * weight).sum()}
+        loss = args.vf_coef * value
+        if warming:
+            if distributed:
+                loss = loss + 0.0 * scored.log_probs.sum()
+        else:
+            ratio = probability_ratio(scored.log_probs, old_log_probs)
+            # Beyond a response the ratio may be anything, and 0 times infinity is NaN.
+            ratio = ratio.masked_fill(~mask, 1.0)
+            policy = (policy_loss(ratio, advantages, args.cliprange) * weight).sum()
+            loss = loss + policy
+            figures["loss/policy_avg"] = policy
+            if args.kl_in == "loss":
+                previous = (previous_policy_kl(ratio, args.kl_estimator) * weight).sum()
+                loss = loss + args.kl_coef * previous
+                figures["loss/kl_avg"] = previous
+            with torch.no_grad():
+                figures["policy/approxkl_avg"] = 0.5 * (ratio.log().pow(2) * weight).sum()
+                figures["policy/clipfrac_avg"] = (((ratio - 1).abs() > args.cliprange) * weight).sum()
+                figures["val/ratio"] = (ratio * weight).sum()
+                figures["val/ratio_squared"] = (ratio.pow(2) * weight).sum()
+        self.metrics.add_pass({name: figure.detach() for name, figure in figures.items()})
+        return loss
+
+    def _keep_value_gradients(self) -> None:
+        """Leave only the value's gradients: without a gradient Adam does not touch a weight, nor its moments.
+
+        DeepSpeed keeps gradients to itself; there the policy's are zero, and Adam moves nothing either.
+        """
+        value = {id(parameter) for parameter in self.model.value_parameters()}
+        for parameter in self.model.parameters():
+            if id(parameter) not in value:
+                parameter.grad = None
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        """The norm as the Trainer has it. Where it is not finite, the step is skipped: no gradient, no move."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        if norm is not None and not math.isfinite(norm):
+            self.skipped_steps += 1
+            model.zero_grad()
+        return norm
+
+    # ---- Validation ----
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """The prompts of a dataset, encoded once."""
+        if eval_dataset is None or isinstance(eval_dataset, str):
+            eval_dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
+        if id(eval_dataset) not in self._eval_prompts:
+            self._eval_prompts[id(eval_dataset)] = PromptDataset(
+                eval_dataset, self.encoder, self.max_prompt_length, "eval_dataset"
+            )
+        return DataLoader(self._eval_prompts[id(eval_dataset)], batch_size=None)
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Answer greedily and count what is right."""
+        dataset: PromptDataset = dataloader.dataset
+        processes = self.accelerator.num_processes
+        rows = my_share(range(len(dataset)), self.accelerator.process_index, processes)
+        prompt_ids = [dataset.prompt_ids[row] for row in rows]
+        generated = self.rollouts.generate(prompt_ids, Sampling(self.args.max_completion_length))
+        figures = {
+            "mean_length": [float(len(row.token_ids)) for row in generated],
+            "finished": [float(row.finish_reason != "length") for row in generated],
+            **self.rollouts.judge(dataset, rows, generated, self.eval_func),
+        }
+        gathered = {name: gather_shares(values, processes) for name, values in figures.items()}
+        metrics = {
+            f"{metric_key_prefix}_{name}": sum(values) / max(len(values), 1) for name, values in gathered.items()
+        }
+        self._print_sample()
+        return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(dataset))
+
+    def _print_sample(self) -> None:
+        """Show one sampled answer: figures hide a policy that found a trick."""
+        sample = self.rollouts.sample
+        if sample is not None and self.is_world_process_zero():
+            print(f"step {self.state.global_step}, sampled, score {sample.score}:\n{sample.prompt}")
+            print(sample.completion, flush=True)
+
+    # ---- Logs ----
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the figures of PPO to the log of training, by the names of TRL's classic trainer."""
+        if "loss" in logs:
+            logs = {**logs, **self.metrics.flush(self.accelerator), **self._speed()}
+            logs["episode"] = math.ceil(self.state.global_step / self.steps_per_update) * self.args.rollout_batch_size
+            logs["lr"] = logs["learning_rate"]
+            logs["policy/skipped_steps"] = self.skipped_steps
+            for name, values in self.rollouts.rewards.logged.items():
+                shares = gather_shares(values, self.accelerator.num_processes)
+                logs[name] = sum(shares) / max(len(shares), 1)
+            self.rollouts.rewards.logged.clear()
+        super().log(logs, start_time)
+
+    def _speed(self) -> dict[str, float]:
+        """Seconds by phase, and tokens and episodes a second, since the last log."""
+        now = time.perf_counter()
+        elapsed, self._logged_at = now - self._logged_at, now
+        figures = {f"time/{phase}": seconds for phase, seconds in self.rollouts.seconds.items()}
+        figures |= {"time/training": self._seconds, "eps": self._episodes / elapsed}
+        figures["tokens_per_second"] = self._tokens / elapsed
+        self.rollouts.seconds.clear()
+        self._seconds, self._tokens, self._episodes = 0.0, 0, 0
+        return figures
+
+    # ---- Checkpoints ----
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        if self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            checkpoint.save_models(self.model, folder, state_dict)
+            self.processing_class.save_pretrained(folder)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            # Within an update, the rest of its steps needs its episodes.
+            within = self.state.global_step % self.steps_per_update
+            state = {
+                "episodes": self.episodes.state_dict() if within else None,
+                "kl_coef": self.kl.coefficient,
+                "skipped_steps": self.skipped_steps,
+            }
+            checkpoint.save_state(state, output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint_folder)
+        if checkpoint_folder is not None:
+            state = checkpoint.load_state(checkpoint_folder)
+            self.episodes = None if state["episodes"] is None else Episodes(**state["episodes"])
+            self.kl.coefficient = state["kl_coef"]
+            self.skipped_steps = state["skipped_steps"]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            checkpoint.load_models(self.model, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super()._load_best_model()
+        else:
+            checkpoint.load_models(self.model, self.state.best_model_checkpoint)
