@@ -1,0 +1,213 @@
+"""The labelled dataset: the teacher's responses with labels, and its questions with pseudo-labels and D_fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfdistill.errors import HFDistillError
+from hfdistill.labelers.base import CORRECT, HIGH, INCORRECT, LOW, Candidate, Labeler, Verdict
+from hfdistill.labelers.vote import Vote, VoteLabeler, response_label, vote
+from hfdistill.tasks.base import Question, Task
+
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+__all__ = [
+    "CORRECT",
+    "HIGH",
+    "INCORRECT",
+    "LOW",
+    "RESPONSE_COLUMNS",
+    "Vote",
+    "labelled_dataset",
+    "response_label",
+    "vote",
+    "write_dataset",
+]
+
+# Columns of the config `responses` and the type of each; `answer` and `label` are written here, the rest is given.
+RESPONSE_COLUMNS = {
+    "question_id": "string",
+    "question": "string",
+    "response": "string",
+    "answer": "string",
+    "temperature": "float64",
+    "sample": "int64",
+    "seed": "int64",
+    "confidence": "string",
+    "label": "string",
+    "finish_reason": "string",
+    "prompt_tokens": "int64",
+    "completion_tokens": "int64",
+    "model": "string",
+    "endpoint_kind": "string",
+}
+QUESTION_COLUMNS = {
+    "question_id": "string",
+    "question": "string",
+    "split": "string",
+    "category": "string",
+    "pseudo_label": "string",
+    "vote_share": "float64",
+    "votes": "int64",
+    "voters": "int64",
+    "failed": "bool",
+}
+GOLD_COLUMNS = {"question_id": "string", "gold": "string"}
+SCHEMAS = {"responses": RESPONSE_COLUMNS, "questions": QUESTION_COLUMNS, "gold": GOLD_COLUMNS}
+
+
+def labelled_dataset(
+    questions: Sequence[Question],
+    responses: Iterable[Mapping[str, Any]],
+    task: Task,
+    threshold: float = 0.7,
+    labeler: Labeler | None = None,
+) -> tuple[Iterator[dict[str, Any]], list[dict[str, Any]]]:
+    """
+    Extracts every answer, labels every question and every response (Section 3.1).
+
+    Args:
+        questions (`Sequence[Question]`): those that were asked.
+        responses (`Iterable[Mapping]`): rows with at least `question_id`, `response` and `confidence`; iterated twice,
+            so a list or something that reads its file anew each time, never a bare iterator.
+        task ([`Task`]): extracts and compares answers.
+        threshold (`float`): of the vote; not used when a labeler is given.
+        labeler ([`Labeler`], *optional*): what labels; the vote by default.
+
+    Returns:
+        `tuple[Iterator[dict], list[dict]]`: the rows of the config `responses`, in the order given and made as they
+        are read (one pass), and those of the config `questions`, in the order of `questions`.
+    """
+    if iter(responses) is responses:
+        raise TypeError("responses are read twice: give a list or a re-iterable, not an iterator")
+    labeler = labeler or VoteLabeler(threshold)
+    by_id = {question.question_id: question for question in questions}
+    known_answers: dict[str | None, str | None] = {}
+    answers: list[str | None] = []
+    tallies: dict[str, Counter[tuple]] = {question_id: Counter() for question_id in by_id}
+    for row in responses:
+        question = by_id.get(row["question_id"])
+        if question is None:
+            raise HFDistillError(f"a response belongs to the question '{row['question_id']}', which was not asked")
+        answer = task.extract(row["response"], question).value
+        # One string object an answer: a million responses hold a few thousand different ones.
+        answers.append(known_answers.setdefault(answer, answer))
+        tallies[question.question_id][_key(answer, row, labeler)] += 1
+
+    verdicts = _verdicts(by_id, tallies, task, labeler)
+    labels = {
+        question_id: dict(zip(tallies[question_id], verdict.labels, strict=True))
+        for question_id, verdict in verdicts.items()
+    }
+
+    def response_rows() -> Iterator[dict[str, Any]]:
+        for row, answer in zip(responses, answers, strict=True):
+            question_id = row["question_id"]
+            made = {column: row.get(column) for column in RESPONSE_COLUMNS}
+            made["question"] = by_id[question_id].question
+            made["answer"] = answer
+            made["label"] = labels[question_id][_key(answer, row, labeler)]
+            yield made
+
+    question_rows = [
+        {
+            "question_id": question.question_id,
+            "question": question.question,
+            "split": question.split,
+            "category": question.category,
+            "pseudo_label": verdict.pseudo_label,
+            "vote_share": verdict.vote_share,
+            "votes": verdict.votes,
+            "voters": verdict.voters,
+            "failed": verdict.failed,
+        }
+        for question, verdict in ((by_id[question_id], verdict) for question_id, verdict in verdicts.items())
+    ]
+    return response_rows(), question_rows
+
+
+def _key(answer: str | None, row: Mapping[str, Any], labeler: Labeler) -> tuple:
+    """What makes responses to one question alike to the labeler."""
+    if labeler.reads_text:
+        return (answer, row["confidence"], row["response"])
+    return (answer, row["confidence"])
+
+
+def _verdicts(
+    by_id: dict[str, Question], tallies: dict[str, Counter[tuple]], task: Task, labeler: Labeler
+) -> dict[str, Verdict]:
+    def decide(question_id: str) -> Verdict:
+        candidates = [Candidate(*key, count=count) for key, count in tallies[question_id].items()]
+        return labeler.label(by_id[question_id], candidates, task)
+
+    if labeler.workers > 1:
+        with ThreadPoolExecutor(labeler.workers) as pool:
+            return dict(zip(by_id, pool.map(decide, by_id), strict=True))
+    return {question_id: decide(question_id) for question_id in by_id}
+
+
+def schema(config: str) -> pyarrow.Schema:
+    """The Arrow schema of the config `responses`, `questions` or `gold`."""
+    import pyarrow as pa
+
+    return pa.schema([(column, pa.type_for_alias(kind)) for column, kind in SCHEMAS[config].items()])
+
+
+def write_rows(folder: str | Path, config: str, rows: Iterable[Mapping[str, Any]], rows_a_group: int = 10_000) -> int:
+    """
+    Writes the rows of one config as `{config}/train-00000-of-00001.parquet`, in groups, so that memory stays flat.
+
+    Returns:
+        `int`: how many rows were written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = Path(folder) / config / "train-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    written, remaining = 0, iter(rows)
+    with pq.ParquetWriter(file, schema(config), compression="zstd") as writer:
+        while group := list(islice(remaining, rows_a_group)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema(config)))
+            written += len(group)
+    return written
+
+
+def write_dataset(
+    folder: str | Path,
+    response_rows: Iterable[Mapping[str, Any]],
+    question_rows: Sequence[Mapping[str, Any]],
+    golds: Mapping[str, str] | None = None,
+) -> dict[str, int]:
+    """
+    Writes the labelled dataset: the configs `responses`, `questions` and, where the task has golds, `gold`.
+
+    Args:
+        folder (`str` or `Path`): written into; each config is a subfolder of Parquet files.
+        response_rows, question_rows: what [`labelled_dataset`] returned.
+        golds (`Mapping[str, str]`, *optional*): canonical golds by question id; only those of the questions written
+            are kept, and only the config `gold` holds them.
+
+    Returns:
+        `dict[str, int]`: rows written, by config.
+    """
+    counts = {
+        "responses": write_rows(folder, "responses", response_rows),
+        "questions": write_rows(folder, "questions", question_rows),
+    }
+    kept = [
+        {"question_id": row["question_id"], "gold": golds[row["question_id"]]}
+        for row in question_rows
+        if golds and row["question_id"] in golds
+    ]
+    if kept:
+        counts["gold"] = write_rows(folder, "gold", kept)
+    return counts

@@ -1,0 +1,57 @@
+"""Parts that are chosen by name in a config: built-in ones, and those that an installed package adds."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from hfdistill.errors import HFDistillError, unknown
+
+
+def installed(group: str, built_in: dict[str, str]) -> dict[str, str]:
+    """
+    Names in an entry-point group with where each comes from, `module:Class`; nothing is imported. Built-in names win:
+    a package cannot change what they mean.
+    """
+    found = {entry.name: entry.value for entry in entry_points(group=group)}
+    return dict(sorted({**found, **built_in}.items()))
+
+
+def plugin_class(kind: str, name: str, known: dict[str, str]) -> type:
+    """The class behind a name; an unknown name is an error that suggests the nearest one."""
+    if name not in known:
+        raise unknown(kind, name, known)
+    module, _, attribute = known[name].partition(":")
+    try:
+        return vars(import_module(module))[attribute]
+    except (ImportError, KeyError) as error:
+        raise HFDistillError(
+            f"{kind} '{name}' is announced as {known[name]} but cannot be loaded ({error!r}); "
+            "reinstall or remove the package that adds it"
+        ) from error
+
+
+def build(kind: str, section: dict[str, Any], known: dict[str, str]) -> Any:
+    """
+    Builds the instance that a config's section describes.
+
+    Args:
+        kind (`str`): what the section describes, for messages.
+        section (`dict`): `name` and options, the fields of the class behind the name.
+        known (`dict[str, str]`): names, from [`installed`].
+    """
+    options = dict(section)
+    name = options.pop("name", None)
+    if not isinstance(name, str) or not name:
+        raise HFDistillError(f"the {kind} section needs a name; installed: {', '.join(known)}")
+    plugin = plugin_class(kind, name, known)
+    accepted = {field.name: field for field in fields(plugin) if field.init}
+    for option in options:
+        if option not in accepted:
+            raise unknown(f"option of {kind} {name}:", option, accepted)
+    for option, field in accepted.items():
+        if option not in options and field.default is MISSING and field.default_factory is MISSING:
+            raise HFDistillError(f"{kind} {name} needs the option '{option}'")
+    return plugin(**options)
