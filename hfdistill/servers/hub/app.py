@@ -1,0 +1,107 @@
+"""The embedded Hub as an ASGI application, and its server."""
+
+import asyncio
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from hfdistill.errors import HFDistillError
+
+from . import discussion_routes, download_routes, file_routes, repo_routes, upload_routes
+from .routing import Application, Call, Response, Routes, json_response
+from .service import Hub
+
+
+routes = Routes()
+
+
+@routes("GET HEAD", "/healthz")
+def healthz(call: Call) -> Response:
+    call.hub.database.row("SELECT 1")
+    return json_response({"status": "ok"})
+
+
+@routes("GET HEAD POST", "/api/(?:telemetry/.*|agent-harnesses)")
+def nothing_to_report(call: Call) -> Response:
+    # Clients ask for these in passing and expect that a Hub may not have them.
+    return Response(status_code=404)
+
+
+def create_app(data_dir: str | os.PathLike, *, loopback: bool = True, access_log: bool = True) -> Application:
+    """The Hub over a data folder.
+
+    Args:
+        data_dir (`str` or `os.PathLike`):
+            The Hub's folder; made if it does not exist.
+        loopback (`bool`, *optional*, defaults to `True`):
+            Whether only this machine can reach the server; without that, tokens are needed.
+        access_log (`bool`, *optional*, defaults to `True`):
+            One JSON line a request on stderr.
+
+    Returns:
+        `Application`: an ASGI application; its `hub` holds the state.
+    """
+    hub = Hub(data_dir, loopback)
+    modules = (upload_routes, discussion_routes, download_routes, file_routes, repo_routes)
+    all_routes = [route for module in modules for route in module.routes.all]
+    return Application(hub, [*routes.all, *all_routes], access_log)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens once it does, so that whoever started it can wait for the line."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            address = self.servers[0].sockets[0].getsockname()
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            print(f"The Hub listens: export HF_ENDPOINT=http://{host}:{address[1]}", flush=True)
+
+
+def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool = True) -> None:
+    """Serves a Hub until SIGINT or SIGTERM; requests under way are finished first.
+
+    Args:
+        host (`str`):
+            Address to listen on. Any but a loopback address needs a token to exist.
+        port (`int`):
+            Port; 0 takes a free one, which is printed.
+        data_dir (`str` or `os.PathLike`):
+            The Hub's folder.
+
+    Raises:
+        [`HFDistillError`]: The address is public and there is no token, the port is taken, or another server uses
+            the folder.
+    """
+    loopback = is_loopback(host)
+    app = create_app(data_dir, loopback=loopback, access_log=access_log)
+    if not loopback and not app.hub.accounts.has_tokens():
+        raise HFDistillError(
+            f"refusing to listen on {host} without tokens, since anybody there could write: run "
+            f"`hfdistill hub token create USER --data {Path(data_dir)}` first, or listen on 127.0.0.1"
+        )
+    app.hub.lock()
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=30,
+        timeout_keep_alive=75,
+        server_header=False,
+    )
+    try:
+        asyncio.run(_Server(config).serve())
+    except SystemExit as error:
+        raise HFDistillError(f"cannot listen on {host}:{port}: is the port taken?") from error

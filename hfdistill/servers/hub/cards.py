@@ -1,0 +1,160 @@
+"""Card metadata: the YAML at the head of README.md, and the tags that listings filter by."""
+
+import math
+import re
+
+import yaml
+
+
+FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+MAX_CARD = 1024 * 1024
+# Aliases make a small text stand for an endless one, so what it stands for is counted while it is copied.
+MAX_VALUES = 100_000
+
+# Keys whose values become tags as they are, and keys whose values become `key:value`.
+PLAIN = {"model": ("library_name", "pipeline_tag", "tags", "language"), "dataset": ("tags",), "space": ("sdk", "tags")}
+PREFIXED = {
+    "model": {"license": "license", "datasets": "dataset"},
+    "dataset": {
+        key: key
+        for key in (
+            "license",
+            "language",
+            "task_categories",
+            "task_ids",
+            "size_categories",
+            "annotations_creators",
+            "language_creators",
+            "multilinguality",
+            "source_datasets",
+        )
+    },
+    "space": {"license": "license"},
+}
+
+
+class CardError(ValueError):
+    """The metadata cannot be used; the message says why."""
+
+
+def split_card(text: str) -> tuple[str | None, str]:
+    """Splits a card into its YAML (`None` if it has none) and its body."""
+    match = FRONT_MATTER.match(text.lstrip("\ufeff"))
+    if not match:
+        return None, text
+    return match.group(1), text.lstrip("\ufeff")[match.end() :]
+
+
+def parse_card(text: str) -> dict:
+    """The metadata of a card, `{}` where it has none.
+
+    Raises:
+        [`CardError`]: It is not a YAML mapping.
+    """
+    front, _ = split_card(text)
+    if front is None or not front.strip():
+        return {}
+    if len(front) > MAX_CARD:
+        raise CardError(f"The metadata is over {MAX_CARD} bytes.")
+    try:
+        data = yaml.load(front, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CardError(f"The metadata is not valid YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise CardError("The metadata must be a mapping of keys to values.")
+    return _plain(data, [MAX_VALUES])
+
+
+def _plain(value: object, budget: list[int], depth: int = 0) -> object:
+    """A copy that JSON can carry."""
+    budget[0] -= 1
+    if budget[0] < 0 or depth > 50:
+        raise CardError("The metadata stands for too many values.")
+    if isinstance(value, dict):
+        return {str(key): _plain(item, budget, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item, budget, depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and dates stay text: the metadata goes out as JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def validate_card(text: str, repo_type: str) -> tuple[list[str], list[str]]:
+    """Checks a card as the Hub does before a push.
+
+    Returns:
+        `tuple[list[str], list[str]]`: errors, which refuse the push, and warnings.
+    """
+    try:
+        data = parse_card(text)
+    except CardError as error:
+        return [str(error)], []
+    if not data:
+        return [], ["empty or missing yaml metadata in repo card"]
+    errors = []
+    for key in ("license", "pipeline_tag", "library_name", "pretty_name", "title", "sdk", "app_file"):
+        if key in data and not _is_text(data[key]) and not (key == "license" and _is_texts(data[key])):
+            errors.append(f'"{key}" must be a string')
+    for key in ("tags", "datasets", "language", "base_model", "metrics", "task_categories", "size_categories"):
+        if key in data and data[key] is not None and not _is_text(data[key]) and not _is_texts(data[key]):
+            errors.append(f'"{key}" must be a string or a list of strings')
+    index = data.get("model-index")
+    if index is not None and not (
+        isinstance(index, list) and all(isinstance(model, dict) and "results" in model for model in index)
+    ):
+        errors.append('"model-index" must be a list of models with "name" and "results"')
+    if repo_type == "dataset" and data.get("configs") is not None:
+        configs = data["configs"]
+        if not (isinstance(configs, list) and all(isinstance(c, dict) and "config_name" in c for c in configs)):
+            errors.append('"configs" must be a list of mappings with "config_name"')
+    if repo_type == "space" and not data.get("sdk"):
+        errors.append('"sdk" is required')
+    return errors, []
+
+
+def tags_of(repo_type: str, card: dict, paths: list[str]) -> list[str]:
+    """The tags that listings filter by, from the metadata and from the files' names."""
+    tags: dict[str, None] = {}
+    for key in PLAIN[repo_type]:
+        tags.update(dict.fromkeys(_texts(card.get(key))))
+    for key, prefix in PREFIXED[repo_type].items():
+        tags.update((f"{prefix}:{value}", None) for value in _texts(card.get(key)))
+    if repo_type == "model":
+        relation = card.get("base_model_relation")
+        for base in _texts(card.get("base_model")):
+            tags[f"base_model:{base}"] = None
+            if _is_text(relation):
+                tags[f"base_model:{relation}:{base}"] = None
+        for suffix in ("safetensors", "gguf", "onnx"):
+            if any(path.endswith(f".{suffix}") for path in paths):
+                tags[suffix] = None
+    if repo_type == "dataset":
+        for suffix, name in (("parquet", "parquet"), ("jsonl", "json"), ("json", "json"), ("csv", "csv")):
+            if any(path.endswith(f".{suffix}") for path in paths):
+                tags[f"format:{name}"] = None
+    return [tag for tag in tags if len(tag) <= 256][:500]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(_is_text(item) for item in value)
+
+
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [str(item) for item in values if isinstance(item, (str, int, bool))]

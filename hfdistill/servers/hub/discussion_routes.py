@@ -1,0 +1,188 @@
+"""Routes of discussions and pull requests."""
+
+import difflib
+import json
+import sqlite3
+
+from .discussions import Discussion
+from .errors import bad_request
+from .pages import render_markdown
+from .repositories import Repo
+from .routing import Call, Response, Routes, json_response
+from .trees import FILE, Entry
+
+
+routes = Routes()
+
+PAGE = 50
+MAX_DIFF = 1024 * 1024
+
+
+def _repo(call: Call) -> Repo:
+    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id)
+
+
+def _found(call: Call) -> tuple[Repo, Discussion]:
+    repo = _repo(call)
+    return repo, call.hub.discussions.get(repo, call.params["num"])
+
+
+def _summary(repo: Repo, discussion: Discussion) -> dict:
+    return {
+        "num": discussion.num,
+        "title": discussion.title,
+        "status": discussion.status,
+        "isPullRequest": discussion.base is not None,
+        "author": {"name": discussion.author},
+        "createdAt": discussion.created_at,
+        "repo": {"name": repo.repo_id, "type": repo.type},
+        "repoOwner": {"name": repo.namespace},
+        "pinned": False,
+    }
+
+
+def _event(row: sqlite3.Row) -> dict:
+    data = json.loads(row["data"])
+    if row["type"] == "comment":
+        data["latest"]["html"] = render_markdown(data["latest"]["raw"])
+    return {
+        "id": row["id"],
+        "type": row["type"],
+        "author": {"name": row["author"]},
+        "createdAt": row["created_at"],
+        "data": data,
+    }
+
+
+def _answer_event(call: Call, key: str, event_id: str) -> Response:
+    row = call.hub.database.row("SELECT * FROM events WHERE id = ?", event_id)
+    return json_response({key: _event(row)})
+
+
+@routes("GET", "/api/{type}/{repo}/discussions")
+def listing(call: Call) -> Response:
+    repo = _repo(call)
+    clauses, values = ["repo_id = ?"], [repo.id]
+    kind, status = call.query("type") or "all", call.query("status") or "all"
+    if kind not in ("all", "discussion", "pull_request") or status not in ("all", "open", "closed"):
+        raise bad_request("'type' must be all, discussion or pull_request; 'status' all, open or closed.")
+    if kind != "all":
+        clauses.append("base IS NULL" if kind == "discussion" else "base IS NOT NULL")
+    if status != "all":
+        clauses.append("status IN ('open', 'draft')" if status == "open" else "status IN ('closed', 'merged')")
+    if author := call.query("author"):
+        clauses.append("author = ?")
+        values.append(author)
+    where = " AND ".join(clauses)
+    count = call.hub.database.row(f"SELECT COUNT(*) AS n FROM discussions WHERE {where}", *values)["n"]
+    start = call.number("p", 0, 0, 10**7) * PAGE
+    rows = call.hub.database.rows(
+        f"SELECT * FROM discussions WHERE {where} ORDER BY num DESC LIMIT ? OFFSET ?", *values, PAGE, start
+    )
+    found = [_summary(repo, Discussion(*row)) for row in rows]
+    return json_response({"discussions": found, "count": count, "start": start, "numClosedDiscussions": 0})
+
+
+@routes("POST", "/api/{type}/{repo}/discussions")
+def create(call: Call) -> Response:
+    repo = _repo(call)
+    body = call.json()
+    pull_request = body.get("pullRequest", False)
+    if not isinstance(pull_request, bool):
+        raise bad_request("'pullRequest' must be true or false.")
+    num = call.hub.discussions.open(call.user, repo, body.get("title"), body.get("description"), pull_request)
+    url = f"{call.base_url}/{repo.url_path}/discussions/{num}"
+    return json_response({"num": num, "url": url, "pullRequest": pull_request})
+
+
+@routes("GET", "/api/{type}/{repo}/discussions/{num}")
+def details(call: Call) -> Response:
+    repo, discussion = _found(call)
+    hub = call.hub
+    answer = _summary(repo, discussion)
+    answer["events"] = [_event(row) for row in hub.discussions.events(discussion)]
+    if discussion.base is not None:
+        merged = discussion.status == "merged"
+        answer["changes"] = {"base": f"refs/heads/{discussion.base}"}
+        if merged:
+            answer["changes"]["mergeCommitId"] = discussion.merge_oid
+        answer["filesWithConflicts"] = [] if merged else hub.discussions.conflicts(repo, discussion)
+        if call.flag("diff"):
+            answer["diff"] = _diff(call, repo, discussion)
+    return json_response(answer)
+
+
+def _diff(call: Call, repo: Repo, discussion: Discussion) -> str:
+    parts = []
+    size = 0
+    for path, (before, after) in call.hub.discussions.changes(repo, discussion).items():
+        old, new = (_lines(call, entry) for entry in (before, after))
+        names = ("/dev/null" if before is None else f"a/{path}", "/dev/null" if after is None else f"b/{path}")
+        header = f"diff --git a/{path} b/{path}\n"
+        if old is None or new is None:
+            parts.append(f"{header}Binary files {names[0]} and {names[1]} differ\n")
+        else:
+            lines = difflib.unified_diff(old, new, *names)
+            parts.append(header + "".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+        size += len(parts[-1])
+        if size > MAX_DIFF:
+            break
+    return "".join(parts)
+
+
+def _lines(call: Call, entry: Entry | None) -> list[str] | None:
+    """A file's lines, `None` where it is too long or no text."""
+    if entry is None:
+        return []
+    if entry.kind != FILE or entry.size > 256 * 1024:
+        return None
+    try:
+        return call.hub.blobs.find(entry.sha256).read().decode().splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return None
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment")
+def comment(call: Call) -> Response:
+    repo, discussion = _found(call)
+    event = call.hub.discussions.comment(call.user, repo, discussion, call.json().get("comment"))
+    return _answer_event(call, "newMessage", event)
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/title")
+def retitle(call: Call) -> Response:
+    repo, discussion = _found(call)
+    event = call.hub.discussions.retitle(call.user, repo, discussion, call.json().get("title"))
+    return _answer_event(call, "newTitle", event)
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/status")
+def set_status(call: Call) -> Response:
+    repo, discussion = _found(call)
+    body = call.json()
+    event = call.hub.discussions.set_status(call.user, repo, discussion, body.get("status"), body.get("comment"))
+    return _answer_event(call, "newStatus", event)
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/merge")
+def merge(call: Call) -> Response:
+    repo, discussion = _found(call)
+    commit = call.hub.discussions.merge(call.user, repo, discussion, call.json().get("comment"))
+    return json_response({"commitOid": commit.oid})
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/edit")
+def edit(call: Call) -> Response:
+    return _edit(call, call.json().get("content", ""))
+
+
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/hide")
+def hide(call: Call) -> Response:
+    return _edit(call, None)
+
+
+def _edit(call: Call, text: str | None) -> Response:
+    repo, discussion = _found(call)
+    event = call.params["event"]
+    call.hub.discussions.edit_comment(call.user, repo, discussion, event, text)
+    return _answer_event(call, "updatedComment", event)

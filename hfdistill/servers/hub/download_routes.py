@@ -1,0 +1,174 @@
+"""Routes of downloads: contents with ranges, ETags and conditions."""
+
+import mimetypes
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from .blobs import Blob, check_sha256
+from .errors import HubError, entry_not_found
+from .routing import Call, Routes
+from .trees import FOLDER, LARGE, check_path
+
+
+routes = Routes()
+
+PIECE = 1024 * 1024
+TYPES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
+# Types that a browser may show without running anything.
+SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "application/json", "application/pdf")
+
+
+class BlobResponse(Response):
+    """Sends (a part of) a blob in large pieces, reading the next one in a thread while the last one goes out."""
+
+    def __init__(self, blob: Blob, start: int, end: int, status: int, headers: dict[str, str], in_thread: Callable):
+        super().__init__(None, status, headers)
+        self.headers["content-length"] = str(end - start)
+        self.blob, self.start, self.end = blob, start, end
+        self.in_thread = in_thread
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        if scope["method"] == "HEAD" or self.end <= self.start or self.blob.data is not None:
+            data = b""
+            if scope["method"] != "HEAD" and self.blob.data is not None:
+                data = self.blob.data[self.start : self.end]
+            await send(head)
+            await send({"type": "http.response.body", "body": data})
+            return
+        descriptor = os.open(self.blob.path, os.O_RDONLY)
+        try:
+            await send(head)
+            position = self.start
+            while position < self.end:
+                length = min(PIECE, self.end - position)
+                data = await self.in_thread(os.pread, descriptor, length, position)
+                if not data:
+                    raise RuntimeError(f"{self.blob.path} is shorter than it was")
+                position += len(data)
+                more = position < self.end
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Range:
+    start: int
+    end: int
+    partial: bool
+
+
+def wanted_range(header: str | None, size: int) -> Range:
+    """The part of a content that a Range header asks for; several parts are answered by the whole.
+
+    Raises:
+        [`HubError`]: 416, the content ends before it.
+    """
+    match = re.fullmatch(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", header or "")
+    if not match or match[0] == "bytes=-" or not (match[1] or match[2]):
+        return Range(0, size, False)
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
+        unsatisfiable = int(match[2]) == 0 or size == 0
+    else:
+        start = int(match[1])
+        end = min(size, int(match[2]) + 1) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return Range(0, size, False)
+        unsatisfiable = start >= size
+    if unsatisfiable:
+        raise HubError(416, "The range lies outside of the file.")
+    return Range(start, end, True)
+
+
+@routes("GET HEAD", "/{prefix}{repo}/resolve/{rev}/{path}")
+def resolve(call: Call) -> Response:
+    return _file(call, raw=False)
+
+
+@routes("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}")
+def raw(call: Call) -> Response:
+    return _file(call, raw=True)
+
+
+def _file(call: Call, raw: bool) -> Response:
+    hub = call.hub
+    path = call.params["path"]
+    repo = hub.repositories.get(call.user, TYPES[call.params["prefix"]], call.repo_id, files=True)
+    commit = hub.repositories.resolve(repo, call.params["rev"])
+    check_path(path)
+    entry = hub.trees.find(commit.tree, path)
+    headers = {"X-Repo-Commit": commit.oid}
+    if entry is None or entry.kind == FOLDER:
+        response = entry_not_found(path).response()
+        # Clients remember that a commit has no such file.
+        response.headers.update(headers)
+        return response
+    blob = hub.blobs.find(entry.sha256)
+    if blob is None:
+        raise HubError(500, f"The content of '{path}' is missing: run `hfdistill hub fsck`.")
+    etag = f'"{entry.sha256 if entry.kind == LARGE else entry.oid}"'
+    headers |= {"ETag": etag, "Accept-Ranges": "bytes", **content_headers(path, bool(call.query("download")))}
+    headers["Last-Modified"] = http_date(commit.created_at)
+    if entry.kind == LARGE:
+        headers |= {"X-Linked-Size": str(entry.size), "X-Linked-ETag": etag}
+    known = call.request.headers.get("if-none-match")
+    if known and (known.strip() == "*" or etag in [item.strip().removeprefix("W/") for item in known.split(",")]):
+        return Response(status_code=304, headers=headers)
+    return blob_response(call, blob, headers, etag)
+
+
+def blob_response(call: Call, blob: Blob, headers: dict[str, str], etag: str) -> Response:
+    asked = call.request.headers.get("range")
+    condition = call.request.headers.get("if-range")
+    try:
+        part = wanted_range(asked if condition in (None, etag) else None, blob.size)
+    except HubError as error:
+        response = error.response()
+        response.headers["Content-Range"] = f"bytes */{blob.size}"
+        return response
+    if part.partial:
+        headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{blob.size}"
+    return BlobResponse(blob, part.start, part.end, 206 if part.partial else 200, headers, call.in_thread)
+
+
+def http_date(time: str) -> str:
+    moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    return format_datetime(moment, usegmt=True)
+
+
+def content_headers(path: str, download: bool = False) -> dict[str, str]:
+    """Headers with which no file of a repository can run as a page of the Hub."""
+    guessed = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    is_text = guessed.startswith("text/") or path.endswith((".yaml", ".yml", ".jsonl", ".toml", ".ipynb"))
+    if guessed in SHOWN:
+        content_type = guessed
+    else:
+        content_type = "text/plain; charset=utf-8" if is_text else "application/octet-stream"
+    name = quote(path.rpartition("/")[2])
+    shown = not download and content_type != "application/octet-stream"
+    return {
+        "Content-Type": content_type,
+        "Content-Disposition": f"{'inline' if shown else 'attachment'}; filename*=UTF-8''{name}",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+@routes("GET HEAD", "/_lfs/{sha256}/{size}")
+def lfs_get(call: Call) -> Response:
+    sha256 = check_sha256(call.params["sha256"])
+    call.hub.accounts.verify("lfs-read", sha256, call.query("signature") or "")
+    blob = call.hub.blobs.find(sha256)
+    if blob is None:
+        raise HubError(404, f"There is no object {sha256}.")
+    headers = {"ETag": f'"{sha256}"', "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    return blob_response(call, blob, headers, headers["ETag"])

@@ -1,0 +1,58 @@
+"""What the Hub answers when it refuses."""
+
+import json
+
+from starlette.responses import Response
+
+
+class HubError(Exception):
+    """A refusal with its HTTP status.
+
+    Args:
+        status (`int`):
+            HTTP status.
+        message (`str`):
+            One sentence for the user; clients show it.
+        code (`str`, *optional*):
+            Value of `X-Error-Code`. Over plain http it is the only way in which clients tell a missing repository
+            from a missing revision, a missing file or a gated repository.
+        body (`dict`, *optional*):
+            Further keys of the JSON body.
+    """
+
+    def __init__(self, status: int, message: str, code: str | None = None, body: dict | None = None):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+        self.body = body or {}
+
+    def response(self) -> Response:
+        # Header values are latin-1 and one line; a message may quote a user's path.
+        header = self.message.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
+        headers = {"X-Error-Message": header[:1000]}
+        if self.code:
+            headers["X-Error-Code"] = self.code
+        content = json.dumps({"error": self.message, **self.body})
+        return Response(content, self.status, headers, media_type="application/json")
+
+
+def bad_request(message: str) -> HubError:
+    return HubError(400, message)
+
+
+def forbidden(message: str) -> HubError:
+    return HubError(403, message)
+
+
+def repo_not_found(repo_id: str, anonymous: bool = False) -> HubError:
+    # The real Hub answers 401 to strangers so that a private name cannot be told from a free one.
+    return HubError(401 if anonymous else 404, f"Repository not found: '{repo_id}'.", "RepoNotFound")
+
+
+def revision_not_found(revision: str) -> HubError:
+    return HubError(404, f"Invalid rev id: '{revision}'.", "RevisionNotFound")
+
+
+def entry_not_found(path: str) -> HubError:
+    return HubError(404, f"Entry not found: '{path}'.", "EntryNotFound")

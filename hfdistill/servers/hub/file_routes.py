@@ -1,0 +1,183 @@
+"""Routes on what a repository holds: trees, paths, commits, branches, tags."""
+
+from urllib.parse import quote
+
+from .errors import HubError, bad_request, entry_not_found
+from .repositories import Commit, Repo, check_ref
+from .routing import Call, Response, Routes, json_response
+from .trees import FOLDER, LARGE, Entry, check_path
+
+
+routes = Routes()
+
+PAGE = 1000
+COMMITS_PAGE = 50
+
+
+def repo_of(call: Call, *, write: bool = False, files: bool = False) -> Repo:
+    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=write, files=files)
+
+
+def describe(call: Call, repo: Repo, path: str, entry: Entry, expand: bool, commits: dict[str, Commit | None]) -> dict:
+    if entry.kind == FOLDER:
+        info = {"type": "directory", "oid": entry.oid, "size": 0, "path": path}
+    else:
+        info = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
+        if entry.kind == LARGE:
+            info["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": 127 + len(str(entry.size))}
+    if expand:
+        if entry.commit not in commits:
+            commits[entry.commit] = call.hub.repositories.find_commit(repo, entry.commit)
+        # A squash may have taken that commit away.
+        if last := commits[entry.commit]:
+            info["lastCommit"] = {"id": last.oid, "title": last.title, "date": last.created_at}
+        info["securityFileStatus"] = None
+    return info
+
+
+@routes("GET", "/api/{type}/{repo}/tree/{rev}")
+def tree(call: Call) -> Response:
+    return _tree(call, "")
+
+
+@routes("GET", "/api/{type}/{repo}/tree/{rev}/{path}")
+def tree_below(call: Call) -> Response:
+    return _tree(call, call.params["path"].strip("/"))
+
+
+def _tree(call: Call, path: str) -> Response:
+    hub = call.hub
+    repo = repo_of(call)
+    commit = hub.repositories.resolve(repo, call.params["rev"])
+    root = commit.tree
+    if path:
+        check_path(path)
+        entry = hub.trees.find(root, path)
+        if entry is None or entry.kind != FOLDER:
+            raise entry_not_found(path)
+        root = entry.oid
+    limit = call.number("limit", PAGE, 1, PAGE)
+    start = call.number("cursor", 0, 0, 10**9)
+    prefix = f"{path}/" if path else ""
+    page: list[dict] = []
+    headers = {"X-Repo-Commit": commit.oid}
+    commits: dict[str, Commit | None] = {}
+    for position, (name, entry) in enumerate(hub.trees.walk(root, prefix, recursive=call.flag("recursive"))):
+        if position < start:
+            continue
+        if len(page) == limit:
+            # A walk of one tree is always the same, so a position is a cursor; the next page asks by commit, since the
+            # branch may have moved by then.
+            below = f"/{quote(path, safe='')}" if path else ""
+            target = f"/api/{call.params['type']}/{repo.repo_id}/tree/{commit.oid}{below}"
+            headers |= call.next_link(target, cursor=str(position))
+            break
+        page.append(describe(call, repo, name, entry, call.flag("expand"), commits))
+    return json_response(page, headers=headers)
+
+
+@routes("POST", "/api/{type}/{repo}/paths-info/{rev}")
+def paths_info(call: Call) -> Response:
+    hub = call.hub
+    repo = repo_of(call)
+    commit = hub.repositories.resolve(repo, call.params["rev"])
+    if call.request.headers.get("content-type", "").startswith("application/json"):
+        body = call.json()
+        paths, expand = body.get("paths", []), bool(body.get("expand"))
+        paths = [paths] if isinstance(paths, str) else paths
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise bad_request("'paths' must be a list of strings.")
+    else:
+        form = call.form()
+        paths = form.get("paths", [])
+        expand = form.get("expand", [""])[-1].lower() in ("true", "1")
+    commits: dict[str, Commit | None] = {}
+    found = []
+    for path in paths:
+        entry = hub.trees.find(commit.tree, path.strip("/"))
+        if entry is not None:
+            found.append(describe(call, repo, path.strip("/"), entry, expand, commits))
+    return json_response(found)
+
+
+@routes("GET", "/api/{type}/{repo}/refs")
+def refs(call: Call) -> Response:
+    repo = repo_of(call)
+
+    def listed(prefix: str) -> list[dict]:
+        found = call.hub.repositories.refs(repo, prefix)
+        return [{"name": name, "ref": prefix + name, "targetCommit": oid} for name, oid in found.items()]
+
+    answer = {"branches": listed("refs/heads/"), "tags": listed("refs/tags/"), "converts": []}
+    if call.flag("include_prs"):
+        answer["pullRequests"] = listed("refs/pr/")
+    return json_response(answer)
+
+
+@routes("GET", "/api/{type}/{repo}/commits/{rev}")
+def commits(call: Call) -> Response:
+    hub = call.hub
+    repo = repo_of(call)
+    commit = hub.repositories.resolve(repo, call.query("cursor") or call.params["rev"])
+    limit = call.number("limit", COMMITS_PAGE, 1, PAGE)
+    history = hub.repositories.history(repo, commit.oid, limit + 1)
+    formatted = "formatted" in call.queries("expand")
+    page = []
+    for item in history[:limit]:
+        described = {
+            "id": item.oid,
+            "title": item.title,
+            "message": item.message,
+            "date": item.created_at,
+            "authors": [{"user": item.author, "avatar": ""}],
+        }
+        if formatted:
+            described["formatted"] = {"title": item.title, "message": item.message}
+        page.append(described)
+    headers = call.next_link(cursor=history[limit].oid) if len(history) > limit else None
+    return json_response(page, headers=headers)
+
+
+@routes("POST", "/api/{type}/{repo}/branch/{branch}")
+def create_branch(call: Call) -> Response:
+    repo = repo_of(call, write=True)
+    name = check_ref(call.params["branch"], "branch")
+    start = call.json().get("startingPoint") or "main"
+    if not isinstance(start, str):
+        raise bad_request("'startingPoint' must be a revision.")
+    commit = call.hub.repositories.resolve(repo, start)
+    call.hub.repositories.create_ref(repo, f"refs/heads/{name}", commit.oid)
+    return json_response({})
+
+
+@routes("DELETE", "/api/{type}/{repo}/branch/{branch}")
+def delete_branch(call: Call) -> Response:
+    repo = repo_of(call, write=True)
+    call.hub.repositories.delete_ref(repo, f"refs/heads/{call.params['branch']}")
+    return json_response({})
+
+
+@routes("POST", "/api/{type}/{repo}/tag/{rev}")
+def create_tag(call: Call) -> Response:
+    repo = repo_of(call, write=True)
+    name = check_ref(call.json().get("tag"), "tag")
+    commit = call.hub.repositories.resolve(repo, call.params["rev"])
+    call.hub.repositories.create_ref(repo, f"refs/tags/{name}", commit.oid)
+    return json_response({})
+
+
+@routes("DELETE", "/api/{type}/{repo}/tag/{tag}")
+def delete_tag(call: Call) -> Response:
+    repo = repo_of(call, write=True)
+    call.hub.repositories.delete_ref(repo, f"refs/tags/{call.params['tag']}")
+    return json_response({})
+
+
+@routes("POST", "/api/{type}/{repo}/super-squash/{rev}")
+def super_squash(call: Call) -> Response:
+    repo = repo_of(call, write=True)
+    message = call.json().get("message")
+    if not isinstance(message, str) or not message.strip():
+        raise HubError(400, "A squash needs a message.")
+    call.hub.committer.squash(call.user, repo, f"refs/heads/{call.params['rev']}", message)
+    return json_response({})

@@ -1,0 +1,300 @@
+"""Repositories, their refs and their history."""
+
+import json
+import re
+import sqlite3
+from dataclasses import dataclass
+
+from .accounts import User, check_name, require_namespace, require_visible
+from .blobs import BlobStore
+from .cards import CardError, parse_card, tags_of
+from .database import Database, new_oid, now
+from .errors import HubError, bad_request, forbidden, repo_not_found, revision_not_found
+from .trees import EMPTY_TREE, Trees
+
+
+MAIN = "refs/heads/main"
+HEX = re.compile(r"[0-9a-f]{7,40}")
+PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
+# git's own rules for the names of refs, as far as they matter here.
+BAD_REF = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|//|@\{|^[/.-]|[/.]$|/\.|\.lock(/|$)")
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repository's row."""
+
+    id: int
+    type: str
+    namespace: str
+    name: str
+    private: bool
+    gated: str | None
+    sdk: str | None
+    created_at: str
+    updated_at: str
+    head: str
+    card: dict
+    details: dict
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> "Repo":
+        values = {**row, "private": bool(row["private"])}
+        return cls(**{**values, "card": json.loads(row["card"]), "details": json.loads(row["details"])})
+
+    @property
+    def repo_id(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def url_path(self) -> str:
+        return PREFIXES[self.type] + self.repo_id
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit's row; `merged` is the second parent of a merge."""
+
+    repo_id: int
+    oid: str
+    tree: str
+    parent: str | None
+    merged: str | None
+    title: str
+    message: str
+    author: str
+    created_at: str
+
+
+def check_ref(name: object, what: str) -> str:
+    if not isinstance(name, str) or not name or len(name.encode("utf-8", "replace")) > 200 or BAD_REF.search(name):
+        raise bad_request(f"Invalid {what} name {name!r}.")
+    if name.startswith("refs/") or re.fullmatch(r"[0-9a-f]{40}", name):
+        raise bad_request(f"Invalid {what} name '{name}': it reads as a ref or a commit.")
+    return name
+
+
+class Repositories:
+    """Creates, finds and changes repositories. Rights are checked here, once for all routes."""
+
+    def __init__(self, database: Database, blobs: BlobStore, trees: Trees):
+        self.database = database
+        self.blobs = blobs
+        self.trees = trees
+
+    def find(self, repo_type: str, namespace: str, name: str) -> Repo | None:
+        row = self.database.row(
+            "SELECT * FROM repos WHERE type = ? AND namespace = ? AND name = ?", repo_type, namespace, name
+        )
+        if row is None:
+            row = self.database.row(
+                "SELECT repos.* FROM redirects JOIN repos ON repos.id = redirects.repo_id "
+                "WHERE redirects.type = ? AND redirects.namespace = ? AND redirects.name = ?",
+                repo_type,
+                namespace,
+                name,
+            )
+        return Repo.of(row) if row else None
+
+    def get(self, user: User, repo_type: str, repo_id: str, *, write: bool = False, files: bool = False) -> Repo:
+        """The repository, if `user` may see it, and write to it or read its files where that is asked.
+
+        Raises:
+            [`HubError`]: 404 (401 for strangers) where it is missing or hidden, 403 where a right is missing.
+        """
+        namespace, _, name = repo_id.partition("/")
+        repo = self.find(repo_type, namespace, name)
+        if repo is None:
+            raise repo_not_found(repo_id, user.anonymous)
+        require_visible(user, repo.private, repo.namespace, repo_id)
+        if write:
+            require_namespace(user, repo.namespace, f"write to {repo.type} '{repo.repo_id}'")
+        if files and repo.gated and not self.has_access(user, repo):
+            message = f"Access to {repo.type} {repo.repo_id} is restricted: ask for it on the repository's page."
+            raise HubError(401 if user.anonymous else 403, message, "GatedRepo")
+        return repo
+
+    def has_access(self, user: User, repo: Repo) -> bool:
+        """Whether the gate of a gated repository is open to `user`."""
+        if not repo.gated or user.belongs_to(repo.namespace):
+            return True
+        row = self.database.row("SELECT status FROM access WHERE repo_id = ? AND user_id = ?", repo.id, user.id)
+        return row is not None and row["status"] == "accepted"
+
+    def create(
+        self, user: User, repo_type: str, namespace: str, name: str, private: bool, sdk: str | None
+    ) -> tuple[Repo, bool]:
+        """Makes a repository with an empty first commit; returns it and whether it is new."""
+        check_name(namespace, "namespace")
+        check_name(name, "repository name")
+        require_namespace(user, namespace, f"create a {repo_type}")
+        created = now()
+        oid = new_oid()
+        with self.database.write() as write:
+            existing = self.find(repo_type, namespace, name)
+            if existing is not None and existing.name.lower() == name.lower():
+                return existing, False
+            write.execute(
+                "DELETE FROM redirects WHERE type = ? AND namespace = ? AND name = ?", (repo_type, namespace, name)
+            )
+            repo_row = write.execute(
+                "INSERT INTO repos (type, namespace, name, private, sdk, created_at, updated_at, head) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                (repo_type, namespace, name, private, sdk, created, created, oid),
+            ).fetchone()
+            write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", EMPTY_TREE)
+            first = Commit(repo_row["id"], oid, EMPTY_TREE[0], None, None, "initial commit", "", user.name, created)
+            self.insert_commit(write, first)
+            write.execute("INSERT INTO refs VALUES (?, ?, ?)", (repo_row["id"], MAIN, oid))
+            self.index(write, repo_row["id"], repo_type, sdk, EMPTY_TREE[0])
+        return Repo.of(repo_row), True
+
+    def delete(self, user: User, repo_type: str, repo_id: str) -> None:
+        repo = self.get(user, repo_type, repo_id, write=True)
+        with self.database.write() as write:
+            write.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
+            write.execute("DELETE FROM collection_items WHERE type = ? AND item = ?", (repo.type, repo.repo_id))
+
+    def move(self, user: User, repo_type: str, source: str, target: str) -> Repo:
+        """Renames a repository; its old name leads to it until somebody takes that name."""
+        repo = self.get(user, repo_type, source, write=True)
+        namespace, _, name = target.partition("/")
+        check_name(namespace, "namespace")
+        check_name(name, "repository name")
+        require_namespace(user, namespace, f"move a {repo_type}")
+        with self.database.write() as write:
+            taken = write.execute(
+                "SELECT id FROM repos WHERE type = ? AND namespace = ? AND name = ?", (repo_type, namespace, name)
+            ).fetchone()
+            if taken and taken["id"] != repo.id:
+                raise HubError(409, f"A {repo_type} named '{target}' already exists.")
+            write.execute(
+                "DELETE FROM redirects WHERE type = ? AND namespace = ? AND name = ?", (repo_type, namespace, name)
+            )
+            if (namespace.lower(), name.lower()) != (repo.namespace.lower(), repo.name.lower()):
+                write.execute(
+                    "INSERT OR REPLACE INTO redirects VALUES (?, ?, ?, ?)",
+                    (repo_type, repo.namespace, repo.name, repo.id),
+                )
+            write.execute("UPDATE repos SET namespace = ?, name = ? WHERE id = ?", (namespace, name, repo.id))
+            write.execute(
+                "UPDATE collection_items SET item = ? WHERE type = ? AND item = ?",
+                (f"{namespace}/{name}", repo.type, repo.repo_id),
+            )
+        return self.find(repo_type, namespace, name)
+
+    def resolve(self, repo: Repo, revision: str) -> Commit:
+        """The commit that a branch, tag, ref, full or abbreviated commit id stands for.
+
+        Raises:
+            [`HubError`]: 404, there is none.
+        """
+        names = [revision] if revision.startswith("refs/") else [f"refs/heads/{revision}", f"refs/tags/{revision}"]
+        for name in names:
+            row = self.database.row("SELECT oid FROM refs WHERE repo_id = ? AND name = ?", repo.id, name)
+            if row:
+                return self.commit(repo, row["oid"])
+        if HEX.fullmatch(revision):
+            rows = self.database.rows(
+                "SELECT * FROM commits WHERE repo_id = ? AND oid >= ? AND oid < ? LIMIT 2",
+                repo.id,
+                revision,
+                revision + "g",
+            )
+            if len(rows) == 1:
+                return Commit(*rows[0])
+        raise revision_not_found(revision)
+
+    def find_commit(self, repo: Repo, oid: str) -> Commit | None:
+        row = self.database.row("SELECT * FROM commits WHERE repo_id = ? AND oid = ?", repo.id, oid)
+        return Commit(*row) if row else None
+
+    def commit(self, repo: Repo, oid: str) -> Commit:
+        commit = self.find_commit(repo, oid)
+        if commit is None:
+            raise revision_not_found(oid)
+        return commit
+
+    def history(self, repo: Repo, start: str, limit: int) -> list[Commit]:
+        """`limit` commits from `start` on, newest first, along the first parent."""
+        commits: list[Commit] = []
+        oid: str | None = start
+        while oid is not None and len(commits) < limit:
+            commit = self.commit(repo, oid)
+            commits.append(commit)
+            oid = commit.parent
+        return commits
+
+    def refs(self, repo: Repo, prefix: str) -> dict[str, str]:
+        """Names without `prefix`, and commits."""
+        rows = self.database.rows(
+            "SELECT name, oid FROM refs WHERE repo_id = ? AND name >= ? AND name < ? ORDER BY name",
+            repo.id,
+            prefix,
+            prefix + "\U0010ffff",
+        )
+        return {row["name"].removeprefix(prefix): row["oid"] for row in rows}
+
+    def create_ref(self, repo: Repo, name: str, oid: str) -> None:
+        with self.database.write() as write:
+            existing = write.execute("SELECT oid FROM refs WHERE repo_id = ? AND name = ?", (repo.id, name)).fetchone()
+            if existing:
+                kind, short = name.split("/", 2)[1:]
+                what = "Tag" if kind == "tags" else "Reference"
+                raise HubError(409, f"{what} already exists: '{short}' is at {existing['oid']}.")
+            write.execute("INSERT INTO refs VALUES (?, ?, ?)", (repo.id, name, oid))
+
+    def delete_ref(self, repo: Repo, name: str) -> None:
+        if name == MAIN:
+            raise forbidden("The branch 'main' cannot be deleted.")
+        with self.database.write() as write:
+            found = write.execute("DELETE FROM refs WHERE repo_id = ? AND name = ?", (repo.id, name)).rowcount
+        if not found:
+            raise revision_not_found(name.split("/", 2)[-1])
+
+    def insert_commit(self, write: sqlite3.Connection, commit: Commit) -> None:
+        values = tuple(vars(commit).values())
+        write.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def move_ref(self, write: sqlite3.Connection, repo: Repo, ref: str, commit: Commit) -> None:
+        """Lets a ref point at a new commit, and brings up to date what listings show of `main`."""
+        write.execute("INSERT OR REPLACE INTO refs VALUES (?, ?, ?)", (repo.id, ref, commit.oid))
+        if ref == MAIN:
+            write.execute(
+                "UPDATE repos SET head = ?, updated_at = ? WHERE id = ?", (commit.oid, commit.created_at, repo.id)
+            )
+            self.index(write, repo.id, repo.type, repo.sdk, commit.tree)
+
+    def index(self, write: sqlite3.Connection, repo_row: int, repo_type: str, sdk: str | None, tree: str) -> None:
+        """Derives a repository's metadata, details and tags from its files."""
+        root = self.trees.load(tree)
+        card: dict = {}
+        if "README.md" in root and (blob := self.blobs.find(root["README.md"].sha256 or "")):
+            try:
+                card = parse_card(blob.read(1024 * 1024).decode("utf-8", "replace"))
+            except CardError:
+                card = {}  # a card pushed as a plain file may be broken; it then has no metadata
+        details = {"storage": sum(entry.size for entry in root.values())}
+        if "config.json" in root and (blob := self.blobs.find(root["config.json"].sha256 or "")):
+            details["config"] = _model_config(blob.read(1024 * 1024))
+        paths = [path for path, _ in self.trees.files(tree)]
+        tags = tags_of(repo_type, {**({"sdk": sdk} if sdk else {}), **card}, paths)
+        model_type = details.get("config", {}).get("model_type")
+        if repo_type == "model" and isinstance(model_type, str) and model_type not in tags:
+            tags.append(model_type)
+        write.execute(
+            "UPDATE repos SET card = ?, details = ? WHERE id = ?", (json.dumps(card), json.dumps(details), repo_row)
+        )
+        write.execute("DELETE FROM tags WHERE repo_id = ?", (repo_row,))
+        write.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", ((tag, repo_row) for tag in tags))
+
+
+def _model_config(data: bytes) -> dict:
+    """What listings show of a model's `config.json`."""
+    try:
+        config = json.loads(data)
+    except ValueError:
+        return {}
+    if not isinstance(config, dict):
+        return {}
+    return {key: config[key] for key in ("architectures", "model_type") if key in config}

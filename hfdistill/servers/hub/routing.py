@@ -1,0 +1,306 @@
+"""Requests, routes and the ASGI application around them.
+
+Routes match the raw path: clients percent-quote a revision or a path as one segment, and an ASGI server's decoded
+path no longer tells `refs%2Fpr%2F1` from three segments.
+"""
+
+import base64
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from .accounts import User
+from .database import new_id
+from .errors import HubError, bad_request, forbidden, repo_not_found
+
+
+# What a JSON or form body may weigh; contents come by other ways.
+MAX_BODY = 32 * 1024**2
+PATTERNS = {
+    "type": "models|datasets|spaces",
+    "prefix": "(?:datasets/|spaces/)?",
+    "repo": "[^/]+/[^/]+",
+    "rev": "refs/[^/]+/[^/]+|[^/]+",
+    "path": ".*",
+}
+
+
+@dataclass
+class Call:
+    """One request: who, what, and the Hub that answers. `in_thread` runs what blocks beside the event loop."""
+
+    hub: Any
+    request: Request
+    params: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    user: User | None = None
+    in_thread: Callable | None = None
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.request.url.scheme}://{self.request.headers.get('host', 'localhost')}"
+
+    @property
+    def repo_type(self) -> str:
+        return self.params["type"].removesuffix("s")
+
+    @property
+    def repo_id(self) -> str:
+        return self.params["repo"]
+
+    def query(self, key: str) -> str | None:
+        values = self.queries(key)
+        return values[-1] if values else None
+
+    def queries(self, key: str) -> list[str]:
+        values = self._query()
+        return values.get(key, []) + values.get(f"{key}[]", [])
+
+    def _query(self) -> dict[str, list[str]]:
+        try:
+            query = self.request.scope["query_string"].decode("ascii")
+            return parse_qs(query, True, errors="strict", max_num_fields=500)
+        except ValueError as error:
+            raise bad_request(f"Malformed query: {error}") from error
+
+    def flag(self, key: str) -> bool:
+        return (self.query(key) or "").lower() in ("1", "true")
+
+    def number(self, key: str, default: int, low: int, high: int) -> int:
+        text = self.query(key)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise bad_request(f"'{key}' must be a number, got '{text}'.")
+        return max(low, min(int(text), high))
+
+    def json(self) -> dict:
+        try:
+            value = json.loads(self.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise bad_request(f"The body is not valid JSON: {error}") from error
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise bad_request("The body must be a JSON object.")
+        return value
+
+    def form(self) -> dict[str, list[str]]:
+        try:
+            return parse_qs(self.body.decode(), True, errors="strict", max_num_fields=20_000)
+        except ValueError as error:
+            raise bad_request(f"Malformed form: {error}") from error
+
+    def next_link(self, path: str | None = None, **changes: str) -> dict[str, str]:
+        """The header that leads clients to the next page, of this address or of `path`."""
+        path = path or self.request.scope["raw_path"].decode("ascii")
+        query = urlencode({**self._query(), **changes}, doseq=True)
+        return {"Link": f'<{self.base_url}{path}?{query}>; rel="next"'}
+
+
+def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(content, separators=(",", ":"))
+    return Response(text, status, headers, media_type="application/json")
+
+
+@dataclass(frozen=True)
+class Route:
+    methods: tuple[str, ...]
+    pattern: re.Pattern
+    handler: Callable
+    reads_body: bool
+
+
+class Routes:
+    """Routes of one subject, gathered by decorators."""
+
+    def __init__(self) -> None:
+        self.all: list[Route] = []
+
+    def __call__(self, methods: str, path: str, stream: bool = False) -> Callable:
+        """Registers a handler.
+
+        Args:
+            methods (`str`):
+                Separated by spaces.
+            path (`str`):
+                With `{type}`, `{prefix}`, `{repo}`, `{rev}`, `{path}` or any other name for one segment.
+            stream (`bool`, *optional*, defaults to `False`):
+                The handler is a coroutine that reads the body itself. All others run in a thread.
+        """
+        pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{PATTERNS.get(m[1], '[^/]+')})", path)
+
+        def register(handler: Callable) -> Callable:
+            self.all.append(Route(tuple(methods.split()), re.compile(pattern), handler, not stream))
+            return handler
+
+        return register
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(self, hub: Any, routes: list[Route], access_log: bool = True):
+        self.hub = hub
+        self.routes = routes
+        self.access_log = access_log
+        self._threads: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        sent = {"status": 499, "bytes": 0}
+        request_id = new_id()
+
+        async def logged_send(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                sent["status"] = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            else:
+                sent["bytes"] += len(message.get("body", b""))
+            await send(message)
+
+        call = Call(self.hub, Request(scope, receive), in_thread=self.in_thread)
+        try:
+            response = await self._answer(call)
+            await response(scope, receive, logged_send)
+        except ClientDisconnect:
+            pass
+        finally:
+            if self.access_log:
+                self._log(call, sent, time.perf_counter() - started, request_id)
+
+    async def _lifespan(self, receive: Callable, send: Callable) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.hub.close()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _answer(self, call: Call) -> Response:
+        try:
+            route = self._match(call)
+            if route.reads_body:
+                call.body = await read_body(call.request)
+                return await self.in_thread(self._run, route, call)
+            call.user = await self.in_thread(authenticate, call)
+            return await route.handler(call)
+        except HubError as error:
+            return error.response()
+        except Exception as error:
+            if isinstance(error, ClientDisconnect):
+                raise
+            # The traceback is for whoever runs the Hub; the client learns only that it happened.
+            sys.excepthook(type(error), error, error.__traceback__)
+            return HubError(500, "Internal error of the Hub.").response()
+
+    def _run(self, route: Route, call: Call) -> Response:
+        call.user = authenticate(call)
+        return route.handler(call)
+
+    async def in_thread(self, function: Callable, *args: Any) -> Any:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(16)
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
+
+    def _match(self, call: Call) -> Route:
+        path = call.request.scope["raw_path"].decode("latin-1").partition("?")[0]
+        method = call.request.method
+        other_method = False
+        for route in self.routes:
+            match = route.pattern.fullmatch(path)
+            if not match:
+                continue
+            if method not in route.methods:
+                other_method = True
+                continue
+            try:
+                call.params = {key: unquote(value, errors="strict") for key, value in match.groupdict().items()}
+            except UnicodeDecodeError as error:
+                raise bad_request("The path is not valid UTF-8.") from error
+            return route
+        if other_method:
+            raise HubError(405, f"Method {method} is not allowed here.")
+        # A name without a namespace is a canonical repository on the real Hub; there are none here.
+        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+)(/.*)?|/([^/]+)/resolve/.*", path):
+            raise repo_not_found(unquote(match[1] or match[3]))
+        raise HubError(404, "Sorry, there is nothing at this address.")
+
+    def _log(self, call: Call, sent: dict, seconds: float, request_id: str) -> None:
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "method": call.request.method,
+            "path": call.request.scope["raw_path"].decode("latin-1").partition("?")[0][:500],
+            "status": sent["status"],
+            "bytes": sent["bytes"],
+            "ms": round(seconds * 1000, 1),
+            "user": call.user.name if call.user else None,
+            "id": request_id,
+        }
+        print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+async def read_body(request: Request) -> bytes:
+    if request.method in ("GET", "HEAD"):
+        return b""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BODY:
+            raise HubError(413, f"The body is over {MAX_BODY} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def authenticate(call: Call) -> User:
+    check_origin(call)
+    scheme, _, value = call.request.headers.get("authorization", "").partition(" ")
+    token = value.strip() or None
+    if scheme.lower() == "basic" and token:
+        # Browsers and git send the token as the password of any user name.
+        token = basic_password(token)
+    return call.hub.accounts.authenticate(token)
+
+
+def basic_password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials).decode().partition(":")[2]
+    except ValueError as error:
+        raise HubError(401, "Invalid credentials in Authorization header") from error
+
+
+def check_origin(call: Call) -> None:
+    """Keeps web pages of others from speaking to the Hub through their reader's browser.
+
+    A browser names the page's origin with every request that changes something. An open Hub moreover answers only to
+    this machine's names, so that no page can reach it by pointing its own name here.
+    """
+    host = call.request.headers.get("host", "")
+    if not call.hub.accounts.has_tokens():
+        if not call.hub.loopback:
+            raise forbidden("This Hub lost its last token: make one with `hfdistill hub token create`.")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = host
+        if name not in ("localhost", "::1") and not name.startswith("127."):
+            raise forbidden(f"This Hub has no tokens, so it answers only to this machine's own names, not '{name}'.")
+    origin = call.request.headers.get("origin")
+    if origin and call.request.method not in ("GET", "HEAD", "OPTIONS") and urlsplit(origin).netloc != host:
+        raise forbidden(f"Requests from pages of '{origin}' are refused.")

@@ -1,0 +1,62 @@
+"""The parts of a Hub, put together over one data folder."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from hfdistill.errors import HFDistillError
+
+from .accounts import Accounts
+from .blobs import BlobStore
+from .commits import Committer
+from .database import Database
+from .discussions import Discussions
+from .repositories import Repositories
+from .trees import Trees
+from .xet import XorbStore
+
+
+class Hub:
+    """A Hub's state.
+
+    Args:
+        data_dir (`str` or `os.PathLike`):
+            Its folder; made if it does not exist.
+        loopback (`bool`, *optional*, defaults to `True`):
+            Whether only this machine can reach it; only then it may run without tokens.
+    """
+
+    def __init__(self, data_dir: str | os.PathLike, loopback: bool = True):
+        self.data_dir = Path(data_dir).expanduser().resolve()
+        self.loopback = loopback
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.database = Database(self.data_dir / "hub.sqlite")
+        self.blobs = BlobStore(self.data_dir / "blobs", self.database)
+        self.xorbs = XorbStore(self.data_dir / "xorbs", self.blobs)
+        self.trees = Trees(self.database)
+        self.accounts = Accounts(self.database)
+        self.repositories = Repositories(self.database, self.blobs, self.trees)
+        self.committer = Committer(self.database, self.blobs, self.repositories)
+        self.discussions = Discussions(self.database, self.repositories, self.committer, self.trees)
+        self._lock: int | None = None
+
+    def lock(self) -> None:
+        """Makes this process the folder's only server, and clears what a killed one left half received.
+
+        Raises:
+            [`HFDistillError`]: Another server holds the folder.
+        """
+        descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise HFDistillError(f"another `hfdistill hub serve` already uses {self.data_dir}") from error
+        self._lock = descriptor
+        self.blobs.clear_temporary()
+
+    def close(self) -> None:
+        self.database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

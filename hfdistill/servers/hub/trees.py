@@ -1,0 +1,173 @@
+"""Immutable trees of files: a row a folder, shared by all commits that did not change it."""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .blobs import git_oid, pointer_text
+from .database import Database
+from .errors import HubError, bad_request
+
+
+FILE, LARGE, FOLDER = "f", "l", "d"
+MAX_DEPTH = 64
+
+
+class Entry(NamedTuple):
+    """What a name stands for: a file, a large file (git would keep a pointer) or a folder.
+
+    `oid` is git's sha1 of the content or of the pointer, or a folder's tree id; `commit` the commit that last
+    changed it; a folder's `size` is the sum of what it holds.
+    """
+
+    kind: str
+    oid: str
+    size: int
+    sha256: str | None
+    commit: str
+
+
+Tree = dict[str, Entry]
+
+
+def check_path(path: object) -> list[str]:
+    """Splits a path in a repository, refusing whatever could leave the folder that a client unpacks it to."""
+    if not isinstance(path, str) or not path:
+        raise bad_request(f"Invalid path {path!r}.")
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError as error:
+        raise bad_request(f"Invalid path {path!r}: not valid Unicode.") from error
+    parts = path.split("/")
+    if len(encoded) > 4096 or len(parts) > MAX_DEPTH or any(len(part.encode()) > 255 for part in parts):
+        raise bad_request("Invalid path: too long or too deep.")
+    if any(ord(letter) < 32 or letter in "\\\x7f" for letter in path):
+        raise bad_request(f"Invalid path {path!r}: control characters and backslashes are not allowed.")
+    if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
+        raise bad_request(f"Invalid path {path!r}: '.', '..', '.git' and empty names are not allowed.")
+    return parts
+
+
+def pack(tree: Tree) -> tuple[str, bytes]:
+    text = json.dumps(sorted(tree.items()), separators=(",", ":"), ensure_ascii=False).encode()
+    return hashlib.sha1(b"tree" + text).hexdigest(), zlib.compress(text, 1)
+
+
+def unpack(data: bytes) -> Tree:
+    return {name: Entry(*fields) for name, fields in json.loads(zlib.decompress(data))}
+
+
+EMPTY_TREE = pack({})
+
+
+class Trees:
+    """Reads trees and builds new ones."""
+
+    def __init__(self, database: Database):
+        self.database = database
+
+    def load(self, tree_id: str) -> Tree:
+        row = self.database.row("SELECT data FROM trees WHERE id = ?", tree_id)
+        if row is None:
+            if tree_id == EMPTY_TREE[0]:
+                return {}
+            raise RuntimeError(f"tree {tree_id} is missing: run `hfdistill hub fsck`")
+        return unpack(row["data"])
+
+    def find(self, root: str, path: str) -> Entry | None:
+        """The entry at `path`, or `None`."""
+        parts = path.split("/")
+        tree_id = root
+        for depth, part in enumerate(parts):
+            entry = self.load(tree_id).get(part)
+            if entry is None or depth == len(parts) - 1:
+                return entry
+            if entry.kind != FOLDER:
+                return None
+            tree_id = entry.oid
+        return None
+
+    def walk(self, root: str, prefix: str = "", recursive: bool = True) -> Iterator[tuple[str, Entry]]:
+        """Every entry below `root` with its path, in the order of names, a folder before what it holds."""
+        for name, entry in sorted(self.load(root).items()):
+            path = f"{prefix}{name}"
+            yield path, entry
+            if recursive and entry.kind == FOLDER:
+                yield from self.walk(entry.oid, f"{path}/")
+
+    def files(self, root: str) -> Iterator[tuple[str, Entry]]:
+        return ((path, entry) for path, entry in self.walk(root) if entry.kind != FOLDER)
+
+
+class TreeEdit:
+    """Changes to one tree, kept in memory until [`save`].
+
+    Only the folders that change are loaded, and only they become new rows.
+    """
+
+    def __init__(self, trees: Trees, root: str, commit: str):
+        self.trees = trees
+        self.commit = commit
+        self._root = self._open(root)
+
+    def _open(self, tree_id: str | None) -> dict:
+        # Opened folders are dicts inside of their parent's dict; closed ones are still entries.
+        return dict(self.trees.load(tree_id)) if tree_id else {}
+
+    def _folder(self, parts: list[str], make: bool) -> dict | None:
+        folder = self._root
+        for part in parts:
+            child = folder.get(part)
+            if isinstance(child, Entry):
+                if child.kind != FOLDER:
+                    if make:
+                        raise bad_request(f"'{part}' is a file, so nothing can be put below it.")
+                    return None
+                child = folder[part] = self._open(child.oid)
+            elif child is None:
+                if not make:
+                    return None
+                child = folder[part] = {}
+            folder = child
+        return folder
+
+    def put(self, path: str, kind: str, oid: str, size: int, sha256: str) -> None:
+        *parents, name = check_path(path)
+        folder = self._folder(parents, make=True)
+        old = folder.get(name)
+        if isinstance(old, dict) or (old is not None and old.kind == FOLDER):
+            raise bad_request(f"'{path}' is a folder, so no file can take its name.")
+        if old is None or (old.kind, old.oid, old.sha256) != (kind, oid, sha256):
+            folder[name] = Entry(kind, oid, size, sha256, self.commit)
+
+    def put_large(self, path: str, sha256: str, size: int) -> None:
+        self.put(path, LARGE, git_oid(pointer_text(sha256, size)), size, sha256)
+
+    def delete(self, path: str, folder: bool) -> None:
+        *parents, name = check_path(path.rstrip("/"))
+        parent = self._folder(parents, make=False)
+        old = parent.get(name) if parent else None
+        is_folder = isinstance(old, dict) or (old is not None and old.kind == FOLDER)
+        if old is None or is_folder != folder:
+            what = "folder" if folder else "file"
+            raise HubError(404, f"Cannot delete '{path}': there is no such {what}.", "EntryNotFound")
+        del parent[name]
+
+    def save(self, store: Callable[[str, bytes], None]) -> str:
+        """Stores the changed folders and returns the root's id."""
+        return self._save(self._root, store)[0]
+
+    def _save(self, folder: dict, store: Callable[[str, bytes], None]) -> tuple[str, int]:
+        tree: Tree = {}
+        for name, child in folder.items():
+            if isinstance(child, dict):
+                tree_id, size = self._save(child, store)
+                if tree_id == EMPTY_TREE[0]:
+                    continue  # as in git, a folder lives as long as it holds something
+                child = Entry(FOLDER, tree_id, size, None, self.commit)
+            tree[name] = child
+        tree_id, data = pack(tree)
+        store(tree_id, data)
+        return tree_id, sum(entry.size for entry in tree.values())

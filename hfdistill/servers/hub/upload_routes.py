@@ -1,0 +1,292 @@
+"""Routes of uploads: what kind of file, large contents by LFS or Xet, the commit itself."""
+
+import fnmatch
+import posixpath
+import re
+import tempfile
+import time
+
+from .blobs import check_sha256, check_size
+from .commits import MAX_REGULAR, Push, read_push
+from .errors import HubError, bad_request, revision_not_found
+from .repositories import Commit, Repo
+from .routing import Call, Response, Routes, json_response
+from .trees import FOLDER, LARGE, check_path
+from .xet import MAX_SHARD, MAX_XORB, read_shard
+
+
+routes = Routes()
+
+MAX_COMMIT = 2 * 1024**3
+# Seconds that an upload address stays good: a 50 GB file over a slow line takes hours.
+LIFETIME = 24 * 3600
+# Endings that the real Hub's .gitattributes keep out of git, whatever their size.
+LARGE_ENDINGS = re.compile(
+    r"\.(7z|arrow|avro|bin|bz2|ckpt|flac|ftz|gguf|gif|gz|h5|joblib|jpe?g|lz4|mlmodel|model|mp3|mp4|msgpack|np[yz]"
+    r"|ogg|onnx|ot|parquet|pb|pickle|pkl|png|pth?|rar|safetensors|tar|tflite|tgz|wasm|wav|webm|webp|xz|zip|zst)",
+    re.IGNORECASE,
+)
+# And from this size on nothing goes into git.
+LARGE_SIZE = 10 * 1000**2
+
+
+@routes("POST", "/api/{type}/{repo}/preupload/{rev}")
+def preupload(call: Call) -> Response:
+    hub = call.hub
+    repo = _writable(call)
+    body = call.json()
+    files = body.get("files")
+    if not isinstance(files, list):
+        raise bad_request("'files' must be a list.")
+    try:
+        tree = hub.repositories.resolve(repo, call.params["rev"]).tree
+    except HubError:
+        if not call.flag("create_pr"):
+            raise
+        tree = hub.repositories.commit(repo, repo.head).tree
+    ignored = _ignore_patterns(call, tree, body)
+    answers = []
+    for file in files:
+        if not isinstance(file, dict):
+            raise bad_request("Each file must be an object with 'path', 'size' and 'sample'.")
+        path, size = file.get("path"), check_size(file.get("size"))
+        check_path(path)
+        entry = hub.trees.find(tree, path)
+        large = size > 0 and (
+            size >= LARGE_SIZE
+            or LARGE_ENDINGS.fullmatch(posixpath.splitext(path)[1])
+            or (entry is not None and entry.kind == LARGE and size > MAX_REGULAR)
+        )
+        answer = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": ignored(path)}
+        if entry is not None and entry.kind != FOLDER:
+            answer["oid"] = entry.sha256 if entry.kind == LARGE else entry.oid
+        answers.append(answer)
+    return json_response({"files": answers})
+
+
+def _writable(call: Call) -> Repo:
+    """The repository; for a pull request, seeing it is enough."""
+    proposes = call.flag("create_pr") or call.params.get("rev", "").startswith("refs/pr/")
+    if proposes and call.user.role not in ("read", "anonymous"):
+        return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
+    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
+
+
+def _ignore_patterns(call: Call, tree: str, body: dict):
+    """The repository's .gitignore, or the one that is being pushed, as a test of paths."""
+    text = body.get("gitIgnore")
+    if text is None:
+        entry = call.hub.trees.find(tree, ".gitignore")
+        blob = call.hub.blobs.find(entry.sha256) if entry and entry.sha256 else None
+        text = blob.read(100_000).decode("utf-8", "replace") if blob else ""
+    if not isinstance(text, str):
+        raise bad_request("'gitIgnore' must be a string.")
+    lines = [line.strip() for line in text[:100_000].splitlines()]
+    patterns = [line for line in lines if line and not line.startswith("#")][:1000]
+    return lambda path: _ignored(path, patterns)
+
+
+def _ignored(path: str, patterns: list[str]) -> bool:
+    ignored = False
+    parts = path.split("/")
+    for pattern in patterns:
+        negated = pattern.startswith("!")
+        text = pattern.lstrip("!")
+        folder_only = text.endswith("/")
+        text = text.strip("/")
+        above = ["/".join(parts[: depth + 1]) for depth in range(len(parts) - folder_only)]
+        if "/" in text or pattern.lstrip("!").startswith("/"):
+            matched = any(fnmatch.fnmatchcase(name, text) for name in above)
+        else:
+            matched = any(fnmatch.fnmatchcase(name.rpartition("/")[2], text) for name in above)
+        if matched:
+            ignored = not negated
+    return ignored
+
+
+@routes("POST", "/api/{type}/{repo}/commit/{rev}", stream=True)
+async def commit(call: Call) -> Response:
+    # A commit of many files is long; it waits on disk, not in memory, until it has come in whole.
+    with tempfile.TemporaryFile(dir=call.hub.blobs.temporary) as body:
+        size = 0
+        async for chunk in call.request.stream():
+            size += len(chunk)
+            if size > MAX_COMMIT:
+                raise HubError(413, f"A commit may weigh at most {MAX_COMMIT} bytes: upload large files as LFS.")
+            body.write(chunk)
+        body.seek(0)
+        return await call.in_thread(_commit, call, body)
+
+
+def _commit(call: Call, body) -> Response:
+    hub = call.hub
+    repo = _writable(call)
+    push = read_push(body, hub.blobs, call.user)
+    revision = call.params["rev"]
+    if call.flag("create_pr"):
+        pull, made = hub.discussions.open_with_commit(call.user, repo, revision, push)
+        pull_url = f"{call.base_url}/{repo.url_path}/discussions/{pull}"
+    else:
+        made = _push(call, repo, revision, push)
+        pull_url = None
+    commit_url = f"{call.base_url}/{repo.url_path}/commit/{made.oid}"
+    answer = {"success": True, "commitOid": made.oid, "commitUrl": commit_url, "hookOutput": ""}
+    if pull_url:
+        answer["pullRequestUrl"] = pull_url
+    return json_response(answer)
+
+
+def _push(call: Call, repo: Repo, revision: str, push: Push) -> Commit:
+    """Commits to a branch or a pull request; a tag or commit id takes no commits."""
+    ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
+    if ref.startswith("refs/pr/"):
+        return call.hub.discussions.push(call.user, repo, ref, push)
+    if not ref.startswith("refs/heads/"):
+        raise revision_not_found(revision)
+    return call.hub.committer.commit(call.user, repo, ref, push)
+
+
+@routes("POST", "/{prefix}{repo}.git/info/lfs/objects/batch")
+def lfs_batch(call: Call) -> Response:
+    hub = call.hub
+    body = call.json()
+    upload = body.get("operation") == "upload"
+    repo = _lfs_repo(call, write=upload)
+    objects = body.get("objects")
+    if not isinstance(objects, list) or body.get("operation") not in ("upload", "download"):
+        raise bad_request("'operation' must be upload or download and 'objects' a list.")
+    answers = []
+    for item in objects:
+        if not isinstance(item, dict):
+            raise bad_request("Each object needs an 'oid' and a 'size'.")
+        sha256, size = check_sha256(item.get("oid")), check_size(item.get("size"))
+        answer: dict = {"oid": sha256, "size": size}
+        known = hub.committer.large_size(call.user, repo, sha256)
+        if upload and known is None:
+            hub.blobs.check_space(size)
+            subject = f"{sha256}:{size}"
+            signature = hub.accounts.sign("lfs", subject, call.user.name, LIFETIME)
+            href = f"{call.base_url}/_lfs/{sha256}/{size}?signature={signature}"
+            verify = f"{call.base_url}/{repo.url_path}.git/info/lfs/verify"
+            answer["actions"] = {"upload": {"href": href, "header": {}}, "verify": {"href": verify, "header": {}}}
+        elif upload:
+            hub.blobs.touch(sha256)
+        elif known is None:
+            answer["error"] = {"code": 404, "message": "Object does not exist"}
+        else:
+            href = f"{call.base_url}/_lfs/{sha256}/{size}"
+            signature = hub.accounts.sign("lfs-read", sha256, call.user.name, LIFETIME)
+            answer["actions"] = {"download": {"href": f"{href}?signature={signature}"}}
+        answers.append(answer)
+    content = {"transfer": "basic", "objects": answers}
+    response = json_response(content)
+    response.headers["content-type"] = "application/vnd.git-lfs+json"
+    return response
+
+
+def _lfs_repo(call: Call, write: bool) -> Repo:
+    repo_type = {"": "model", "datasets/": "dataset", "spaces/": "space"}[call.params["prefix"]]
+    proposes = call.user.role not in ("read", "anonymous")
+    # Whoever may open a pull request may bring the contents for it; they become visible only by the commit.
+    return call.hub.repositories.get(call.user, repo_type, call.repo_id, write=write and not proposes, files=True)
+
+
+@routes("PUT", "/_lfs/{sha256}/{size}", stream=True)
+async def lfs_put(call: Call) -> Response:
+    hub = call.hub
+    sha256, size = check_sha256(call.params["sha256"]), _size(call.params["size"])
+    user = hub.accounts.verify("lfs", f"{sha256}:{size}", call.query("signature") or "")
+    with hub.blobs.receive() as incoming:
+        await _receive(call, incoming, size)
+        if incoming.size != size:
+            raise bad_request(f"{incoming.size} bytes came, announced were {size}.")
+        await call.in_thread(hub.blobs.keep, incoming, sha256, user)
+    return Response(status_code=200)
+
+
+def _size(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise bad_request(f"Invalid size '{text}'.")
+    return check_size(int(text))
+
+
+async def _receive(call: Call, incoming, limit: int) -> None:
+    """Writes a body to disk in pieces of a megabyte, hashing in a thread while the next piece comes in."""
+    pieces: list[bytes] = []
+    gathered = 0
+    async for chunk in call.request.stream():
+        pieces.append(chunk)
+        gathered += len(chunk)
+        if incoming.size + gathered > limit:
+            raise HubError(413, f"More than the announced {limit} bytes came.")
+        if gathered >= 1024 * 1024:
+            await call.in_thread(incoming.write, b"".join(pieces))
+            pieces, gathered = [], 0
+    if pieces:
+        await call.in_thread(incoming.write, b"".join(pieces))
+
+
+@routes("POST", "/{prefix}{repo}.git/info/lfs/verify")
+def lfs_verify(call: Call) -> Response:
+    repo = _lfs_repo(call, write=True)
+    body = call.json()
+    sha256, size = check_sha256(body.get("oid")), check_size(body.get("size"))
+    if call.hub.committer.large_size(call.user, repo, sha256) != size:
+        raise HubError(404, f"There is no object {sha256} of {size} bytes.")
+    return json_response({})
+
+
+@routes("GET", "/api/{type}/{repo}/xet-write-token/{rev}")
+def xet_write_token(call: Call) -> Response:
+    hub = call.hub
+    repo = _xet_repo(call)
+    expires = int(time.time()) + LIFETIME
+    store = hub.xorbs.current
+    token = hub.accounts.sign("xet", store, call.user.name, LIFETIME)
+    # The store's id is part of the address because clients remember by address what a store already has.
+    url = f"{call.base_url}/_cas/{store}"
+    hub.repositories.resolve(repo, "main")
+    headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
+    return json_response({"accessToken": token, "exp": expires, "casUrl": url}, headers=headers)
+
+
+def _xet_repo(call: Call) -> Repo:
+    if call.user.role in ("read", "anonymous"):
+        return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
+    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
+
+
+def _xet_user(call: Call) -> str:
+    scheme, _, token = call.request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise HubError(401, "The Xet store needs the token of xet-write-token.")
+    return call.hub.accounts.verify("xet", call.params["store"], token.strip())
+
+
+@routes("POST", "/_cas/{store}/v1/xorbs/default/{hash}", stream=True)
+async def xorb(call: Call) -> Response:
+    hub = call.hub
+    _xet_user(call)
+    hub.xorbs.path(call.params["store"], call.params["hash"])
+    hub.blobs.check_space(MAX_XORB)
+    with hub.blobs.receive() as incoming:
+        await _receive(call, incoming, MAX_XORB)
+        new = await call.in_thread(hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
+    return json_response({"was_inserted": new})
+
+
+@routes("POST", "/_cas/{store}/v1/shards", stream=True)
+async def shard(call: Call) -> Response:
+    user = _xet_user(call)
+    data = bytearray()
+    async for chunk in call.request.stream():
+        data += chunk
+        if len(data) > MAX_SHARD:
+            raise HubError(413, f"A shard may weigh at most {MAX_SHARD} bytes.")
+    await call.in_thread(_rebuild, call, bytes(data), user)
+    return json_response({"result": 1})
+
+
+def _rebuild(call: Call, data: bytes, user: str) -> None:
+    for recipe in read_shard(data):
+        call.hub.xorbs.rebuild(call.params["store"], recipe, user)
