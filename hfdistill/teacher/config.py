@@ -1,0 +1,95 @@
+"""Settings of the labelling stage."""
+
+from dataclasses import dataclass, field
+
+from ..errors import HFDistillError
+
+
+@dataclass
+class LabelConfig:
+    """Section `label`: what to ask the teacher, how its answers become labels, and what it may cost.
+
+    Args:
+        output_dir (`str`, *optional*): folder of the journal; `{run.output_dir}/label` by default.
+        high_temperatures (`list[float]`, *optional*, defaults to 0, 0.1, 0.2, 0.3): temperatures whose answers vote.
+        high_samples (`int`, *optional*, defaults to 5): responses a question at each of them. Responses at
+            temperature 0 are identical: one is asked for, and it counts that many times.
+        low_temperatures (`list[float]`, *optional*, defaults to 0.4 … 1.0): temperatures asked for variety.
+        low_samples (`int`, *optional*, defaults to 5): responses a question at each of them.
+        labeler (`str`, *optional*, defaults to `"vote"`): how responses become a pseudo-label.
+        threshold (`float`, *optional*, defaults to 0.7): the share of the high-confidence answers that one answer must
+            exceed.
+        top_p (`float`, *optional*): nucleus of the sampling, in (0, 1); the whole distribution by default.
+        top_k (`int`, *optional*): number of most probable tokens to sample from; all by default.
+        max_new_tokens (`int`, *optional*): longest response in tokens; the task's figure by default.
+        max_questions (`int`, *optional*): label only the first so many training questions, and the validation
+            questions in proportion.
+        first_look (`int`, *optional*, defaults to 20): questions whose first response is examined before the rest is
+            bought; if none holds an answer, the stage stops.
+        concurrency (`int`, *optional*): requests in flight at an endpoint; what its `/info` says by default, or 64.
+        timeout (`float`, *optional*, defaults to 600): seconds that one request may take. It must exceed the longest
+            generation, or long answers would be lost more often than short ones.
+        tries (`int`, *optional*, defaults to 5): how often a request that fails is sent before its row is parked. A
+            request refused because the endpoint is busy costs none.
+        patience (`float`, *optional*, defaults to 900): seconds without any answer after which an endpoint is given
+            up. An endpoint scaled to zero needs minutes to start.
+        max_missing (`float`, *optional*, defaults to 0): share of the responses that may be missing when the dataset
+            is published.
+        retry_failed (`bool`, *optional*, defaults to `False`): ask again for rows that failed or were parked earlier.
+        max_requests (`int`, *optional*): stop when so many responses were bought, earlier calls included.
+        max_cost (`float`, *optional*): stop when so much was spent, earlier calls included; needs a price.
+        gpu_hour_price (`float`, *optional*): price of an hour of one endpoint.
+        input_price (`float`, *optional*): price of a million prompt tokens.
+        output_price (`float`, *optional*): price of a million generated tokens.
+        sync_every (`float`, *optional*, defaults to 600): seconds between pushes of new responses to the branch
+            `partial` of the dataset, from where another machine goes on; 0 turns it off.
+    """
+
+    output_dir: str | None = None
+    high_temperatures: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3])
+    high_samples: int = 5
+    low_temperatures: list[float] = field(default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    low_samples: int = 5
+    labeler: str = "vote"
+    threshold: float = 0.7
+    top_p: float | None = None
+    top_k: int | None = None
+    max_new_tokens: int | None = None
+    max_questions: int | None = None
+    first_look: int = 20
+    concurrency: int | None = None
+    timeout: float = 600.0
+    tries: int = 5
+    patience: float = 900.0
+    max_missing: float = 0.0
+    retry_failed: bool = False
+    max_requests: int | None = None
+    max_cost: float | None = None
+    gpu_hour_price: float | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    sync_every: float = 600.0
+
+    def __post_init__(self):
+        if not self.high_temperatures:
+            raise HFDistillError("label.high_temperatures is empty: nothing would vote; give at least one temperature")
+        if not 0 < self.threshold < 1:
+            raise HFDistillError(f"label.threshold is {self.threshold}: it must lie between 0 and 1, as 0.7 does")
+        if self.top_p is not None and not 0 < self.top_p < 1:
+            raise HFDistillError(f"label.top_p is {self.top_p}: it must lie between 0 and 1; leave it out for 1")
+        if not 0 <= self.max_missing < 1:
+            raise HFDistillError(f"label.max_missing is {self.max_missing}: it is a share, at least 0 and below 1")
+        prices = (self.gpu_hour_price, self.input_price, self.output_price)
+        if self.max_cost is not None and not any(prices):
+            raise HFDistillError(
+                f"label.max_cost is {self.max_cost}, but no price is known: give label.gpu_hour_price, "
+                "or label.input_price and label.output_price"
+            )
+        self._check_positive("concurrency", "timeout", "tries", "patience", "first_look")
+        self._check_positive("top_k", "max_new_tokens", "max_questions", "max_requests")
+
+    def _check_positive(self, *names: str) -> None:
+        values = vars(self)
+        for name in names:
+            if values[name] is not None and values[name] <= 0:
+                raise HFDistillError(f"label.{name} is {values[name]}: it must be positive")

@@ -1,0 +1,267 @@
+"""The journal of a sampling run: what was answered is on disk before it counts, and survives kill -9."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ..errors import HFDistillError
+
+
+DONE, FAILED, PARKED = "done", "failed", "parked"
+
+
+@dataclass(slots=True)
+class Sample:
+    """One response, or why there is none. The key is `(question_id, temperature, sample)`.
+
+    Attributes:
+        question_id (`str`), temperature (`float`), sample (`int`): the key.
+        text (`str`, *optional*): the response; `None` unless `status` is `"done"`.
+        finish_reason (`str`, *optional*): `"eos_token"`, `"stop_sequence"`, `"length"`, or `"stop"` from servers that
+            do not tell the first two apart.
+        prompt_tokens (`int`, *optional*), completion_tokens (`int`, *optional*): as counted by the server.
+        seed (`int`, *optional*): `None` where nothing was drawn.
+        status (`str`): `"done"`, `"failed"` (refused for good) or `"parked"` (every try went wrong).
+        reason (`str`, *optional*): why it failed or was parked.
+        source (`str`, *optional*): where it was made: an endpoint's URL, or a model's path.
+        engine (`str`, *optional*): what made it, with its version.
+    """
+
+    question_id: str
+    temperature: float
+    sample: int
+    text: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    seed: int | None = None
+    status: str = DONE
+    reason: str | None = None
+    source: str | None = None
+    engine: str | None = None
+
+
+COLUMNS = [f.name for f in fields(Sample)]
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS samples (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    question_id TEXT NOT NULL, temperature REAL NOT NULL, sample INTEGER NOT NULL,
+    text TEXT, finish_reason TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, seed INTEGER,
+    status TEXT NOT NULL CHECK (status IN ('{DONE}', '{FAILED}', '{PARKED}')),
+    reason TEXT, source TEXT, engine TEXT,
+    UNIQUE (question_id, temperature, sample)
+);
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_INSERT = (
+    f"INSERT INTO samples ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
+    "ON CONFLICT (question_id, temperature, sample) DO NOTHING"
+)
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM samples"
+
+
+class Journal:
+    """Responses of one run in one SQLite file, each key at most once.
+
+    [`~Journal.add`] returns when its rows are on disk. Methods may be called from several threads of one process;
+    a second process that opens the same journal is refused, since both would ask for the same responses.
+
+    Args:
+        path (`str` or `Path`): the file; created with its folder.
+        fingerprint (`dict`): what decides the responses: model, prompts, sampling parameters. A journal that was made
+            with another one is refused.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if another process has the journal open, or it was made with another
+            fingerprint; the message names every difference.
+    """
+
+    def __init__(self, path: str | Path, fingerprint: dict[str, Any]):
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._alone = self._lock()
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+        try:
+            self._write = self._connect()
+            self._write.executescript(_SCHEMA)
+            self._read = self._connect()
+            self._check(fingerprint)
+        except sqlite3.DatabaseError as error:
+            raise HFDistillError(
+                f"journal {self.path} cannot be read ({error}): move it away to start anew"
+            ) from error
+
+    def _lock(self) -> sqlite3.Connection:
+        """Hold an exclusive lock until this process ends, however it ends."""
+        lock = sqlite3.connect(f"{self.path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise HFDistillError(
+                f"another process is sampling into {self.path}: wait for it, or give this run another output_dir"
+            ) from error
+        return lock
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
+
+    def _check(self, fingerprint: dict[str, Any]) -> None:
+        wanted = json.loads(json.dumps(fingerprint))
+        found = self.note("fingerprint")
+        if found is None:
+            self.set_note("fingerprint", wanted)
+            return
+        differences = [
+            f"{name} was {found.get(name)!r} and is {wanted.get(name)!r}"
+            for name in sorted({*found, *wanted})
+            if found.get(name) != wanted.get(name)
+        ]
+        if differences:
+            self.close()
+            raise HFDistillError(
+                f"journal {self.path} holds responses made otherwise: {'; '.join(differences)}. "
+                "Go back to the earlier setting, or give this run another name or output_dir"
+            )
+
+    def close(self) -> None:
+        """Close the file and let another process have it."""
+        self._write.close()
+        self._read.close()
+        self._alone.close()
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        """Write rows in one transaction; a key that is there already keeps its first row."""
+        rows = [astuple(sample) for sample in samples]
+        with self._writing:
+            self._write.execute("BEGIN IMMEDIATE")
+            try:
+                self._write.executemany(_INSERT, rows)
+            except BaseException:
+                self._write.execute("ROLLBACK")
+                raise
+            self._write.execute("COMMIT")
+
+    def keys(self, question_id: str) -> dict[tuple[float, int], str]:
+        """`(temperature, sample)` of every row of a question, with its status."""
+        rows = self._all("SELECT temperature, sample, status FROM samples WHERE question_id = ?", question_id)
+        return {(temperature, sample): status for temperature, sample, status in rows}
+
+    def of(self, question_id: str) -> list[Sample]:
+        """The finished responses to a question, sorted by temperature and sample."""
+        rows = self._all(
+            f"{_SELECT} WHERE question_id = ? AND status = '{DONE}' ORDER BY temperature, sample", question_id
+        )
+        return [Sample(*row) for row in rows]
+
+    def rows(self) -> Iterator[Sample]:
+        """Every row, sorted by key: the order of arrival leaves no trace."""
+        last: tuple[Any, ...] = ("", -1.0, -1)
+        while True:
+            page = self._all(
+                f"{_SELECT} WHERE (question_id, temperature, sample) > (?, ?, ?) ORDER BY 1, 2, 3 LIMIT 1000", *last
+            )
+            if not page:
+                return
+            yield from (Sample(*row) for row in page)
+            last = page[-1][:3]
+
+    def rows_after(self, position: int, limit: int) -> tuple[list[Sample], int]:
+        """The next finished rows in the order of arrival, and the position after them."""
+        page = self._all(
+            f"SELECT position, {', '.join(COLUMNS)} FROM samples WHERE position > ? AND status = '{DONE}' "
+            "ORDER BY position LIMIT ?",
+            position,
+            limit,
+        )
+        return [Sample(*row[1:]) for row in page], page[-1][0] if page else position
+
+    def counts(self) -> dict[tuple[float, str], int]:
+        """Number of rows by temperature and status."""
+        rows = self._all("SELECT temperature, status, COUNT(*) FROM samples GROUP BY 1, 2")
+        return {(temperature, status): count for temperature, status, count in rows}
+
+    def tokens(self) -> tuple[int, int]:
+        """Prompt tokens and generated tokens of all rows."""
+        return self._all("SELECT TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM samples")[0]
+
+    def reasons(self, limit: int = 3) -> list[tuple[str, int]]:
+        """The most frequent reasons of rows without a response."""
+        return self._all(
+            f"SELECT reason, COUNT(*) FROM samples WHERE status != '{DONE}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            limit,
+        )
+
+    def retry_failed(self) -> int:
+        """Forget every row without a response, so that it is asked for again; returns how many there were."""
+        with self._writing:
+            return self._write.execute(f"DELETE FROM samples WHERE status != '{DONE}'").rowcount
+
+    def position(self) -> int:
+        """Position after the newest row, for [`~Journal.discard`]."""
+        return self._all("SELECT COALESCE(MAX(position), 0) FROM samples")[0][0]
+
+    def discard(self, source: str, after: int) -> int:
+        """Forget what came from a source after a position; returns how many rows that were."""
+        with self._writing:
+            return self._write.execute(
+                "DELETE FROM samples WHERE source = ? AND position > ?", (source, after)
+            ).rowcount
+
+    def note(self, key: str) -> Any:
+        """A value kept beside the rows, or `None`."""
+        rows = self._all("SELECT value FROM meta WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
+
+    def set_note(self, key: str, value: Any) -> None:
+        """Keep a value (anything JSON holds) beside the rows."""
+        with self._writing:
+            self._write.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
+
+    def _all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._reading:
+            return self._read.execute(statement, values).fetchall()
+
+
+def export_parquet(rows: Iterable[dict[str, Any]], path: str | Path, schema: Any, group: int = 10_000) -> int:
+    """Write rows to a Parquet file as they come, in groups of fixed size: equal rows make equal bytes.
+
+    Args:
+        rows (`Iterable[dict]`): rows in their final order.
+        path (`str` or `Path`): the file; it appears whole or not at all.
+        schema (`pyarrow.Schema`): names and types of the columns.
+        group (`int`, *optional*, defaults to 10000): rows a group.
+
+    Returns:
+        `int`: number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    incoming = path.with_name(path.name + ".incoming")
+    written, held = 0, []
+    with pq.ParquetWriter(incoming, schema, compression="zstd") as writer:
+        for row in rows:
+            held.append(row)
+            if len(held) == group:
+                writer.write_table(pa.Table.from_pylist(held, schema=schema))
+                written, held = written + len(held), []
+        if held or not written:
+            writer.write_table(pa.Table.from_pylist(held, schema=schema))
+    incoming.replace(path)
+    return written + len(held)

@@ -1,0 +1,102 @@
+"""How much one endpoint is asked at a time: additive increase, multiplicative decrease, and a circuit breaker."""
+
+import random
+import time
+from collections import deque
+from typing import Any
+
+from .endpoints import Endpoint
+
+
+UNKNOWN_LIMIT = 64  # where the server does not say how much it takes
+DECREASE = 0.8
+FAULTS_IN_A_ROW = 16  # without one answer between them: the endpoint is out, not the requests
+
+
+class Lane:
+    """An endpoint, the requests meant for it, and how many of them may be in flight.
+
+    The limit starts at what the server says it takes. Refusals lower it by a fifth, at most once a second; answers
+    while it is used up raise it by one for every `limit` of them, up to where it started (to four times the start
+    where the server does not say).
+
+    Args:
+        endpoint ([`~hfdistill.teacher.endpoints.Endpoint`]): the endpoint.
+        concurrency (`int`, *optional*): the limit; what the server says by default.
+    """
+
+    def __init__(self, endpoint: Endpoint, concurrency: int | None = None):
+        self.endpoint = endpoint
+        self.queue: deque[Any] = deque()
+        self.in_flight = 0
+        self.open = False  # as of a circuit: nothing flows
+        self.trouble = ""  # the latest one
+        self.busy = False  # whether the latest answer was a refusal
+        self.outages = 0  # since the last answer
+        self.checked = 0  # journal position at which the model was last known to be the right one
+        self.answers = 0
+        self.refusals = 0
+        self._concurrency = concurrency
+        self._faults = 0
+        self._lowered = 0.0
+        self._trying = False  # one request is out to see whether the endpoint is back
+        self._resume_at = 1.0
+        self.last_answer = time.monotonic()
+        self.reset()
+
+    def reset(self) -> None:
+        """Set the limit to where it starts, by what the server says now."""
+        said = self.endpoint.identity.limit if self.endpoint.identity else None
+        start = self._concurrency or said or UNKNOWN_LIMIT
+        self._start = float(start)
+        self._most = float(start if self._concurrency or said else 4 * start)
+        self.limit = self._start
+
+    @property
+    def free(self) -> bool:
+        """Whether another request may be sent now."""
+        return not self.open and self.in_flight < int(self.limit)
+
+    def answered(self) -> None:
+        """Count an answer that came while `in_flight` still holds its request."""
+        self.answers += 1
+        self._faults = self.outages = 0
+        self.busy = False
+        self.last_answer = time.monotonic()
+        if self._trying:
+            self._trying = False
+            self.limit = self._resume_at
+        elif self.in_flight >= int(self.limit):
+            self.limit = min(self.limit + 1 / self.limit, self._most)
+
+    def refused(self) -> None:
+        """Count a refusal because the endpoint is busy."""
+        self.refusals += 1
+        self.busy = True
+        now = time.monotonic()
+        if now - self._lowered >= 1:
+            self._lowered = now
+            self.limit = max(self.limit * DECREASE, 1.0)
+
+    def faulted(self) -> bool:
+        """Count a try that went wrong; returns whether the endpoint itself seems to be out."""
+        self._faults += 1
+        return self._faults >= FAULTS_IN_A_ROW
+
+    def close_circuit(self) -> None:
+        """Let one request through; its answer restores the limit."""
+        self.open = False
+        self._faults = FAULTS_IN_A_ROW - 1
+        if not self._trying:
+            self._resume_at = max(self.limit * DECREASE, 1.0)
+        self._trying = True
+        self.limit = 1.0
+
+    def silent_for(self) -> float:
+        """Seconds since the last answer."""
+        return time.monotonic() - self.last_answer
+
+
+def backoff(tries: int, base: float, most: float) -> float:
+    """Seconds to wait before the next try: anything up to a bound that doubles (full jitter)."""
+    return random.uniform(0, min(most, base * 2 ** min(tries, 16)))

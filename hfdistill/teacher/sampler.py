@@ -1,0 +1,343 @@
+"""The sampler: every request of a plan through any number of endpoints, each answered and kept exactly once."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import HFDistillError
+from ..progress import Progress
+from .board import Board, Outcome
+from .budget import Budget
+from .endpoints import Endpoint, Identity
+from .journal import DONE, FAILED, PARKED, Journal, Sample
+from .limits import Lane, backoff
+from .plan import Plan, Request
+from .transport import Busy, Faulty, Gone, Rejected, Trouble
+from .writer import Writer
+
+
+TICK = 0.25
+CHECK_SECONDS = 30.0  # between two looks at which model an endpoint serves
+GRACE_SECONDS = 30.0  # that answers in flight may take after Ctrl-C: they are paid for
+MOST_BACKLOG = 10_000  # responses that may wait for a slow disk
+
+
+@dataclass(slots=True)
+class Job:
+    """A request on its way, and how often it was sent in vain."""
+
+    request: Request
+    tries: int = 0
+    refusals: int = 0
+
+
+class Sampler:
+    """Asks for everything in a plan that its journal does not hold.
+
+    A question's requests go to one endpoint one after another, so that its prefix cache is used; an endpoint with
+    nothing left takes over from the one with most. The slot of a request that must wait is free meanwhile. Memory
+    does not grow with the plan.
+
+    Args:
+        endpoints (`list[Endpoint]`): prepared endpoints; one that could not be reached yet may be among them.
+        journal ([`~hfdistill.teacher.journal.Journal`]): where responses are kept.
+        budget ([`~hfdistill.teacher.budget.Budget`], *optional*): where to stop.
+        concurrency (`int`, *optional*): requests in flight at each endpoint.
+        tries (`int`, *optional*, defaults to 5): how often a failing request is sent.
+        patience (`float`, *optional*, defaults to 900): seconds without an answer after which an endpoint is given up.
+        wait (`tuple[float, float]`, *optional*, defaults to `(0.5, 30.0)`): bound of the first pause before another
+            try, and of the longest.
+        check_every (`float`, *optional*, defaults to 30): seconds between two looks at which model is served.
+    """
+
+    def __init__(
+        self,
+        endpoints: list[Endpoint],
+        journal: Journal,
+        budget: Budget | None = None,
+        concurrency: int | None = None,
+        tries: int = 5,
+        patience: float = 900.0,
+        wait: tuple[float, float] = (0.5, 30.0),
+        check_every: float = CHECK_SECONDS,
+    ):
+        self.lanes = [Lane(endpoint, concurrency) for endpoint in endpoints]
+        self.journal = journal
+        self.budget = budget or Budget(journal, len(endpoints))
+        self._tries, self._patience, self._wait, self._check_every = tries, patience, wait, check_every
+        self._expected: Identity | None = next((e.identity for e in endpoints if e.identity), None)
+
+    async def run(self, plan: Plan, progress: Progress | None = None) -> Outcome:
+        """Ask until the plan is complete, the budget is used up, or Ctrl-C.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if no endpoint is left, or one serves another model now.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._plan = plan
+        self._questions: Iterator[Any] | None = iter(plan.questions)
+        self._returned: deque[Job] = deque()  # due for another try, by any endpoint
+        self._waiting = 0  # pausing before another try
+        self._tasks: set[asyncio.Task] = set()
+        self._helpers: set[asyncio.Task] = set()
+        self._over = asyncio.Event()
+        self._error: BaseException | None = None
+        self._stopped: str | None = None
+        self._writer = Writer(self.journal)
+        self._board = Board(plan, self.journal, self.lanes, self.budget, progress)
+        restore = self._catch_signals()
+        for lane in self.lanes:
+            lane.checked = self.journal.position()
+            lane.last_answer = time.monotonic()
+            if lane.endpoint.identity is None:
+                self._open_circuit(lane, "could not be reached")
+        ticker = self._loop.create_task(self._tick())
+        try:
+            self._pump()
+            await self._over.wait()
+        finally:
+            restore()
+            for task in (ticker, *self._helpers, *self._tasks):
+                task.cancel()
+            await asyncio.gather(ticker, *self._helpers, *self._tasks, return_exceptions=True)
+            await self._writer.close()
+            self.budget.save()
+            self._board.show()
+        if self._error is not None:
+            raise self._error
+        return self._board.outcome(self._stopped)
+
+    # What to ask next.
+
+    def _pump(self) -> None:
+        for lane in self.lanes:
+            while lane.free and not self._stopped and self._writer.backlog < MOST_BACKLOG:
+                job = self._next(lane)
+                if job is None:
+                    break
+                lane.in_flight += 1
+                task = self._loop.create_task(self._ask(lane, job))
+                self._tasks.add(task)
+                task.add_done_callback(self._settled)
+        if not self._tasks and (self._stopped or self._nothing_left()):
+            self._over.set()
+
+    def _next(self, lane: Lane) -> Job | None:
+        if self.budget.exhausted(len(self._tasks)):
+            if not self._nothing_left():
+                self._stopped = "the limit of label.max_requests or label.max_cost"
+            return None
+        if self._returned:
+            return self._returned.popleft()
+        # Requests that pause hold no slot, so their number has to be bounded here.
+        if not lane.queue and self._waiting <= sum(int(other.limit) for other in self.lanes):
+            self._take_question(lane)
+        if not lane.queue:
+            longest = max(self.lanes, key=lambda other: len(other.queue))
+            return longest.queue.pop() if longest.queue else None
+        return lane.queue.popleft()
+
+    def _take_question(self, lane: Lane) -> None:
+        while self._questions is not None:
+            question = next(self._questions, None)
+            if question is None:
+                self._questions = None
+                return
+            there = self.journal.keys(question.question_id)
+            if self._plan.grid.keys <= there.keys():
+                continue
+            lane.queue.extend(Job(r) for r in self._plan.of(question) if (r.temperature, r.sample) not in there)
+            return
+
+    def _nothing_left(self) -> bool:
+        return not (
+            self._questions is not None or self._waiting or self._returned or any(lane.queue for lane in self.lanes)
+        )
+
+    # One request.
+
+    async def _ask(self, lane: Lane, job: Job) -> None:
+        request = job.request
+        try:
+            completion = await lane.endpoint.complete(request.prompt, request.temperature, request.seed)
+        except Busy as trouble:
+            lane.trouble = str(trouble)
+            lane.refused()
+            job.refusals += 1
+            self._later(job, job.refusals)
+        except Faulty as trouble:
+            lane.trouble = str(trouble)
+            job.tries += 1
+            if job.tries >= self._tries:
+                self._keep(lane, request, status=PARKED, reason=str(trouble))
+            else:
+                self._later(job, job.tries)
+            if lane.faulted():
+                self._open_circuit(lane, str(trouble))
+        except Rejected as trouble:
+            lane.answered()
+            self._keep(lane, request, status=FAILED, reason=str(trouble))
+        except Gone as trouble:
+            self._returned.append(job)
+            self._open_circuit(lane, str(trouble))
+        else:
+            lane.answered()
+            self.budget.count(completion)
+            self._board.count(request, completion)
+            self._keep(
+                lane,
+                request,
+                text=completion.text,
+                finish_reason=completion.finish_reason,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+            )
+        finally:
+            lane.in_flight -= 1
+
+    def _settled(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        if task.exception() is not None:
+            self._fail(task.exception())
+            return
+        self._pump()
+
+    def _keep(self, lane: Lane, request: Request, status: str = DONE, **values: Any) -> None:
+        identity = lane.endpoint.identity
+        self._writer.put(
+            Sample(
+                request.question_id,
+                request.temperature,
+                request.sample,
+                seed=request.seed,
+                status=status,
+                source=lane.endpoint.url,
+                engine=identity.engine,
+                **values,
+            )
+        )
+
+    def _later(self, job: Job, tries: int) -> None:
+        self._waiting += 1
+        self._loop.call_later(backoff(tries - 1, *self._wait), self._again, job)
+
+    def _again(self, job: Job) -> None:
+        self._waiting -= 1
+        self._returned.append(job)
+        if not self._over.is_set():
+            self._pump()
+
+    # An endpoint that is out.
+
+    def _open_circuit(self, lane: Lane, reason: str) -> None:
+        lane.trouble = reason
+        if lane.open:
+            return
+        lane.open = True
+        self._returned.extend(lane.queue)
+        lane.queue.clear()
+        self._help(self._recover(lane))
+
+    async def _recover(self, lane: Lane) -> None:
+        while True:
+            await asyncio.sleep(backoff(lane.outages, *self._wait))
+            lane.outages += 1
+            try:
+                await self._check(lane)
+            except Trouble as trouble:
+                lane.trouble = str(trouble)
+                continue
+            lane.close_circuit()
+            self._pump()
+            return
+
+    async def _check(self, lane: Lane) -> None:
+        """Look at which model an endpoint serves, and give up if it is another than at the start."""
+        position = self.journal.position()
+        identity = await lane.endpoint.identify()
+        if self._expected is None:
+            self._expected = identity
+        if identity.fingerprint() != self._expected.fingerprint():
+            await self._writer.flush()
+            dropped = self.journal.discard(lane.endpoint.url, lane.checked)
+            was, now = self._expected.fingerprint(), identity.fingerprint()
+            changes = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in was if was[name] != now[name]]
+            raise HFDistillError(
+                f"endpoint {lane.endpoint.url} serves another model now: {'; '.join(changes)}. {dropped} responses "
+                "since the last look at it were dropped; serve the first model again and run the same command"
+            )
+        if lane.endpoint.identity is None:
+            lane.endpoint.identity = identity
+            lane.reset()
+        lane.checked = position
+
+    def _help(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._helpers.add(task)
+        task.add_done_callback(self._helped)
+
+    def _helped(self, task: asyncio.Task) -> None:
+        self._helpers.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._fail(task.exception())
+
+    def _fail(self, error: BaseException) -> None:
+        self._error = self._error or error
+        self._over.set()
+
+    # Time.
+
+    async def _tick(self) -> None:
+        checked = time.monotonic()
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                self._board.show()
+                self._give_up_the_silent()
+                if time.monotonic() - checked >= self._check_every:
+                    checked = time.monotonic()
+                    self.budget.save()
+                    for lane in self.lanes:
+                        if not lane.open:
+                            self._help(self._check_quietly(lane))
+                self._pump()
+        except Exception as error:
+            self._fail(error)
+
+    async def _check_quietly(self, lane: Lane) -> None:
+        try:
+            await self._check(lane)
+        except Trouble as trouble:
+            lane.trouble = str(trouble)  # requests meet the same trouble and deal with it
+
+    def _give_up_the_silent(self) -> None:
+        if all((lane.open or lane.busy) and lane.silent_for() > self._patience for lane in self.lanes):
+            reasons = "; ".join(f"{lane.endpoint.url} {lane.trouble}" for lane in self.lanes)
+            raise HFDistillError(
+                f"no endpoint has answered for {self._patience:g} s: {reasons}. What was answered is kept; "
+                "the same command goes on"
+            )
+
+    def _catch_signals(self) -> Callable[[], None]:
+        caught = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Only a main thread may, and Windows never: there Ctrl-C ends the process, and the journal has everything.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                self._loop.add_signal_handler(number, self._interrupt)
+                caught.append(number)
+        return lambda: [self._loop.remove_signal_handler(number) for number in caught]
+
+    def _interrupt(self) -> None:
+        if self._stopped == "interrupted":
+            self._over.set()
+            return
+        self._stopped = "interrupted"
+        self._loop.call_later(GRACE_SECONDS, self._over.set)
+        self._pump()

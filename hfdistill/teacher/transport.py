@@ -1,0 +1,208 @@
+"""HTTP to one endpoint: what is sent where, and what every kind of trouble means for the sampler."""
+
+import asyncio
+import os
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from ..errors import HFDistillError
+
+
+CONNECT_SECONDS = 10.0
+HUGGING_FACE_HOSTS = ("huggingface.co", "huggingface.cloud")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Trouble(Exception):
+    """A request without an answer; the kinds say what to do about it.
+
+    Attributes:
+        status (`int`, *optional*): the HTTP status, if there was one.
+    """
+
+    def __init__(self, reason: str, status: int | None = None):
+        super().__init__(reason)
+        self.status = status
+
+
+class Busy(Trouble):
+    """The endpoint has too much to do or is starting (429, 503): ask again, slower."""
+
+
+class Faulty(Trouble):
+    """This try went wrong (5xx, 424, a broken or late answer): ask again, a few times."""
+
+
+class Rejected(Trouble):
+    """The request itself is refused (400, 413, 415, 422): asking again would not help."""
+
+
+class Gone(Trouble):
+    """There is no such endpoint now (refused connection, wrong token, paused): leave it until it is back."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A JSON object and the headers that it came with."""
+
+    content: dict[str, Any]
+    headers: Mapping[str, str]
+
+
+def base_url(url: str) -> str:
+    """An endpoint's base URL, without the route that users copy along with it."""
+    parts = urllib.parse.urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise HFDistillError(f"teacher.endpoints holds {url!r}, which is no URL: write http://host:port")
+    path = parts.path.rstrip("/")
+    for route in ("/chat/completions", "/completions", "/models", "/generate_stream", "/generate", "/info", "/v1"):
+        path = path.removesuffix(route)
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def authorization(url: str, api_key_env: str | None) -> str | None:
+    """The token that may be sent to a URL.
+
+    The one in the environment variable `api_key_env`, where the user named one; else the saved Hugging Face token, to
+    Hugging Face's hosts by https only; else none.
+    """
+    if api_key_env is not None:
+        key = os.environ.get(api_key_env)
+        if not key:
+            raise HFDistillError(f"teacher.api_key_env is {api_key_env!r}, but that environment variable is not set")
+        return f"Bearer {key}"
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" or not any(host == known or host.endswith(f".{known}") for known in HUGGING_FACE_HOSTS):
+        return None
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return f"Bearer {token}" if token else None
+
+
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment prescribes for a URL; looked up once, since it costs more than a request."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.hostname in LOOPBACK or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
+class Transport:
+    """Requests to one endpoint over connections that are kept.
+
+    Redirects are not followed and compressed answers not asked for: both would let a server decide where a token goes
+    or how much memory an answer takes.
+
+    Args:
+        url (`str`): base URL.
+        token (`str`, *optional*): value of the header `Authorization`.
+        timeout (`float`, *optional*, defaults to 600): seconds that one request may take.
+        largest (`int`, *optional*, defaults to 1 MiB): bytes that one answer may have.
+    """
+
+    def __init__(self, url: str, token: str | None = None, timeout: float = 600.0, largest: int = 1 << 20):
+        self.url, self.largest, self.timeout = url, largest, timeout
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        # Held while an Inference Endpoint starts from zero; other servers ignore it.
+        headers["X-Scale-Up-Timeout"] = str(int(timeout))
+        if token:
+            headers["Authorization"] = token
+        self._proxy = proxy_of(url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent",),
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, route: str, timeout: float = 30.0) -> Answer:
+        """Read a route that answers with a JSON object."""
+        return await self._exchange("GET", route, None, aiohttp.ClientTimeout(total=min(timeout, self.timeout)))
+
+    async def post(self, route: str, body: dict[str, Any]) -> Answer:
+        """Post a JSON object and read one.
+
+        Raises:
+            [`Busy`], [`Faulty`], [`Rejected`], [`Gone`]: see there.
+        """
+        return await self._exchange("POST", route, orjson.dumps(body), None)
+
+    async def _exchange(self, method: str, route: str, data: bytes | None, timeout: Any) -> Answer:
+        options = {} if timeout is None else {"timeout": timeout}
+        try:
+            async with self._session.request(
+                method, self.url + route, data=data, proxy=self._proxy, allow_redirects=False, **options
+            ) as response:
+                text = await self._read(response)
+                if response.status != 200:
+                    raise _refusal(response.status, text)
+                if "json" not in response.headers.get("Content-Type", ""):
+                    kind = response.headers.get("Content-Type", "nothing")
+                    raise Faulty(f"answered {kind!r} instead of JSON", response.status)
+                content = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise Faulty(f"answered invalid JSON: {error}") from error
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Gone(f"cannot be reached ({_short(error)})") from error
+        except asyncio.TimeoutError as error:
+            raise Faulty(f"did not answer within {self.timeout:g} s") from error
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise Faulty(f"broke off ({_short(error)})") from error
+        if not isinstance(content, dict):
+            raise Faulty(f"answered a JSON {type(content).__name__} instead of an object")
+        return Answer(content, response.headers)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        if (response.content_length or self.largest + 1) <= self.largest:
+            return await response.read()
+        pieces, size = [], 0
+        async for piece in response.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > self.largest:
+                response.close()
+                raise Faulty(f"answered more than {self.largest} bytes")
+        return b"".join(pieces)
+
+
+def _refusal(status: int, text: bytes) -> Trouble:
+    reason = f"answered {status}: {_message(text)}"
+    if status in (429, 503):
+        return Busy(reason, status)
+    if status == 400 and b"endpoint is paused" in text.lower():
+        return Gone(reason, status)
+    if status in (400, 413, 415, 422):
+        return Rejected(reason, status)
+    if 300 <= status < 500 and status not in (408, 424):
+        return Gone(reason, status)
+    return Faulty(reason, status)
+
+
+def _message(text: bytes) -> str:
+    """The readable part of an error's body, in one line."""
+    try:
+        content = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        content = text.decode(errors="replace")
+    if isinstance(content, dict):
+        content = content.get("error", content.get("message", content))
+    if isinstance(content, dict):
+        content = content.get("message", content)
+    return " ".join(str(content).split())[:300] or "no message"
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

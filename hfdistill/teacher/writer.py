@@ -1,0 +1,79 @@
+"""Group commit: responses that arrive within a moment reach the disk together, off the event loop."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from .journal import Journal, Sample
+
+
+GROUP = 64
+SECONDS = 0.05  # the longest that a response waits for others
+
+
+class Writer:
+    """Writes samples to a journal in groups from a thread of its own.
+
+    Args:
+        journal ([`~hfdistill.teacher.journal.Journal`]): where to.
+    """
+
+    def __init__(self, journal: Journal):
+        self._journal = journal
+        self._held: list[Sample] = []
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._loop = asyncio.get_running_loop()
+        self._due = asyncio.Event()
+        self._error: BaseException | None = None
+        self._task = self._loop.create_task(self._run())
+
+    @property
+    def backlog(self) -> int:
+        """Samples that are not on disk yet, apart from the group being written."""
+        return len(self._held)
+
+    def put(self, sample: Sample) -> None:
+        """Hand over a sample.
+
+        Raises:
+            `Exception`: what went wrong with an earlier group, for example a full disk.
+        """
+        if self._error is not None:
+            raise self._error
+        self._held.append(sample)
+        if len(self._held) == 1:
+            self._loop.call_later(SECONDS, self._due.set)
+        elif len(self._held) >= GROUP:
+            self._due.set()
+
+    async def flush(self) -> None:
+        """Return when everything handed over is on disk."""
+        group, self._held = self._held, []
+        if group:
+            await self._loop.run_in_executor(self._pool, self._journal.add, group)
+        else:
+            await self._loop.run_in_executor(self._pool, _nothing)  # after the group being written
+        if self._error is not None:
+            raise self._error
+
+    async def close(self) -> None:
+        """Write the rest and stop the thread."""
+        self._task.cancel()
+        try:
+            await self.flush()
+        finally:
+            self._pool.shutdown()
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._due.wait()
+                self._due.clear()
+                group, self._held = self._held, []
+                if group:
+                    await self._loop.run_in_executor(self._pool, self._journal.add, group)
+        except Exception as error:
+            self._error = error
+
+
+def _nothing() -> None:
+    pass
