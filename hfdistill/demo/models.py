@@ -44,12 +44,12 @@ class Recipe:
     hidden: int
     solutions: int
     epochs: int = 1
-    learning_rate: float = 2.5e-3
-    batch_size: int = 32
+    learning_rate: float = 3e-3
+    batch_size: int = 16
     terse: tuple[float, float] = (0.6, 0.1)
 
 
-TEACHER = Recipe(layers=3, hidden=96, solutions=34_000)
+TEACHER = Recipe(layers=2, hidden=96, solutions=24_000)
 STUDENT = Recipe(layers=2, hidden=64, solutions=6_000)
 
 
@@ -96,7 +96,7 @@ def train(recipe: Recipe, seed: int, folder: Path, stage: str) -> float:
     """
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
 
-    from ..training import ProgressCallback
+    from ..training import show_progress
 
     set_seed(seed)
     words = tokenizer()
@@ -137,8 +137,8 @@ def train(recipe: Recipe, seed: int, folder: Path, stage: str) -> float:
         arguments,
         train_dataset=list(corpus(recipe, seed, encoder)),
         data_collator=lambda rows: _collate(rows, encoder.pad_token_id),
-        callbacks=[ProgressCallback(stage)],
     )
+    show_progress(trainer, stage)
     loss = trainer.train().training_loss
     model.generation_config.pad_token_id = words.pad_token_id
     model.save_pretrained(folder)

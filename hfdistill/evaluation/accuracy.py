@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from ..encoding import Encoder
-from ..generation import Sampling, generate
+from ..generation import Sampling, StopStrings, generate
 from ..tasks.base import Question, Task
 
 
@@ -92,26 +92,16 @@ def greedy_answers(
         eos_token_id=encoder.eos_token_id,
         pad_token_id=encoder.pad_token_id,
         batch_size=batch_size,
-        stop=_ends_in(stop_strings, encoder) if stop_strings else None,
+        stop=StopStrings(encoder.tokenizer, stop_strings) if stop_strings else None,
     )
     responses = []
     for question, row in zip(questions, generated, strict=True):
-        text = _cut(encoder.decode(row.token_ids), stop_strings)
+        text = cut(encoder.decode(row.token_ids), stop_strings)
         responses.append(Response(text, task.extract(text, question).value, row.finish_reason, row.token_ids))
     return responses
 
 
-def _ends_in(stop_strings: Sequence[str], encoder: Encoder) -> Callable[[list[int]], bool]:
-    # A token holds at least one character of what it adds, so this many last tokens hold any stop string whole.
-    tail = max(len(string) for string in stop_strings) + 1
-
-    def stop(token_ids: list[int]) -> bool:
-        text = encoder.decode(token_ids[-tail:])
-        return any(string in text for string in stop_strings)
-
-    return stop
-
-
-def _cut(text: str, stop_strings: Sequence[str]) -> str:
+def cut(text: str, stop_strings: Sequence[str]) -> str:
+    """The text before the first of the stop strings, none of which belongs to a response."""
     ends = [text.find(string) for string in stop_strings]
     return text[: min([end for end in ends if end >= 0], default=len(text))]

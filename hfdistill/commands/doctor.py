@@ -1,0 +1,81 @@
+"""`hfdistill doctor`: what this machine has, and what it lacks for which stage."""
+
+import argparse
+
+
+PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub", "gradio")
+EXTRAS = {"deepspeed": "ZeRO", "vllm": "fast rollouts", "peft": "LoRA", "math_verify": "answers of kind math"}
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser("doctor", help="what this machine has, and what it lacks for which stage")
+    parser.add_argument("--endpoint", nargs="*", default=[], help="teacher endpoints to look at")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a table of checks; exit status 1 if one failed."""
+    import os
+    import shutil
+    from importlib import metadata, util
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from .. import __version__
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    failed = False
+
+    def row(right: bool | None, name: str, value: str) -> None:
+        nonlocal failed
+        failed = failed or right is False
+        table.add_row({True: "[green]ok[/]", False: "[red]no[/]", None: "[dim]–[/]"}[right], name, value)
+
+    row(True, "hfdistill", __version__)
+    for package in PACKAGES:
+        row(True, package, metadata.version(package))
+    for module, use in EXTRAS.items():
+        there = util.find_spec(module) is not None
+        row(True if there else None, module, use if there else f"not installed; only for {use}")
+
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    row(True if gpus else None, "GPU", ", ".join(gpus) or f"none; {os.cpu_count()} CPU cores")
+    row(True if shutil.which("c++") else None, "C++ compiler", shutil.which("c++") or "none; only DeepSpeed needs it")
+
+    from huggingface_hub import HfApi, constants, get_token
+
+    from ..errors import HFDistillError
+    from ..hub.artifacts import hub_errors
+
+    try:
+        if get_token() is None:
+            row(None, "Hub", f"{constants.ENDPOINT}; no token: reading public repositories only")
+        else:
+            with hub_errors("account", constants.ENDPOINT):
+                row(True, "Hub", f"{constants.ENDPOINT} as {HfApi().whoami()['name']}")
+    except HFDistillError as error:
+        row(False, "Hub", str(error))
+    for url in args.endpoint:
+        right, text = _look_at(url)
+        row(right, "endpoint", text)
+    Console().print(table)
+    return int(failed)
+
+
+def _look_at(url: str) -> tuple[bool, str]:
+    import httpx
+
+    for path in ("/info", "/v1/models"):
+        try:
+            answer = httpx.get(url.rstrip("/") + path, timeout=10)
+            if answer.status_code == 200:
+                content = answer.json()
+                model = content.get("model_id") or ", ".join(entry["id"] for entry in content.get("data", []))
+                return True, f"{url} serves {model} ({'TGI' if path == '/info' else 'OpenAI-style'})"
+        except (httpx.HTTPError, ValueError) as error:
+            return False, f"{url} cannot be used: {type(error).__name__} {error}"
+    return False, f"{url} answers neither /info nor /v1/models"

@@ -1,0 +1,61 @@
+"""Ask a model, or the teacher behind its endpoints, for greedy answers to test questions."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..config import StudentConfig
+from ..progress import Progress
+from ..tasks.base import Question, Task
+from .accuracy import Response
+
+
+if TYPE_CHECKING:
+    from ..hub.artifacts import Artifact
+
+QUESTIONS_A_ROUND = 512
+
+
+def answer_locally(
+    model: "Artifact",
+    student: StudentConfig,
+    task: Task,
+    questions: Sequence[Question],
+    name: str,
+    shots: int | None,
+    batch_size: int,
+) -> list[Response]:
+    """Greedy answers of a model, split among the processes.
+
+    Args:
+        model ([`~hfdistill.hub.artifacts.Artifact`]): a causal language model with its tokenizer.
+        student ([`~hfdistill.config.StudentConfig`]): dtype and attention to load it with.
+        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
+        questions (`Sequence[Question]`): what to ask.
+        name (`str`): the row's name, for the progress.
+        shots (`int`, *optional*): worked examples in the prompt; `None` for the task's own number.
+        batch_size (`int`): rows generated at once.
+
+    Returns:
+        `list[Response]`: in the order of the questions, on every process.
+    """
+    from accelerate import PartialState
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ..encoding import Encoder
+    from ..training import gather_shares, my_share
+    from .accuracy import greedy_answers
+
+    state = PartialState()
+    encoder = Encoder(AutoTokenizer.from_pretrained(model.path))
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model.path, dtype=student.dtype, attn_implementation=student.attn_implementation
+    ).to(state.device)
+    mine = my_share(questions, state.process_index, state.num_processes)
+    responses: list[Response] = []
+    with Progress(name, len(questions), "questions", enabled=state.is_main_process) as progress:
+        for first in range(0, len(mine), QUESTIONS_A_ROUND):
+            asked = mine[first : first + QUESTIONS_A_ROUND]
+            shown = task.shots if shots is None else shots
+            responses += greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size)
+            progress.update(min(len(responses) * state.num_processes, len(questions)))
+    return gather_shares(responses, state.num_processes)

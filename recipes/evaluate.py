@@ -1,0 +1,120 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["hfdistill"]
+# ///
+"""Answer the test questions at temperature 0 with every model of a run, and publish the table.
+
+    accelerate launch recipes/evaluate.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
+
+Reads:   the base student, {run}-warmup, {run}-policy (or what `models` names), and the teacher's endpoints.
+Writes:  {run}-results, a dataset with the configs `results` (a row a model) and `responses` (a row an answer).
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from hfdistill.config import Config, load_config
+from hfdistill.errors import HFDistillError, exit_on_user_error
+from hfdistill.evaluation.config import EvaluateConfig
+from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.tasks import Task, load_task
+
+
+TEACHER, OURS = "Teacher", "Ours"
+
+
+@exit_on_user_error
+def main() -> None:
+    config = load_config("evaluate", EvaluateConfig)
+    stage = config.stage
+    store = Store(config.run)
+
+    # 1. The models of the table, pinned to a commit each.
+    models = {name: open_artifact(ref, "model") for name, ref in rows(config, store).items()}
+    tasks = [load_task(section) for section in task_sections(config)]
+    key = fingerprint("evaluate", config, models)
+    if found := store.find("results", "dataset", key):
+        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        return
+
+    from accelerate import PartialState
+
+    from hfdistill.evaluation.answering import answer_locally, answer_by_teacher
+    from hfdistill.evaluation.publish import write_results
+    from hfdistill.evaluation.rows import FinishedRows, grade, summary
+    from hfdistill.hub import cards
+
+    state = PartialState()
+    if state.is_main_process:
+        store.prepare("results", "dataset")
+    finished = FinishedRows(Path(stage.output_dir))
+    started = time.monotonic()
+    graded, metrics = [], {}
+
+    # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
+    for task in tasks:
+        questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
+        golds = task.golds()
+        check(task, questions, golds)
+        for name, model in {TEACHER: None, **models}.items():
+            if model is None and not (stage.teacher and config.teacher and config.teacher.endpoints):
+                continue
+            asked = model.ref if model else config.teacher.model
+            row_key = [name, asked, repr(task), str(len(questions))]
+            row = finished.get(row_key)
+            if row is None:
+                if model is None:
+                    folder = Path(stage.output_dir) / "teacher"
+                    responses = answer_by_teacher(config, task, questions, folder) if state.is_main_process else []
+                else:
+                    shots = None if name in stage.few_shot else 0
+                    responses = answer_locally(model, config.student, task, questions, name, shots, stage.batch_size)
+                if state.is_main_process:
+                    row = grade(task, name, questions, golds, responses)
+                    finished.put(row_key, row)
+            if state.is_main_process:
+                graded += row
+                metrics.setdefault(task.name, {})[name] = summary(row)
+
+    # 3. Publish the table with its intervals, and the difference to the baseline on the same questions.
+    if state.is_main_process:
+        with tempfile.TemporaryDirectory() as folder:
+            plots = write_results(Path(folder), graded, metrics, OURS, stage.baseline)
+            cost = {"seconds": round(time.monotonic() - started, 1)}
+            made = manifest("evaluate", config, models, metrics, cost)
+            card = cards.results_dataset(made, repo_id=store.name("results"), plots=plots)
+            published = store.publish(folder, "results", "dataset", made, card)
+        for task, table in metrics.items():
+            for name, row in table.items():
+                if "value" in row:
+                    print(f"{task:14} {name:22} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]  n = {row['n']}")
+        print(f"{published.repo_id} is published at {published.revision[:12]}")
+    state.wait_for_everyone()
+
+
+def rows(config: Config, store: Store) -> dict[str, str]:
+    """Rows of the table: those that are named, or the paper's."""
+    if config.stage.models:
+        return dict(model.split("=", 1) for model in config.stage.models)
+    base = config.student.model + (f"@{config.student.revision}" if config.student.revision else "")
+    return {"ICL": base, "Ours w/o R": store.parent("warmup"), OURS: store.parent("policy")}
+
+
+def task_sections(config: Config) -> list[dict]:
+    """The run's own task, then the further benchmarks."""
+    import yaml
+
+    extra = [yaml.safe_load(item) if isinstance(item, str) else item for item in config.stage.benchmarks]
+    return [config.task, *({"name": item} if isinstance(item, str) else item for item in extra)]
+
+
+def check(task: Task, questions: list, golds: dict[str, str]) -> None:
+    missing = [question.question_id for question in questions if question.question_id not in golds]
+    if not questions or missing:
+        what = f"no gold answer for {missing[0]!r}" if missing else "no test questions"
+        raise HFDistillError(f"task {task.name!r} has {what}: accuracy needs test questions with gold answers")
+
+
+if __name__ == "__main__":
+    main()
