@@ -1,14 +1,15 @@
 """Artifacts: what a stage reads and writes. One commit a version, a manifest in it, a tag that marks it complete."""
 
-import dataclasses
 import datetime
 import hashlib
 import json
+import os
 import platform
+import re
+import shlex
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +18,20 @@ from typing import Any
 from .. import __version__
 from ..config import Config, RunConfig
 from ..errors import HFDistillError
+from .errors import hub_errors
+from .push import describe_changes, files_of, push_folder, tag_of
 
 
 MANIFEST = "hfdistill.json"
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub")
+# What of the shared sections describes the models; addresses and names of secrets stay on the machine.
+TEACHER_KEYS = ("model", "kind", "chat", "license")
+STUDENT_KEYS = ("model", "revision", "dtype", "license")
+# A made-up token such as "none" is no secret, and hiding it would blot out words.
+SHORTEST_TOKEN = 12
+# Flags that speak of tokens and hold none.
+NO_SECRETS = ("_env", "_tokens", "token_budget", "token_id")
+TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}|(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -68,25 +79,26 @@ def manifest(
         metrics (`dict`): figures measured.
         cost (`dict`): what it took, for example `{"seconds": 12.3, "requests": 51000}`.
     """
-    return {
+    content = {
         "format": 1,
         "stage": stage,
         "run": config.run.name,
         "fingerprint": fingerprint(stage, config, parents),
         "config": config.identity(),
-        "teacher": dataclasses.asdict(config.teacher) if config.teacher else None,
-        "student": dataclasses.asdict(config.student) if config.student else None,
+        "teacher": {key: vars(config.teacher)[key] for key in TEACHER_KEYS} if config.teacher else None,
+        "student": {key: vars(config.student)[key] for key in STUDENT_KEYS} if config.student else None,
         "parents": _refs(parents),
         "versions": {
             "hfdistill": __version__,
             "python": platform.python_version(),
             **{package: metadata.version(package) for package in PACKAGES},
         },
-        "command": " ".join(_without_secrets(sys.argv)),
+        "command": _command(sys.argv),
         "metrics": metrics,
         "cost": cost,
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+    return _scrub(content, _secrets(config))
 
 
 def parse_ref(ref: str) -> tuple[str, str, str]:
@@ -161,7 +173,7 @@ class Store:
         """The complete artifact with this fingerprint, or `None` if it was not made yet."""
         name = self.name(kind)
         if not self.run.push:
-            folder = Path(name)
+            folder = _settled(Path(name))
             found = folder.is_dir() and _read_manifest(folder).get("fingerprint") == fingerprint
             return open_artifact(name, repo_type) if found else None
         from huggingface_hub import HfApi
@@ -172,134 +184,115 @@ class Store:
                 tags = HfApi().list_repo_refs(name, repo_type=repo_type).tags
             except RepositoryNotFoundError:
                 return None
-        if any(tag.name == _tag(fingerprint) for tag in tags):
-            return open_artifact(f"{name}@{_tag(fingerprint)}", repo_type)
-        return None
+        tag = tag_of(fingerprint)
+        return open_artifact(f"{name}@{tag}", repo_type) if any(found.name == tag for found in tags) else None
 
     def prepare(self, kind: str, repo_type: str) -> None:
-        """Create the repository before anything expensive, so that a missing right is known before and not after."""
+        """Create the repository before anything expensive, so that a missing right is known before and not after.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if the token may not write there, or the run is private and the
+                repository exists as a public one.
+        """
         name = self.name(kind)
         if not self.run.push:
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            place = Path(name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(place.parent, os.W_OK):
+                raise HFDistillError(
+                    f"folder {str(place.parent)!r} is not writable: set run.output_dir to another one"
+                )
             return
         from huggingface_hub import HfApi
 
+        api = HfApi()
+        sdk = "gradio" if repo_type == "space" else None
         with hub_errors(repo_type, name):
-            HfApi().create_repo(name, repo_type=repo_type, private=self.run.private, exist_ok=True)
+            api.create_repo(name, repo_type=repo_type, private=self.run.private or None, exist_ok=True, space_sdk=sdk)
+            # A token that may only read passes the call above where the repository exists already.
+            api.auth_check(name, repo_type=repo_type, write=True)
+            if self.run.private and not api.repo_info(name, repo_type=repo_type).private:
+                raise HFDistillError(
+                    f"{repo_type} {name!r} is public, but run.private is true: make it private in its settings, or "
+                    "choose another run.name"
+                )
 
     def publish(self, folder: str | Path, kind: str, repo_type: str, manifest: dict[str, Any], card: str) -> Artifact:
         """Publish a folder with its card and manifest as one commit, check what arrived, and tag it as complete.
 
-        Files that an earlier version had and this one has not are deleted in the same commit.
+        Files that an earlier version had and this one has not are deleted in the same commit, and what changed since
+        that version is printed. The artifact is added to the run's Collection.
 
         Args:
             folder (`str` or `Path`): files of the artifact.
-            kind (`str`): `"teacher"`, `"warmup"`, `"rewards"`, `"reward"`, `"policy"` or `"results"`.
-            repo_type (`str`): `"model"` or `"dataset"`.
+            kind (`str`): `"teacher"`, `"warmup"`, `"rewards"`, `"reward"`, `"policy"`, `"results"` or `"compare"`.
+            repo_type (`str`): `"model"`, `"dataset"` or `"space"`.
             manifest (`dict`): from [`manifest`].
             card (`str`): text of README.md.
 
         Returns:
             [`Artifact`]: as read back.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if a file is a pickle, the Hub refuses, or what arrived is not what
+                was sent.
         """
         folder, name = Path(folder), self.name(kind)
+        files_of(folder)
+        if repo_type == "dataset":
+            from .cards import fit_to_folder
+
+            card = fit_to_folder(card, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
+        changes = describe_changes(self._latest(name, repo_type), manifest)
+        if changes:
+            print(f"{name}: a new version, because of\n" + "\n".join(f"  {line}" for line in changes))
         if not self.run.push:
             return _replace_folder(folder, Path(name), repo_type)
         self.prepare(kind, repo_type)
-        revision = _commit(folder, name, repo_type, manifest)
+        key = manifest["fingerprint"]
+        revision = push_folder(folder, name, repo_type, key, f"{manifest['stage']} {key}", "\n".join(changes))
+        from .collection import add_to_collection
+
+        add_to_collection(self.run, self.namespace, kind, name, repo_type)
         return open_artifact(f"{name}@{revision}", repo_type)
 
+    def _latest(self, name: str, repo_type: str) -> dict[str, Any]:
+        """Manifest of the version published last, `{}` if there is none."""
+        if not self.run.push:
+            return _read_manifest(_settled(Path(name)))
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
-def _commit(folder: Path, name: str, repo_type: str, manifest: dict[str, Any]) -> str:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-    from huggingface_hub.hf_api import RepoFile
+        with hub_errors(repo_type, name):
+            try:
+                path = hf_hub_download(name, MANIFEST, repo_type=repo_type)
+            except (EntryNotFoundError, RepositoryNotFoundError):
+                return {}
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
-    api = HfApi()
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    with hub_errors(repo_type, name):
-        info = api.repo_info(name, repo_type=repo_type)
-        stale = {sibling.rfilename for sibling in info.siblings or []} - set(files) - {".gitattributes"}
-        operations = [CommitOperationAdd(path, str(local)) for path, local in files.items()]
-        operations += [CommitOperationDelete(path) for path in sorted(stale)]
-        commit = api.create_commit(
-            name,
-            operations,
-            commit_message=f"{manifest['stage']} {manifest['fingerprint']}",
-            repo_type=repo_type,
-            parent_commit=info.sha,
-        )
-        sizes = {
-            entry.path: entry.size
-            for entry in api.list_repo_tree(name, repo_type=repo_type, revision=commit.oid, recursive=True)
-            if isinstance(entry, RepoFile)
-        }
-        for path, local in files.items():
-            if sizes.get(path) != local.stat().st_size:
-                raise HFDistillError(
-                    f"{name}@{commit.oid}: {path} arrived with {sizes.get(path)} bytes instead of "
-                    f"{local.stat().st_size}; run the same command again to push anew"
-                )
-        tag = _tag(manifest["fingerprint"])
-        if any(existing.name == tag for existing in api.list_repo_refs(name, repo_type=repo_type).tags):
-            api.delete_tag(name, tag=tag, repo_type=repo_type)
-        api.create_tag(name, tag=tag, revision=commit.oid, repo_type=repo_type)
-    return commit.oid
+
+def _settled(place: Path) -> Path:
+    """Finish a replacement that was cut off between its two renames."""
+    previous = place.with_name(place.name + ".previous")
+    if previous.is_dir() and not place.exists():
+        previous.rename(place)
+    return place
 
 
 def _replace_folder(folder: Path, place: Path, repo_type: str) -> Artifact:
-    """Put a folder in place by rename, so that a half-copied artifact is never seen."""
+    """Put a folder in place by rename, so that neither a half-copied artifact nor none is ever seen."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    incoming = place.with_name(place.name + ".incoming")
+    incoming, previous = (place.with_name(place.name + end) for end in (".incoming", ".previous"))
     shutil.rmtree(incoming, ignore_errors=True)
     shutil.copytree(folder, incoming)
-    if place.exists():
-        shutil.rmtree(place)
+    if _settled(place).exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        place.rename(previous)
     incoming.rename(place)
+    shutil.rmtree(previous, ignore_errors=True)
     return open_artifact(str(place), repo_type)
-
-
-@contextmanager
-def hub_errors(kind: str, name: str) -> Iterator[None]:
-    """Turn the Hub client's exceptions into one sentence that names what was asked for and the way out."""
-    try:
-        yield
-    except Exception as error:
-        message = _explain(error)
-        if message is None:
-            raise
-        raise HFDistillError(f"{kind} {name!r} {message}") from error
-
-
-def _explain(error: Exception) -> str | None:
-    import httpx
-    import httpx2
-    from huggingface_hub import constants, errors
-
-    hub = constants.ENDPOINT
-    if isinstance(error, errors.GatedRepoError):
-        return f"is gated: ask for access on {hub}, then log in with `hf auth login`"
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"has no such revision on {hub}: check what follows the @"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return f"does not exist on {hub}, or the token may not see it: run the stage that makes it, or log in"
-    if isinstance(error, errors.HFValidationError):
-        return f"is neither a folder nor a repository (namespace/name): {error}"
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
-        return f"is not on this machine, and {hub} cannot be reached: check HF_ENDPOINT and the network"
-    if isinstance(error, errors.LocalTokenNotFoundError):
-        return f"needs a token for {hub}: `hf auth login`, or set HF_TOKEN"
-    if isinstance(error, errors.HfHubHTTPError):
-        reason = {
-            401: "the token is missing or not valid: `hf auth login`, or set HF_TOKEN",
-            403: "the token may not do this: it needs write access to this namespace",
-        }
-        status = error.response.status_code
-        return f"was refused by {hub} with {status}: {reason.get(status, error.server_message or error)}"
-    if isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
-        return f"cannot be reached at {hub} ({type(error).__name__}): check HF_ENDPOINT and the network"
-    return None
 
 
 def _with_manifest(patterns: list[str] | None) -> list[str] | None:
@@ -311,10 +304,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _tag(fingerprint: str) -> str:
-    return f"complete-{fingerprint}"
-
-
 def _refs(parents: dict[str, Artifact]) -> dict[str, str]:
     return {role: parent.ref for role, parent in sorted(parents.items())}
 
@@ -324,12 +313,50 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _command(argv: list[str]) -> str:
+    """The command as a reader would type it in the project's folder, without secrets."""
+    words = [_relative(word) for word in _without_secrets(argv)]
+    if words[0].endswith(".py"):
+        launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+        words = [*(("accelerate", "launch") if launched else ("python",)), *words]
+    else:
+        words[0] = Path(words[0]).name
+    return shlex.join(words)
+
+
+def _relative(word: str) -> str:
+    path = Path(word)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else word
+
+
 def _without_secrets(argv: list[str]) -> list[str]:
     """Drop values of flags that hold tokens: the command stands in a public manifest."""
     words, hide = [], False
     for word in argv:
         name, equals, _ = word.partition("=")
-        secret = name.startswith("--") and ("token" in name or "api_key" in name) and not name.endswith("_env")
+        secret = name.startswith("--") and ("token" in name or "api_key" in name) and not name.endswith(NO_SECRETS)
         words.append("***" if hide else f"{name}=***" if secret and equals else word)
         hide = secret and not equals
     return words
+
+
+def _secrets(config: Config) -> set[str]:
+    """Tokens that this process knows of."""
+    from huggingface_hub import get_token
+
+    names = [config.teacher.api_key_env] if config.teacher and config.teacher.api_key_env else []
+    found = [get_token(), *(os.environ.get(name) for name in names)]
+    return {secret for secret in found if secret and len(secret) >= SHORTEST_TOKEN}
+
+
+def _scrub(content: Any, secrets: Iterable[str]) -> Any:
+    """Replace tokens, wherever they stand, by asterisks."""
+    if isinstance(content, dict):
+        return {_scrub(key, secrets): _scrub(value, secrets) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_scrub(item, secrets) for item in content]
+    if isinstance(content, str):
+        for secret in secrets:
+            content = content.replace(secret, "***")
+        return TOKEN.sub(lambda match: "***@" if match[0].endswith("@") else "***", content)
+    return content

@@ -146,6 +146,7 @@ def _render(
             config=_yaml(manifest["config"]).rstrip(),
             numbers=figures.rows(manifest["metrics"]),
             cost=figures.rows(manifest["cost"]),
+            versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
             plots=list(plots),
             arxiv=metadata.ARXIV,
             **more,

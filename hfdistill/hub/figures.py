@@ -5,11 +5,12 @@ from typing import Any
 
 
 LONGEST_LIST = 12
+INTERVAL = ("value", "low", "high", "n")
 
 
 def is_interval(value: Any) -> bool:
     """Whether a metric is an accuracy with its interval: `{"value": …, "low": …, "high": …, "n": …}`."""
-    return isinstance(value, dict) and {"value", "low", "high"} <= value.keys()
+    return isinstance(value, dict) and value.keys() >= set(INTERVAL[:3])
 
 
 def leaves(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -18,7 +19,10 @@ def leaves(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
     A list of mappings is walked by the `name` of each, or by position. Longer lists of numbers are histories, which
     plots show, and are left out.
     """
-    if is_interval(metrics) or not isinstance(metrics, dict | list | tuple):
+    if is_interval(metrics):
+        yield path, {key: metrics[key] for key in INTERVAL if key in metrics}
+        yield from leaves({key: value for key, value in metrics.items() if key not in INTERVAL}, path)
+    elif not isinstance(metrics, dict | list | tuple):
         yield path, metrics
     elif isinstance(metrics, dict):
         for key, value in metrics.items():
@@ -41,7 +45,7 @@ def text(value: Any) -> str:
     """A figure as it is read: an accuracy in percent with its interval, other numbers with four digits."""
     if is_interval(value):
         n = f", n = {value['n']:,}" if value.get("n") is not None else ""
-        if 0 <= value["value"] <= 1:
+        if -1 <= value["value"] <= 1:
             value, low, high = (f"{100 * value[key]:.1f}" for key in ("value", "low", "high"))
             return f"{value} % (95 % interval {low} to {high}{n})"
         return f"{value['value']:.4g} (95 % interval {value['low']:.4g} to {value['high']:.4g}{n})"

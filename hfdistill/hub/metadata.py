@@ -14,7 +14,7 @@ ARXIV = "2502.19557"
 CONFIGS = {
     "teacher": ("responses", "questions", "gold"),
     "rewards": ("responses", "triples"),
-    "results": ("responses",),
+    "results": ("results", "responses"),
 }
 TASK_CATEGORIES = {
     "teacher": ["text-generation", "question-answering"],

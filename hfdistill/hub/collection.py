@@ -1,0 +1,92 @@
+"""One Collection a run: the page on the Hub where all its artifacts stand together."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import explain
+
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+    from ..config import RunConfig
+
+NOTES = {
+    "teacher": "The teacher's responses, labelled by majority vote",
+    "warmup": "The student after supervised fine-tuning on them",
+    "rewards": "The student's right and wrong responses, and triples",
+    "reward": "The reward model learnt from the triples",
+    "policy": "The student refined by PPO against the reward model",
+    "results": "Accuracies on held-out questions, with every answer",
+    "compare": "Teacher and students side by side",
+}
+MAX_TITLE = 59
+
+
+def add_to_collection(run: "RunConfig", namespace: str, kind: str, repo_id: str, repo_type: str) -> str | None:
+    """Add an artifact to the run's Collection, which is created on first use.
+
+    A Hub without Collections, or a token that may not write them, is no reason to lose a finished stage: that is said
+    in a line, and nothing else happens.
+
+    Args:
+        run ([`~hfdistill.config.RunConfig`]): whose Collection.
+        namespace (`str`): who owns it.
+        kind (`str`): of the artifact, a key of `NOTES`.
+        repo_id (`str`), repo_type (`str`): the artifact.
+
+    Returns:
+        `str` or `None`: the Collection's slug.
+    """
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    note = NOTES[kind] + (f" (variant {run.suffix.strip('-_')})" if run.suffix else "")
+    try:
+        slug = find_or_create(api, run, namespace)
+        api.add_collection_item(slug, repo_id, repo_type, note=note, exists_ok=True)
+    except Exception as error:
+        reason = explain(error)
+        if reason is None:
+            raise
+        print(f"{repo_id} is published, but stands in no Collection: the Collection of run {run.name!r} {reason}")
+        return None
+    return slug
+
+
+def find_or_create(api: "HfApi", run: "RunConfig", namespace: str) -> str:
+    """The slug of the run's Collection: remembered in its output folder, found by title, or of a new one.
+
+    The Hub puts a random suffix into the slug, so it cannot be derived from the run's name.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    memory = Path(run.output_dir) / "collection.json"
+    key = f"{constants.ENDPOINT} {namespace} {run.name}"
+    known = json.loads(memory.read_text(encoding="utf-8")) if memory.is_file() else {}
+    if key in known:
+        try:
+            return api.get_collection(known[key]).slug
+        except HfHubHTTPError as error:
+            if error.response.status_code != 404:
+                raise
+    title = title_of(run.name)
+    mine = (found.slug for found in api.list_collections(owner=namespace) if found.title == title)
+    slug = next(mine, None)
+    if slug is None:
+        description = f"Artifacts of the distillation run {run.name}, made by hfdistill"[:150]
+        slug = api.create_collection(
+            title, namespace=namespace, description=description, private=run.private, exists_ok=True
+        ).slug
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    incoming = memory.with_suffix(".incoming")
+    incoming.write_text(json.dumps({**known, key: slug}, indent=2) + "\n", encoding="utf-8")
+    incoming.replace(memory)
+    return slug
+
+
+def title_of(run_name: str) -> str:
+    """Title of a run's Collection."""
+    return f"hfdistill: {run_name}"[:MAX_TITLE]

@@ -1,0 +1,62 @@
+"""The Hub client's exceptions as one sentence that names what was asked for, and the way out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import HFDistillError
+
+
+STATUSES = {
+    401: "the token is missing or not valid: `hf auth login`, or set HF_TOKEN",
+    403: "the token may not do this: it needs write access to this namespace",
+    412: "somebody else committed in the meantime: run the same command again",
+}
+
+
+@contextmanager
+def hub_errors(kind: str, name: str) -> Iterator[None]:
+    """Turn the Hub client's exceptions into [`~hfdistill.errors.HFDistillError`].
+
+    Args:
+        kind (`str`): what was asked for, for example `"dataset"`.
+        name (`str`): its name.
+    """
+    try:
+        yield
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        raise HFDistillError(f"{kind} {name!r} {message}") from error
+
+
+def explain(error: Exception) -> str | None:
+    """What went wrong, to stand behind the name of what was asked for; `None` for an error that is not the Hub's."""
+    import httpx
+    import httpx2
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    if isinstance(error, errors.GatedRepoError):
+        return f"is gated: ask for access on {hub}, then log in with `hf auth login`"
+    if isinstance(error, errors.DisabledRepoError):
+        return f"is disabled on {hub}: ask its owner"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"has no such revision on {hub}: check what follows the @"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"does not exist on {hub}, or the token may not see it: run the stage that makes it, or log in"
+    if isinstance(error, errors.HFValidationError):
+        return f"is neither a folder nor a repository (namespace/name): {error}"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "needs the Hub, but HF_HUB_OFFLINE is set: unset it, or keep artifacts in folders with run.push false"
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return f"is not on this machine, and {hub} cannot be reached: check HF_ENDPOINT and the network"
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return f"needs a token for {hub}: `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        reason = STATUSES.get(status, error.server_message or " ".join(str(error).split()))
+        return f"was refused by {hub} with {status}: {reason}"
+    if isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
+        return f"cannot be reached at {hub} ({type(error).__name__}): check HF_ENDPOINT and the network"
+    return None
