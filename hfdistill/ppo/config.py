@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError, unknown
+from ..reward.shaping import VARIANTS
 
 
 @dataclass
@@ -106,8 +108,9 @@ class PPOConfig(TrainingArguments):
             if getattr(self, name) not in known:
                 raise unknown(f"value of {name}:", getattr(self, name), known)
         for name in ("rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length"):
-            if getattr(self, name) < 1:
-                raise HFDistillError(f"{name} is {getattr(self, name)}, it must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise HFDistillError(f"{name} is {value}, it must be at least 1")
         if self.temperature <= 0:
             raise HFDistillError(f"temperature is {self.temperature}: PPO learns from samples, it must be above 0")
         if self.num_mini_batches > self.rollout_batch_size:
@@ -127,3 +130,62 @@ class PPOConfig(TrainingArguments):
     def steps_per_update(self) -> int:
         """Optimizer steps that train on the episodes of one update."""
         return self.num_ppo_epochs * self.num_mini_batches
+
+
+@dataclass
+class DistillPPOConfig(PPOConfig):
+    """Section `ppo`: the student refined by PPO against the distilled reward (Sec. 3.4).
+
+    Every field of [`PPOConfig`] is one too; those listed last have other defaults here, the paper's (Appendix B.2).
+
+    Args:
+        teacher (`str`, *optional*): the labelled teacher dataset, for D_fail and validation; `{run}-teacher` by
+            default.
+        warmup (`str`, *optional*): the model to train; `{run}-warmup` by default. The base student here gives the
+            paper's row "Ours w/o D".
+        rewards (`str`, *optional*): the student's labelled responses, for D_S; `{run}-rewards` by default.
+        reward (`str`, *optional*): the reward model, which the value model starts from; `{run}-reward` by default.
+        reward_variant (`str`, *optional*, defaults to `"min"`): what a wrong answer gets in Eq. 7, `"min"` or
+            `"minus"` (Fig. 7).
+        reward_function (`str`, *optional*): `"module:function"` with the signature of
+            [`~hfdistill.reward.shaping.distilled_reward`], in its place.
+        validation_labels (`str`, *optional*, defaults to `"pseudo"`): `"pseudo"` or `"gold"`.
+        validation_questions (`int`, *optional*): only the first so many validation questions.
+        total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to
+            40), per_device_train_batch_size (`int`, *optional*, defaults to 20), max_completion_length (`int`,
+            *optional*): the task's `max_new_tokens` by default.
+        bf16 (`bool`, *optional*): on where the GPU knows it, by default.
+    """
+
+    teacher: str | None = field(default=None, metadata={"help": "Labelled teacher dataset."})
+    warmup: str | None = field(default=None, metadata={"help": "Model to train."})
+    rewards: str | None = field(default=None, metadata={"help": "The student's labelled responses."})
+    reward: str | None = field(default=None, metadata={"help": "Reward model."})
+    reward_variant: str = field(default="min", metadata={"help": "'min' or 'minus' (Eq. 7, Fig. 7)."})
+    reward_function: str | None = field(default=None, metadata={"help": "module:function in place of Eq. 7."})
+    validation_labels: str = field(default="pseudo", metadata={"help": "'pseudo' or 'gold'."})
+    validation_questions: int | None = field(default=None, metadata={"help": "Only the first validation questions."})
+
+    total_episodes: int | None = field(default=200_000, metadata={"help": "Episodes in all."})
+    rollout_batch_size: int = field(default=40, metadata={"help": "Episodes an update, over all processes."})
+    per_device_train_batch_size: int = field(default=20, metadata={"help": "Most episodes of a forward pass."})
+    max_completion_length: int | None = field(default=None, metadata={"help": "Most new tokens; the task's."})
+    eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
+    eval_steps: float | None = field(default=0.05, metadata={"help": "Steps between validations, or their share."})
+    eval_on_start: bool = field(default=True, metadata={"help": "Validate the warm-up: it may stay the best."})
+    save_steps: float = field(default=0.05, metadata={"help": "Steps between checkpoints, or their share."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
+    early_stopping_patience: int | None = field(default=5, metadata={"help": "Evaluations without gain."})
+    bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
+
+    def __post_init__(self):
+        if self.bf16 is None:
+            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
+        super().__post_init__()
+        if self.reward_variant not in VARIANTS:
+            raise unknown("value of reward_variant:", self.reward_variant, VARIANTS)
+        if self.validation_labels not in ("pseudo", "gold"):
+            raise unknown("value of validation_labels:", self.validation_labels, ("pseudo", "gold"))
+        if self.reward_function is not None and not all(self.reward_function.partition(":")):
+            raise HFDistillError(f"reward_function is {self.reward_function!r}: it reads module:function")

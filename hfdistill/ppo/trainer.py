@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -301,6 +302,21 @@ class PPOTrainer(Trainer):
         self._print_sample()
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(dataset))
 
+    def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
+        """The evaluation at the start (`eval_on_start`) takes part in the choice of the best checkpoint.
+
+        A resumed run had it already: a second one would count for early stopping.
+        """
+        at_start = skip_scheduler
+        if at_start and self.state.global_step > 0:
+            return {}
+        metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
+        if at_start and self.args.load_best_model_at_end:
+            self._determine_best_metric(metrics, trial)
+            self._save_checkpoint(self.model_wrapped, trial)
+            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / "checkpoint-0")
+        return metrics
+
     def _print_sample(self) -> None:
         """Show one sampled answer: figures hide a policy that found a trick."""
         sample = self.rollouts.sample
@@ -335,6 +351,11 @@ class PPOTrainer(Trainer):
         return figures
 
     # ---- Checkpoints ----
+
+    def whole_policy(self) -> PreTrainedModel:
+        """The policy as a plain model, adapter merged; to be called by every process."""
+        policy = self.model.policy
+        return policy if isinstance(policy, PreTrainedModel) else policy.merge_and_unload()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         if self.args.should_save:

@@ -1,0 +1,125 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["hfdistill"]
+# ///
+"""Refine the warmed-up student by PPO against the distilled reward (Eq. 7 and 8).
+
+    accelerate launch recipes/train_ppo.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
+    accelerate launch --multi_gpu --num_processes 2 recipes/train_ppo.py --config … --num_processes 2
+    accelerate launch recipes/train_ppo.py --config … --warmup namespace/base-student   # "Ours w/o D"
+
+Reads:   {run}-warmup, {run}-reward, {run}-rewards (D_S) and {run}-teacher (D_fail, validation labels).
+Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy.
+A finished policy with the same inputs and settings is found and left alone; one that was cut off goes on from its
+last checkpoint.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from hfdistill.config import Config, load_config
+from hfdistill.errors import exit_on_user_error
+from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.tasks import Task, load_task
+
+
+@exit_on_user_error
+def main() -> None:
+    config = load_config("ppo", DistillPPOConfig)
+    stage = config.stage
+    store = Store(config.run)
+    task = load_task(config.task)
+    stage.max_completion_length = stage.max_completion_length or task.max_new_tokens
+
+    # 1. Inputs, pinned to a commit each.
+    parents = open_parents(config, store)
+    key = fingerprint("ppo", config, parents)
+    if found := store.find("policy", "model", key):
+        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        return
+
+    from hfdistill.hub import cards
+    from hfdistill.ppo.figures import draw_learning_curve, training_metrics
+    from hfdistill.training import last_checkpoint, save_model
+
+    main_process = stage.process_index == 0
+    if main_process:
+        store.prepare("policy", "model")
+
+    # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
+    stage.output_dir = str(Path(stage.output_dir) / key)
+    trainer = make_trainer(config, task, parents)
+    started = time.monotonic()
+    trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
+
+    # 3. Publish the best checkpoint with its learning curve.
+    policy = trainer.whole_policy()
+    if main_process:
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(policy, trainer.processing_class, folder)
+            log = trainer.state.log_history
+            draw_learning_curve(
+                log, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / "learning_curve.png"
+            )
+            metrics = training_metrics(trainer.state, len(trainer.eval_dataset), stage)
+            metrics["questions"] = len(trainer.train_dataset)
+            metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
+            cost = {"seconds": round(time.monotonic() - started, 1)}
+            made = manifest("ppo", config, parents, metrics, cost)
+            card = cards.policy_model(made, repo_id=store.name("policy"), plots=["learning_curve.png"])
+            published = store.publish(folder, "policy", "model", made, card)
+        accuracy = metrics["validation_accuracy"]["value"]
+        print(f"validation accuracy {metrics['validation_accuracy_before']['value']:.3f} -> {accuracy:.3f}")
+        print(f"{published.repo_id} is published at {published.revision[:12]}")
+    trainer.accelerator.wait_for_everyone()
+
+
+def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
+    """What the run's earlier stages made, or what the flags name instead."""
+    stage = config.stage
+    return {
+        "warmup": open_artifact(stage.warmup or store.parent("warmup"), "model"),
+        "reward": open_artifact(stage.reward or store.parent("reward"), "model"),
+        "rewards": open_artifact(stage.rewards or store.parent("rewards"), "dataset", ["responses/*"]),
+        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", ["questions/*"]),
+    }
+
+
+def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
+    """Questions, models, reward and trainer."""
+    from datasets import load_dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from hfdistill.encoding import Encoder
+    from hfdistill.ppo import PPOTrainer
+    from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
+    from hfdistill.reward.model import RewardScorer, load_reward_model
+    from hfdistill.training import show_progress
+
+    stage, student = config.stage, config.student
+    kwargs = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}
+    labelled = load_dataset("parquet", data_files=str(parents["teacher"].path / "questions/*.parquet"), split="train")
+    answers = load_dataset("parquet", data_files=str(parents["rewards"].path / "responses/*.parquet"), split="train")
+    answers = answers.select_columns(["question_id", "label"])
+
+    tokenizer = AutoTokenizer.from_pretrained(parents["warmup"].path)
+    reward_model = load_reward_model(str(parents["reward"].path), **kwargs).to(stage.device).eval()
+    scorer = RewardScorer(reward_model, Encoder(tokenizer))
+    trainer = PPOTrainer(
+        AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **kwargs),
+        DistilledReward(task, scorer, stage.reward_variant, stage.reward_function),
+        stage,
+        training_rows(task, labelled, answers),
+        validation_rows(task, labelled, stage.validation_labels, stage.validation_questions),
+        processing_class=tokenizer,
+        value_model=load_reward_model(str(parents["reward"].path), **kwargs),
+        eval_func=answers_match(task),
+    )
+    show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))
+    return trainer
+
+
+if __name__ == "__main__":
+    main()
