@@ -29,14 +29,14 @@ class Step:
         command (`Sequence[str]`): what is executed.
         after (`tuple[str, ...]`): steps that must have ended well before.
         expected (`float`): seconds it is likely to take, for the time left of what has not begun.
-        environment (`Mapping[str, str]`): variables on top of the runner's.
+        inputs (`str`): identity of what it reads besides its command, for example a digest of its configuration.
     """
 
     name: str
     command: Sequence[str]
     after: tuple[str, ...] = ()
     expected: float = 60.0
-    environment: Mapping[str, str] = field(default_factory=dict)
+    inputs: str = ""
 
 
 @dataclass
@@ -102,9 +102,10 @@ class Runner:
         return {step.name: self.finished[step.name]["seconds"] for step in steps}
 
     def is_finished(self, step: Step) -> bool:
-        """Whether the step ended well in an earlier call, with the same command."""
+        """Whether the step ended well in an earlier call, with the same command and inputs."""
         earlier = self.finished.get(step.name, {})
-        return self.keep_finished and earlier.get("command") == list(step.command)
+        same = earlier.get("command") == list(step.command) and earlier.get("inputs") == step.inputs
+        return self.keep_finished and same
 
     def stop(self) -> None:
         """Ask every running step to stop, and end those that do not."""
@@ -139,7 +140,7 @@ class Runner:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, **self.environment, **step.environment, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         running = Running(step, process, threading.Thread(), time.monotonic())
@@ -162,7 +163,8 @@ class Runner:
         del self._running[name]
         record_processes(self.folder, "steps", [other.process.pid for other in self._running.values()])
         seconds = round(time.monotonic() - running.started, 1)
-        self.finished[name] = {"command": list(running.step.command), "seconds": seconds}
+        step = running.step
+        self.finished[name] = {"command": list(step.command), "inputs": step.inputs, "seconds": seconds}
         _write_json(self.folder / "steps.json", self.finished)
 
 

@@ -11,8 +11,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
         "demo",
         help="run the whole method on this machine, from nothing",
-        description="Train a small teacher and a smaller student from scratch on generated word problems, run the five "
-        "recipes against a Hub and an endpoint on this machine, and report what came out. A second call goes on where "
+        description="Train a small teacher and a smaller student from scratch on generated word problems, run the "
+        "five recipes against a Hub and an endpoint on this machine, and report what came out. A second call goes on where "
         "the first was stopped.",
     )
     parser.add_argument("--dir", type=Path, default=Path("demo"), help="folder for everything it writes (demo)")
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from filelock import FileLock, Timeout
 
     from ..demo.pipeline import Demo, is_complete, run_demo, same_ports, start_hub
-    from ..demo.report import collect, show, write
+    from ..demo.report import show, write
     from ..errors import HFDistillError
     from ..steps import end_leftovers
 
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
                 if is_complete(demo):
                     print(f"seed {demo.seed} is complete; delete {demo.output_dir} to make it anew")
                     continue
-                collect(demo, run_demo(demo))
-            show(write(args.dir, demos))
+                run_demo(demo)
+            show(write(args.dir, demos), demos[0])
     except Timeout:
         raise HFDistillError(f"another `hfdistill demo` is at work in {args.dir}") from None
     return 0

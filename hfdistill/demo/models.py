@@ -44,6 +44,7 @@ class Recipe:
     hidden: int
     solutions: int
     epochs: int = 1
+    heads: int = 4
     learning_rate: float = 3e-3
     batch_size: int = 16
     terse: tuple[float, float] = (0.6, 0.1)
@@ -106,7 +107,7 @@ def train(recipe: Recipe, seed: int, folder: Path, stage: str) -> float:
         hidden_size=recipe.hidden,
         intermediate_size=3 * recipe.hidden,
         num_hidden_layers=recipe.layers,
-        num_attention_heads=4,
+        num_attention_heads=recipe.heads,
         max_position_embeddings=256,
         tie_word_embeddings=True,
         bos_token_id=words.bos_token_id,

@@ -1,7 +1,6 @@
 """The demo: the whole method on this machine, each stage a process of its own, joined by a Hub and an endpoint."""
 
 import hashlib
-import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,17 @@ from ..steps import Runner, Step, record_processes
 
 
 NAMESPACE = "local"
-ACCELERATE = ("--cpu", "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no")
+ACCELERATE = (
+    "--cpu",
+    "--num_processes",
+    "1",
+    "--num_machines",
+    "1",
+    "--mixed_precision",
+    "no",
+    "--dynamo_backend",
+    "no",
+)
 CONFIG = "configs/word_problems/demo.yaml"
 
 # Ablations keep their artifacts apart by a suffix.
@@ -155,21 +164,27 @@ class Demo:
         return flags
 
 
-def run_demo(demo: Demo) -> dict[str, float]:
-    """Run whatever is not done yet.
+def run_demo(demo: Demo) -> None:
+    """Run whatever is not done yet, and collect what came out."""
+    from .report import collect
 
-    Returns:
-        `dict[str, float]`: seconds by step, those of earlier calls included.
-    """
     runner = Runner(demo.output_dir, demo.environment(), parallel=2)
     models, stages = demo.make_models(), demo.distil()
     with ExitStack() as servers:
-        if not all(runner.is_finished(step) for step in [*models, *stages]):
-            start_hub(demo, servers)
-        seconds = runner.run(models, f"Models, seed {demo.seed}")
+        start_hub(demo, servers)
+        seconds = runner.run(models, f"Models from scratch, seed {demo.seed}")
         if not all(runner.is_finished(step) for step in stages):
             start_teacher(demo, servers)
-        return seconds | runner.run(stages, f"Distillation, seed {demo.seed}")
+        seconds |= runner.run(stages, f"Distillation, seed {demo.seed}")
+        collect(demo, seconds)
+
+
+def is_complete(demo: Demo) -> bool:
+    """Whether every step ended well with the present settings, and its figures were collected."""
+    if not (demo.output_dir / "summary.json").is_file():
+        return False
+    runner = Runner(demo.output_dir, demo.environment())
+    return all(runner.is_finished(step) for step in [*demo.make_models(), *demo.distil()])
 
 
 def start_hub(demo: Demo, servers: ExitStack) -> None:
@@ -212,8 +227,3 @@ def same_ports(folder: Path) -> tuple[int, int]:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{hub} {teacher}", encoding="utf-8")
     return hub, teacher
-
-
-def connect(demo: Demo) -> None:
-    """Point this process's Hub client at the demo; must come before huggingface_hub is imported."""
-    os.environ.update(demo.environment())

@@ -1,0 +1,155 @@
+"""The demo's report: figures read back from the Hub's artifacts, as a table on the screen and as report.md."""
+
+import json
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.report import (
+    accuracy_rows,
+    accuracy_table,
+    markdown_table,
+    order_seen,
+    summarise,
+    times_table,
+)
+from ..view import clock
+from .pipeline import ALL_DATA, WITHOUT_DATA, Demo
+
+
+TASK = "word_problems"
+ORDER = ("Ours", "Ours w/o R", "SFT", "ICL")
+ARTIFACTS = {
+    "large": "model",
+    "small": "model",
+    "teacher": "dataset",
+    "warmup": "model",
+    "warmup" + ALL_DATA: "model",
+    "rewards": "dataset",
+    "reward": "model",
+    "policy": "model",
+    "rewards" + WITHOUT_DATA: "dataset",
+    "reward" + WITHOUT_DATA: "model",
+    "policy" + WITHOUT_DATA: "model",
+    "results": "dataset",
+}
+PLOTTED = ("teacher", "reward", "policy", "results")
+
+TASK_NOTE = """The task is made for two CPU cores, and the teacher's habit is built in: "How many …" questions are mostly
+solved tersely, two operations a step, which the teacher does fairly well and the student does not. Imitation hands the
+habit down; the reward lets the student find the way of solving that it is good at. Both models were trained from scratch
+on other questions of the same generator; the row ICL is the base student with the bare prompt, since models of this size
+do not learn from examples in a prompt. Settings were chosen on validation questions of other seeds."""
+
+
+def collect(demo: Demo, seconds: dict[str, float]) -> dict[str, Any]:
+    """Read the finished run's manifests and plots from the Hub and keep them in the run's folder."""
+    manifests = {kind: _manifest(demo, kind) for kind in ("results", "teacher", "reward", "policy")}
+    summary = summarise(TASK, manifests)
+    summary["seconds"] = seconds
+    summary["artifacts"] = {kind: _address(demo, kind) for kind in ARTIFACTS}
+    plots = demo.output_dir / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    summary["plots"] = []
+    for kind in PLOTTED:
+        for sibling in _get_json(f"{demo.hub_url}/api/{ARTIFACTS[kind]}s/{demo.artifact(kind)}")["siblings"]:
+            if sibling["rfilename"].endswith(".png"):
+                path = plots / f"{kind}-{Path(sibling['rfilename']).name}"
+                path.write_bytes(_get(_file(demo, kind, sibling["rfilename"])))
+                summary["plots"].append(str(path.relative_to(demo.folder)))
+    (demo.output_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    return summary
+
+
+def write(folder: Path, demos: Sequence[Demo]) -> list[dict[str, Any]]:
+    """Write report.md of the finished runs; returns their summaries."""
+    runs = [json.loads((demo.output_dir / "summary.json").read_text(encoding="utf-8")) for demo in demos]
+    (folder / "report.md").write_text(_markdown(runs, demos[0]), encoding="utf-8")
+    return runs
+
+
+def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
+    """Print the tables."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print()
+    console.print(accuracy_table(runs))
+    console.print()
+    for line in [*_order_lines(runs), *_figures(runs)]:
+        console.print(line)
+    for run in runs:
+        total = sum(run["seconds"].values())
+        console.print(f"seed {run['seed']}: {clock(total)} of work, " + ", ".join(_times(run)), style="dim")
+    console.print("\nArtifacts, while the Hub runs (hfdistill hub serve …, or the Space below):")
+    for address in runs[0]["artifacts"].values():
+        console.print(f"  {address}")
+    console.print(f"\nReport with plots: {demo.folder / 'report.md'}")
+    console.print(f"Compare teacher and student in the browser: [bold]{_space_command(demo)}[/]")
+
+
+def _markdown(runs: Sequence[dict[str, Any]], demo: Demo) -> str:
+    parts = ["# What came out of the demo", TASK_NOTE, markdown_table(*accuracy_rows(runs))]
+    parts.append("Greedy accuracy on held-out test questions.\n\n" + "\n".join(f"- {x}" for x in _order_lines(runs)))
+    parts.append("## Labels and reward model\n\n" + "\n".join(f"- {line}" for line in _figures(runs)))
+    for run in runs:
+        parts.append(f"## Seed {run['seed']}\n\n{times_table(run['seconds'])}")
+        parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in run["plots"]))
+        parts.append("\n".join(f"- <{address}>" for address in run["artifacts"].values()))
+    parts.append(f"Compare teacher and student in the browser: `{_space_command(demo)}`")
+    return "\n\n".join(parts) + "\n"
+
+
+def _order_lines(runs: Sequence[dict[str, Any]]) -> list[str]:
+    lines = order_seen(runs, ORDER)
+    for run in runs:
+        for name, difference in run["differences"].items():
+            lines.append(
+                f"seed {run['seed']}: {name} {difference['value']:+.3f} "
+                f"[{difference['low']:+.3f}, {difference['high']:+.3f}], on the same {difference['n']} questions"
+            )
+    return lines
+
+
+def _figures(runs: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for run in runs:
+        reward, teacher = run["reward"], run["teacher"]
+        lines.append(
+            f"seed {run['seed']}: reward model Pos/Neg {reward['pos_neg']:.3f}, Pos/Pos {reward['pos_pos']:.3f}; "
+            f"D_fail {teacher['failed_share']:.1%} of the questions; "
+            f"pseudo-labels right {teacher['label_accuracy']:.1%}"
+        )
+    return lines
+
+
+def _times(run: dict[str, Any]) -> list[str]:
+    return [f"{name} {clock(seconds)}" for name, seconds in run["seconds"].items()]
+
+
+def _space_command(demo: Demo) -> str:
+    folder = "" if demo.folder == Path("demo") else f" --dir {demo.folder}"
+    return f".venv/bin/hfdistill demo{folder} --space"
+
+
+def _address(demo: Demo, kind: str) -> str:
+    prefix = "datasets/" if ARTIFACTS[kind] == "dataset" else ""
+    return f"{demo.hub_url}/{prefix}{demo.artifact(kind)}"
+
+
+def _file(demo: Demo, kind: str, path: str) -> str:
+    return f"{_address(demo, kind)}/resolve/main/{path}"
+
+
+def _manifest(demo: Demo, kind: str) -> dict[str, Any]:
+    return _get_json(_file(demo, kind, "hfdistill.json"))
+
+
+def _get_json(url: str) -> dict[str, Any]:
+    return json.loads(_get(url))
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read()

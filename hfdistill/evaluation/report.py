@@ -1,0 +1,97 @@
+"""The report of one or several runs: the paper's rows with intervals, the reward model, the labels, times, addresses."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from ..view import clock
+
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+KINDS = {"teacher": "dataset", "warmup": "model", "rewards": "dataset", "reward": "model", "policy": "model"}
+
+
+def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Collect what a report shows of one run.
+
+    Args:
+        task (`str`): whose rows to show.
+        manifests (`Mapping[str, Mapping]`): manifests by kind of artifact: `results`, `teacher`, `reward`, `policy`.
+
+    Returns:
+        `dict`: `seed`, `rows` (by name: `value`, `low`, `high`, `n`), `differences`, `reward`, `teacher`, `policy`.
+    """
+    table = manifests["results"]["metrics"][task]
+    return {
+        "run": manifests["results"]["run"],
+        "seed": manifests["results"]["config"]["seed"],
+        "rows": {name: row for name, row in table.items() if "value" in row},
+        "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
+        **{kind: manifests[kind]["metrics"] for kind in ("teacher", "reward", "policy") if kind in manifests},
+    }
+
+
+def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
+    """The paper's rows as a `rich` table: one run with its interval, several with the mean and each seed's figure."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    headings, rows = accuracy_rows(runs)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "Ours" else None)
+    return table
+
+
+def accuracy_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of accuracies."""
+    names = list(runs[0]["rows"])
+    if len(runs) == 1:
+        cells = [[name, *_interval(runs[0]["rows"][name]), str(runs[0]["rows"][name]["n"])] for name in names]
+        return ["", "accuracy", "95 % interval", "n"], cells
+    cells = [
+        [name, f"{mean(run['rows'][name]['value'] for run in runs):.3f}"]
+        + [" ".join(_interval(run["rows"][name])) for run in runs]
+        for name in names
+    ]
+    return ["", "mean", *(f"seed {run['seed']} [95 % interval]" for run in runs)], cells
+
+
+def _interval(row: Mapping[str, Any]) -> list[str]:
+    return [f"{row['value']:.3f}", f"[{row['low']:.3f}, {row['high']:.3f}]"]
+
+
+def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """For each neighbouring pair of rows, in how many runs the first was better than the second.
+
+    Args:
+        runs (`Sequence[Mapping]`): from [`summarise`].
+        names (`Sequence[str]`): rows in the order that is expected, best first.
+    """
+    lines = []
+    for better, worse in zip(names, names[1:], strict=False):
+        if all(better in run["rows"] and worse in run["rows"] for run in runs):
+            pairs = [(run["rows"][better]["value"], run["rows"][worse]["value"]) for run in runs]
+            wins = sum(a > b for a, b in pairs)
+            gain = mean(a - b for a, b in pairs)
+            lines.append(f"{better} above {worse}: in {wins} of {len(runs)} seeds, by {gain:+.3f} on average")
+    return lines
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; all but the first column are aligned to the right."""
+    lines = [
+        "| " + " | ".join(headings) + " |",
+        "|" + "|".join([" --- ", *[" ---: "] * (len(headings) - 1)]) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def times_table(seconds: Mapping[str, float]) -> str:
+    """Time of each step, in Markdown."""
+    return markdown_table(["step", "time"], [[name, clock(value)] for name, value in seconds.items()])
