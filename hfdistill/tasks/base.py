@@ -69,6 +69,8 @@ class Task(ABC):
     """
 
     name: ClassVar[str] = ""
+    # Whether the whole response is the answer, so that only a judge can tell right from wrong.
+    open_ended: ClassVar[bool] = False
 
     shots: int = 0
     max_new_tokens: int = 512
@@ -108,6 +110,40 @@ class Task(ABC):
     def correct(self, answer: str | None, gold: str) -> bool:
         """Whether an extracted answer, perhaps none, is right; what evaluation counts."""
         return answer is not None and self.same(answer, gold)
+
+    def judge_prompt(self, question: Question, response: str, other: str | None = None) -> str:
+        """
+        What a judge is asked about one response, or about two: it ends its reply in `Verdict: yes` or `Verdict: no`,
+        with two responses in `Verdict: A` or `Verdict: B`.
+        """
+        options = "".join(f"\n- {option}" for option in question.options or ())
+        if other is None:
+            return GRADE.format(question=question.question + options, response=response)
+        return COMPARE.format(question=question.question + options, response=response, other=other)
+
+
+GRADE = """You grade an answer to a question. Judge whether it is right, complete and does what was asked.
+
+[Question]
+{question}
+
+[Answer]
+{response}
+
+Give a short reason. Then end with one line, either "Verdict: yes" (a good answer) or "Verdict: no"."""
+
+COMPARE = """You compare two answers to a question. Judge which one is more right, complete and useful.
+
+[Question]
+{question}
+
+[Answer A]
+{response}
+
+[Answer B]
+{other}
+
+Give a short reason. Then end with one line, either "Verdict: A" or "Verdict: B"."""
 
 
 def share_of(question: str, salt: str = "") -> float:

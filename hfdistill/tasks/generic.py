@@ -1,0 +1,249 @@
+"""Any dataset of questions, without code: columns, splits, prompt and kind of answer come from the config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, NamedTuple
+
+from hfdistill.errors import HFDistillError, unknown
+from hfdistill.tasks.answers import extract_letter, extract_number, same_number
+from hfdistill.tasks.base import SPLITS, Answer, Question, Task, split_of
+from hfdistill.tasks.gsm8k import LEAD_IN, gold_number
+from hfdistill.tasks.loading import column, load_rows
+from hfdistill.tasks.mmlu_pro import LETTERS, options_block
+from hfdistill.tasks.texts import (
+    extract_expression,
+    extract_phrase,
+    gold_expression,
+    need_math_verify,
+    same_expression,
+    same_phrase,
+)
+
+
+class Kind(NamedTuple):
+    """How one kind of answer is read, written as gold and compared."""
+
+    extract: Callable[[str, Question], Answer]
+    gold: Callable[[object, Question], str]
+    same: Callable[[str, str], bool]
+
+
+def extract_choice(response: str, question: Question) -> Answer:
+    if not question.options:
+        raise HFDistillError(f"question {question.question_id} has no options to choose from; set options_column")
+    return extract_letter(response, question.options)
+
+
+def gold_choice(value: object, question: Question) -> str:
+    """A gold choice as its letter: a letter, an index from 0, or the text of the option."""
+    options = [option.strip() for option in question.options or ()]
+    text = str(value).strip()
+    if isinstance(value, int) or (text.isdecimal() and text not in options):
+        index = int(value)
+    elif len(text) == 1 and text.upper() in LETTERS[: len(options)]:
+        index = LETTERS.index(text.upper())
+    else:
+        index = options.index(text) if text in options else -1
+    if not 0 <= index < len(options):
+        raise HFDistillError(f"question {question.question_id}: gold {value!r} is none of its {len(options)} options")
+    return LETTERS[index]
+
+
+def extract_open(response: str, question: Question) -> Answer:
+    text = " ".join(response.split())
+    return Answer(text) if text else Answer(None, "empty")
+
+
+KINDS = {
+    "number": Kind(
+        lambda response, question: extract_number(response),
+        lambda value, question: gold_number(str(value), question.question_id),
+        same_number,
+    ),
+    "choice": Kind(extract_choice, gold_choice, str.__eq__),
+    "exact": Kind(
+        lambda response, question: extract_phrase(response),
+        lambda value, question: " ".join(str(value).split()),
+        same_phrase,
+    ),
+    "math": Kind(
+        lambda response, question: extract_expression(response),
+        lambda value, question: gold_expression(str(value)),
+        same_expression,
+    ),
+    # The whole response is the answer: for tasks that only a judge can label.
+    "open": Kind(extract_open, lambda value, question: str(value), str.__eq__),
+}
+
+PROMPTS = {
+    "choice": f"Question: {{question}}\nOptions:\n{{options}}\nAnswer:\n{LEAD_IN}",
+    "open": "{question}\n",
+}
+DEFAULT_PROMPT = f"Q: {{question}}\n{LEAD_IN}"
+STOPS = {"choice": ("\nQuestion:",), "open": ()}
+DEFAULT_STOP = ("\nQ:", "\nQuestion:")
+
+
+@dataclass
+class Generic(Task):
+    """
+    Args:
+        dataset (`str`, *optional*): repository on the Hub. Without `dataset` and `path` the task has no questions of
+            its own: those of the responses to be labelled are taken.
+        subset (`str`, *optional*): the dataset's configuration.
+        revision (`str`, *optional*): commit, tag or branch of the dataset.
+        path (`str`, *optional*): a file, or a folder with files named after the splits, instead of the Hub.
+        question_column (`str`): the question.
+        answer_column (`str`, *optional*): the gold answer, where there is one; only evaluation reads it.
+        options_column (`str`, *optional*): the list of options, for `answer: choice`.
+        category_column (`str`, *optional*): what figures are broken down by.
+        id_column (`str`, *optional*): unique ids; the row's number within its split by default.
+        answer (`str`): `number`, `choice`, `exact`, `math` (needs the extra `math`) or `open`.
+        train_split (`str`): the split to train on.
+        validation_split, test_split (`str`, *optional*): splits for these; without one, a share of `train_split`.
+        validation_share, test_share (`float`): those shares, chosen by a hash of the question.
+        prompt_template (`str`, *optional*): with `{question}` and, for choices, `{options}`.
+        examples (`list[dict]`): worked examples, `question`, `response` and, for choices, `options`.
+        judge_template (`str`, *optional*): what a judge is asked, with `{question}` and `{response}`.
+    """
+
+    name: ClassVar[str] = "generic"
+
+    dataset: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+    path: str | None = None
+    question_column: str = "question"
+    answer_column: str | None = None
+    options_column: str | None = None
+    category_column: str | None = None
+    id_column: str | None = None
+    answer: str = "number"
+    train_split: str = "train"
+    validation_split: str | None = None
+    test_split: str | None = None
+    validation_share: float = 0.1
+    test_share: float = 0.0
+    prompt_template: str | None = None
+    examples: list[dict] = field(default_factory=list)
+    judge_template: str | None = None
+    stop: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if self.answer not in KINDS:
+            raise unknown("kind of answer", str(self.answer), KINDS)
+        if self.answer == "math":
+            need_math_verify()
+        if self.answer == "choice" and self.options_column is None and (self.dataset or self.path):
+            raise HFDistillError("answer: choice needs options_column, the column with the list of options")
+        for option, share in (("validation_share", self.validation_share), ("test_share", self.test_share)):
+            if not isinstance(share, int | float) or not 0 <= share < 1:
+                raise HFDistillError(f"task generic: {option} must be a share from 0 to below 1, not {share!r}")
+        if self.stop is None:
+            self.stop = STOPS.get(self.answer, DEFAULT_STOP)
+        super().__post_init__()
+        self.prompt_template = self.prompt_template or PROMPTS.get(self.answer, DEFAULT_PROMPT)
+        if "{question}" not in self.prompt_template:
+            raise HFDistillError("prompt_template must hold {question}, the place where the question goes")
+        if self.prompt_template.endswith(" "):
+            raise HFDistillError("prompt_template must not end in a space: tokenizers join it to the next word")
+        for number, example in enumerate(self.examples):
+            for key in ("question", "response", *(["options"] if self.answer == "choice" else [])):
+                if key not in example:
+                    raise HFDistillError(f"example {number} of task generic has no '{key}'")
+        if self.shots > len(self.examples):
+            raise HFDistillError(f"shots: {self.shots}, but the task section lists {len(self.examples)} examples")
+
+    @cached_property
+    def _rows(self) -> list[tuple[Question, dict]]:
+        if not self.dataset and not self.path:
+            return []
+        sources = zip(SPLITS, (self.train_split, self.validation_split, self.test_split), strict=True)
+        made = [pair for split, source in sources if source for pair in self._split(split, source)]
+        if len({question.question_id for question, _ in made}) < len(made):
+            raise HFDistillError(f"the column '{self.id_column}' of {self.path or self.dataset} repeats ids")
+        return made
+
+    def _split(self, split: str, source: str) -> list[tuple[Question, dict]]:
+        made = []
+        for number, row in enumerate(
+            load_rows(self.name, self.dataset or "", source, self.subset, self.revision, self.path)
+        ):
+            where = f"{self.path or self.dataset} {source}"
+            text = column(row, self.question_column, number, where)
+            if not isinstance(text, str) or not text.strip():
+                raise HFDistillError(f"{where}, row {number}: the question is {text!r}, not a text")
+            options = column(row, self.options_column, number, where) if self.options_column else None
+            category = column(row, self.category_column, number, where) if self.category_column else None
+            identity = column(row, self.id_column, number, where) if self.id_column else f"{source}-{number}"
+            made.append((self.question(text, split, str(identity), options, category), row))
+        return made
+
+    def question(
+        self, text: str, split: str, question_id: str, options: list[str] | None = None, category: object = None
+    ) -> Question:
+        """A question of this task; one of the training split may be moved by its hash."""
+        if split == "train":
+            validation = 0.0 if self.validation_split else self.validation_share
+            split = split_of(text, validation, 0.0 if self.test_split else self.test_share)
+        return Question(
+            question_id,
+            text,
+            split,
+            tuple(str(option) for option in options) if options is not None else None,
+            None if category is None else str(category),
+        )
+
+    @property
+    def open_ended(self) -> bool:
+        return self.answer == "open"
+
+    def questions(self) -> list[Question]:
+        return [question for question, _ in self._rows]
+
+    def golds(self) -> dict[str, str]:
+        if self.answer_column is None:
+            return {}
+        return {
+            question.question_id: KINDS[self.answer].gold(
+                column(row, self.answer_column, number, self.path or self.dataset or ""), question
+            )
+            for number, (question, row) in enumerate(self._rows)
+        }
+
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        shots = self.shots if shots is None else shots
+        if shots > len(self.examples):
+            raise HFDistillError(
+                f"{shots} worked examples were asked for, the task section lists {len(self.examples)}"
+            )
+        parts = [
+            self._render(example["question"], example.get("options")) + "\n" + example["response"].strip() + "\n"
+            for example in self.examples[:shots]
+        ]
+        return "".join(parts) + self._render(question.question, question.options)
+
+    def _render(self, text: str, options: list[str] | tuple[str, ...] | None) -> str:
+        values = {"question": text.strip(), "options": options_block(tuple(options or ()))}
+        return fill(self.prompt_template or "", values)
+
+    def judge_prompt(self, question: Question, response: str, other: str | None = None) -> str:
+        if self.judge_template is None or other is not None:
+            return super().judge_prompt(question, response, other)
+        return fill(self.judge_template, {"question": question.question, "response": response})
+
+    def extract(self, response: str, question: Question) -> Answer:
+        return KINDS[self.answer].extract(response, question)
+
+    def same(self, a: str, b: str) -> bool:
+        return KINDS[self.answer].same(a, b)
+
+
+def fill(template: str, values: dict[str, str]) -> str:
+    """Puts the values into `{name}` places at once, so that braces within a value mean nothing."""
+    places = "|".join(map(re.escape, values))
+    return re.sub(rf"\{{({places})\}}", lambda place: values[place[1]], template)
