@@ -1,5 +1,6 @@
 """Settings of the labelling stage."""
 
+import json
 from dataclasses import dataclass, field
 
 from ..errors import HFDistillError
@@ -17,6 +18,7 @@ class LabelConfig:
         low_temperatures (`list[float]`, *optional*, defaults to 0.4 … 1.0): temperatures asked for variety.
         low_samples (`int`, *optional*, defaults to 5): responses a question at each of them.
         labeler (`str`, *optional*, defaults to `"vote"`): how responses become a pseudo-label.
+        labeler_options (`dict`, *optional*): options of another labeler; the vote's is `threshold`.
         threshold (`float`, *optional*, defaults to 0.7): the share of the high-confidence answers that one answer must
             exceed.
         top_p (`float`, *optional*): nucleus of the sampling, in (0, 1); the whole distribution by default.
@@ -51,6 +53,7 @@ class LabelConfig:
     low_temperatures: list[float] = field(default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     low_samples: int = 5
     labeler: str = "vote"
+    labeler_options: dict | str | None = None
     threshold: float = 0.7
     top_p: float | None = None
     top_k: int | None = None
@@ -85,6 +88,8 @@ class LabelConfig:
                 f"label.max_cost is {self.max_cost}, but no price is known: give label.gpu_hour_price, "
                 "or label.input_price and label.output_price"
             )
+        if isinstance(self.labeler_options, str):
+            self.labeler_options = json.loads(self.labeler_options)
         self._check_positive("concurrency", "timeout", "tries", "patience", "first_look")
         self._check_positive("top_k", "max_new_tokens", "max_questions", "max_requests")
 

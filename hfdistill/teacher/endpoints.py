@@ -249,7 +249,11 @@ class Endpoint:
         body = self.identity.protocol.body(prompt, 0.0, None, short)
         answer = await self._patiently(body)
         if "x-generated-tokens" in answer.headers:
-            self.identity = replace(self.identity, protocol=replace(self.identity.protocol, details=False))
+            self.set_details(False)
+
+    def set_details(self, details: bool) -> None:
+        """Ask for the list of tokens with every response, or not."""
+        self.identity = replace(self.identity, protocol=replace(self.identity.protocol, details=details))
 
     async def _texts(self, prompt: str, temperature: float, count: int, short: Decoding) -> list[str]:
         protocol = self.identity.protocol

@@ -72,15 +72,15 @@ class Journal:
 
     Args:
         path (`str` or `Path`): the file; created with its folder.
-        fingerprint (`dict`): what decides the responses: model, prompts, sampling parameters. A journal that was made
-            with another one is refused.
+        fingerprint (`dict`, *optional*): what decides the responses: model, prompts, sampling parameters. A journal
+            that was made with another one is refused. Without it, call [`~Journal.claim`] before adding anything.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if another process has the journal open, or it was made with another
             fingerprint; the message names every difference.
     """
 
-    def __init__(self, path: str | Path, fingerprint: dict[str, Any]):
+    def __init__(self, path: str | Path, fingerprint: dict[str, Any] | None = None):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._alone = self._lock()
@@ -90,7 +90,8 @@ class Journal:
             self._write = self._connect()
             self._write.executescript(_SCHEMA)
             self._read = self._connect()
-            self._check(fingerprint)
+            if fingerprint is not None:
+                self.claim(fingerprint)
         except sqlite3.DatabaseError as error:
             raise HFDistillError(
                 f"journal {self.path} cannot be read ({error}): move it away to start anew"
@@ -113,7 +114,8 @@ class Journal:
         connection.execute("PRAGMA synchronous=FULL")
         return connection
 
-    def _check(self, fingerprint: dict[str, Any]) -> None:
+    def claim(self, fingerprint: dict[str, Any]) -> None:
+        """Make sure that what is added belongs with what is there; see the class."""
         wanted = json.loads(json.dumps(fingerprint))
         found = self.note("fingerprint")
         if found is None:

@@ -24,6 +24,7 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._error: BaseException | None = None
+        self._closing = False
         self._task = self._loop.create_task(self._run())
 
     @property
@@ -57,15 +58,18 @@ class Writer:
 
     async def close(self) -> None:
         """Write the rest and stop the thread."""
-        self._task.cancel()
+        # Not cancelled: a group that waits for the thread would be cancelled with it, and lost.
+        self._closing = True
+        self._due.set()
         try:
+            await self._task
             await self.flush()
         finally:
             self._pool.shutdown()
 
     async def _run(self) -> None:
         try:
-            while True:
+            while not self._closing:
                 await self._due.wait()
                 self._due.clear()
                 group, self._held = self._held, []

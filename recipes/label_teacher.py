@@ -1,0 +1,110 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["hfdistill"]
+# ///
+"""Ask the teacher for many responses to every question, and label them by their majority (section 3.1).
+
+    accelerate launch recipes/label_teacher.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
+
+Reads:   the task's training and validation questions, and the teacher's endpoints (TGI, or OpenAI-style servers).
+Writes:  {run}-teacher, a dataset with the configs `responses`, `questions` and, where the task has golds, `gold`.
+
+What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. One
+process samples; if several are launched, the others end at once.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from hfdistill.config import load_config
+from hfdistill.errors import HFDistillError, exit_on_user_error
+from hfdistill.hub.artifacts import Store, fingerprint, manifest
+from hfdistill.labelers import load_labeler
+from hfdistill.labels import labelled_dataset, write_dataset
+from hfdistill.tasks import Task, load_task
+from hfdistill.teacher.config import LabelConfig
+from hfdistill.teacher.dataset import ResponseRows, figures, to_label, with_teacher
+from hfdistill.teacher.journal import Journal
+from hfdistill.teacher.plan import Grid, Plan
+from hfdistill.teacher.protocols import Decoding
+
+
+@exit_on_user_error
+def main() -> None:
+    config = with_teacher(load_config("label", LabelConfig))
+    stage, run = config.stage, config.run
+    if os.environ.get("RANK", "0") != "0":
+        return
+
+    # 1. Nothing to do if this dataset is published.
+    store = Store(run)
+    key = fingerprint("label", config, {})
+    if found := store.find("teacher", "dataset", key):
+        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        return
+    store.prepare("teacher", "dataset")
+
+    # 2. What to ask: every temperature of the grid, for every question but those of the test split.
+    task = load_task(config.task)
+    labeler = load_labeler(labeler_section(stage))
+    questions = to_label(task, stage.max_questions)
+    if not questions:
+        raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
+    grid = Grid(stage.high_temperatures, stage.high_samples, stage.low_temperatures, stage.low_samples)
+    plan = Plan(questions, task.prompt, grid, run.seed)
+    decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
+
+    # 3. Ask. The first responses are looked at before the rest is bought.
+    from hfdistill.teacher.session import collect
+    from hfdistill.teacher.sync import PartialSync
+
+    sync = PartialSync(store.name("teacher"), stage.sync_every) if run.push and stage.sync_every else None
+    with Journal(Path(stage.output_dir) / "journal.sqlite") as journal:
+        looked_at = questions[: stage.first_look]
+        asked = collect(
+            journal, config.teacher, stage, plan, decoding, lambda journal: look(journal, task, looked_at), sync
+        )
+
+        # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
+        with tempfile.TemporaryDirectory() as folder:
+            responses = ResponseRows(journal, plan, config.teacher.model, asked["endpoint_kind"])
+            rows, question_rows = labelled_dataset(questions, responses, task, labeler=labeler)
+            counts = write_dataset(folder, rows, question_rows, task.golds())
+            metrics = figures(question_rows, counts["responses"], asked["missing"])
+            metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
+            made = manifest("label", config, {}, metrics, asked["cost"])
+            published = store.publish(folder, "teacher", "dataset", made, card(made, store.name("teacher")))
+    if sync is not None:
+        sync.forget()
+    print(
+        f"{published.repo_id} is published at {published.revision[:12]}: {counts['responses']} responses, "
+        f"{metrics['labelled_questions']} of {metrics['questions']} questions labelled"
+    )
+
+
+def labeler_section(stage: LabelConfig) -> dict:
+    """Name and options of the labeler."""
+    options = {"threshold": stage.threshold} if stage.labeler == "vote" else stage.labeler_options or {}
+    return {"name": stage.labeler, **options}
+
+
+def look(journal: Journal, task: Task, questions: list) -> None:
+    """Stop before money is spent on a teacher whose responses hold no answer."""
+    samples = [(question, sample) for question in questions for sample in journal.of(question.question_id)]
+    if samples and not any(task.extract(sample.text, question).value for question, sample in samples):
+        raise HFDistillError(
+            f"none of the teacher's first {len(samples)} responses holds a final answer that task {task.name!r} can "
+            f"read, so nothing could be labelled. The first one ends in {samples[0][1].text[-200:]!r}: check "
+            "task.shots, teacher.chat and label.max_new_tokens"
+        )
+
+
+def card(made: dict, repo_id: str) -> str:
+    from hfdistill.hub import cards
+
+    return cards.teacher_dataset(made, repo_id=repo_id)
+
+
+if __name__ == "__main__":
+    main()
