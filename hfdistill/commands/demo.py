@@ -12,8 +12,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "demo",
         help="run the whole method on this machine, from nothing",
         description="Train a small teacher and a smaller student from scratch on generated word problems, run the "
-        "five recipes against a Hub and an endpoint on this machine, and report what came out. A second call goes on where "
-        "the first was stopped.",
+        "five recipes against a Hub and an endpoint on this machine, and report what came out. A second call goes on "
+        "where the first was stopped.",
     )
     parser.add_argument("--dir", type=Path, default=Path("demo"), help="folder for everything it writes (demo)")
     parser.add_argument("--seeds", type=int, default=1, help="repeat it for this many seeds, 0 … N-1 (1)")

@@ -30,7 +30,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 model = AutoModelForCausalLM.from_pretrained("{name}")
-prompt = "Q: Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?\\nLet's break this down step by step!"
+question = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
+prompt = f"Q: {{question}}\\nLet's break this down step by step!"
 output = model.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens=64)
 print(tokenizer.decode(output[0], skip_special_tokens=True))
 ```

@@ -1,5 +1,6 @@
-"""The report of one or several runs: the paper's rows with intervals, the reward model, the labels, times, addresses."""
+"""The tables of a report on one or several runs: the paper's rows with intervals, the order of rows, times."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
         names (`Sequence[str]`): rows in the order that is expected, best first.
     """
     lines = []
-    for better, worse in zip(names, names[1:], strict=False):
+    for better, worse in itertools.pairwise(names):
         if all(better in run["rows"] and worse in run["rows"] for run in runs):
             pairs = [(run["rows"][better]["value"], run["rows"][worse]["value"]) for run in runs]
             wins = sum(a > b for a, b in pairs)
