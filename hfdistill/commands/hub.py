@@ -1,6 +1,8 @@
 """`hfdistill hub`: a Hub of one's own."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,6 +20,48 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     serve.add_argument("--quiet", action="store_true", help="no access log on stderr")
     _finish(serve, _serve)
 
+    token = verbs.add_parser("token", help="create, list or revoke access tokens").add_subparsers(
+        metavar="VERB", required=True
+    )
+    create = token.add_parser("create", help="make a token; it is shown once and kept as a hash")
+    create.add_argument("user", help="whose token; the user is made if there is none")
+    create.add_argument("--name", default="default", help="the token's name (default: %(default)s)")
+    create.add_argument(
+        "--role",
+        choices=("read", "write", "admin"),
+        default="write",
+        help="read; write to the user's own and organisations' repositories; or admin of all (default: %(default)s)",
+    )
+    _finish(create, _create_token)
+    _finish(token.add_parser("list", help="list tokens, without their secrets"), _list_tokens)
+    revoke = token.add_parser("revoke", help="revoke a token")
+    revoke.add_argument("user", help="whose token")
+    revoke.add_argument("--name", default="default", help="the token's name (default: %(default)s)")
+    _finish(revoke, _revoke_token)
+
+    org = verbs.add_parser("org", help="add or remove an organisation's members").add_subparsers(
+        metavar="VERB", required=True
+    )
+    add = org.add_parser("add", help="add a user, or change the user's role")
+    add.add_argument("org", help="the organisation; made if there is none")
+    add.add_argument("user", help="the user; made if there is none")
+    add.add_argument("--role", choices=("read", "write", "admin"), default="write", help="(default: %(default)s)")
+    _finish(add, _add_member)
+    remove = org.add_parser("remove", help="remove a user")
+    remove.add_argument("org", help="the organisation")
+    remove.add_argument("user", help="the user")
+    _finish(remove, _remove_member)
+
+    gc = verbs.add_parser("gc", help="remove contents that no branch, tag or pull request leads to")
+    gc.add_argument("--grace", type=float, default=24, help="keep what is younger, in hours (default: %(default)s)")
+    _finish(gc, _gc)
+    fsck = verbs.add_parser("fsck", help="check the database and every content")
+    fsck.add_argument("--quick", action="store_true", help="check sizes only, do not read the contents")
+    _finish(fsck, _fsck)
+    backup = verbs.add_parser("backup", help="copy the Hub's folder, also while it is served")
+    backup.add_argument("target", type=Path, help="an empty folder or an earlier backup")
+    _finish(backup, _backup)
+
 
 def _finish(parser: argparse.ArgumentParser, func) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="the Hub's folder (default: %(default)s)")
@@ -28,4 +72,87 @@ def _serve(args: argparse.Namespace) -> int:
     from hfdistill.servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
+    return 0
+
+
+def _hub(args: argparse.Namespace, make: bool = False):
+    from hfdistill.errors import HFDistillError
+    from hfdistill.servers.hub.service import Hub
+
+    if not make and not (args.data.expanduser() / "hub.sqlite").exists():
+        raise HFDistillError(f"there is no Hub in {args.data}: name its folder with --data")
+    return Hub(args.data)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """The Hub's own refusals are the user's errors here."""
+    from hfdistill.errors import HFDistillError
+    from hfdistill.servers.hub.errors import HubError
+
+    try:
+        yield
+    except HubError as error:
+        raise HFDistillError(error.message) from error
+
+
+def _create_token(args: argparse.Namespace) -> int:
+    with _user_errors():
+        print(_hub(args, make=True).accounts.create_token(args.user, args.name, args.role))
+    return 0
+
+
+def _list_tokens(args: argparse.Namespace) -> int:
+    for row in _hub(args).accounts.tokens():
+        print(f"{row['user']}\t{row['name']}\t{row['role']}\t{row['created_at']}")
+    return 0
+
+
+def _revoke_token(args: argparse.Namespace) -> int:
+    return _done(_hub(args).accounts.revoke_token(args.user, args.name), f"{args.user} has no token '{args.name}'")
+
+
+def _add_member(args: argparse.Namespace) -> int:
+    with _user_errors():
+        _hub(args).accounts.add_member(args.org, args.user, args.role)
+    return 0
+
+
+def _remove_member(args: argparse.Namespace) -> int:
+    return _done(_hub(args).accounts.remove_member(args.org, args.user), f"{args.user} is no member of {args.org}")
+
+
+def _done(done: bool, otherwise: str) -> int:
+    from hfdistill.errors import HFDistillError
+
+    if not done:
+        raise HFDistillError(otherwise)
+    return 0
+
+
+def _gc(args: argparse.Namespace) -> int:
+    from hfdistill.servers.hub.maintenance import collect
+
+    removed = collect(_hub(args), args.grace * 3600)
+    print(
+        f"removed {removed.commits} commits, {removed.trees} trees, {removed.blobs} contents, "
+        f"{removed.bytes / 1e6:.1f} MB"
+    )
+    return 0
+
+
+def _fsck(args: argparse.Namespace) -> int:
+    from hfdistill.servers.hub.maintenance import check
+
+    problems = check(_hub(args), contents=not args.quick)
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems" if problems else "no problem found")
+    return 1 if problems else 0
+
+
+def _backup(args: argparse.Namespace) -> int:
+    from hfdistill.servers.hub.maintenance import backup
+
+    print(f"copied {backup(_hub(args), args.target)} new contents to {args.target}")
     return 0

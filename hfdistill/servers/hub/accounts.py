@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import sqlite3
 import time
 from dataclasses import dataclass, field
 
@@ -145,6 +146,12 @@ class Accounts:
                 (user_id, name, hash_token(token), role, now()),
             )
         return token
+
+    def tokens(self) -> list[sqlite3.Row]:
+        return self.database.rows(
+            "SELECT accounts.name AS user, tokens.name, tokens.role, tokens.created_at FROM tokens "
+            "JOIN accounts ON accounts.id = tokens.user_id ORDER BY accounts.name, tokens.name"
+        )
 
     def revoke_token(self, user: str, name: str) -> bool:
         with self.database.write() as write:

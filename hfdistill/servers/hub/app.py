@@ -10,7 +10,16 @@ import uvicorn
 
 from hfdistill.errors import HFDistillError
 
-from . import discussion_routes, download_routes, file_routes, repo_routes, upload_routes
+from . import (
+    account_routes,
+    collection_routes,
+    discussion_routes,
+    download_routes,
+    file_routes,
+    pages,
+    repo_routes,
+    upload_routes,
+)
 from .routing import Application, Call, Response, Routes, json_response
 from .service import Hub
 
@@ -45,9 +54,18 @@ def create_app(data_dir: str | os.PathLike, *, loopback: bool = True, access_log
         `Application`: an ASGI application; its `hub` holds the state.
     """
     hub = Hub(data_dir, loopback)
-    modules = (upload_routes, discussion_routes, download_routes, file_routes, repo_routes)
+    modules = (
+        download_routes,
+        upload_routes,
+        file_routes,
+        repo_routes,
+        collection_routes,
+        discussion_routes,
+        account_routes,
+        pages,
+    )
     all_routes = [route for module in modules for route in module.routes.all]
-    return Application(hub, [*routes.all, *all_routes], access_log)
+    return Application(hub, [*routes.all, *all_routes], pages.error_page, access_log)
 
 
 def is_loopback(host: str) -> bool:

@@ -1,12 +1,363 @@
-"""HTML for people: a card, files, commits, a dataset's first rows. No script anywhere."""
+"""HTML for people: a card, files, commits, a dataset's first rows. Rendered here, no script anywhere."""
+
+import json
+import mimetypes
+from urllib.parse import quote
 
 import nh3
 from markdown_it import MarkdownIt
 
+from .accounts import ANONYMOUS
+from .cards import split_card
+from .collections import Collection
+from .errors import HubError
+from .first_rows import files_of_configs, first_rows
+from .page_templates import environment
+from .repositories import PREFIXES, Commit, Repo
+from .routing import Call, Response, Routes
+from .trees import FOLDER, check_path
 
-_markdown = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"])
+
+routes = Routes()
+
+# Even if something slipped through the cleaning, the browser would run and load nothing from elsewhere.
+POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+MAX_SHOWN = 256 * 1024
+MAX_ENTRIES = 1000
+PAGE = 50
+PLURALS = {"model": "models", "dataset": "datasets", "space": "spaces"}
+TYPES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
+# Keys of a card that name what a repository was made from.
+PARENT_KEYS = {"base_model": "model", "teacher_model": "model", "datasets": "dataset", "models": "model"}
+TABS = (("Card", ""), ("Files", "/tree/main"), ("Commits", "/commits/main"), ("Discussions", "/discussions"))
+
+_markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
-def render_markdown(text: str) -> str:
-    """Markdown as HTML that can run nothing: what is not known to be harmless is taken out."""
-    return nh3.clean(_markdown.render(text))
+def _day(time: str) -> str:
+    return time[:10]
+
+
+_templates = environment({"day": _day, "quote": lambda text: quote(text, safe="")})
+
+
+def render_markdown(text: str, base: str | None = None) -> str:
+    """Markdown as HTML that can run nothing: what is not known to be harmless is taken out.
+
+    Args:
+        text (`str`):
+            The markdown.
+        base (`str`, *optional*):
+            Path of the repository whose files relative links and images mean.
+    """
+
+    def rewrite(tag: str, attribute: str, value: str) -> str:
+        relative = base and attribute in ("src", "href") and not value.startswith(("/", "#")) and ":" not in value
+        if not relative:
+            return value
+        return f"{base}/{'resolve' if tag == 'img' else 'blob'}/main/{value.removeprefix('./')}"
+
+    return nh3.clean(_markdown.render(text), attribute_filter=rewrite)
+
+
+def page(call: Call, template: str, status: int = 200, **values) -> Response:
+    html = _templates.get_template(template).render(user=call.user, base_url=call.base_url, **values)
+    headers = {
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+    }
+    return Response(html, status, headers, media_type="text/html")
+
+
+def error_page(call: Call, error: HubError) -> Response:
+    """An error for a browser; the client's headers stay."""
+    if call.user is None:
+        call.user = ANONYMOUS
+    response = page(call, "message", error.status, title=f"Error {error.status}", message=error.message)
+    response.headers.update({key: value for key, value in error.response().headers.items() if key.startswith("x-")})
+    return response
+
+
+def _visible(call: Call) -> tuple[str, list]:
+    if call.user.role == "admin":
+        return "1", []
+    names = [] if call.user.anonymous else [call.user.name, *call.user.orgs]
+    return f"(private = 0 OR namespace IN ({','.join('?' * len(names))}))", names
+
+
+def _repos(call: Call, where: str, *values: object, limit: int = PAGE, offset: int = 0) -> list[Repo]:
+    visible, names = _visible(call)
+    rows = call.hub.database.rows(
+        f"SELECT * FROM repos WHERE {where} AND {visible} ORDER BY updated_at DESC LIMIT ? OFFSET ?",
+        *values,
+        *names,
+        limit,
+        offset,
+    )
+    return [Repo.of(row) for row in rows]
+
+
+@routes("GET", "/")
+def home(call: Call) -> Response:
+    groups = {plural: _repos(call, "type = ?", kind, limit=10) for kind, plural in PLURALS.items()}
+    return page(call, "home", title="hfdistill hub", groups=groups)
+
+
+@routes("GET", "/login")
+def login(call: Call) -> Response:
+    if call.user.anonymous:
+        error = HubError(401, "Log in with any user name and your token as the password.").response()
+        error.headers["WWW-Authenticate"] = 'Basic realm="hfdistill hub", charset="UTF-8"'
+        return error
+    return Response(status_code=303, headers={"Location": "/"})
+
+
+@routes("GET", "/{type}")
+def listing(call: Call) -> Response:
+    where, values = "type = ?", [call.repo_type]
+    search, tag = call.query("search"), call.query("filter")
+    if search:
+        where += " AND instr(lower(namespace || '/' || name), lower(?))"
+        values.append(search)
+    if tag:
+        where += " AND id IN (SELECT repo_id FROM tags WHERE tag = ?)"
+        values.append(tag)
+    start = call.number("p", 0, 0, 10**6)
+    repos = _repos(call, where, *values, limit=PAGE + 1, offset=start * PAGE)
+    link = f"?p={start + 1}&search={quote(search or '')}&filter={quote(tag or '')}" if len(repos) > PAGE else None
+    kind = call.params["type"]
+    title = f"{kind.capitalize()}{f' tagged {tag}' if tag else ''}"
+    return page(call, "listing", title=title, kind=kind, search=search, repos=repos[:PAGE], next=link)
+
+
+@routes("GET", "/collections")
+def collections(call: Call) -> Response:
+    found = call.hub.collections.listed(call.user, None, None, 500, 0)
+    return page(call, "collections", title="Collections", collections=found)
+
+
+@routes("GET", "/collections/{repo}")
+def collection(call: Call) -> Response:
+    found: Collection = call.hub.collections.get(call.user, call.repo_id)
+    items = []
+    for row in call.hub.collections.items(call.user, found):
+        link = f"/{PREFIXES[row['type']]}{row['item']}" if row["type"] in PREFIXES else None
+        items.append({"type": row["type"], "name": row["item"], "note": row["note"], "link": link})
+    return page(call, "collection", title=found.title, collection=found, items=items)
+
+
+@routes("GET", "/(?P<namespace>(?!api$)[^/_][^/]*)")
+def namespace(call: Call) -> Response:
+    name = call.params["namespace"]
+    repos = _repos(call, "namespace = ?", name, limit=500)
+    if not repos:
+        raise HubError(404, f"There is nothing under the name '{name}'.")
+    return page(call, "listing", title=name, repos=repos, next=None)
+
+
+def _repo(call: Call, files: bool = False) -> Repo:
+    return call.hub.repositories.get(call.user, TYPES[call.params["prefix"]], call.repo_id, files=files)
+
+
+def _repo_page(call: Call, template: str, repo: Repo, tab: str, **values) -> Response:
+    return page(call, template, title=repo.repo_id, repo=repo, kind=PLURALS[repo.type], tabs=TABS, tab=tab, **values)
+
+
+@routes("GET", "/{prefix}{repo}")
+def card(call: Call) -> Response:
+    hub = call.hub
+    repo = _repo(call)
+    tags = hub.database.rows("SELECT tag FROM tags WHERE repo_id = ? ORDER BY tag", repo.id)
+    tree = hub.repositories.commit(repo, repo.head).tree
+    entry = hub.trees.find(tree, "README.md")
+    blob = hub.blobs.find(entry.sha256) if entry and entry.sha256 else None
+    html = ""
+    if blob:
+        _, body = split_card(blob.read(1024 * 1024).decode("utf-8", "replace"))
+        html = render_markdown(body, f"/{repo.url_path}")
+    gate = not hub.repositories.has_access(call.user, repo)
+    configs: dict[str, str] = {}
+    rows = None
+    config = None
+    if repo.type == "dataset" and not gate:
+        configs = files_of_configs(repo.card, (path for path, _ in hub.trees.files(tree)))
+        config = call.query("config") if call.query("config") in configs else next(iter(configs), None)
+        if config:
+            rows = first_rows(configs[config], hub.blobs.find(hub.trees.find(tree, configs[config]).sha256))
+    return _repo_page(
+        call,
+        "card",
+        repo,
+        "Card",
+        tags=[row["tag"] for row in tags],
+        card=html,
+        gate=gate,
+        rows=rows,
+        configs=list(configs),
+        config=config,
+        parents=_parents(call, repo),
+    )
+
+
+def _parents(call: Call, repo: Repo) -> list[Repo]:
+    """The repositories of this Hub that the card names as what this one was made from."""
+    parents = []
+    for kind, key in (
+        ("model", "base_model"),
+        ("model", "teacher_model"),
+        ("dataset", "datasets"),
+        ("model", "models"),
+    ):
+        names = repo.card.get(key)
+        for name in names if isinstance(names, list) else [names]:
+            if not isinstance(name, str) or name.count("/") != 1:
+                continue
+            found = call.hub.repositories.find(kind, *name.split("/"))
+            if found and found.id != repo.id and (not found.private or call.user.belongs_to(found.namespace)):
+                parents.append(found)
+    return parents
+
+
+@routes("GET", "/{prefix}{repo}/tree/{rev}")
+def tree_root(call: Call) -> Response:
+    return _tree(call, "")
+
+
+@routes("GET", "/{prefix}{repo}/tree/{rev}/{path}")
+def tree(call: Call) -> Response:
+    return _tree(call, call.params["path"].strip("/"))
+
+
+def _tree(call: Call, path: str) -> Response:
+    hub = call.hub
+    repo = _repo(call)
+    revision = call.params["rev"]
+    commit = hub.repositories.resolve(repo, revision)
+    root = commit.tree
+    if path:
+        check_path(path)
+        entry = hub.trees.find(root, path)
+        if entry is None or entry.kind != FOLDER:
+            raise HubError(404, f"There is no folder '{path}'.", "EntryNotFound")
+        root = entry.oid
+    base = f"/{repo.url_path}"
+    rev = quote(revision, safe="")
+    commits: dict[str, Commit | None] = {}
+    entries = []
+    found = sorted(hub.trees.load(root).items(), key=lambda item: (item[1].kind != FOLDER, item[0]))
+    for name, entry in found[:MAX_ENTRIES]:
+        full = quote(f"{path}/{name}" if path else name)
+        if entry.commit not in commits:
+            commits[entry.commit] = hub.repositories.find_commit(repo, entry.commit)
+        last = commits[entry.commit]
+        folder = entry.kind == FOLDER
+        entries.append(
+            {
+                "name": f"{name}/" if folder else name,
+                "link": f"{base}/{'tree' if folder else 'blob'}/{rev}/{full}",
+                "size": _size(entry.size),
+                "download": None if folder else f"{base}/resolve/{rev}/{full}?download=true",
+                "title": last.title if last else "",
+            }
+        )
+    parts = path.split("/") if path else []
+    crumbs = [(part, f"{base}/tree/{rev}/{quote('/'.join(parts[: depth + 1]))}") for depth, part in enumerate(parts)]
+    refs = [*hub.repositories.refs(repo, "refs/heads/"), *hub.repositories.refs(repo, "refs/tags/")]
+    return _repo_page(
+        call,
+        "tree",
+        repo,
+        "Files",
+        revision=revision,
+        crumbs=[(repo.name, f"{base}/tree/{rev}"), *crumbs],
+        entries=entries,
+        more=max(0, len(found) - MAX_ENTRIES),
+        refs=refs[:100],
+    )
+
+
+def _size(size: int) -> str:
+    value, unit = float(size), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+@routes("GET", "/{prefix}{repo}/blob/{rev}/{path}")
+def blob(call: Call) -> Response:
+    hub = call.hub
+    repo = _repo(call, files=True)
+    path = call.params["path"]
+    check_path(path)
+    entry = hub.trees.find(hub.repositories.resolve(repo, call.params["rev"]).tree, path)
+    if entry is None or entry.kind == FOLDER:
+        raise HubError(404, f"There is no file '{path}'.", "EntryNotFound")
+    text = None
+    if entry.size <= MAX_SHOWN:
+        data = hub.blobs.find(entry.sha256).read()
+        text = None if b"\0" in data else data.decode("utf-8", "replace")
+    image = (mimetypes.guess_type(path)[0] or "").startswith("image/")
+    return _repo_page(
+        call,
+        "blob",
+        repo,
+        "Files",
+        revision=call.params["rev"],
+        path=path,
+        size=_size(entry.size),
+        text=None if image else text,
+        image=image,
+        sha256=entry.sha256,
+        download=f"/{repo.url_path}/resolve/{quote(call.params['rev'], safe='')}/{quote(path)}",
+    )
+
+
+@routes("GET", "/{prefix}{repo}/commits/{rev}")
+def commits(call: Call) -> Response:
+    repo = _repo(call)
+    start = call.hub.repositories.resolve(repo, call.params["rev"])
+    history = call.hub.repositories.history(repo, start.oid, PAGE + 1)
+    older = history[PAGE].oid if len(history) > PAGE else None
+    return _repo_page(call, "commits", repo, "Commits", commits=history[:PAGE], next=older)
+
+
+@routes("GET", "/{prefix}{repo}/commit/{oid}")
+def commit(call: Call) -> Response:
+    repo = _repo(call)
+    made = call.hub.repositories.resolve(repo, call.params["oid"])
+    return _repo_page(call, "commits", repo, "Commits", commits=[made], next=made.parent)
+
+
+@routes("GET", "/{prefix}{repo}/discussions")
+def discussions(call: Call) -> Response:
+    repo = _repo(call)
+    found = call.hub.database.rows("SELECT * FROM discussions WHERE repo_id = ? ORDER BY num DESC LIMIT 500", repo.id)
+    return _repo_page(call, "discussions", repo, "Discussions", discussions=found)
+
+
+@routes("GET", "/{prefix}{repo}/discussions/{num}")
+def discussion(call: Call) -> Response:
+    repo = _repo(call)
+    item = call.hub.discussions.get(repo, call.params["num"])
+    events = [_shown_event(row) for row in call.hub.discussions.events(item)]
+    return _repo_page(call, "discussion", repo, "Discussions", item=item, events=events)
+
+
+def _shown_event(row) -> dict:
+    data = json.loads(row["data"])
+    text, html = row["type"], ""
+    if row["type"] == "comment":
+        html = "<p>hidden</p>" if data["hidden"] else render_markdown(data["latest"]["raw"])
+    elif row["type"] == "commit":
+        text = f"commit {data['oid'][:8]}: {data['subject']}"
+    elif row["type"] == "status-change":
+        text = f"now {data['status']}"
+    elif row["type"] == "title-change":
+        text = f"new title: {data['to']}"
+    return {"author": row["author"], "created_at": row["created_at"], "text": text, "html": html}

@@ -27,7 +27,7 @@ from .errors import HubError, bad_request, forbidden, repo_not_found
 MAX_BODY = 32 * 1024**2
 PATTERNS = {
     "type": "models|datasets|spaces",
-    "prefix": "(?:datasets/|spaces/)?",
+    "prefix": "(?:datasets/|spaces/|(?!(?:api|datasets|spaces|collections|_cas|_lfs)/))",
     "repo": "[^/]+/[^/]+",
     "rev": "refs/[^/]+/[^/]+|[^/]+",
     "path": ".*",
@@ -149,9 +149,10 @@ class Routes:
 class Application:
     """The ASGI application."""
 
-    def __init__(self, hub: Any, routes: list[Route], access_log: bool = True):
+    def __init__(self, hub: Any, routes: list[Route], error_page: Callable, access_log: bool = True):
         self.hub = hub
         self.routes = routes
+        self.error_page = error_page
         self.access_log = access_log
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -200,11 +201,12 @@ class Application:
                 return await self.in_thread(self._run, route, call)
             call.user = await self.in_thread(authenticate, call)
             return await route.handler(call)
+        except ClientDisconnect:
+            raise
         except HubError as error:
-            return error.response()
+            wants_page = "text/html" in call.request.headers.get("accept", "") and call.request.method == "GET"
+            return self.error_page(call, error) if wants_page else error.response()
         except Exception as error:
-            if isinstance(error, ClientDisconnect):
-                raise
             # The traceback is for whoever runs the Hub; the client learns only that it happened.
             sys.excepthook(type(error), error, error.__traceback__)
             return HubError(500, "Internal error of the Hub.").response()

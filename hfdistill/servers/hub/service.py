@@ -8,6 +8,7 @@ from hfdistill.errors import HFDistillError
 
 from .accounts import Accounts
 from .blobs import BlobStore
+from .collections import Collections
 from .commits import Committer
 from .database import Database
 from .discussions import Discussions
@@ -38,6 +39,7 @@ class Hub:
         self.repositories = Repositories(self.database, self.blobs, self.trees)
         self.committer = Committer(self.database, self.blobs, self.repositories)
         self.discussions = Discussions(self.database, self.repositories, self.committer, self.trees)
+        self.collections = Collections(self.database, self.repositories)
         self._lock: int | None = None
 
     def lock(self) -> None:

@@ -1,0 +1,168 @@
+"""Routes on users and organisations, and on who may read gated repositories."""
+
+import sqlite3
+
+from .accounts import require_login
+from .database import now
+from .errors import HubError, bad_request
+from .repositories import Repo
+from .routing import Call, Response, Routes, json_response
+
+
+routes = Routes()
+
+
+@routes("GET", "/api/users/{name}/overview")
+def user_overview(call: Call) -> Response:
+    row = _account(call, "user")
+    name = row["name"] if row else call.params["name"]
+    return json_response({"user": name, "fullname": name, "type": "user", "orgs": [], **_counts(call, name)})
+
+
+@routes("GET", "/api/organizations/{name}/overview")
+def org_overview(call: Call) -> Response:
+    row = _account(call, "org")
+    name = row["name"] if row else call.params["name"]
+    return json_response({"name": name, "fullname": name, "type": "org", **_counts(call, name)})
+
+
+@routes("GET", "/api/organizations/{name}/members")
+def org_members(call: Call) -> Response:
+    row = _account(call, "org")
+    rows = call.hub.database.rows(
+        "SELECT users.name, members.role FROM members JOIN accounts AS users ON users.id = members.user_id "
+        "WHERE members.org_id = ? ORDER BY users.name",
+        row["id"] if row else 0,
+    )
+    return json_response([{"user": row["name"], "fullname": row["name"], "role": row["role"]} for row in rows])
+
+
+def _account(call: Call, kind: str) -> sqlite3.Row | None:
+    name = call.params["name"]
+    row = call.hub.database.row("SELECT * FROM accounts WHERE name = ? AND kind = ?", name, kind)
+    if row is None and not call.hub.database.row("SELECT 1 FROM repos WHERE namespace = ?", name):
+        raise HubError(404, f"There is no {'user' if kind == 'user' else 'organisation'} '{name}'.")
+    return row
+
+
+def _counts(call: Call, name: str) -> dict[str, int]:
+    visible = "" if call.user.belongs_to(name) else " AND private = 0"
+    rows = call.hub.database.rows(
+        f"SELECT type, COUNT(*) AS n FROM repos WHERE namespace = ?{visible} GROUP BY type", name
+    )
+    counts = {row["type"]: row["n"] for row in rows}
+    return {f"num{kind.capitalize()}s": counts.get(kind, 0) for kind in ("model", "dataset", "space")}
+
+
+@routes("GET", "/api/settings/repositories")
+def own_repositories(call: Call) -> Response:
+    require_login(call.user)
+    return _repositories(call, call.user.name)
+
+
+@routes("GET", "/api/organizations/{name}/settings/repositories")
+def org_repositories(call: Call) -> Response:
+    name = call.params["name"]
+    if not call.user.belongs_to(name):
+        raise HubError(403, f"You are no member of '{name}'.")
+    return _repositories(call, name)
+
+
+def _repositories(call: Call, namespace: str) -> Response:
+    rows = call.hub.database.rows("SELECT * FROM repos WHERE namespace = ? ORDER BY updated_at DESC", namespace)
+    repos = [Repo.of(row) for row in rows]
+    total = sum(repo.details.get("storage", 0) for repo in repos) or 1
+    return json_response(
+        [
+            {
+                "id": repo.repo_id,
+                "type": repo.type,
+                "updatedAt": repo.updated_at,
+                "visibility": "private" if repo.private else "public",
+                "storage": repo.details.get("storage", 0),
+                "storagePercent": repo.details.get("storage", 0) / total,
+            }
+            for repo in repos
+        ]
+    )
+
+
+@routes("POST", "/api/{type}/{repo}/ask-access")
+def ask_access(call: Call) -> Response:
+    """Knocks at a gate: an automatic one opens, a manual one keeps the request for the owner."""
+    require_login(call.user)
+    repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id)
+    if not repo.gated or call.user.id is None:
+        raise bad_request(f"{repo.repo_id} is not gated for you.")
+    status = "accepted" if repo.gated == "auto" else "pending"
+    with call.hub.database.write() as write:
+        write.execute(
+            "INSERT OR IGNORE INTO access (repo_id, user_id, status, created_at) VALUES (?, ?, ?, ?)",
+            (repo.id, call.user.id, status, now()),
+        )
+    return json_response({"status": status})
+
+
+def _gated(call: Call) -> Repo:
+    repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
+    if not repo.gated:
+        raise bad_request(f"{repo.repo_id} is not gated.")
+    return repo
+
+
+@routes("GET", "/api/{type}/{repo}/user-access-request/{status}")
+def access_requests(call: Call) -> Response:
+    repo = _gated(call)
+    rows = call.hub.database.rows(
+        "SELECT access.*, accounts.name FROM access JOIN accounts ON accounts.id = access.user_id "
+        "WHERE repo_id = ? AND status = ? ORDER BY access.id",
+        repo.id,
+        call.params["status"],
+    )
+    return json_response(
+        [
+            {
+                "requestId": str(row["id"]),
+                "user": {"user": row["name"], "fullname": row["name"]},
+                "status": row["status"],
+                "timestamp": row["created_at"],
+            }
+            for row in rows
+        ]
+    )
+
+
+@routes("POST", "/api/{type}/{repo}/user-access-request/handle")
+def handle_access(call: Call) -> Response:
+    repo = _gated(call)
+    body = call.json()
+    status = body.get("status")
+    if status not in ("accepted", "rejected", "pending"):
+        raise bad_request(f"'status' must be accepted, rejected or pending, got {status!r}.")
+    with call.hub.database.write() as write:
+        if "requestId" in body:
+            where, value = "id = ?", body["requestId"]
+        else:
+            where, value = "user_id = (SELECT id FROM accounts WHERE name = ?)", body.get("user")
+        changed = write.execute(
+            f"UPDATE access SET status = ? WHERE repo_id = ? AND {where}", (status, repo.id, str(value))
+        ).rowcount
+    if not changed:
+        raise HubError(404, "There is no such access request.")
+    return json_response({})
+
+
+@routes("POST", "/api/{type}/{repo}/user-access-request/grant")
+def grant_access(call: Call) -> Response:
+    repo = _gated(call)
+    name = call.json().get("user")
+    row = call.hub.database.row("SELECT id FROM accounts WHERE name = ? AND kind = 'user'", str(name))
+    if row is None:
+        raise HubError(404, f"There is no user {name!r}.")
+    with call.hub.database.write() as write:
+        write.execute(
+            "INSERT INTO access (repo_id, user_id, status, created_at) VALUES (?, ?, 'accepted', ?) "
+            "ON CONFLICT (repo_id, user_id) DO UPDATE SET status = 'accepted'",
+            (repo.id, row["id"], now()),
+        )
+    return json_response({})

@@ -1,0 +1,102 @@
+"""Routes of collections."""
+
+from .collections import Collection
+from .errors import HubError, bad_request
+from .repositories import PREFIXES
+from .routing import Call, Response, Routes, json_response
+
+
+routes = Routes()
+
+PAGE = 100
+
+
+def describe(call: Call, collection: Collection) -> dict:
+    items = []
+    for position, row in enumerate(call.hub.collections.items(call.user, collection)):
+        item = {"_id": row["id"], "id": row["item"], "type": row["type"], "position": position}
+        if row["type"] in PREFIXES:
+            item |= {"repoType": row["type"], "author": row["item"].partition("/")[0]}
+        if row["type"] == "collection":
+            item["slug"] = row["item"]
+        if row["note"]:
+            item["note"] = {"text": row["note"], "html": ""}
+        items.append(item)
+    return {
+        "slug": collection.slug,
+        "title": collection.title,
+        "description": collection.description,
+        "owner": {"name": collection.namespace, "fullname": collection.namespace, "type": "user", "avatarUrl": ""},
+        "gating": False,
+        "private": bool(collection.private),
+        "theme": collection.theme,
+        "position": collection.position,
+        "upvotes": 0,
+        "isUpvotedByUser": False,
+        "lastUpdated": collection.updated_at,
+        "items": items,
+    }
+
+
+@routes("GET", "/api/collections")
+def listing(call: Call) -> Response:
+    item = None
+    if text := call.query("item"):
+        prefix, _, name = text.partition("/")
+        kind = {"models": "model", "datasets": "dataset", "spaces": "space", "papers": "paper"}.get(prefix)
+        if kind is None:
+            raise bad_request(f"'item' must be like 'models/namespace/name', got '{text}'.")
+        item = kind, name
+    limit = call.number("limit", PAGE, 1, PAGE)
+    offset = call.number("cursor", 0, 0, 10**9)
+    found = call.hub.collections.listed(call.user, call.query("owner"), item, limit + 1, offset)
+    headers = call.next_link(cursor=str(offset + limit)) if len(found) > limit else None
+    answers = [describe(call, collection) for collection in found[:limit]]
+    for answer in answers:
+        del answer["position"]  # clients number listings themselves
+        answer["items"] = answer["items"][:4]
+    return json_response(answers, headers=headers)
+
+
+@routes("POST", "/api/collections")
+def create(call: Call) -> Response:
+    collection, new = call.hub.collections.create(call.user, call.json())
+    if not new:
+        message = f"'{collection.namespace}' already has a collection titled '{collection.title}'."
+        raise HubError(409, message, body={"slug": collection.slug})
+    return json_response(describe(call, collection))
+
+
+@routes("GET", "/api/collections/{repo}")
+def get(call: Call) -> Response:
+    return json_response(describe(call, call.hub.collections.get(call.user, call.repo_id)))
+
+
+@routes("PATCH", "/api/collections/{repo}")
+def update(call: Call) -> Response:
+    collection = call.hub.collections.update(call.user, call.repo_id, call.json())
+    return json_response({"success": True, "data": describe(call, collection)})
+
+
+@routes("DELETE", "/api/collections/{repo}")
+def delete(call: Call) -> Response:
+    call.hub.collections.delete(call.user, call.repo_id)
+    return json_response({})
+
+
+@routes("POST", "/api/collections/{repo}/items")
+def add_item(call: Call) -> Response:
+    collection = call.hub.collections.add_item(call.user, call.repo_id, call.json())
+    return json_response(describe(call, collection))
+
+
+@routes("PATCH", "/api/collections/{repo}/items/{item}")
+def update_item(call: Call) -> Response:
+    call.hub.collections.update_item(call.user, call.repo_id, call.params["item"], call.json())
+    return json_response({"success": True})
+
+
+@routes("DELETE", "/api/collections/{repo}/items/{item}")
+def delete_item(call: Call) -> Response:
+    call.hub.collections.delete_item(call.user, call.repo_id, call.params["item"])
+    return json_response({})

@@ -1,0 +1,90 @@
+"""The first rows of a dataset, for its page."""
+
+import csv
+import fnmatch
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from .blobs import Blob
+
+
+ROWS = 20
+COLUMNS = 40
+CELL = 500
+HEAD = 512 * 1024
+
+
+@dataclass(frozen=True)
+class FirstRows:
+    """Cells are text, cut to a readable length."""
+
+    path: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def files_of_configs(card: dict, paths: Iterable[str]) -> dict[str, str]:
+    """The first data file of each config: as the card lists them, else one config a folder."""
+    data = [path for path in paths if path.endswith((".parquet", ".jsonl", ".csv"))]
+    found: dict[str, str] = {}
+    configs = card.get("configs")
+    for config in configs if isinstance(configs, list) else []:
+        if not isinstance(config, dict):
+            continue
+        for pattern in _patterns(config.get("data_files")):
+            match = next((path for path in data if fnmatch.fnmatchcase(path, pattern)), None)
+            if match:
+                found.setdefault(str(config.get("config_name")), match)
+    if not found:
+        for path in data:
+            found.setdefault(path.rpartition("/")[0] or "default", path)
+    return dict(list(found.items())[:50])
+
+
+def _patterns(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return _patterns(value.get("path")) or [text for item in value.values() for text in _patterns(item)]
+    return [text for item in value for text in _patterns(item)] if isinstance(value, list) else []
+
+
+def first_rows(path: str, blob: Blob) -> FirstRows | None:
+    """Reads a file's first rows; `None` where it is not what its name says."""
+    try:
+        if path.endswith(".parquet"):
+            rows = _parquet(blob)
+        elif path.endswith(".jsonl"):
+            lines = blob.read(HEAD).decode("utf-8", "replace").splitlines()[:ROWS]
+            rows = [row for row in map(json.loads, lines) if isinstance(row, dict)]
+        else:
+            text = blob.read(HEAD).decode("utf-8", "replace")
+            rows = [row for row, _ in zip(csv.DictReader(io.StringIO(text)), range(ROWS), strict=False)]
+    except (pa.ArrowException, OSError, ValueError, csv.Error):
+        return None
+    columns = list(dict.fromkeys(str(key) for row in rows for key in row))[:COLUMNS]
+    return FirstRows(path, columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+
+
+def _parquet(blob: Blob) -> list[dict]:
+    import pyarrow.parquet as pq
+
+    source = pa.BufferReader(blob.data) if blob.data is not None else blob.path
+    with pq.ParquetFile(source, memory_map=False) as file:
+        if file.metadata.num_row_groups == 0:
+            return []
+        names = file.schema_arrow.names[:COLUMNS]
+        for batch in file.iter_batches(batch_size=ROWS, row_groups=[0], columns=names, use_threads=False):
+            return batch.to_pylist()
+    return []
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= CELL else text[:CELL] + "…"
