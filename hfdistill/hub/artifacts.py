@@ -151,10 +151,11 @@ class Store:
         self.run = run
         self.namespace = run.namespace
         if run.push and self.namespace is None:
-            from huggingface_hub import HfApi, constants
+            from huggingface_hub import HfApi, constants, get_token
 
+            # Without a token the client would not even ask, but a Hub that is open to this machine answers.
             with hub_errors("account", constants.ENDPOINT):
-                self.namespace = HfApi().whoami()["name"]
+                self.namespace = HfApi().whoami(token=get_token() or "none")["name"]
 
     def name(self, kind: str) -> str:
         """Where the artifact of this kind is written: `namespace/{run}-{kind}{suffix}` or a folder."""
