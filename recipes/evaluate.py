@@ -88,7 +88,9 @@ def main() -> None:
         for task, table in metrics.items():
             for name, row in table.items():
                 if "value" in row:
-                    print(f"{task:14} {name:22} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]  n = {row['n']}")
+                    print(
+                        f"{task:14} {name:22} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]  n = {row['n']}"
+                    )
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     state.wait_for_everyone()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..config import StudentConfig
 from ..progress import Progress
 from ..tasks.base import Question, Task
-from .accuracy import Response
+from .rows import Answered
 
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def answer_locally(
     name: str,
     shots: int | None,
     batch_size: int,
-) -> list[Response]:
+) -> list[Answered]:
     """Greedy answers of a model, split among the processes.
 
     Args:
@@ -36,7 +36,7 @@ def answer_locally(
         batch_size (`int`): rows generated at once.
 
     Returns:
-        `list[Response]`: in the order of the questions, on every process.
+        `list[Answered]`: in the order of the questions, on every process.
     """
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -51,11 +51,36 @@ def answer_locally(
         model.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     ).to(state.device)
     mine = my_share(questions, state.process_index, state.num_processes)
-    responses: list[Response] = []
+    responses: list[Answered] = []
     with Progress(name, len(questions), "questions", enabled=state.is_main_process) as progress:
         for first in range(0, len(mine), QUESTIONS_A_ROUND):
             asked = mine[first : first + QUESTIONS_A_ROUND]
             shown = task.shots if shots is None else shots
-            responses += greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size)
+            for response in greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size):
+                tokens = len(response.tokens)
+                responses.append(Answered(response.text, response.answer, response.finish_reason, tokens))
             progress.update(min(len(responses) * state.num_processes, len(questions)))
     return gather_shares(responses, state.num_processes)
+
+
+def answer_by_teacher(config: Config, task: Task, questions: Sequence[Question], folder: Path) -> list[Answered]:
+    """Greedy answers of the teacher, through its endpoints, with the task's worked examples in the prompt.
+
+    Args:
+        config ([`~hfdistill.config.Config`]): names the endpoints.
+        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
+        questions (`Sequence[Question]`): what to ask.
+        folder (`Path`): gets the journal; what is in it is not asked again.
+
+    Returns:
+        `list[Answered]`: in the order of the questions.
+    """
+    from ..teacher.session import answer_greedily
+
+    samples = answer_greedily(config.teacher, task, questions, folder, stage="Teacher")
+    return [
+        Answered(
+            sample.text, task.extract(sample.text, question).value, sample.finish_reason, sample.completion_tokens
+        )
+        for question, sample in zip(questions, samples, strict=True)
+    ]

@@ -46,7 +46,8 @@ def write_results(
         plots.append(path.name)
         if ours in rows and baseline in rows:
             right = {
-                name: [row.correct for row in graded if row.task == task and row.row == name] for name in (ours, baseline)
+                name: [row.correct for row in graded if row.task == task and row.row == name]
+                for name in (ours, baseline)
             }
             rows[f"{ours} minus {baseline}"] = {"difference": paired_difference(right[ours], right[baseline])}
     return plots

@@ -12,6 +12,16 @@ from .accuracy import wilson_interval
 
 
 @dataclass(frozen=True)
+class Answered:
+    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, and its tokens' number."""
+
+    text: str
+    answer: str | None
+    finish_reason: str
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Graded:
     """One test question, answered and compared with its gold.
 
@@ -39,9 +49,9 @@ class Graded:
 
 
 def grade(
-    task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Any]
+    task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Answered]
 ) -> list[Graded]:
-    """Compare responses (`text`, `answer`, `tokens`, `finish_reason`) with the golds of their questions."""
+    """Compare the answers to questions with their golds."""
     graded = []
     for question, response in zip(questions, responses, strict=True):
         gold = golds[question.question_id]
@@ -56,7 +66,7 @@ def grade(
                 gold=gold,
                 correct=task.correct(response.answer, gold),
                 category=question.category,
-                tokens=len(response.tokens),
+                tokens=response.tokens,
                 finish_reason=response.finish_reason,
             )
         )
