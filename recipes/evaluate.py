@@ -17,7 +17,7 @@ from pathlib import Path
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
-from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.hub.artifacts import Store, fingerprint, manifest, open_artifact
 from hfdistill.tasks import Task, load_task
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
     from accelerate import PartialState
 
-    from hfdistill.evaluation.answering import answer_locally, answer_by_teacher
+    from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
     from hfdistill.evaluation.publish import write_results
     from hfdistill.evaluation.rows import FinishedRows, grade, summary
     from hfdistill.hub import cards
@@ -85,12 +85,10 @@ def main() -> None:
             made = manifest("evaluate", config, models, metrics, cost)
             card = cards.results_dataset(made, repo_id=store.name("results"), plots=plots)
             published = store.publish(folder, "results", "dataset", made, card)
-        for task, table in metrics.items():
-            for name, row in table.items():
-                if "value" in row:
-                    print(
-                        f"{task:14} {name:22} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]  n = {row['n']}"
-                    )
+        for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
+            if "value" in row:
+                interval = f"[{row['low']:.3f}, {row['high']:.3f}]"
+                print(f"{task_name:14} {name:22} {row['value']:.3f}  {interval}  n = {row['n']}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     state.wait_for_everyone()
 

@@ -1,9 +1,10 @@
 """Ask a model, or the teacher behind its endpoints, for greedy answers to test questions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import StudentConfig
+from ..config import Config, StudentConfig
 from ..progress import Progress
 from ..tasks.base import Question, Task
 from .rows import Answered

@@ -13,7 +13,7 @@ from .accuracy import wilson_interval
 
 @dataclass(frozen=True)
 class Answered:
-    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, and its tokens' number."""
+    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, and how many `tokens`."""
 
     text: str
     answer: str | None
