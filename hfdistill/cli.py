@@ -7,7 +7,7 @@ from . import __version__
 from .errors import exit_on_user_error
 
 
-VERBS = ("demo", "run", "validate", "estimate", "hub", "serve", "label", "extract", "tasks", "report", "space", "doctor")
+VERBS = ("demo", "run", "validate", "hub", "lineage", "doctor")
 
 
 @exit_on_user_error

@@ -122,7 +122,7 @@ class Runner:
 
     def log(self, name: str) -> Path:
         """Where a step's output goes."""
-        return self.folder / "logs" / f"{name}.log"
+        return self.folder / "logs" / f"{name.replace(' ', '-')}.log"
 
     def _start_ready(self, steps: Sequence[Step], done: set[str]) -> None:
         for step in steps:

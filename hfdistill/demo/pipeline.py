@@ -93,7 +93,7 @@ class Demo:
         for size, expected in (("large", 60.0), ("small", 22.0)):
             options = ["--run", self.run, "--seed", str(self.seed), "--scale", str(self.scale)]
             command = [sys.executable, "-m", "hfdistill.demo.pretrain", size, *options]
-            steps.append(Step(f"{'teacher' if size == 'large' else 'student'} model", command, expected=expected))
+            steps.append(Step(f"{size} model", command, expected=expected))
         return steps
 
     def distil(self) -> list[Step]:
@@ -111,14 +111,14 @@ class Demo:
         return [
             self._step("label", "label", (), 70),
             self._step("warm-up", "warmup", ("label",), 45),
-            self._step("SFT, all data", "warmup", ("label",), 55, ALL_DATA, ["--data", "all"]),
+            self._step("SFT on all data", "warmup", ("label",), 55, ALL_DATA, ["--data", "all"]),
             self._step("reward", "reward", ("warm-up",), 60),
-            self._step("reward, w/o D", "reward", ("label",), 60, WITHOUT_DATA, from_base),
+            self._step("reward w-o D", "reward", ("label",), 60, WITHOUT_DATA, from_base),
             self._step("PPO", "ppo", ("reward",), 75),
             self._step(
-                "PPO, w/o D",
+                "PPO w-o D",
                 "ppo",
-                ("reward, w/o D",),
+                ("reward w-o D",),
                 75,
                 WITHOUT_DATA,
                 [
@@ -127,7 +127,7 @@ class Demo:
                     *("--rewards", self.artifact("rewards" + WITHOUT_DATA)),
                 ],
             ),
-            self._step("evaluate", "evaluate", ("PPO", "PPO, w/o D", "SFT, all data"), 25, "", ["--models", *models]),
+            self._step("evaluate", "evaluate", ("PPO", "PPO w-o D", "SFT on all data"), 25, "", ["--models", *models]),
         ]
 
     def _step(

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ..config import RunConfig
 
 NOTES = {
+    "large": "The teacher of the demo, trained from scratch",
+    "small": "The base student of the demo, trained from scratch",
     "teacher": "The teacher's responses, labelled by majority vote",
     "warmup": "The student after supervised fine-tuning on them",
     "rewards": "The student's right and wrong responses, and triples",
