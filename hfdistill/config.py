@@ -99,6 +99,7 @@ class StudentConfig:
         revision (`str`, *optional*): its revision.
         dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in.
         attn_implementation (`str`, *optional*): attention kernel, for example `"sdpa"` or `"flash_attention_2"`.
+        pad_token (`str`, *optional*): token of its vocabulary to pad with, where its tokenizer has no pad token.
         license (`str`, *optional*): its licence.
     """
 
@@ -106,6 +107,7 @@ class StudentConfig:
     revision: str | None = None
     dtype: str = "auto"
     attn_implementation: str | None = None
+    pad_token: str | None = None
     license: str | None = None
 
 

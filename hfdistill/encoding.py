@@ -11,8 +11,34 @@ from .errors import HFDistillError
 
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from transformers import PreTrainedTokenizerBase
+
+
+def load_tokenizer(folder: "str | Path", pad_token: str | None = None) -> "PreTrainedTokenizerBase":
+    """Load a model's tokenizer, with a pad token even where the model's authors set none.
+
+    Args:
+        folder (`str` or `Path`): folder or repository of the model.
+        pad_token (`str`, *optional*): token of its vocabulary to pad with, if the tokenizer has no pad token of its
+            own; Llama 3's base models have `"<|finetune_right_pad_id|>"` for it.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the vocabulary does not hold that token.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.pad_token is None and pad_token is not None:
+        if pad_token not in tokenizer.get_vocab():
+            raise HFDistillError(
+                f"student.pad_token {pad_token!r} is not in the vocabulary of {folder}: name a token that is, so that "
+                "the model's embeddings stay as they are"
+            )
+        tokenizer.pad_token = pad_token
+    return tokenizer
 
 
 class Encoder:
@@ -31,7 +57,7 @@ class Encoder:
         if tokenizer.eos_token_id is None:
             raise HFDistillError(f"the tokenizer {name!r} has no eos_token: set one, and save it with the model")
         if tokenizer.pad_token_id is None:
-            raise HFDistillError(f"the tokenizer {name!r} has no pad_token: add one, for example '<pad>'")
+            raise HFDistillError(f"the tokenizer {name!r} has no pad_token: name one in student.pad_token")
         if tokenizer.pad_token_id == tokenizer.eos_token_id:
             raise HFDistillError(
                 f"the tokenizer {name!r} uses {tokenizer.eos_token!r} both to pad and to end a sequence: "

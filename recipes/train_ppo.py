@@ -90,9 +90,9 @@ def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
 def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     """Questions, models, reward and trainer."""
     from datasets import load_dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    from hfdistill.encoding import Encoder
+    from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.ppo import PPOTrainer
     from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
     from hfdistill.reward.model import RewardScorer, load_reward_model
@@ -104,7 +104,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     answers = load_dataset("parquet", data_files=str(parents["rewards"].path / "responses/*.parquet"), split="train")
     answers = answers.select_columns(["question_id", "label"])
 
-    tokenizer = AutoTokenizer.from_pretrained(parents["warmup"].path)
+    tokenizer = load_tokenizer(parents["warmup"].path, student.pad_token)
     reward_model = load_reward_model(str(parents["reward"].path), **kwargs).to(stage.device).eval()
     scorer = RewardScorer(reward_model, Encoder(tokenizer))
     trainer = PPOTrainer(

@@ -40,14 +40,14 @@ def answer_locally(
         `list[Answered]`: in the order of the questions, on every process.
     """
     from accelerate import PartialState
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    from ..encoding import Encoder
+    from ..encoding import Encoder, load_tokenizer
     from ..training import gather_shares, my_share
     from .accuracy import greedy_answers
 
     state = PartialState()
-    encoder = Encoder(AutoTokenizer.from_pretrained(model.path))
+    encoder = Encoder(load_tokenizer(model.path, student.pad_token))
     loaded = AutoModelForCausalLM.from_pretrained(
         model.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     ).to(state.device)
