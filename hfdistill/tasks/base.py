@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,6 +72,8 @@ class Task(ABC):
     name: ClassVar[str] = ""
     # Whether the whole response is the answer, so that only a judge can tell right from wrong.
     open_ended: ClassVar[bool] = False
+    # Whether answers can only be read with the question's options at hand.
+    needs_options: ClassVar[bool] = False
 
     shots: int = 0
     max_new_tokens: int = 512
@@ -98,6 +101,17 @@ class Task(ABC):
     @abstractmethod
     def extract(self, response: str, question: Question) -> Answer:
         """The final answer of `response`; never raises, in time linear in its length."""
+
+    def question(
+        self,
+        text: str,
+        split: str,
+        question_id: str,
+        options: Sequence[str] | None = None,
+        category: str | None = None,
+    ) -> Question:
+        """A question that came with a response, for a task that has none of its own."""
+        return Question(question_id, text, split, None if options is None else tuple(options), category)
 
     def golds(self) -> dict[str, str]:
         """Canonical gold answers by question id; only evaluation and validation against gold call this."""

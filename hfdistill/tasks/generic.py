@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -184,7 +184,7 @@ class Generic(Task):
         return made
 
     def question(
-        self, text: str, split: str, question_id: str, options: list[str] | None = None, category: object = None
+        self, text: str, split: str, question_id: str, options: Sequence[str] | None = None, category: object = None
     ) -> Question:
         """A question of this task; one of the training split may be moved by its hash."""
         if split == "train":
@@ -201,6 +201,10 @@ class Generic(Task):
     @property
     def open_ended(self) -> bool:
         return self.answer == "open"
+
+    @property
+    def needs_options(self) -> bool:
+        return self.answer == "choice"
 
     def questions(self) -> list[Question]:
         return [question for question, _ in self._rows]

@@ -43,6 +43,7 @@ class MmluPro(Task):
     """
 
     name: ClassVar[str] = "mmlu_pro"
+    needs_options: ClassVar[bool] = True
 
     dataset: str = "TIGER-Lab/MMLU-Pro"
     revision: str | None = None

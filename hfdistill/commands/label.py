@@ -1,0 +1,139 @@
+"""`hfdistill label`: the labelled dataset out of responses that someone else sampled."""
+
+import argparse
+from pathlib import Path
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the verb to the command line."""
+    parser = subparsers.add_parser(
+        "label",
+        help="label responses that you already have",
+        description="Writes the same dataset as the recipe label_teacher.py, from responses of your own. Rows need a "
+        "question or question_id and a response; a confidence (high, low) or a temperature says which of them vote, "
+        "without either all do. Exit status: 0, 1 when rows were rejected, 2 for a mistake.",
+    )
+    parser.add_argument("--task", required=True, help="a name, `{name: …, options}` in YAML, or a run's YAML file")
+    parser.add_argument("--responses", required=True, help="JSON lines, Parquet, a folder of them, or a Hub dataset")
+    parser.add_argument("--split", default="train", help="of a Hub dataset (default: %(default)s)")
+    parser.add_argument("--output", required=True, help="folder to write, or with --push a repository")
+    parser.add_argument("--push", action="store_true", help="publish to the Hub as the repository OUTPUT")
+    parser.add_argument("--private", action="store_true", help="make that repository private")
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="where columns are: distilabel, openai_batch, lm_eval, or pairs such as response=choices.0.text",
+    )
+    parser.add_argument("--labeler", default="vote", help="a name, or `{name: …, options}` in YAML")
+    parser.add_argument("--threshold", type=float, help="share of votes to exceed (default: 0.7); 1 labels nothing")
+    parser.add_argument(
+        "--high_temperature", type=float, default=0.3, help="rows up to it vote (default: %(default)s)"
+    )
+    parser.add_argument("--teacher", help="the model that responded, for the card; the column model by default")
+    parser.add_argument("--license", help="licence of its outputs, for the card")
+    parser.add_argument("--rejects", type=Path, help="rows that could not be used (default: OUTPUT.rejects.jsonl)")
+    parser.set_defaults(func=_label)
+
+
+def _label(args: argparse.Namespace) -> int:
+    import tempfile
+
+    from hfdistill.commands.tasks import task_section
+    from hfdistill.errors import HFDistillError
+    from hfdistill.labelers import load_labeler
+    from hfdistill.rejects import Rejects
+    from hfdistill.responses import RowReader, column_mapping, read_rows
+    from hfdistill.spool import Matcher, Spool
+    from hfdistill.tasks import load_task
+
+    # 1. Everything that can be wrong before a row is read.
+    place = Path(args.output)
+    if not args.push and place.exists() and not _replaceable(place):
+        raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
+    section, labeler_section = task_section(args.task), task_section(args.labeler)
+    if args.threshold is not None:
+        labeler_section["threshold"] = args.threshold
+    task, labeler = load_task(section), load_labeler(labeler_section)
+    reader = RowReader(column_mapping(args.columns), args.high_temperature)
+    output = args.output.replace("/", "-") if args.push else args.output.rstrip("/")
+    with Rejects(args.rejects or Path(output + ".rejects.jsonl")) as rejects, tempfile.TemporaryDirectory() as work:
+        # 2. Rows, checked and matched with the task's questions.
+        questions = task.questions()
+        matcher = Matcher(questions, None if questions else task.question, task.needs_options)
+        spool = Spool(Path(work) / "responses.jsonl")
+        spool.fill(read_rows(args.responses, args.split), reader, matcher, rejects.add)
+        if spool.accepted == 0:
+            rejects.report()
+            raise HFDistillError(
+                f"no row of {args.responses} can be labelled"
+                + (f", all {rejects.count:,} were rejected" if rejects.count else ": it holds none")
+            )
+        asked = [question for question in matcher.by_id.values() if question.question_id in spool.question_ids]
+
+        # 3. Labels, figures, card.
+        from hfdistill.labelling import label_and_write
+
+        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler)
+        made["voters"] = {str(voters): count for voters, count in sorted(spool.voters().items())}
+        place = _publish(args, section, labeler_section, Path(work) / "dataset", made)
+        _report(made, place)
+        return rejects.report()
+
+
+def _replaceable(place: Path) -> bool:
+    return place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
+
+
+def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, folder: Path, metrics: dict) -> str:
+    """Adds card and manifest and puts the dataset where it belongs: a folder or a repository."""
+    import json
+    import shutil
+
+    from hfdistill.config import Config, RunConfig, TeacherConfig
+    from hfdistill.hub import cards
+    from hfdistill.hub.artifacts import MANIFEST, manifest
+
+    name = args.output.rstrip("/")
+    teacher = TeacherConfig(
+        model=args.teacher or ", ".join(metrics["models"]) or "an unnamed model", license=args.license
+    )
+    given = {"responses": args.responses, "labeler": labeler_section, "high_temperature": args.high_temperature}
+    run = RunConfig(name=name.rpartition("/")[2], push=args.push, private=args.private)
+    made = manifest("label", Config(run, section, teacher, None, None, given), {}, metrics, {})
+    plots = sorted(str(file.relative_to(folder)) for file in folder.glob("figures/*.png"))
+    card = cards.fit_to_folder(cards.teacher_dataset(made, repo_id=name, plots=plots), folder)
+    (folder / MANIFEST).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    if args.push:
+        from huggingface_hub import HfApi
+
+        from hfdistill.hub.errors import hub_errors
+        from hfdistill.hub.push import push_folder
+
+        with hub_errors("dataset", name):
+            HfApi().create_repo(name, repo_type="dataset", private=args.private or None, exist_ok=True)
+        revision = push_folder(folder, name, "dataset", made["fingerprint"], f"label {made['fingerprint']}", "")
+        return f"{name}@{revision}"
+    place = Path(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir():
+        shutil.rmtree(place)
+    shutil.move(folder, place)
+    return str(place)
+
+
+def _report(made: dict, place: str) -> None:
+    from hfdistill.hub.figures import text
+    from hfdistill.overlap import overlap_line
+
+    print(f"{place}: {made['responses']:,} responses to {made['questions']:,} questions")
+    for name in ("without_label", "pseudo_labels_right", "unextractable"):
+        if name in made:
+            print(f"  {name.replace('_', ' '):20} {text(made[name])}")
+    if len(made["voters"]) > 1:
+        spread = ", ".join(f"{count:,} with {voters}" for voters, count in made["voters"].items())
+        print(f"  note: questions differ in their number of voters: {spread[:300]}")
+    for name, figures in made.get("overlap", {}).items():
+        print(f"  overlap with {overlap_line(figures, name)}")

@@ -1,0 +1,79 @@
+"""`hfdistill tasks`: which tasks and labelers are installed, and what options each has."""
+
+import argparse
+import dataclasses
+import json
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the verb to the command line."""
+    parser = subparsers.add_parser("tasks", help="list tasks and labelers, or show one task's options and prompt")
+    parser.add_argument("task", nargs="?", help="a name, `{name: …, options}` in YAML, or a run's YAML file")
+    parser.add_argument("--json", action="store_true", help="for other programs")
+    parser.set_defaults(func=_tasks)
+
+
+def task_section(text: str) -> dict:
+    """A task or labeler as given on a command line: its name, an inline YAML mapping, or a run's YAML file."""
+    import yaml
+
+    from hfdistill.config import read_sections
+    from hfdistill.errors import HFDistillError
+
+    if text.endswith((".yaml", ".yml")):
+        section = read_sections(text).get("task")
+        if not section:
+            raise HFDistillError(f"{text} has no section task: add `task: {{name: gsm8k}}`")
+        return section
+    if not text.lstrip().startswith("{"):
+        return {"name": text}
+    try:
+        section = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise HFDistillError(f"{text!r} is no YAML mapping: {' '.join(str(error).split())}") from error
+    if not isinstance(section, dict):
+        raise HFDistillError(f"{text!r} is no YAML mapping with a name and options")
+    return section
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    if args.task is not None:
+        return _show(args)
+    from hfdistill.labelers import installed_labelers
+    from hfdistill.tasks import installed_tasks
+
+    found = {"tasks": installed_tasks(), "labelers": installed_labelers()}
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for kind, names in found.items():
+        print(f"{kind}:")
+        for name, source in names.items():
+            print(f"  {name:15} {source}")
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from hfdistill.plugins import plugin_class
+    from hfdistill.tasks import Question, installed_tasks
+
+    section = task_section(args.task)
+    kind = plugin_class("task", str(section.get("name")), installed_tasks())
+    options = {
+        field.name: field.default if field.default is not dataclasses.MISSING else None
+        for field in dataclasses.fields(kind)
+        if field.init
+    }
+    options |= {name: value for name, value in section.items() if name != "name"}
+    if args.json:
+        print(json.dumps({"name": section["name"], "options": options}, indent=2, default=str))
+        return 0
+    print(f"{section['name']}: {(kind.__module__)}:{kind.__qualname__}")
+    for name, value in options.items():
+        print(f"  {name:17} {value!r}")
+    question = Question("example", "How many legs do three dogs have?", "train", ("3", "12"))
+    from hfdistill.tasks import load_task
+
+    print("\nThe student's prompt:\n")
+    print(load_task(section).prompt(question, shots=0))
+    return 0

@@ -1,0 +1,50 @@
+"""From responses to the labelled dataset on disk, with the figures of the teacher's evaluation beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hfdistill.evaluation.teacher_figures import TeacherStatistics, draw
+from hfdistill.labelers.base import Labeler
+from hfdistill.labels import labelled_dataset, write_dataset
+from hfdistill.overlap import overlap
+from hfdistill.tasks.base import Question, Task
+
+
+def label_and_write(
+    folder: str | Path,
+    questions: Sequence[Question],
+    responses: Iterable[Mapping[str, Any]],
+    task: Task,
+    labeler: Labeler,
+) -> dict[str, Any]:
+    """
+    Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
+
+    Args:
+        folder (`str` or `Path`): written into.
+        questions, responses, task, labeler: as for [`~hfdistill.labels.labelled_dataset`].
+
+    Returns:
+        `dict`: what [`~hfdistill.evaluation.teacher_figures.teacher_statistics`] returns, and `overlap` of the
+        questions labelled with the task's test questions.
+    """
+    response_rows, question_rows = labelled_dataset(questions, responses, task, labeler=labeler)
+    golds = task.golds()
+    statistics = TeacherStatistics(question_rows, golds, task.same)
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for row in response_rows:
+            statistics.add(row)
+            yield row
+
+    write_dataset(folder, counted(), question_rows, golds)
+    figures = statistics.result()
+    draw(figures, Path(folder) / "figures")
+    trained = [question for question in questions if question.split == "train"]
+    tested = [question for question in task.questions() if question.split == "test"]
+    if trained and tested:
+        figures["overlap"] = {f"{task.name} test": overlap(trained, tested)}
+    return figures

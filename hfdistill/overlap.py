@@ -1,0 +1,79 @@
+"""Whether questions of an evaluation set stand in the training set: word for word, or by runs of eight words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from hfdistill.tasks.base import Question
+
+
+WORDS = 8
+LISTED = 20
+WORD = re.compile(r"\w+")
+
+
+def overlap(
+    training: Iterable[Question], evaluation: Iterable[Question], threshold: float = 0.5, words: int = WORDS
+) -> dict[str, Any]:
+    """
+    Compares two sets of questions, letter case and punctuation apart.
+
+    A shared run of eight words is often a phrase that many questions have ("how many more does he need to"), so the
+    figure that counts is how much of a question is covered: the share of its runs that occur in the training set.
+
+    Args:
+        training, evaluation (`Iterable[Question]`): the two sets.
+        threshold (`float`): share of a question's runs from which on it is taken as a copy.
+        words (`int`): length of a run; a shorter question is one run.
+
+    Returns:
+        `dict`: `questions`, `exact` (equal questions), `copied` (at or above the threshold), `any` (at least one
+        shared run), `mean_share`, and `listed`, the ids and shares of the most copied ones.
+    """
+    exact: set[str] = set()
+    grams: set[int] = set()
+    for question in training:
+        tokens = tokens_of(question.question)
+        exact.add(" ".join(tokens))
+        grams.update(runs(tokens, words))
+    counted = equal = 0
+    shares: list[tuple[float, str]] = []
+    for question in evaluation:
+        counted += 1
+        tokens = tokens_of(question.question)
+        equal += " ".join(tokens) in exact
+        own = set(runs(tokens, words))
+        share = sum(run in grams for run in own) / len(own) if own else 0.0
+        if share:
+            shares.append((share, question.question_id))
+    shares.sort(key=lambda pair: (-pair[0], pair[1]))
+    copied = [pair for pair in shares if pair[0] >= threshold]
+    return {
+        "questions": counted,
+        "exact": equal,
+        "copied": len(copied),
+        "any": len(shares),
+        "mean_share": sum(share for share, _ in shares) / counted if counted else 0.0,
+        "listed": [{"question_id": identity, "share": round(share, 4)} for share, identity in copied[:LISTED]],
+    }
+
+
+def tokens_of(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return WORD.findall(text.casefold())
+
+
+def runs(tokens: list[str], words: int) -> Iterator[int]:
+    """A 64-bit hash of each run of `words` words; of the whole where there are fewer."""
+    for start in range(max(1, len(tokens) - words + 1) if tokens else 0):
+        yield hash(tuple(tokens[start : start + words]))
+
+
+def overlap_line(figures: dict[str, Any], name: str) -> str:
+    """The finding as a sentence for cards and terminals."""
+    return (
+        f"{name}: {figures['exact']} of {figures['questions']:,} questions stand in the training set word for word, "
+        f"{figures['copied']} share half or more of their runs of {WORDS} words with it, {figures['any']} at least one"
+    )

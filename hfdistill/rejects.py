@@ -1,0 +1,66 @@
+"""Rows that could not be used, kept apart in a file, and what the exit status says of them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from hfdistill.responses import REJECTIONS, Rejected
+
+
+SHOWN = 5
+
+
+class Rejects:
+    """
+    A file of rejected rows, JSON lines with `row`, `reason`, `detail` and `content`; it exists only if there are any.
+
+    Args:
+        file (`Path`): where; a file of an earlier call is removed.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.reasons: Counter[str] = Counter()
+        self._first: dict[str, list[int]] = {}
+        self._output: BinaryIO | None = None
+
+    def __enter__(self) -> Rejects:
+        self.file.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._output is not None:
+            self._output.close()
+
+    @property
+    def count(self) -> int:
+        """Rows rejected so far."""
+        return self.reasons.total()
+
+    def add(self, row: Rejected) -> None:
+        """Keeps one row apart."""
+        if self._output is None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._output = self.file.open("wb")
+        self._output.write(orjson.dumps(row.as_dict(), default=str) + b"\n")
+        self.reasons[row.reason] += 1
+        first = self._first.setdefault(row.reason, [])
+        if len(first) < SHOWN:
+            first.append(row.row)
+
+    def report(self) -> int:
+        """Says on stderr what was rejected; returns the exit status, 1 if anything was."""
+        if not self.count:
+            return 0
+        if self._output is not None:
+            self._output.flush()
+        print(f"{self.count:,} rows were rejected, see {self.file}", file=sys.stderr)
+        for reason, count in self.reasons.most_common():
+            rows = ", ".join(map(str, self._first[reason])) + (", …" if count > SHOWN else "")
+            print(f"  {reason}: {count:,} ({REJECTIONS[reason]}), row {rows}", file=sys.stderr)
+        return 1

@@ -1,0 +1,147 @@
+"""Checked responses on disk: as many as there are, read as often as needed, at the memory of one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from hfdistill.labels import HIGH
+from hfdistill.responses import Rejected, RowReader
+from hfdistill.tasks.base import Question
+
+
+class Matcher:
+    """
+    Finds the question of a row, by id or by text (white space apart).
+
+    Args:
+        questions (`list[Question]`): the task's.
+        make (`Callable`, *optional*): makes a question out of a text, an id and options, for a task without questions
+            of its own.
+        needs_options (`bool`): whether a question made out of a row needs them.
+    """
+
+    def __init__(
+        self, questions: list[Question], make: Callable[..., Question] | None = None, needs_options: bool = False
+    ):
+        self.by_id = {question.question_id: question for question in questions}
+        self.by_text = {" ".join(question.question.split()): question for question in questions}
+        self.make = make
+        self.needs_options = needs_options
+
+    def find(self, fields: dict[str, Any]) -> Question | tuple[str, str]:
+        """The question, or the reason and detail why there is none."""
+        identity, text = fields.get("question_id"), fields.get("question")
+        if identity is None and text is None:
+            return "no_question", "neither question_id nor question"
+        squeezed = " ".join(text.split()) if text is not None else None
+        if identity is not None and identity in self.by_id:
+            return self.by_id[identity]
+        if squeezed is not None and squeezed in self.by_text and (identity is None or self.make is None):
+            return self.by_text[squeezed]
+        if self.make is None or not squeezed:
+            return "unknown_question", f"question_id {identity!r}" if identity is not None else repr(text)[:200]
+        options = fields.get("options")
+        if self.needs_options if options is None else not (isinstance(options, list) and options):
+            return "no_options", f"options are {options!r}"[:200]
+        digest = hashlib.sha256(squeezed.encode()).hexdigest()[:16]
+        question = self.make(text, "train", identity if identity is not None else f"q-{digest}", options)
+        self.by_id[question.question_id] = question
+        self.by_text[squeezed] = question
+        return question
+
+
+class Spool:
+    """
+    Rows for [`labelled_dataset`], written once and iterated any number of times.
+
+    Args:
+        file (`Path`): where they are kept.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self.accepted = 0
+        # By question: which of "high", "low" and "none" its rows say, and how many vote.
+        self._says: dict[str, set[str]] = {}
+        self._voters: Counter[str] = Counter()
+        self._silent: Counter[str] = Counter()
+
+    def fill(
+        self,
+        rows: Iterator[tuple[int, dict[str, Any] | Rejected]],
+        reader: RowReader,
+        matcher: Matcher,
+        reject: Callable[[Rejected], None],
+    ) -> None:
+        """Checks rows, keeps the good ones and hands each of the others to `reject`."""
+        with self.file.open("wb") as kept:
+            for number, row in rows:
+                for response in [row] if isinstance(row, Rejected) else reader.responses(number, row):
+                    if isinstance(response, Rejected):
+                        reject(response)
+                        continue
+                    question = matcher.find(response)
+                    if isinstance(question, tuple):
+                        reject(Rejected(number, *question, row))
+                        continue
+                    self._keep(response, question, number)
+                    kept.write(orjson.dumps(response) + b"\n")
+        mixed = self.mixed
+        if mixed:
+            for row in self._rows():
+                if row["question_id"] in mixed and row.get("confidence") is None:
+                    self.accepted -= 1
+                    detail = f"question {row['question_id']}"
+                    reject(Rejected(row["row"], "mixed_voters", detail, {"response": row["response"]}))
+
+    def _keep(self, response: dict[str, Any], question: Question, number: int) -> None:
+        response.pop("options", None)
+        response.pop("n_options", None)
+        response["question_id"], response["question"] = question.question_id, question.question
+        response["row"] = number
+        confidence = response.get("confidence")
+        self._says.setdefault(question.question_id, set()).add(confidence or "none")
+        if confidence == HIGH:
+            self._voters[question.question_id] += 1
+        elif confidence is None:
+            self._silent[question.question_id] += 1
+        self.accepted += 1
+
+    @property
+    def mixed(self) -> set[str]:
+        """Questions of which some rows say whether they vote and others do not."""
+        return {question_id for question_id, says in self._says.items() if "none" in says and len(says) > 1}
+
+    @property
+    def question_ids(self) -> set[str]:
+        """Questions with at least one row that counts."""
+        return set(self._says)
+
+    def voters(self) -> Counter[int]:
+        """How many questions have how many voters."""
+        mixed = self.mixed
+        return Counter(
+            self._voters[question_id] + (0 if question_id in mixed else self._silent[question_id])
+            for question_id in self._says
+        )
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        with self.file.open("rb") as kept:
+            for line in kept:
+                yield orjson.loads(line)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        mixed = self.mixed
+        for row in self._rows():
+            if row.get("confidence") is None:
+                if row["question_id"] in mixed:
+                    continue
+                # Rows of which nothing tells the confidence all vote.
+                row["confidence"] = HIGH
+            yield row
