@@ -1,0 +1,172 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["hfdistill"]
+# ///
+"""Learn the reward model from the student's own right and wrong answers (Eq. 3 to 6).
+
+    accelerate launch recipes/train_reward.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
+    accelerate launch --multi_gpu --num_processes 4 recipes/train_reward.py --config …
+    accelerate launch recipes/train_reward.py --config … --warmup BASE --run.suffix=-without-data   # "Ours w/o D"
+
+Reads:   {run}-teacher and {run}-warmup (or what --teacher and --warmup name).
+Writes:  {run}-rewards, the student's labelled responses and the triples; {run}-reward, the reward model with the best
+         Pos/Neg accuracy on validation questions.
+What is finished is found and left alone. No response is sampled twice, and training goes on from its last checkpoint.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from hfdistill.config import Config, load_config
+from hfdistill.errors import exit_on_user_error
+from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.reward.config import RewardConfig
+from hfdistill.tasks import Task, load_task
+
+
+@exit_on_user_error
+def main() -> None:
+    config = load_config("reward", RewardConfig)
+    stage = config.stage
+    store = Store(config.run)
+    task = load_task(config.task)
+
+    # 1. Inputs, pinned to a commit each.
+    parents = {
+        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", ["questions/*", "responses/*"]),
+        "warmup": open_artifact(stage.warmup or store.parent("warmup"), "model"),
+    }
+
+    # 2. The student's responses and the triples.
+    rewards = store.find("rewards", "dataset", fingerprint("rewards", config, parents))
+    if rewards:
+        print(f"{rewards.repo_id} is complete at {rewards.revision[:12]}")
+    else:
+        rewards = make_rewards(config, store, task, parents)
+
+    # 3. The reward model.
+    parents = {"rewards": rewards, "warmup": parents["warmup"]}
+    key = fingerprint("reward", config, parents)
+    if found := store.find("reward", "model", key):
+        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        return
+    stage.output_dir = str(Path(stage.output_dir) / key)
+    train_reward(config, store, task, parents)
+
+
+def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> Artifact:
+    """Sample the student on every labelled question, label its answers, draw the triples, and publish both."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+    from transformers import AutoModelForCausalLM
+
+    from hfdistill.encoding import Encoder, load_tokenizer
+    from hfdistill.generation import Sampling
+    from hfdistill.hub import cards
+    from hfdistill.hub.tables import known_questions, read_rows
+    from hfdistill.reward.dataset import draw_triples, write_rewards
+    from hfdistill.reward.student import label_samples, sample_student
+
+    stage, student, state = config.stage, config.student, PartialState()
+    if state.is_main_process:
+        store.prepare("rewards", "dataset")
+    started = time.monotonic()
+    warmup, teacher = parents["warmup"], parents["teacher"].path
+    asked = [row for row in read_rows(teacher, "questions") if row["pseudo_label"] is not None]
+    questions = known_questions(asked, task)
+    model = AutoModelForCausalLM.from_pretrained(
+        warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
+    )
+    samples = sample_student(
+        model.to(state.device),
+        Encoder(load_tokenizer(warmup.path, student.pad_token)),
+        task,
+        list(questions.values()),
+        Sampling(stage.max_new_tokens or task.max_new_tokens, stage.temperature),
+        samples=stage.samples,
+        seed=config.run.seed,
+        batch_size=stage.generation_batch_size,
+        chunk_questions=stage.chunk_questions,
+        journal=Path(stage.output_dir),
+        identity={"student": warmup.ref, "task": config.task},
+    )
+    place = [None]
+    if state.is_main_process:
+        labels = {row["question_id"]: row["pseudo_label"] for row in asked}
+        splits = {row["question_id"]: row["split"] for row in asked}
+        rows = label_samples(samples, questions, labels, task, Path(warmup.repo_id).name)
+        triples, metrics = draw_triples(rows, read_rows(teacher, "responses"), splits, stage, config.run.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            write_rewards(Path(folder), rows, triples)
+            made = manifest("rewards", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            card = cards.rewards_dataset(made, repo_id=store.name("rewards"))
+            published = store.publish(folder, "rewards", "dataset", made, card)
+        print(f"{published.repo_id} is published at {published.revision[:12]}")
+        place[0] = f"{published.repo_id}@{published.revision}" if config.run.push else published.repo_id
+    broadcast_object_list(place)
+    return open_artifact(place[0], "dataset")
+
+
+def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
+    """Train on the triples of training questions, choose by those of validation questions, and publish."""
+    from hfdistill.encoding import Encoder, load_tokenizer
+    from hfdistill.evaluation.curves import training_curves
+    from hfdistill.hub import cards
+    from hfdistill.hub.tables import known_questions, read_rows
+    from hfdistill.reward.batches import encode_triples
+    from hfdistill.reward.figures import reward_figures, with_intervals
+    from hfdistill.reward.model import initialise_reward_model
+    from hfdistill.reward.plots import calibration_plot, score_histogram
+    from hfdistill.reward.trainer import TripletTrainer
+    from hfdistill.training import last_checkpoint, save_trained, show_progress, training_dtype
+
+    stage, student, warmup = config.stage, config.student, parents["warmup"].path
+    if stage.should_save:
+        store.prepare("reward", "model")
+    started = time.monotonic()
+    encoder = Encoder(load_tokenizer(warmup, student.pad_token))
+    triples = read_rows(parents["rewards"].path, "triples")
+    prompts = {
+        question_id: task.prompt(question, shots=0) for question_id, question in known_questions(triples, task).items()
+    }
+    model = initialise_reward_model(
+        warmup,
+        encoder.pad_token_id,
+        seed=config.run.seed,
+        dtype=training_dtype(student.dtype),
+        attn_implementation=student.attn_implementation,
+    )
+    trainer = TripletTrainer(
+        model,
+        stage,
+        encode_triples([row for row in triples if row["split"] == "train"], prompts, encoder),
+        encode_triples([row for row in triples if row["split"] == "validation"], prompts, encoder),
+        encoder.tokenizer,
+    )
+    show_progress(trainer, "reward", ("loss", "pos_neg", "eval_pos_neg", "eval_pos_pos"))
+    trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
+
+    scores, present = trainer.predict_scores(trainer.eval_dataset)
+    with tempfile.TemporaryDirectory() as folder:
+        save_trained(trainer, folder)
+        if stage.should_save:
+            out = Path(folder)
+            curves = {"eval_pos_neg": "Pos/Neg", "eval_pos_pos": "Pos/Pos", "eval_auc": "AUC"}
+            training_curves(trainer.state.log_history, out / "curves.png", curves)
+            score_histogram(scores, present, out / "scores.png")
+            calibration_plot(scores, present, out / "calibration.png")
+            metrics = {"validation": with_intervals(reward_figures(scores, present))}
+            metrics |= {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
+            made = manifest("reward", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            plots = ["curves.png", "scores.png", "calibration.png"]
+            card = cards.reward_model(made, repo_id=store.name("reward"), plots=plots)
+            published = store.publish(folder, "reward", "model", made, card)
+            shown = metrics["validation"]
+            print(f"Pos/Neg {shown['pos_neg']['value']:.3f}, Pos/Pos {shown['pos_pos']['value']:.3f}")
+            print(f"{published.repo_id} is published at {published.revision[:12]}")
+    trainer.accelerator.wait_for_everyone()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["hfdistill"]
+# ///
+"""Warm the student up: supervised fine-tuning on the teacher's responses that agree with the vote (Eq. 1 and 2).
+
+    accelerate launch recipes/warm_up.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
+    accelerate launch --multi_gpu --num_processes 4 recipes/warm_up.py --config … --learning_rate 1e-5
+    accelerate launch recipes/warm_up.py --config … --data all --run.suffix=-sft      # the paper's row "SFT"
+
+Reads:   {run}-teacher (or what --teacher names) and the base student (student.model).
+Writes:  {run}-warmup, the checkpoint with the best greedy accuracy on validation questions.
+A finished warm-up with the same inputs and settings is found and left alone; one that was cut off goes on from its
+last checkpoint.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from hfdistill.config import Config, load_config
+from hfdistill.errors import exit_on_user_error
+from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.tasks import load_task
+from hfdistill.warmup import WarmupConfig
+
+
+@exit_on_user_error
+def main() -> None:
+    config = load_config("warmup", WarmupConfig)
+    stage = config.stage
+    store = Store(config.run)
+
+    # 1. Inputs, pinned to a commit each.
+    parents = open_parents(config, store)
+    key = fingerprint("warmup", config, parents)
+    if found := store.find("warmup", "model", key):
+        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        return
+
+    from hfdistill.evaluation.accuracy import interval
+    from hfdistill.evaluation.curves import training_curves
+    from hfdistill.hub import cards
+    from hfdistill.training import last_checkpoint, save_trained
+
+    if stage.should_save:
+        store.prepare("warmup", "model")
+
+    # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
+    started = time.monotonic()
+    stage.output_dir = str(Path(stage.output_dir) / key)
+    trainer, metrics = make_trainer(config, parents)
+    trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
+
+    # 3. Publish the best checkpoint with its curves.
+    with tempfile.TemporaryDirectory() as folder:
+        save_trained(trainer, folder)
+        if stage.should_save:
+            training_curves(trainer.state.log_history, Path(folder) / "curves.png", {"eval_accuracy": "accuracy"})
+            metrics |= {"steps": trainer.state.global_step, "best_step": trainer.state.best_global_step}
+            if trainer.state.best_metric is not None:
+                n = len(trainer.validation.questions)
+                metrics["validation_accuracy"] = interval(round(trainer.state.best_metric * n), n)
+                print(f"validation accuracy {trainer.state.best_metric:.3f} at step {trainer.state.best_global_step}")
+            made = manifest("warmup", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            card = cards.warmup_model(made, repo_id=store.name("warmup"), plots=["curves.png"])
+            published = store.publish(folder, "warmup", "model", made, card)
+            print(f"{published.repo_id} is published at {published.revision[:12]}")
+    trainer.accelerator.wait_for_everyone()
+
+
+def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
+    """The labelled dataset, with its gold answers only where validation asks for them, and the base student."""
+    stage, student = config.stage, config.student
+    patterns = ["questions/*", "responses/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
+    base = f"{student.model}@{student.revision}" if student.revision else student.model
+    return {
+        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", patterns),
+        "student": open_artifact(base, "model"),
+    }
+
+
+def make_trainer(config: Config, parents: dict[str, Artifact]):
+    """Examples (Eq. 1), validation questions, student and trainer; and figures about the examples."""
+    from transformers import AutoModelForCausalLM
+
+    from hfdistill.encoding import Encoder, load_tokenizer
+    from hfdistill.hub.tables import known_questions, read_rows
+    from hfdistill.training import show_progress, training_dtype
+    from hfdistill.warmup import Validation, WarmupTrainer, encode_examples, references, select_responses
+
+    stage, student, dataset = config.stage, config.student, parents["teacher"].path
+    task = load_task(config.task)
+    asked = read_rows(dataset, "questions")
+    questions = known_questions(asked, task)
+    training = [row["question_id"] for row in asked if row["split"] == "train"]
+    rows = select_responses(
+        read_rows(dataset, "responses", ["question_id", "response", "label", "finish_reason"]),
+        training,
+        data=stage.data,
+        deduplicate=stage.deduplicate,
+        max_per_question=stage.max_per_question,
+        seed=config.run.seed,
+    )
+    encoder = Encoder(load_tokenizer(parents["student"].path, student.pad_token))
+    prompts = {question_id: task.prompt(questions[question_id], shots=0) for question_id in training}
+    examples, too_long = encode_examples(rows, prompts, encoder, stage.max_length)
+
+    golds = read_rows(dataset, "gold") if stage.validation_labels == "gold" else None
+    answers = references(asked, golds, stage.max_validation)
+    validation = Validation(
+        task,
+        encoder,
+        [questions[question_id] for question_id in answers],
+        list(answers.values()),
+        stage.per_device_eval_batch_size,
+    )
+
+    model = AutoModelForCausalLM.from_pretrained(
+        parents["student"].path,
+        dtype=training_dtype(student.dtype),
+        attn_implementation=student.attn_implementation,
+    )
+    model.config.pad_token_id = model.generation_config.pad_token_id = encoder.pad_token_id
+    trainer = WarmupTrainer(model, stage, examples, validation)
+    show_progress(trainer, "warmup", ("loss", "eval_accuracy"))
+    taught = len({row["question_id"] for row in rows})
+    return trainer, {"examples": len(examples), "questions": taught, "examples_too_long": too_long}
+
+
+if __name__ == "__main__":
+    main()
