@@ -18,6 +18,7 @@ VERSIONS = {
 }
 BEGINNINGS = ("<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "<｜begin▁of▁sentence｜>", "[BOS]")
 PROBE_TOKENS = 64
+PROBES_AT_ONCE = 8
 BYTES_PER_TOKEN = 1024  # of an answer, with TGI's details of each token; more is no answer to this request
 
 
@@ -258,9 +259,12 @@ class Endpoint:
     async def _texts(self, prompt: str, temperature: float, count: int, short: Decoding) -> list[str]:
         protocol = self.identity.protocol
 
+        slots = asyncio.Semaphore(min(PROBES_AT_ONCE, self.identity.limit or PROBES_AT_ONCE))
+
         async def one(seed: int) -> str:
             body = protocol.body(prompt, temperature, None if temperature == 0 else seed, short)
-            answer = await self._patiently(body)
+            async with slots:
+                answer = await self._patiently(body)
             return protocol.read(answer.content, answer.headers, short).text
 
         return list(await asyncio.gather(*(one(1000 + index) for index in range(count))))

@@ -48,6 +48,7 @@ class Settings:
     hang_seconds: float = 3600.0
     down: bool = False  # every connection is dropped at once
     redirect: str | None = None
+    tell_seen: bool = False  # which completions were given, in /control
 
 
 class Endpoint:
@@ -73,6 +74,7 @@ class Endpoint:
             "statuses": {str(status): count for status, count in self.statuses.items()},
             "tokens": dict(self.tokens),
             "bodies": self.bodies,
+            "seen": dict(self.seen) if self.settings.tell_seen else None,
         }
 
     def info(self) -> dict:

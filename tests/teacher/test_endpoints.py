@@ -1,0 +1,135 @@
+import asyncio
+
+import pytest
+
+from hfdistill.errors import HFDistillError
+from hfdistill.teacher.endpoints import Endpoint, Identity, check_beginning, same_model
+from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol
+
+
+PROMPT = "Q: What is 1 + 1?\nA:"
+
+
+def use(url, work, decoding=None, **options):
+    async def run():
+        endpoint = Endpoint(url, decoding or Decoding(64, ("\nQ:",)), **options)
+        try:
+            await endpoint.prepare(options.get("patience", 5.0))
+            return await work(endpoint)
+        finally:
+            await endpoint.close()
+
+    return asyncio.run(run())
+
+
+async def identity(endpoint):
+    return endpoint.identity
+
+
+async def probed(endpoint):
+    await endpoint.probe(PROMPT)
+    return endpoint.identity
+
+
+async def responses(endpoint):
+    await endpoint.probe(PROMPT)
+    return [
+        await endpoint.complete(PROMPT, temperature, seed) for temperature, seed in ((0, None), (1.0, 5), (1.0, 6))
+    ]
+
+
+def test_tgi_is_found_by_info(stand_in):
+    found = use(stand_in(limit=77).url, identity)
+    assert found.protocol.kind == TGI
+    assert (found.model_id, found.model_sha, found.limit) == ("stand-in/teacher", "a" * 40, 77)
+    assert found.engine == "tgi 3.3.7"
+
+
+def test_chat_goes_to_the_route_that_renders_the_template(stand_in):
+    endpoint = stand_in()
+    found = use(endpoint.url, probed, chat=True)
+    assert found.protocol.kind == CHAT
+    assert {body["route"] for body in endpoint.control()["bodies"]} == {"/v1/chat/completions"}
+
+
+@pytest.mark.parametrize(
+    ("owned_by", "engine"), [("vllm", "vllm 0.20.1"), ("llamacpp", "llama.cpp"), ("someone", "openai")]
+)
+def test_openai_style_servers_are_found_by_their_models(stand_in, owned_by, engine):
+    found = use(stand_in(kind="openai", owned_by=owned_by).url, identity, model="stand-in/teacher")
+    assert found.protocol.kind == COMPLETIONS
+    assert found.engine == engine
+
+
+def test_the_only_model_of_a_server_is_taken_and_several_are_not(stand_in):
+    endpoint = stand_in(kind="openai", model="local-name")
+    assert use(endpoint.url, identity, model="meta-llama/Llama-3.1-8B").model_id == "local-name"
+
+
+@pytest.mark.parametrize("settings", [{}, {"kind": "openai"}, {"headers": False}])
+@pytest.mark.parametrize("chat", [False, True])
+def test_greedy_is_greedy_and_drawn_is_drawn(stand_in, settings, chat):
+    endpoint = stand_in(**settings)
+    greedy, first, second = use(endpoint.url, responses, chat=chat)
+    assert len({greedy.text, first.text, second.text}) == 3
+    assert "Q:" not in greedy.text
+    assert greedy.completion_tokens == len(greedy.text.split()) + (settings.get("kind") != "openai" and not chat)
+
+
+def test_details_are_only_asked_for_where_headers_do_not_count_tokens(stand_in):
+    assert not use(stand_in().url, probed).protocol.details
+    assert use(stand_in(headers=False).url, probed).protocol.details
+
+
+@pytest.mark.parametrize("settings", [{"greedy_only": True}, {"always_drawn": True}])
+@pytest.mark.parametrize("kind", ["tgi", "openai"])
+def test_a_server_that_cannot_vary_the_temperature_is_refused(stand_in, settings, kind):
+    endpoint = stand_in(kind=kind, **settings)
+    with pytest.raises(HFDistillError, match=r"cannot vary the temperature from request to request"):
+        use(endpoint.url, probed)
+
+
+def test_the_probe_waits_for_a_busy_server(stand_in):
+    assert use(stand_in(limit=2, latency=0.01).url, probed).limit == 2
+
+
+def test_a_server_of_no_known_kind_is_refused(stand_in):
+    endpoint = stand_in(kind="openai")
+    with pytest.raises(HFDistillError, match="no /info as TGI has"):
+        use(endpoint.url, identity, kind="tgi")
+
+
+def test_an_unreachable_server_is_one_clear_error(stand_in):
+    endpoint = stand_in()
+    endpoint.kill()
+    with pytest.raises(HFDistillError, match=rf"endpoint {endpoint.url} cannot be reached.*check teacher.endpoints"):
+        use(endpoint.url, identity)
+
+
+def test_a_wrong_token_is_one_clear_error(stand_in):
+    with pytest.raises(HFDistillError, match=r"401.*token"):
+        use(stand_in(token="secret").url, identity)
+
+
+def test_a_response_longer_than_the_server_allows_is_refused(stand_in):
+    with pytest.raises(HFDistillError, match=r"max_new_tokens is 4096.*takes 4096 tokens"):
+        use(stand_in().url, identity, decoding=Decoding(4096))
+
+
+def test_an_unknown_kind_is_refused_with_a_suggestion():
+    with pytest.raises(HFDistillError, match="did you mean 'openai_chat'"):
+        Endpoint("http://127.0.0.1:1", Decoding(8), kind="openai-chat")
+
+
+def test_a_prompt_with_its_own_beginning_is_refused():
+    with pytest.raises(HFDistillError, match="would see it twice"):
+        check_beginning("<|begin_of_text|>Q: 1", Protocol(TGI, "tgi", "teacher"))
+    check_beginning("Q: <s>", Protocol(TGI, "tgi", "teacher"))
+
+
+def test_endpoints_of_one_run_serve_one_model():
+    one = Identity(Protocol(TGI, "tgi", "a"), "a", "sha")
+    other = Identity(Protocol(TGI, "tgi", "b"), "b", "sha")
+    assert same_model({"x": one, "y": one})["model_id"] == "a"
+    with pytest.raises(HFDistillError, match="differ in model_id: x says 'a', y says 'b'"):
+        same_model({"x": one, "y": other})

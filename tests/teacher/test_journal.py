@@ -1,0 +1,127 @@
+import hashlib
+import random
+import sqlite3
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hfdistill.errors import HFDistillError
+from hfdistill.teacher.journal import FAILED, PARKED, Journal, Sample, export_parquet
+
+
+FINGERPRINT = {"model_id": "teacher", "model_sha": "abc", "prompts": "123"}
+
+
+def samples(count):
+    return [
+        Sample(
+            f"q{index % 7}", round(0.1 * (index % 5), 1), index // 35, f"text {index}", "eos_token", 3, index, index
+        )
+        for index in range(count)
+    ]
+
+
+def test_what_is_added_is_there_once(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add(samples(100))
+        journal.add([Sample("q0", 0.0, 0, "another text")])
+        assert len(list(journal.rows())) == 100
+        assert journal.of("q0")[0].text == "text 0"
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        assert len(list(journal.rows())) == 100
+        assert journal.keys("q0")[(0.0, 0)] == "done"
+
+
+def test_another_fingerprint_is_refused_and_the_difference_named(tmp_path):
+    Journal(tmp_path / "journal.sqlite", FINGERPRINT).close()
+    with pytest.raises(HFDistillError, match=r"model_sha was 'abc' and is 'def'.*top_p was None and is 0.9"):
+        Journal(tmp_path / "journal.sqlite", {**FINGERPRINT, "model_sha": "def", "top_p": 0.9})
+    Journal(tmp_path / "journal.sqlite", FINGERPRINT).close()
+
+
+def test_a_second_process_is_refused(tmp_path):
+    script = "import sys; from hfdistill.teacher.journal import Journal; Journal(sys.argv[1])"
+    command = [sys.executable, "-c", script, str(tmp_path / "journal.sqlite")]
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT):
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert "another process is sampling into" in second.stderr
+    assert subprocess.run(command, timeout=60).returncode == 0
+
+
+def test_a_file_that_is_no_journal_is_one_clear_error(tmp_path):
+    (tmp_path / "journal.sqlite").write_bytes(b"not a database" * 100)
+    with pytest.raises(HFDistillError, match="cannot be read"):
+        Journal(tmp_path / "journal.sqlite", FINGERPRINT)
+
+
+def test_rows_come_sorted_by_key_across_pages(tmp_path):
+    rows = [Sample(f"q{index:04d}", temperature, 0, "x") for index in range(700) for temperature in (0.0, 0.7, 1.0)]
+    random.Random(0).shuffle(rows)
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add(rows)
+        keys = [(row.question_id, row.temperature, row.sample) for row in journal.rows()]
+    assert keys == sorted(keys)
+    assert len(keys) == 2100
+
+
+def test_failed_and_parked_rows_hold_no_text_and_are_asked_for_again(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add(
+            [Sample("a", 0.0, 0, status=FAILED, reason="too long"), Sample("a", 0.1, 0, status=PARKED, reason="500")]
+        )
+        journal.add([Sample("a", 0.2, 0, "fine")])
+        assert [sample.text for sample in journal.of("a")] == ["fine"]
+        assert journal.counts() == {(0.0, FAILED): 1, (0.1, PARKED): 1, (0.2, "done"): 1}
+        assert journal.reasons() == [("500", 1), ("too long", 1)]
+        assert journal.retry_failed() == 2
+        assert journal.keys("a") == {(0.2, 0): "done"}
+
+
+def test_discard_forgets_what_a_source_sent_after_a_position(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add([Sample("a", 0.0, 0, "1", source="x"), Sample("a", 0.0, 1, "2", source="y")])
+        position = journal.position()
+        journal.add([Sample("a", 0.0, 2, "3", source="x"), Sample("a", 0.0, 3, "4", source="y")])
+        assert journal.discard("x", position) == 1
+        assert [sample.text for sample in journal.of("a")] == ["1", "2", "4"]
+
+
+def test_positions_are_never_used_twice(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add([Sample("a", 0.0, 0, "1", source="x")])
+        first = journal.position()
+        journal.discard("x", 0)
+        journal.add([Sample("a", 0.0, 1, "2")])
+        assert journal.rows_after(first, 10)[0][0].text == "2"
+
+
+KEYS = st.tuples(st.sampled_from("abcd"), st.sampled_from([0.0, 0.1, 0.7, 1.0]), st.integers(0, 4))
+
+
+@settings(max_examples=25, deadline=None)
+@given(keys=st.lists(KEYS, unique=True, min_size=1), order=st.randoms(use_true_random=False), group=st.integers(1, 7))
+def test_exported_bytes_do_not_depend_on_the_order_of_arrival(tmp_path_factory, keys, order, group):
+    schema = pa.schema([("key", pa.string()), ("text", pa.string())])
+    digests = set()
+    for arrival in (sorted(keys), order.sample(keys, len(keys))):
+        folder = tmp_path_factory.mktemp("journal")
+        with Journal(folder / "journal.sqlite", FINGERPRINT) as journal:
+            for first in range(0, len(arrival), group):
+                journal.add(Sample(*key, text=f"text of {key}") for key in arrival[first : first + group])
+            rows = (
+                {"key": f"{row.question_id}{row.temperature}{row.sample}", "text": row.text} for row in journal.rows()
+            )
+            assert export_parquet(rows, folder / "rows.parquet", schema, group=3) == len(keys)
+        digests.add(hashlib.sha256((folder / "rows.parquet").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_the_journal_is_durable_by_its_settings(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT):
+        connection = sqlite3.connect(tmp_path / "journal.sqlite")
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        connection.close()

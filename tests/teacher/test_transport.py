@@ -1,0 +1,153 @@
+import asyncio
+import json
+
+import pytest
+
+from hfdistill.errors import HFDistillError
+from hfdistill.teacher.transport import (
+    Busy,
+    Faulty,
+    Gone,
+    Rejected,
+    Transport,
+    authorization,
+    base_url,
+    proxy_of,
+)
+
+
+@pytest.fixture
+def hub_token(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://host:8080/", "http://host:8080"),
+        ("http://host/generate", "http://host"),
+        ("https://router.huggingface.co/v1", "https://router.huggingface.co"),
+        ("https://host/v1/chat/completions", "https://host"),
+        ("https://host/team/model/v1/", "https://host/team/model"),
+    ],
+)
+def test_a_route_that_was_copied_along_is_dropped(url, expected):
+    assert base_url(url) == expected
+
+
+@pytest.mark.parametrize("url", ["host:8080", "ftp://host", "", "http://"])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(HFDistillError, match="is no URL"):
+        base_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://huggingface.co", True),
+        ("https://router.huggingface.co", True),
+        ("https://abc.us-east-1.aws.endpoints.huggingface.cloud", True),
+        ("http://router.huggingface.co", False),
+        ("https://huggingface.co.example.org", False),
+        ("https://evilhuggingface.co", False),
+        ("https://someone.hf.space", False),
+        ("http://127.0.0.1:8080", False),
+    ],
+)
+def test_the_saved_token_goes_to_hugging_face_by_https_only(hub_token, url, sent):
+    assert authorization(url, None) == ("Bearer hf_secret" if sent else None)
+
+
+def test_a_configured_token_goes_where_it_was_configured(hub_token, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", "key")
+    assert authorization("http://127.0.0.1:8080", "TEACHER_KEY") == "Bearer key"
+    with pytest.raises(HFDistillError, match="OTHER_KEY"):
+        authorization("http://127.0.0.1:8080", "OTHER_KEY")
+
+
+def test_proxies_are_those_of_the_environment_but_never_for_loopback(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "inside.example.org")
+    assert proxy_of("https://huggingface.co") == "http://proxy:3128"
+    assert proxy_of("http://127.0.0.1:80") is None
+    assert proxy_of("https://inside.example.org") is None
+
+
+def exchange(url, token=None, timeout=5.0, route="/generate", **options):
+    async def work():
+        transport = Transport(url, token, timeout, **options)
+        try:
+            if route == "/generate":
+                return await transport.post(route, {"inputs": "Q: 1", "parameters": {}})
+            return await transport.get(route)
+        finally:
+            await transport.close()
+
+    return asyncio.run(work())
+
+
+def test_no_token_is_on_the_wire_unless_configured(stand_in, hub_token):
+    endpoint = stand_in()
+    exchange(endpoint.url, authorization(endpoint.url, None))
+    assert endpoint.control()["tokens"] == {"": 1}
+    exchange(endpoint.url, "Bearer key")
+    assert endpoint.control()["tokens"] == {"": 1, "Bearer key": 1}
+
+
+def test_a_redirect_is_not_followed_and_takes_no_token_along(stand_in):
+    elsewhere = stand_in()
+    endpoint = stand_in(redirect=elsewhere.url)
+    with pytest.raises(Gone, match="302"):
+        exchange(endpoint.url, "Bearer key")
+    assert elsewhere.control()["tokens"] == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "message"),
+    [
+        ("429", Busy, "overloaded"),
+        ("503", Busy, "unhealthy"),
+        ("500", Faulty, "Incomplete generation"),
+        ("424", Faulty, "during generation"),
+        ("reset", Faulty, "broke off"),
+        ("truncated", Faulty, "invalid JSON"),
+        ("invalid", Faulty, "invalid JSON"),
+        ("array", Faulty, "list instead of an object"),
+        ("type", Faulty, "'text/plain' instead of JSON"),
+        ("html", Faulty, "502"),
+        ("page", Faulty, "'text/html' instead of JSON"),
+        ("large", Faulty, "more than 1048576 bytes"),
+    ],
+)
+def test_each_trouble_has_its_kind(stand_in, fault, kind, message):
+    endpoint = stand_in(faults={fault: 1.0})
+    with pytest.raises(kind, match=message):
+        exchange(endpoint.url)
+
+
+def test_an_answer_that_never_comes_is_a_fault(stand_in):
+    endpoint = stand_in(faults={"hang": 1.0})
+    with pytest.raises(Faulty, match=r"did not answer within 0.3 s"):
+        exchange(endpoint.url, timeout=0.3)
+
+
+def test_nobody_there_is_gone(stand_in):
+    endpoint = stand_in()
+    endpoint.kill()
+    with pytest.raises(Gone, match="cannot be reached"):
+        exchange(endpoint.url)
+
+
+def test_a_wrong_token_is_gone_and_a_wrong_request_rejected(stand_in):
+    endpoint = stand_in(token="right", refuse="Q: 1")
+    with pytest.raises(Gone, match="401"):
+        exchange(endpoint.url, "Bearer wrong")
+    with pytest.raises(Rejected, match="Input validation error"):
+        exchange(endpoint.url, "Bearer right")
+
+
+def test_an_answer_just_below_the_bound_is_read(stand_in):
+    endpoint = stand_in(faults={"large": 1.0})
+    answer = exchange(endpoint.url, largest=2_100_000)
+    assert len(json.dumps(answer.content)) > 2_000_000
