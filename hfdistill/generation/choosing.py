@@ -1,6 +1,6 @@
 """The choice of the next token for a batch of rows with settings of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,38 +23,53 @@ class Chooser:
     noise and never depends on its neighbours.
 
     Args:
-        settings (`Sequence[Sampling]`): one a row, each with a seed.
+        rows (`int`): the most rows at a time.
         device (`torch.device`): where the logits are.
     """
 
-    def __init__(self, settings: Sequence[Sampling], device: torch.device):
-        self.settings = settings
-        temperatures = np.array([setting.temperature for setting in settings])
-        self.greedy = temperatures == 0
-        self.all_greedy = bool(self.greedy.all())
-        self.any_greedy = bool(self.greedy.any())
-        self.seeds = np.array([setting.seed % 2**64 for setting in settings], dtype=np.uint64)
-        self.scale = torch.tensor(np.where(self.greedy, 1.0, temperatures), device=device)[:, None]
-        self.top_k = [setting.top_k for setting in settings]
-        self.top_p = [setting.top_p for setting in settings]
-        self.penalised = [
-            row
-            for row, setting in enumerate(settings)
-            if setting.repetition_penalty is not None or setting.frequency_penalty is not None
-        ]
-        self.filtered = [
-            row
-            for row, setting in enumerate(settings)
-            if setting.temperature > 0 and (setting.top_k or setting.top_p is not None)
-        ]
-        self.typical = [
-            row for row, setting in enumerate(settings) if setting.temperature > 0 and setting.typical_p is not None
-        ]
+    def __init__(self, rows: int, device: torch.device):
+        self.device = device
+        self.temperature = np.zeros(rows)
+        self.seed = np.zeros(rows, dtype=np.uint64)
+        self.top_k = np.zeros(rows, dtype=np.int64)
+        self.top_p = np.ones(rows)
+        self.typical_p = np.ones(rows)
+        self.repetition = np.ones(rows)
+        self.frequency = np.zeros(rows)
+        self._columns = (
+            self.temperature,
+            self.seed,
+            self.top_k,
+            self.top_p,
+            self.typical_p,
+            self.repetition,
+            self.frequency,
+        )
 
-    def choose(self, logits: torch.Tensor, counts: np.ndarray, history) -> tuple[torch.Tensor, torch.Tensor]:
+    def place(self, slot: int, sampling: Sampling) -> None:
+        """A row with these settings sits down at `slot`; they have a seed unless they are greedy."""
+        self.temperature[slot] = sampling.temperature
+        self.seed[slot] = (sampling.seed or 0) % 2**64
+        self.top_k[slot] = sampling.top_k or 0
+        self.top_p[slot] = 1.0 if sampling.top_p is None else sampling.top_p
+        self.typical_p[slot] = 1.0 if sampling.typical_p is None else sampling.typical_p
+        self.repetition[slot] = 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty
+        self.frequency[slot] = 0.0 if sampling.frequency_penalty is None else sampling.frequency_penalty
+
+    def move(self, sources: list[int], targets: list[int]) -> None:
+        """Rows change their slots."""
+        for column in self._columns:
+            column[targets] = column[sources]
+
+    def choose(
+        self,
+        logits: torch.Tensor,
+        counts: np.ndarray,
+        history: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Args:
-            logits (`torch.Tensor`): `(batch, vocabulary)`.
+            logits (`torch.Tensor`): `(batch, vocabulary)`, of the first slots.
             counts (`np.ndarray`): tokens drawn before, `(batch,)`.
             history (`Callable[[int], tuple[np.ndarray, np.ndarray]]`):
                 The tokens of a row: all of them, and those of the response.
@@ -63,55 +78,55 @@ class Chooser:
             `tuple[torch.Tensor, torch.Tensor]`: the tokens `(batch,)` and the scores `(batch, vocabulary)` that they
             were drawn from.
         """
-        if self.penalised:
-            logits = self._penalise(logits.clone(), history)
-        if self.all_greedy:
+        count = len(logits)
+        penalised = (self.repetition[:count] != 1) | (self.frequency[:count] != 0)
+        if penalised.any():
+            logits = self._penalise(logits.clone(), penalised.nonzero()[0].tolist(), history)
+        temperature = self.temperature[:count]
+        greedy = temperature == 0
+        if greedy.all():
             return logits.argmax(-1), logits
-        scores = logits.double() / self.scale
-        if self.filtered:
-            scores = self._filter(scores)
-        for row in self.typical:
-            scores[row] = _typical(scores[row], self.settings[row].typical_p)
+        scale = np.where(greedy, 1.0, temperature)
+        scores = logits.double() / torch.from_numpy(scale).to(self.device)[:, None]
+        scores = self._filter(scores, ~greedy)
         cumulative = scores.softmax(-1).cumsum(-1)
-        noise = torch.from_numpy(uniforms(self.seeds, counts)).to(cumulative.device)
+        noise = torch.from_numpy(uniforms(self.seed[:count], counts)).to(self.device)
         tokens = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)[:, 0]
-        if self.any_greedy:
-            tokens = torch.where(torch.from_numpy(self.greedy).to(tokens.device), logits.argmax(-1), tokens)
+        if greedy.any():
+            tokens = torch.where(torch.from_numpy(greedy).to(self.device), logits.argmax(-1), tokens)
         return tokens, scores
 
-    def _penalise(self, logits: torch.Tensor, history) -> torch.Tensor:
-        for row in self.penalised:
-            setting = self.settings[row]
+    def _penalise(self, logits: torch.Tensor, rows: list[int], history) -> torch.Tensor:
+        for row in rows:
             everything, response = history(row)
-            if setting.repetition_penalty is not None:
-                seen = torch.from_numpy(np.unique(everything)).to(logits.device)
+            if self.repetition[row] != 1:
+                seen = torch.from_numpy(np.unique(everything)).to(self.device)
                 old = logits[row, seen]
-                logits[row, seen] = torch.where(
-                    old < 0, old * setting.repetition_penalty, old / setting.repetition_penalty
-                )
-            if setting.frequency_penalty is not None and len(response):
+                logits[row, seen] = torch.where(old < 0, old * self.repetition[row], old / self.repetition[row])
+            if self.frequency[row] != 0 and len(response):
                 tokens, times = np.unique(response, return_counts=True)
-                tokens, times = torch.from_numpy(tokens).to(logits.device), torch.from_numpy(times).to(logits.device)
-                logits[row, tokens] -= setting.frequency_penalty * times.to(logits.dtype)
+                penalty = torch.from_numpy(self.frequency[row] * times).to(self.device, logits.dtype)
+                logits[row, torch.from_numpy(tokens).to(self.device)] -= penalty
         return logits
 
-    def _filter(self, scores: torch.Tensor) -> torch.Tensor:
-        """Forbids what lies outside top-k, then what lies outside top-p of the rest."""
-        vocabulary = scores.shape[1]
-        part = scores[self.filtered]
-        ordered, order = part.sort(dim=-1, descending=True, stable=True)
-        limits = [min(self.top_k[row] or vocabulary, vocabulary) for row in self.filtered]
-        rank = torch.arange(vocabulary, device=scores.device)
-        outside = rank >= torch.tensor(limits, device=scores.device)[:, None]
-        ordered = ordered.masked_fill(outside, -torch.inf)
-        share = [1.0 if self.top_p[row] is None else self.top_p[row] for row in self.filtered]
-        probabilities = ordered.softmax(-1)
-        before = probabilities.cumsum(-1) - probabilities
-        beyond = before >= torch.tensor(share, device=scores.device, dtype=before.dtype)[:, None]
-        # Rounding of the sum must not forbid a token where all of them are wanted.
-        beyond &= torch.tensor([value < 1 for value in share], device=scores.device)[:, None]
-        ordered = ordered.masked_fill(beyond, -torch.inf)
-        scores[self.filtered] = torch.empty_like(part).scatter_(-1, order, ordered)
+    def _filter(self, scores: torch.Tensor, drawn: np.ndarray) -> torch.Tensor:
+        """Forbids what lies outside top-k, then what lies outside top-p of the rest, then the untypical."""
+        count, vocabulary = scores.shape
+        top_k, top_p, typical_p = self.top_k[:count], self.top_p[:count], self.typical_p[:count]
+        rows = (drawn & ((top_k > 0) | (top_p < 1))).nonzero()[0]
+        if len(rows):
+            part = scores[rows]
+            ordered, order = part.sort(dim=-1, descending=True, stable=True)
+            limits = np.where(top_k[rows] > 0, np.minimum(top_k[rows], vocabulary), vocabulary)
+            rank = torch.arange(vocabulary, device=self.device)
+            ordered = ordered.masked_fill(rank >= torch.from_numpy(limits).to(self.device)[:, None], -torch.inf)
+            probabilities = ordered.softmax(-1)
+            share = torch.from_numpy(top_p[rows]).to(self.device)[:, None]
+            # Rounding of the sum must not forbid a token where all of them are wanted.
+            beyond = (probabilities.cumsum(-1) - probabilities >= share) & (share < 1)
+            scores[rows] = torch.empty_like(part).scatter_(-1, order, ordered.masked_fill(beyond, -torch.inf))
+        for row in (drawn & (typical_p < 1)).nonzero()[0].tolist():
+            scores[row] = _typical(scores[row], typical_p[row])
         return scores
 
 

@@ -9,8 +9,9 @@ import torch
 
 from hfdistill.errors import HFDistillError
 from hfdistill.generation.choosing import Chooser, Likelihood, likelihoods
+from hfdistill.generation.llama import LlamaForward, is_small_llama
 from hfdistill.generation.sampling import Generated, Sampling
-from hfdistill.generation.slots import SlotCache
+from hfdistill.generation.slots import SlotForward
 from hfdistill.generation.stopping import StopStrings
 
 
@@ -65,23 +66,18 @@ class DecodeLoop:
     """
 
     def __init__(self, model, *, eos_token_id: int | list[int], pad_token_id: int, max_rows: int):
-        attention = model.config._attn_implementation
-        if attention not in ("sdpa", "eager"):
-            raise HFDistillError(
-                f"generation here needs a model with attn_implementation 'sdpa' or 'eager', this one has {attention!r}"
-            )
-        self.model = model
+        self.forward = LlamaForward(model, max_rows) if is_small_llama(model) else SlotForward(model, max_rows)
         self.device = model.device
         self.eos = np.atleast_1d(np.asarray(eos_token_id, dtype=np.int64))
         self.pad_token_id = pad_token_id
         self.max_rows = max_rows
         self.rows: list[Row] = []
-        self.cache = SlotCache(model.config, max_rows, 64)
+        self.chooser = Chooser(max_rows, self.device)
         self.tokens = np.zeros((max_rows, 64), dtype=np.int64)
         self.positions = np.zeros(max_rows, dtype=np.int64)
         self.starts = np.zeros(max_rows, dtype=np.int64)
         self.limits = np.zeros(max_rows, dtype=np.int64)
-        self._chooser: Chooser | None = None
+        self._asking: set[Row] = set()
 
     @property
     def free(self) -> int:
@@ -112,28 +108,27 @@ class DecodeLoop:
             if copies:
                 sources = [first + index for index, _ in copies]
                 targets = list(range(len(self.rows), len(self.rows) + len(copies)))
-                self.cache.copy_rows(sources, targets, len(group[-1]) - 1)
+                self.forward.copy_rows(sources, targets, len(group[-1]) - 1)
                 for _, row in copies:
                     self._place(row)
-        self._chooser = None
 
     def step(self) -> list[Row]:
         """Draws one token for every row; the rows that are done thereby leave and are returned."""
         count = len(self.rows)
         if not count:
             return []
-        if self._chooser is None:
-            self._chooser = Chooser([row.sampling for row in self.rows], self.device)
+        every = np.arange(count)
         positions = self.positions[:count]
         length = int(positions.max()) + 1
         self._reserve(length + 1)
-        logits = self._forward(positions, length)
+        inputs = torch.from_numpy(self.tokens[every, positions]).to(self.device)
+        logits = self.forward.decode(inputs, torch.from_numpy(positions.copy()).to(self.device), length)
         drawn = positions + 1 - self.starts[:count]
-        tokens, scores = self._chooser.choose(logits, drawn, self._history)
+        tokens, scores = self.chooser.choose(logits, drawn, self._history)
         self._note_likelihoods(scores, tokens)
         tokens = tokens.cpu().numpy()
         self.positions[:count] += 1
-        self.tokens[np.arange(count), self.positions[:count]] = tokens
+        self.tokens[every, self.positions[:count]] = tokens
         return self._leave(self._finished(tokens))
 
     def cancel(self, rows: Sequence[Row]) -> None:
@@ -144,20 +139,6 @@ class DecodeLoop:
         """The tokens drawn so far for a row in the batch."""
         return self.tokens[row.slot, self.starts[row.slot] : self.positions[row.slot] + 1].tolist()
 
-    def _forward(self, positions: np.ndarray, length: int) -> torch.Tensor:
-        count = len(positions)
-        inputs = torch.from_numpy(self.tokens[np.arange(count), positions]).to(self.device)
-        places = torch.from_numpy(positions.copy()).to(self.device)
-        self.cache.extend(places, length)
-        return self.model(
-            input_ids=inputs[:, None],
-            position_ids=places[:, None],
-            attention_mask=self.cache.mask(places, length, self.model.dtype),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-
     def _prefill(self, group: list[tuple[int, ...]], first: int) -> None:
         length = len(group[-1]) - 1
         if not length:
@@ -165,15 +146,7 @@ class DecodeLoop:
         inputs = np.full((len(group), length), self.pad_token_id, dtype=np.int64)
         for index, prompt in enumerate(group):
             inputs[index, : len(prompt) - 1] = prompt[:-1]
-        self.cache.fill(first, len(group), length)
-        # Padding stands on the right, where no causal position looks, so this pass needs no mask.
-        self.model(
-            input_ids=torch.from_numpy(inputs).to(self.device),
-            position_ids=torch.arange(length, device=self.device).expand(len(group), length),
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        self.forward.prefill(torch.from_numpy(inputs).to(self.device), first)
 
     def _place(self, row: Row) -> None:
         slot = len(self.rows)
@@ -182,39 +155,39 @@ class DecodeLoop:
         self.positions[slot] = length - 1
         self.starts[slot] = length
         self.limits[slot] = length + row.sampling.max_new_tokens - 1
+        self.chooser.place(slot, row.sampling)
         row.slot = slot
         self.rows.append(row)
+        if row.stop is not None or row.likelihood:
+            self._asking.add(row)
 
     def _history(self, slot: int) -> tuple[np.ndarray, np.ndarray]:
         end = self.positions[slot] + 1
         return self.tokens[slot, :end], self.tokens[slot, self.starts[slot] : end]
 
     def _note_likelihoods(self, scores: torch.Tensor, tokens: torch.Tensor) -> None:
-        wanted = [row for row in self.rows if row.likelihood]
+        wanted = [row for row in self._asking if row.likelihood]
         if not wanted:
             return
         slots = [row.slot for row in wanted]
-        for row, likelihood in zip(
-            wanted, likelihoods(scores[slots], tokens[slots], [row.top_tokens for row in wanted]), strict=True
-        ):
+        top = [row.top_tokens for row in wanted]
+        for row, likelihood in zip(wanted, likelihoods(scores[slots], tokens[slots], top), strict=True):
             row.likelihoods.append(likelihood)
 
     def _finished(self, tokens: np.ndarray) -> list[int]:
         count = len(tokens)
-        ended = np.isin(tokens, self.eos)
+        ended = np.zeros(count, dtype=bool)
+        for token in self.eos:
+            ended |= tokens == token
         full = self.positions[:count] >= self.limits[:count]
-        finished = []
-        for slot, row in enumerate(self.rows):
-            if ended[slot]:
-                row.finish_reason = "eos_token"
-            elif row.stop is not None and self._stops(row, int(tokens[slot])):
-                row.finish_reason = "stop_sequence"
-            elif full[slot]:
-                row.finish_reason = "length"
-            else:
-                continue
-            finished.append(slot)
-        return finished
+        reasons = dict.fromkeys(full.nonzero()[0].tolist(), "length")
+        for row in self._asking:
+            if row.stop is not None and self._stops(row, int(tokens[row.slot])):
+                reasons[row.slot] = "stop_sequence"
+        reasons.update(dict.fromkeys(ended.nonzero()[0].tolist(), "eos_token"))
+        for slot, reason in reasons.items():
+            self.rows[slot].finish_reason = reason
+        return list(reasons)
 
     def _stops(self, row: Row, token: int) -> bool:
         if isinstance(row.stop, StopStrings) and not row.stop.endings[token]:
@@ -232,7 +205,8 @@ class DecodeLoop:
         remaining = len(self.rows) - len(slots)
         holes = [slot for slot in sorted(slots) if slot < remaining]
         movers = [slot for slot in range(remaining, len(self.rows)) if slot not in gone]
-        self.cache.copy_rows(movers, holes, length)
+        self.forward.copy_rows(movers, holes, length)
+        self.chooser.move(movers, holes)
         for array in (self.tokens, self.positions, self.starts, self.limits):
             array[holes] = array[movers]
         for mover, hole in zip(movers, holes, strict=True):
@@ -241,7 +215,7 @@ class DecodeLoop:
         del self.rows[remaining:]
         for row in left:
             row.slot = -1
-        self._chooser = None
+        self._asking.difference_update(left)
         return left
 
     def _reserve(self, length: int) -> None:

@@ -1,4 +1,4 @@
-"""A key-value cache of slots: position `p` of a row lies at index `p` of its slot, nothing is concatenated."""
+"""Any model of transformers over a key-value cache of slots: position `p` of a row lies at index `p` of its slot."""
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
@@ -8,6 +8,69 @@ from hfdistill.errors import HFDistillError
 
 _FULL = "full_attention"
 _WINDOWED = "sliding_attention"
+
+
+class SlotForward:
+    """
+    The two passes of a decode loop by the model's own forward.
+
+    Args:
+        model: a decoder-only `PreTrainedModel`.
+        slots (`int`): the most rows at a time.
+    """
+
+    def __init__(self, model, slots: int):
+        attention = model.config._attn_implementation
+        if attention not in ("sdpa", "eager"):
+            raise HFDistillError(
+                f"generation here needs a model with attn_implementation 'sdpa' or 'eager', this one has {attention!r}"
+            )
+        self.model = model
+        self.device = model.device
+        self.cache = SlotCache(model.config, slots)
+
+    def prefill(self, tokens: torch.Tensor, first: int) -> None:
+        """Fills the slots from `first` with prompts `(rows, length)`, padded on the right."""
+        rows, length = tokens.shape
+        self.cache.fill(first, rows, length)
+        # No causal position looks at the padding, so this pass needs no mask.
+        self.model(
+            input_ids=tokens,
+            position_ids=torch.arange(length, device=self.device).expand(rows, length),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+
+    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
+        """
+        Adds a token to each of the first rows.
+
+        Args:
+            tokens (`torch.Tensor`): `(rows,)`.
+            positions (`torch.Tensor`): `(rows,)`.
+            length (`int`): the largest position plus one.
+
+        Returns:
+            `torch.Tensor`: logits, `(rows, vocabulary)`.
+        """
+        self.cache.extend(positions, length)
+        return self.model(
+            input_ids=tokens[:, None],
+            position_ids=positions[:, None],
+            attention_mask=self.cache.mask(positions, length, self.model.dtype),
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
+        """Copies the first `length` positions of some slots over others."""
+        for layer in self.cache.layers:
+            for store in (layer.keys, layer.values):
+                if store is not None:
+                    for source, target in zip(sources, targets, strict=True):
+                        store[target, :length] = store[source, :length]
 
 
 class SlotLayer(CacheLayerMixin):
@@ -60,10 +123,9 @@ class SlotCache(Cache):
     Args:
         config (`PreTrainedConfig`): of the model; full and sliding-window attention are understood.
         slots (`int`): the most rows at a time.
-        capacity (`int`): positions a row to begin with; `reserve` grows it.
     """
 
-    def __init__(self, config, slots: int, capacity: int):
+    def __init__(self, config, slots: int):
         config = config.get_text_config(decoder=True)
         types, options = get_layer_types_and_kwargs(config)
         unknown = sorted(set(types) - {_FULL, _WINDOWED})
@@ -73,7 +135,7 @@ class SlotCache(Cache):
                 f"{_FULL} and {_WINDOWED} only, serve this model by vLLM or TGI instead"
             )
         self.slots = slots
-        self.capacity = capacity
+        self.capacity = 64
         self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
         self.filling: tuple[int, int, int] | None = None
         self.reading = (0, 0)
@@ -123,11 +185,3 @@ class SlotCache(Cache):
         grown = store.new_zeros((store.shape[0], capacity, *store.shape[2:]))
         grown[:, : store.shape[1]] = store
         return grown
-
-    def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
-        """Copies the first `length` positions of some slots over others."""
-        for layer in self.layers:
-            for store in (layer.keys, layer.values):
-                if store is not None:
-                    for source, target in zip(sources, targets, strict=True):
-                        store[target, :length] = store[source, :length]

@@ -23,9 +23,16 @@ def no_history(row):
     return np.array([], dtype=np.int64), np.array([], dtype=np.int64)
 
 
+def chooser_of(settings):
+    chooser = Chooser(len(settings), torch.device("cpu"))
+    for slot, sampling in enumerate(settings):
+        chooser.place(slot, sampling)
+    return chooser
+
+
 def scores_of(logits, **options):
-    chooser = Chooser([Sampling(max_new_tokens=1, seed=0, **options)] * len(logits), torch.device("cpu"))
-    return chooser.choose(logits, np.zeros(len(logits), dtype=np.int64), no_history)[1]
+    settings = [Sampling(max_new_tokens=1, seed=0, **options)] * len(logits)
+    return chooser_of(settings).choose(logits, np.zeros(len(logits), dtype=np.int64), no_history)[1]
 
 
 def test_noise_is_uniform_and_unrelated_between_seeds_and_steps():
@@ -48,7 +55,7 @@ def test_frequencies_follow_the_tempered_distribution():
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, 0.5]).expand(20_000, 5)
     for temperature in (0.5, 1.0):
         settings = [Sampling(max_new_tokens=1, temperature=temperature, seed=row) for row in range(20_000)]
-        tokens, _ = Chooser(settings, torch.device("cpu")).choose(logits, np.zeros(20_000, np.int64), no_history)
+        tokens, _ = chooser_of(settings).choose(logits, np.zeros(20_000, np.int64), no_history)
         expected = (logits[0].double() / temperature).softmax(0).numpy() * 20_000
         assert_frequencies(np.bincount(tokens.numpy(), minlength=5), expected)
 
@@ -75,7 +82,7 @@ def test_top_p_of_one_and_top_k_beyond_the_vocabulary_forbid_nothing():
 def test_a_forbidden_token_is_never_drawn():
     logits = torch.zeros(5000, 10)
     settings = [Sampling(max_new_tokens=1, temperature=1.0, top_k=3, seed=row) for row in range(5000)]
-    tokens, _ = Chooser(settings, torch.device("cpu")).choose(logits, np.zeros(5000, np.int64), no_history)
+    tokens, _ = chooser_of(settings).choose(logits, np.zeros(5000, np.int64), no_history)
     assert set(tokens.tolist()) == {0, 1, 2}
 
 
@@ -86,10 +93,10 @@ def test_penalties():
     def history(row):
         return np.array(prompt + response), np.array(response)
 
-    repetition = Chooser([Sampling(max_new_tokens=1, repetition_penalty=1.5, seed=0)], torch.device("cpu"))
+    repetition = chooser_of([Sampling(max_new_tokens=1, repetition_penalty=1.5)])
     peer = RepetitionPenaltyLogitsProcessor(1.5)(torch.tensor([prompt + response]), logits.clone())
     torch.testing.assert_close(repetition.choose(logits, np.array([3]), history)[1], peer)
-    frequency = Chooser([Sampling(max_new_tokens=1, frequency_penalty=0.5, seed=0)], torch.device("cpu"))
+    frequency = chooser_of([Sampling(max_new_tokens=1, frequency_penalty=0.5)])
     expected = logits.clone()
     expected[0, 4] -= 1.0
     expected[0, 5] -= 0.5
