@@ -131,28 +131,25 @@ def url(repo_type: str, repo_id: str, revision: str | None = None) -> str:
 def _render(
     template: str, manifest: dict[str, Any], repo_id: str, plots: Sequence[str], data: dict[str, Any], **more: Any
 ) -> str:
-    body = (
-        _environment()
-        .get_template(template)
-        .render(
-            repo_id=repo_id,
-            name=repo_id.rstrip("/").rpartition("/")[2],
-            manifest=manifest,
-            task=manifest["config"]["task"]["name"],
-            teacher=(manifest.get("teacher") or {}).get("model"),
-            student=(manifest.get("student") or {}).get("model"),
-            licences=_licences(manifest),
-            parents=_parents(manifest),
-            config=_yaml(manifest["config"]).rstrip(),
-            numbers=figures.rows(manifest["metrics"]),
-            cost=figures.rows(manifest["cost"]),
-            versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
-            plots=list(plots),
-            arxiv=metadata.ARXIV,
-            **more,
-        )
+    made = _environment().get_template(template)
+    text = made.render(
+        repo_id=repo_id,
+        name=repo_id.rstrip("/").rpartition("/")[2],
+        manifest=manifest,
+        task=manifest["config"]["task"]["name"],
+        teacher=_named(manifest, "teacher", "a larger model"),
+        student=_named(manifest, "student", "a small model"),
+        licences=_licences(manifest),
+        parents=_parents(manifest),
+        config=_yaml(manifest["config"]).rstrip(),
+        numbers=figures.rows(manifest["metrics"]),
+        cost=figures.rows(manifest["cost"]),
+        versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
+        plots=list(plots),
+        arxiv=metadata.ARXIV,
+        **more,
     )
-    return join(data, "\n" + body.rstrip() + "\n")
+    return join(data, "\n" + text.strip() + "\n")
 
 
 @cache
@@ -174,6 +171,11 @@ def _environment() -> Any:
 def _cell(value: Any) -> str:
     """Text for a cell of a Markdown table: it may neither end the cell nor the line."""
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _named(manifest: dict[str, Any], who: str, otherwise: str) -> str:
+    name = (manifest.get(who) or {}).get("model")
+    return f"`{name}`" if name else otherwise
 
 
 def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:

@@ -119,7 +119,8 @@ def _sources(node: Node, made: dict[str, Any]) -> list[Node]:
     sources = []
     teacher, student, task = made.get("teacher"), made.get("student"), made["config"]["task"]
     if made["stage"] == "label" and teacher:
-        sources.append(Node("teacher", "teacher", teacher["model"], note=_licence(teacher)))
+        revision = made["metrics"].get("served", {}).get("model_sha") or ""
+        sources.append(Node("teacher", "teacher", teacher["model"], revision, _licence(teacher)))
     if made["stage"] == "label":
         options = ", ".join(f"{key} {value}" for key, value in task.items() if key != "name")
         sources.append(Node("questions", "questions", f"task {task['name']}", note=options))

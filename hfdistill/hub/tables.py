@@ -43,7 +43,7 @@ def known_questions(asked: Sequence[dict[str, Any]], task: Task) -> dict[str, Qu
         question = known.get(row["question_id"])
         if question is None or question.question != row["question"]:
             raise HFDistillError(
-                f"question {row['question_id']!r} of the dataset is not the task's: the `task` section must be the one "
-                "that the dataset was made with"
+                f"question {row['question_id']!r} of the dataset is unknown to the task: the section `task` must be "
+                "the one that the dataset was made with"
             )
     return {row["question_id"]: known[row["question_id"]] for row in asked}

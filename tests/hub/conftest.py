@@ -54,11 +54,12 @@ def publish_chain(settings):
             rows(place, "responses", [{"question_id": "a", "response": "The answer is 1.", "label": "correct"}] * 3)
         else:
             (place / "weights.safetensors").write_bytes(kind.encode() * 10)
-        content = manifest(stage, settings, {role: made[parent] for role, parent in parents.items()}, metrics, {"seconds": 1.5})
+        parents = {role: made[parent] for role, parent in parents.items()}
+        content = manifest(stage, settings, parents, metrics, {"seconds": 1.5})
         made[kind] = store.publish(place, kind, repo_type, content, card(content, repo_id=store.name(kind)))
     put("teacher", "dataset", "label", cards.teacher_dataset, {})
     put("warmup", "model", "warmup", cards.warmup_model, {"teacher": "teacher"})
-    put("rewards", "dataset", "reward", cards.rewards_dataset, {"teacher": "teacher", "warmup": "warmup"})
+    put("rewards", "dataset", "rewards", cards.rewards_dataset, {"teacher": "teacher", "warmup": "warmup"})
     put("reward", "model", "reward", cards.reward_model, {"rewards": "rewards", "warmup": "warmup"})
     put("policy", "model", "ppo", cards.policy_model, {"reward": "reward", "rewards": "rewards", "warmup": "warmup"},
         test_accuracy={"value": 0.5, "low": 0.4, "high": 0.6, "n": 100})

@@ -1,0 +1,104 @@
+"""Cards on a real Hub: its validation passes, and the code that a card shows runs where hfdistill is not installed."""
+
+import re
+
+import pytest
+
+
+PUBLISH = """
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, models, pre_tokenizers, decoders
+from huggingface_hub import ModelCard, DatasetCard, SpaceCard
+
+alphabet = [*sorted(pre_tokenizers.ByteLevel.alphabet()), "<pad>", "<eos>"]
+byte_level = Tokenizer(models.BPE({character: index for index, character in enumerate(alphabet)}, []))
+byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+byte_level.decoder = decoders.ByteLevel()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=byte_level, pad_token="<pad>", eos_token="<eos>")
+tiny = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                   num_attention_heads=2, max_position_embeddings=512, pad_token_id=tokenizer.pad_token_id,
+                   eos_token_id=tokenizer.eos_token_id, bos_token_id=None)
+settings = config("cards")
+store = Store(settings.run)
+base = folder("base")
+LlamaForCausalLM(tiny).save_pretrained(base)
+tokenizer.save_pretrained(base)
+parents = {"student": store.publish(base, "warmup", "model", manifest("warmup", settings, {}, {}, {}), "# base")}
+metrics = {"test": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 100}}
+errors = {}
+
+def put(kind, repo_type, card, place):
+    content = manifest("stage", settings, parents, metrics, {"seconds": 1.0})
+    text = card(content, repo_id=store.name(kind), plots=["curve.png"])
+    (place / "curve.png").write_bytes(b"png")
+    checked = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}[repo_type]
+    checked(text).validate(repo_type=repo_type)
+    made = store.publish(place, kind, repo_type, content, text)
+    return (made.path / "README.md").read_text()
+
+row = {"response": "The answer is 1.", "label": "correct", "student_positive": "a", "student_negative": "b"}
+
+def data(name, *configs):
+    place = folder(name)
+    for each in configs:
+        rows(place, each, [row] * 3)
+    return place
+
+def model(name, kind):
+    place = folder(name)
+    kind(tiny).save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place
+
+tiny.num_labels = 1
+out = {
+    "warmup_model": put("warmup", "model", cards.warmup_model, model("w", LlamaForCausalLM)),
+    "policy_model": put("policy", "model", cards.policy_model, model("p", LlamaForCausalLM)),
+    "reward_model": put("reward", "model", cards.reward_model, model("r", LlamaForSequenceClassification)),
+    "teacher_dataset": put("teacher", "dataset", cards.teacher_dataset, data("t", "responses", "questions")),
+    "rewards_dataset": put("rewards", "dataset", cards.rewards_dataset, data("s", "responses", "triples")),
+    "results_dataset": put("results", "dataset", cards.results_dataset, data("e", "results", "responses")),
+}
+store.prepare("compare", "space")
+out["space"] = put("compare", "space", cards.space, folder("space", app_py=b"import gradio"))
+api = HfApi()
+found = api.model_info("local/cards-policy")
+out["info"] = {
+    "tags": found.tags, "library": found.library_name, "pipeline": found.pipeline_tag,
+    "of_base": [m.id for m in api.list_models(filter="base_model:finetune:local/cards-warmup")],
+    "configs": [c["config_name"] for c in api.dataset_info("local/cards-teacher").card_data["configs"]],
+    "sdk": api.space_info("local/cards-compare").sdk,
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def published(hub) -> dict:
+    return hub.python(PUBLISH)[0]
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [("teacher_dataset", "rewards_dataset", "results_dataset"), ("warmup_model", "policy_model", "reward_model")],
+    ids=["datasets", "models"],
+)
+def test_the_loading_code_of_a_card_runs_in_a_clean_process(kinds, published, hub, tmp_path):
+    blocks = {kind: re.findall(r"```python\n(.*?)```", published[kind], re.DOTALL) for kind in kinds}
+    assert all(len(found) == 1 for found in blocks.values())
+    script = "import sys\n"
+    for kind, (block,) in blocks.items():
+        script += f"print('-- {kind}')\nexec({block!r}, {{}})\n"
+    printed = hub.clean(script + "assert 'hfdistill' not in sys.modules\n", tmp_path)
+    for kind in kinds:
+        said = printed.partition(f"-- {kind}\n")[2].partition("-- ")[0]
+        assert said.strip() if kind != "reward_model" else float(said) is not None
+
+
+def test_the_hub_reads_lineage_from_the_metadata(published):
+    info = published["info"]
+    assert info["library"] == "transformers" and info["pipeline"] == "text-generation"
+    assert {"base_model:local/cards-warmup", "base_model:finetune:local/cards-warmup"} <= set(info["tags"])
+    assert {"hfdistill", "distillation", "license:mit", "license:apache-2.0"} <= set(info["tags"])
+    assert set(info["of_base"]) == {"local/cards-policy", "local/cards-reward", "local/cards-warmup"}
+    assert info["configs"] == ["responses", "questions"] and info["sdk"] == "gradio"
+    assert "size_categories:\n- n<1K" in published["teacher_dataset"]

@@ -1,0 +1,72 @@
+"""The Collection of a run on a real Hub."""
+
+
+def test_every_artifact_of_a_run_stands_in_one_collection(hub):
+    out, printed = hub.python("""
+settings = config("alpha")
+publish_chain(settings)
+publish_chain(config("beta"))
+ablation = config("alpha", suffix="-minus")
+store = Store(ablation.run)
+content = manifest("ppo", ablation, {}, {}, {})
+store.publish(folder("ablation", weights=b"1"), "policy", "model", content, "# card")
+(work / "runs" / "alpha" / "collection.json").rename(work / "kept.json")
+content = manifest("ppo", config("alpha", given={"epochs": 2}), {}, {}, {})
+Store(settings.run).publish(folder("again", weights=b"2"), "policy", "model", content, "# card")
+api = HfApi()
+found = {}
+for each in api.list_collections(owner="local"):
+    found.setdefault(each.title, []).append(each.slug)
+items = api.get_collection(found["hfdistill: alpha"][0]).items
+out = {
+    "found": found, "items": [(item.item_type, item.item_id, item.note) for item in items],
+    "kept": json.loads((work / "kept.json").read_text()),
+    "again": json.loads((work / "runs" / "alpha" / "collection.json").read_text()),
+}
+""")
+    assert "stands in no Collection" not in printed
+    assert {title: len(slugs) for title, slugs in out["found"].items()} == {
+        "hfdistill: alpha": 1,
+        "hfdistill: beta": 1,
+    }
+    kinds = {"teacher": "dataset", "warmup": "model", "rewards": "dataset", "reward": "model", "policy": "model"}
+    kinds |= {"results": "dataset", "policy-minus": "model"}
+    assert [tuple(item[:2]) for item in out["items"]] == [
+        (repo_type, f"local/alpha-{kind}") for kind, repo_type in kinds.items()
+    ]
+    notes = [item[2] for item in out["items"]]
+    assert all(notes) and notes[-1].endswith("(variant minus)")
+    assert out["kept"] == out["again"] and list(out["kept"].values()) == out["found"]["hfdistill: alpha"]
+
+
+def test_a_collection_that_was_deleted_is_made_anew(hub):
+    out, printed = hub.python("""
+settings = config("gone")
+publish_chain(settings)
+api = HfApi()
+first = next(each.slug for each in api.list_collections(owner="local") if each.title == "hfdistill: gone")
+api.delete_collection(first)
+content = manifest("ppo", config("gone", given={"epochs": 2}), {}, {}, {})
+made = Store(settings.run).publish(folder("gone-again", weights=b"2"), "policy", "model", content, "# card")
+slugs = [each.slug for each in api.list_collections(owner="local") if each.title == "hfdistill: gone"]
+out = [first, slugs]
+""")
+    first, slugs = out
+    assert len(slugs) == 1 and slugs[0] != first
+    assert "stands in no Collection" not in printed
+
+
+def test_a_hub_without_collections_is_no_failure(start_hub):
+    hub = start_hub({"write": ("ann", "write")}, (("lab", "ann", "write"),))
+    out, printed = hub.python(
+        """
+from hfdistill.hub import collection
+settings = config("plain")
+Store(settings.run).prepare("teacher", "dataset")
+# A namespace that this token may not write stands for a Hub that refuses.
+out = collection.add_to_collection(settings.run, "bob", "teacher", "ann/plain-teacher", "dataset")
+""",
+        "write",
+    )
+    assert out is None
+    assert "ann/plain-teacher is published, but stands in no Collection" in printed and "403" in printed
