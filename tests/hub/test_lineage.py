@@ -25,7 +25,7 @@ def test_the_tree_ends_in_teacher_student_and_questions(hub, chain):
     assert "questions task word_problems  (test 2, train 6, validation 2)" in ends
     assert "student demo/base  (licence mit)" in ends
     assert ends.count("teacher demo/teacher  (licence apache-2.0)") == 1
-    assert sum("see above" in line for line in lines) == 5
+    assert sum("see above" in line for line in lines) == 4
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
