@@ -1,0 +1,276 @@
+"""One update: what it must be, and what must not change it."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from ppo_toy import (
+    PROMPTS,
+    assert_same_weights,
+    copy_reward,
+    logged,
+    make_policy,
+    make_trainer,
+    make_value_model,
+    weights,
+)
+from transformers import TrainerCallback
+
+from hfdistill.ppo.actor_critic import ActorCritic, Passage
+
+
+EXACT = {"atol": 0, "rtol": 0}
+
+
+@pytest.mark.parametrize("backbone", ["separate", "shared"])
+@pytest.mark.parametrize("kl_in", ["reward", "loss"])
+def test_the_ratio_of_the_first_step_is_exactly_1(tmp_path, backbone, kl_in):
+    trainer = make_trainer(
+        tmp_path, value_backbone=backbone, kl_in=kl_in, temperature=0.7, per_device_train_batch_size=3
+    )
+    trainer.train()
+    assert logged(trainer, "policy/approxkl_avg")[0] == 0
+    assert logged(trainer, "policy/clipfrac_avg")[0] == 0
+    assert logged(trainer, "val/ratio")[0] == pytest.approx(1, abs=1e-6)
+    assert logged(trainer, "val/ratio_var")[0] == pytest.approx(0, abs=1e-6)
+    # The second update starts from the policy as it is then.
+    assert logged(trainer, "policy/approxkl_avg")[4] == 0
+    assert all(value > 0 for value in logged(trainer, "policy/approxkl_avg")[1:4])
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k3"])
+def test_at_the_start_the_kl_is_0_and_the_reward_is_the_score(tmp_path, estimator):
+    trainer = make_trainer(tmp_path, kl_estimator=estimator, kl_coef=10.0)
+    trainer.train()
+    first = trainer.state.log_history[0]
+    assert first["objective/kl"] == pytest.approx(0, abs=1e-5)
+    assert first["objective/rlhf_reward"] == pytest.approx(first["objective/scores"], abs=1e-4)
+    assert first["objective/kl_coef"] == 10.0
+    assert logged(trainer, "objective/kl")[1] != 0
+
+
+def test_log_probs_are_those_of_the_distribution_sampled_from(tmp_path):
+    trainer = make_trainer(tmp_path, temperature=0.5)
+    episodes, _ = trainer.rollouts.collect(0, 0.1)
+    policy = trainer.model.policy
+    for row, ids in enumerate(episodes.sequences):
+        start = episodes.prompt_lengths[row]
+        with torch.no_grad():
+            exact = torch.log_softmax(policy(torch.tensor([ids])).logits[0].double() / 0.5, -1)
+        expected = [exact[t - 1, ids[t]].item() for t in range(start, len(ids))]
+        assert episodes.log_probs[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_finished_episode_ends_in_eos_and_nothing_is_padding(tmp_path):
+    trainer = make_trainer(tmp_path, rollout_batch_size=64)
+    episodes, _ = trainer.rollouts.collect(0, 0.1)
+    ended = 0
+    for ids, start in zip(episodes.sequences, episodes.prompt_lengths, strict=True):
+        response = ids[start:]
+        ended += response[-1] == 1
+        assert 1 not in response[:-1]
+        assert response[-1] == 1 or len(response) == 6
+    assert 0 < ended < 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"per_device_train_batch_size": 1},
+        {"per_device_train_batch_size": 3},
+        {"micro_batch_tokens": 20},
+        {"generation_batch_size": 3},
+    ],
+    ids=str,
+)
+def test_how_the_work_is_cut_does_not_change_the_update(tmp_path, change):
+    runs = []
+    for options in ({}, change):
+        trainer = make_trainer(tmp_path, total_episodes=16, **options)
+        trainer.train()
+        runs.append((weights(trainer.model), logged(trainer, "loss")))
+    assert runs[0][1] == pytest.approx(runs[1][1], abs=1e-5)
+    # Adam divides by the size of the gradient, so rounding of a tiny one is felt.
+    assert_same_weights(runs[0][0], runs[1][0], atol=1e-4, rtol=0)
+
+
+def test_padding_side_of_the_tokenizer_has_no_say(tmp_path):
+    runs = []
+    for side in ("left", "right"):
+        trainer = make_trainer(tmp_path)
+        trainer.processing_class.padding_side = side
+        trainer.train()
+        runs.append(weights(trainer.model))
+    assert_same_weights(*runs, **EXACT)
+
+
+def test_generation_config_of_the_model_has_no_say(tmp_path):
+    runs = []
+    for options in ({}, {"temperature": 0.1, "top_k": 1, "top_p": 0.2, "max_new_tokens": 1}):
+        policy = make_policy()
+        policy.generation_config.update(do_sample=True, **options)
+        trainer = make_trainer(tmp_path, policy=policy)
+        trainer.train()
+        runs.append(weights(trainer.model))
+    assert_same_weights(*runs, **EXACT)
+
+
+def test_dropout_is_off(tmp_path):
+    runs = []
+    for dropout in (0.0, 0.5):
+        trainer = make_trainer(tmp_path, policy=make_policy(attention_dropout=dropout))
+        trainer.train()
+        runs.append(weights(trainer.model))
+    assert_same_weights(*runs, **EXACT)
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path):
+    runs = []
+    for checkpointing in (False, True):
+        trainer = make_trainer(tmp_path, activation_checkpointing=checkpointing)
+        trainer.train()
+        runs.append(weights(trainer.model))
+    assert trainer.model.policy.is_activation_checkpointing
+    assert_same_weights(*runs, **EXACT)
+
+
+def test_the_value_warm_up_leaves_the_policy_alone(tmp_path):
+    for backbone in ("separate", "shared"):
+        trainer = make_trainer(tmp_path, value_backbone=backbone, value_warmup_updates=2, weight_decay=0.1)
+        before = weights(trainer.model)
+        trainer.train()
+        after = weights(trainer.model)
+        changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert changed == {"value_model" if backbone == "separate" else "value_head"}
+        # Nor has Adam any moments of it that later steps would act on.
+        states = trainer.optimizer.state
+        assert all(parameter not in states for parameter in trainer.model.policy.parameters())
+
+
+def test_learning_rates_of_policy_and_value(tmp_path):
+    trainer = make_trainer(tmp_path, learning_rate=1e-4, value_learning_rate=3e-3, weight_decay=0.1)
+    value = set(map(id, trainer.model.value_parameters()))
+    seen = set()
+    for group in trainer.create_optimizer().param_groups:
+        seen |= set(map(id, group["params"]))
+        for parameter in group["params"]:
+            assert group["lr"] == (3e-3 if id(parameter) in value else 1e-4)
+            assert group["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+        assert group["eps"] == 1e-5
+    assert seen == set(map(id, trainer.model.parameters()))
+
+
+def test_steps_without_finite_gradients_are_skipped_and_counted(tmp_path):
+    trainer = make_trainer(tmp_path)
+    loss = trainer._loss
+
+    def sometimes_nan(model, rows, tokens, warming):
+        value = loss(model, rows, tokens, warming)
+        return value * float("nan") if trainer.state.global_step in (1, 4) else value
+
+    trainer._loss = sometimes_nan
+    seen = []
+    step = trainer.training_step
+
+    def note(*args):
+        seen.append(weights(trainer.model))
+        return step(*args)
+
+    trainer.training_step = note
+    trainer.train()
+    seen.append(weights(trainer.model))
+    moved = [any(not torch.equal(a[name], b[name]) for name in a) for a, b in itertools.pairwise(seen)]
+    assert moved == [True, False, True, True, False, True, True, True]
+    assert logged(trainer, "policy/skipped_steps") == [0, 1, 1, 1, 2, 2, 2, 2]
+    assert all(torch.isfinite(value).all() for value in seen[-1].values())
+
+
+def test_gradients_are_clipped(tmp_path):
+    trainer = make_trainer(tmp_path, max_grad_norm=1e-3, vf_coef=100.0)
+    norms = []
+    trainer.add_callback(_Norms(trainer, norms))
+    trainer.train()
+    assert max(norms) == pytest.approx(1e-3, rel=1e-2)
+    assert max(logged(trainer, "grad_norm")) > 1
+
+
+class _Norms(TrainerCallback):
+    def __init__(self, trainer, norms):
+        self.trainer, self.norms = trainer, norms
+
+    def on_pre_optimizer_step(self, *args, **kwargs):
+        grads = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
+        self.norms.append(torch.nn.utils.get_total_norm(grads).item())
+
+
+def test_values_are_read_before_each_token():
+    model = ActorCritic(make_policy(), make_value_model())
+    ids = [[2, 4, 5, 6, 7, 1], [2, 4, 5, 8, 1]]
+    with torch.no_grad():
+        scored = model(Passage.of(ids, [3, 2], 0, torch.device("cpu")))
+        for row, (sequence, start) in enumerate(zip(ids, (3, 2), strict=True)):
+            hidden = model.value_model.model(torch.tensor([sequence])).last_hidden_state[0]
+            expected = model.value_model.score(hidden)[start - 1 : -1, 0].tolist()
+            assert scored.values[row, : len(expected)].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_value_starts_from_the_reward_model(tmp_path):
+    reward = make_value_model(seed=5)
+    trainer = make_trainer(tmp_path, reward=reward)
+    expected = weights(reward)
+    assert_same_weights(weights(trainer.model.value_model), expected, **EXACT)
+    trainer.train()
+    assert_same_weights(weights(reward), expected, **EXACT)
+    zeroed = make_trainer(tmp_path, reward=make_value_model(seed=5), value_head_init="zero")
+    assert not zeroed.model.value_model.score.weight.any()
+
+
+def test_without_a_reward_model_it_starts_from_the_policy(tmp_path):
+    policy = make_policy()
+    value_model = make_trainer(tmp_path, policy=policy).model.value_model
+    assert_same_weights(weights(value_model.model), weights(policy.model), **EXACT)
+    assert not value_model.score.weight.any()
+
+
+def test_value_and_reward_heads_compute_in_float32(tmp_path):
+    trainer = make_trainer(tmp_path, policy=make_policy().bfloat16(), reward=make_value_model().bfloat16())
+    assert trainer.model.value_model.score.weight.dtype == torch.float32
+    episodes, _ = trainer.rollouts.collect(0, 0.1)
+    assert episodes.log_probs.dtype == episodes.values.dtype == episodes.scores.dtype == torch.float32
+
+
+def test_the_adaptive_coefficient_moves(tmp_path):
+    trainer = make_trainer(tmp_path, total_episodes=64, kl_target=1e-3, kl_horizon=100)
+    trainer.train()
+    coefficients = logged(trainer, "objective/kl_coef")
+    # The KL of the first update is 0, below the target; later ones are above.
+    assert coefficients[1] < coefficients[0]
+    assert coefficients[-1] > coefficients[1]
+
+
+def test_episodes_are_the_same_for_the_same_seed(tmp_path):
+    texts = []
+    for seed in (3, 3, 4):
+        trainer = make_trainer(tmp_path, seed=seed)
+        torch.manual_seed(len(texts))
+        texts.append(json.dumps(trainer.rollouts.collect(1, 0.1)[0].sequences))
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_a_dataset_of_one_question(tmp_path):
+    trainer = make_trainer(tmp_path, train=PROMPTS[:1])
+    trainer.train()
+    assert trainer.state.global_step == 8
+
+
+def test_metrics_have_the_classic_names(tmp_path):
+    trainer = make_trainer(tmp_path, reward=[copy_reward, lambda completions, **_: [0.0] * len(completions)])
+    trainer.train()
+    log = trainer.state.log_history[-2]
+    names = """eps objective/kl objective/entropy objective/non_score_reward objective/rlhf_reward objective/scores
+    policy/approxkl_avg policy/clipfrac_avg loss/policy_avg loss/value_avg val/clipfrac_avg policy/entropy_avg
+    val/ratio val/ratio_var val/num_eos_tokens lr episode
+    val/explained_variance completions/mean_length tokens_per_second policy/skipped_steps"""
+    assert set(names.split()) <= log.keys() | trainer.state.log_history[-5].keys()
+    assert log["episode"] == 32
