@@ -22,8 +22,12 @@ STAGES = {
 
 # Fields that change where and how a stage runs, but not what it makes.
 WITHOUT_EFFECT = {
+    "concurrency",
     "dataloader_num_workers",
     "disable_tqdm",
+    "first_look",
+    "gpu_hour_price",
+    "input_price",
     "log_level",
     "logging_dir",
     "logging_steps",
@@ -31,11 +35,15 @@ WITHOUT_EFFECT = {
     "max_cost",
     "max_requests",
     "output_dir",
+    "output_price",
+    "patience",
     "report_to",
     "resume_from_checkpoint",
     "retry_failed",
     "save_total_limit",
     "sync_every",
+    "timeout",
+    "tries",
 }
 
 

@@ -21,10 +21,9 @@ from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.hub.artifacts import Store, fingerprint, manifest
 from hfdistill.labelers import load_labeler
-from hfdistill.labels import labelled_dataset, write_dataset
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.config import LabelConfig
-from hfdistill.teacher.dataset import ResponseRows, figures, to_label, with_teacher
+from hfdistill.teacher.dataset import ResponseRows, to_label, with_teacher
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
 from hfdistill.teacher.protocols import Decoding
@@ -56,6 +55,8 @@ def main() -> None:
     decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
+    from hfdistill.hub import cards
+    from hfdistill.labelling import label_and_write
     from hfdistill.teacher.session import collect
     from hfdistill.teacher.sync import PartialSync
 
@@ -69,17 +70,18 @@ def main() -> None:
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:
             responses = ResponseRows(journal, plan, config.teacher.model, asked["endpoint_kind"])
-            rows, question_rows = labelled_dataset(questions, responses, task, labeler=labeler)
-            counts = write_dataset(folder, rows, question_rows, task.golds())
-            metrics = figures(question_rows, counts["responses"], asked["missing"])
+            metrics = label_and_write(folder, questions, responses, task, labeler)
+            metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
             made = manifest("label", config, {}, metrics, asked["cost"])
-            published = store.publish(folder, "teacher", "dataset", made, card(made, store.name("teacher")))
+            plots = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob("figures/*.png"))
+            card = cards.teacher_dataset(made, repo_id=store.name("teacher"), plots=plots)
+            published = store.publish(folder, "teacher", "dataset", made, card)
     if sync is not None:
         sync.forget()
     print(
-        f"{published.repo_id} is published at {published.revision[:12]}: {counts['responses']} responses, "
-        f"{metrics['labelled_questions']} of {metrics['questions']} questions labelled"
+        f"{published.repo_id} is published at {published.revision[:12]}: {metrics['responses']} responses to "
+        f"{metrics['questions']} questions, {metrics['without_label']['value']:.1%} of them without a label"
     )
 
 
@@ -98,12 +100,6 @@ def look(journal: Journal, task: Task, questions: list) -> None:
             f"read, so nothing could be labelled. The first one ends in {samples[0][1].text[-200:]!r}: check "
             "task.shots, teacher.chat and label.max_new_tokens"
         )
-
-
-def card(made: dict, repo_id: str) -> str:
-    from hfdistill.hub import cards
-
-    return cards.teacher_dataset(made, repo_id=repo_id)
 
 
 if __name__ == "__main__":

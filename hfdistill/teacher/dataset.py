@@ -1,7 +1,7 @@
 """From a journal to the rows of the teacher's dataset."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from ..config import Config
@@ -62,19 +62,6 @@ def to_label(task: Task, max_questions: int | None = None) -> list[Question]:
         share = max_questions / len(train)
         train, validation = train[:max_questions], validation[: max(1, round(share * len(validation)))]
     return [*train, *validation]
-
-
-def figures(question_rows: Sequence[dict[str, Any]], responses: int, missing: int) -> dict[str, Any]:
-    """The labelling in numbers, for manifest and card."""
-    failed = sum(row["failed"] for row in question_rows)
-    return {
-        "questions": len(question_rows),
-        "responses": responses,
-        "missing_responses": missing,
-        "labelled_questions": len(question_rows) - failed,
-        "failed_share": round(failed / len(question_rows), 4) if question_rows else 0.0,
-        "mean_vote_share": round(sum(row["vote_share"] for row in question_rows) / max(len(question_rows), 1), 4),
-    }
 
 
 def with_teacher(config: Config) -> Config:
