@@ -38,6 +38,7 @@ class Recipe:
         epochs (`int`): passes over the corpus.
         learning_rate (`float`): peak, after a linear warm-up; falls to 0 by a cosine.
         terse (`tuple[float, float]`): probability of the terse style for "How many …" and "Count the …".
+        operations (`tuple[int, int]`), largest_total (`int`): of the problems in its corpus.
     """
 
     layers: int
@@ -48,6 +49,8 @@ class Recipe:
     learning_rate: float = 3e-3
     batch_size: int = 16
     terse: tuple[float, float] = (0.6, 0.1)
+    operations: tuple[int, int] = task.OPERATIONS
+    largest_total: int = task.LARGEST_TOTAL
 
 
 TEACHER = Recipe(layers=2, hidden=96, solutions=24_000)
@@ -155,7 +158,8 @@ def corpus(recipe: Recipe, seed: int, encoder: Encoder) -> list[tuple[list[int],
     """
     rng = random.Random(f"corpus {seed}")
     rows = []
-    for problem in itertools.islice(task.problems(seed, "corpus"), recipe.solutions):
+    problems = task.problems(seed, "corpus", recipe.operations, recipe.largest_total)
+    for problem in itertools.islice(problems, recipe.solutions):
         terse = rng.random() < recipe.terse[problem.counted]
         prompt = encoder.prompt_ids(task.bare_prompt(problem.text))
         rows.append((prompt + encoder.response_ids(task.solution(problem.start, problem.changes, terse)), len(prompt)))

@@ -5,11 +5,14 @@ operation a step, or tersely, two operations a step, which is harder to get righ
 and "Count the …" differ only in how the worked solutions of a corpus are written, see [`solution`].
 """
 
+import functools
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..errors import HFDistillError
 from .base import Answer, Question, Task, share_of
 from .numbers import extract_number, same_number
 
@@ -18,6 +21,9 @@ NAMES = ("Tom", "Ann", "Sam", "Mia", "Ben", "Eva", "Max", "Zoe")
 THINGS = ("pens", "cards", "coins", "books", "shells", "apples", "stamps", "balls")
 GAINS = ("Buys", "Finds", "Wins", "Gets")
 LOSSES = ("Loses", "Sells", "Drops", "Lends")
+OPERATIONS = (3, 4)
+MOST_OPERATIONS = 6
+MOST_FRUITLESS_DRAWS = 100_000
 LARGEST_TOTAL = 20
 
 # The hash of a question says what it may be used for; the corpus trains the models of the demo from scratch.
@@ -52,21 +58,32 @@ class Problem:
         return self.start + sum(self.changes)
 
 
-def problems(seed: int, use: str) -> Iterator[Problem]:
+def problems(
+    seed: int, use: str, operations: Sequence[int] = OPERATIONS, largest_total: int = LARGEST_TOTAL
+) -> Iterator[Problem]:
     """Yield problems without end, none twice.
 
     Args:
         seed (`int`): of the generator.
         use (`str`): `"train"`, `"validation"`, `"test"` or `"corpus"`; no question is ever in two of them, whatever
             the seeds, because its hash decides.
+        operations (`Sequence[int]`, *optional*, defaults to `(3, 4)`): fewest and most operations.
+        largest_total (`int`, *optional*, defaults to 20): no total on the way exceeds it.
     """
     rng = random.Random(f"word problems {seed} {use}")
-    seen = set()
-    while True:
-        problem = _draw(rng)
+    seen: set[str] = set()
+    fruitless = 0
+    while fruitless < MOST_FRUITLESS_DRAWS:
+        problem = _draw(rng, operations, largest_total)
+        fruitless += 1
         if bucket(problem.text) in BUCKETS[use] and problem.text not in seen:
             seen.add(problem.text)
+            fruitless = 0
             yield problem
+    raise HFDistillError(
+        f"there are only {len(seen)} different {use} problems of {operations[0]} to {operations[1]} operations with "
+        f"totals up to {largest_total}: ask for fewer, or raise task.operations or task.largest_total"
+    )
 
 
 def bucket(text: str) -> int:
@@ -85,13 +102,13 @@ def solution(start: int, changes: tuple[int, ...], terse: bool = False) -> str:
     return "".join(steps) + f"\nThe answer is {total}."
 
 
-def _draw(rng: random.Random) -> Problem:
+def _draw(rng: random.Random, operations: Sequence[int], largest_total: int) -> Problem:
     name, thing, counted = rng.choice(NAMES), rng.choice(THINGS), rng.random() < 0.5
-    start = total = rng.randint(1, 9)
+    start = total = rng.randint(1, min(9, largest_total))
     changes, sentences = [], [f"{name} has {start} {thing}."]
-    for _ in range(rng.randint(3, 4)):
+    for _ in range(rng.randint(*operations)):
         change = 0
-        while change == 0 or not 0 <= total + change <= LARGEST_TOTAL:
+        while change == 0 or not 0 <= total + change <= largest_total:
             change = rng.randint(-9, 9)
         total += change
         changes.append(change)
@@ -108,6 +125,8 @@ class WordProblems(Task):
         seed (`int`, *optional*, defaults to 0): seed of the questions.
         train (`int`, *optional*, defaults to 4000), validation (`int`, *optional*, defaults to 400), test (`int`,
             *optional*, defaults to 1000): how many questions of each split.
+        operations (`list[int]`, *optional*, defaults to `[3, 4]`): fewest and most operations of a problem.
+        largest_total (`int`, *optional*, defaults to 20): no total on the way exceeds it.
         shots (`int`, *optional*, defaults to 0): worked examples in the teacher's prompt, 3 at most. The models of the
             demo are trained from scratch without any.
     """
@@ -118,26 +137,38 @@ class WordProblems(Task):
     train: int = 4000
     validation: int = 400
     test: int = 1000
+    operations: Sequence[int] = OPERATIONS
+    largest_total: int = LARGEST_TOTAL
     shots: int = 0
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ("\nQ:",)
 
     def __post_init__(self):
         super().__post_init__()
-        self._golds: dict[str, str] = {}
-        self._questions: list[Question] = []
+        self.operations = tuple(self.operations)
+        if len(self.operations) != 2 or not 1 <= self.operations[0] <= self.operations[1] <= MOST_OPERATIONS:
+            raise HFDistillError(
+                f"task.operations is {list(self.operations)}: it must be the fewest and the most operations of a "
+                f"problem, from 1 to {MOST_OPERATIONS}"
+            )
+
+    @functools.cached_property
+    def _made(self) -> list[tuple[Question, str]]:
+        """Every question with its gold."""
+        made = []
         for split, count in (("train", self.train), ("validation", self.validation), ("test", self.test)):
-            for index, problem in zip(range(count), problems(self.seed, split), strict=False):
-                question_id = f"{split}-{self.seed}-{index:06d}"
+            stream = problems(self.seed, split, self.operations, self.largest_total)
+            for index, problem in enumerate(itertools.islice(stream, count)):
                 category = "count" if problem.counted else "how many"
-                self._questions.append(Question(question_id, problem.text, split, category=category))
-                self._golds[question_id] = str(problem.answer)
+                question = Question(f"{split}-{self.seed}-{index:06d}", problem.text, split, category=category)
+                made.append((question, str(problem.answer)))
+        return made
 
     def questions(self) -> list[Question]:
-        return list(self._questions)
+        return [question for question, _ in self._made]
 
     def golds(self) -> dict[str, str]:
-        return dict(self._golds)
+        return {question.question_id: gold for question, gold in self._made}
 
     def prompt(self, question: Question, shots: int | None = None) -> str:
         worked = SHOTS[: self.shots if shots is None else shots]
