@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 _MOST_PARAMETERS = 50_000_000
 _FEWEST_ROWS = 8
-_FEWEST_POSITIONS = 32
+_FEWEST_POSITIONS = 64
 _STEADY_ROPE = ("default", "linear", "llama3")
 
 
