@@ -15,7 +15,10 @@ COLOURS = {
     "questions": "#ffe7c2",
 }
 FORMATS = (".png", ".svg", ".pdf")
-COLUMN, ROW = 4.2, 1.25
+COLUMN, LANE, WIDTH, HEIGHT = 3.9, 1.3, 2.9, 0.8
+LONGEST_NAME = 34
+# Data runs along the bottom and models along the top, so that an arrow past a step does not cross its box.
+TOP = ("model", "student", "teacher", "space")
 
 
 def draw(root: Node, path: str | Path) -> Path:
@@ -33,33 +36,50 @@ def draw(root: Node, path: str | Path) -> Path:
         raise HFDistillError(f"cannot draw into {str(path)!r}: give a name that ends in {', '.join(FORMATS)}")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
     nodes, levels, edges = _collect(root)
-    columns: dict[int, list[tuple[str, str, str]]] = {}
-    for key, level in levels.items():
-        columns.setdefault(level, []).append(key)
-    deepest, tallest = max(columns), max(map(len, columns.values()))
-    place = {
-        key: ((deepest - level) * COLUMN, ((len(keys) - 1) / 2 - index) * ROW)
-        for level, keys in columns.items()
-        for index, key in enumerate(keys)
-    }
-    figure = Figure(figsize=((deepest + 1) * COLUMN * 0.8, (tallest + 0.5) * ROW * 0.8))
+    place = _places(nodes, levels)
+    right = max(x for x, _ in place.values()) + WIDTH / 2
+    low, high = (pick(y for _, y in place.values()) for pick in (min, max))
+    figure = Figure(figsize=((right + WIDTH) * 0.62, (high - low + 2.4 * LANE) * 0.62))
     FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(-COLUMN / 2, deepest * COLUMN + COLUMN / 2)
-    axes.set_ylim(-(tallest + 0.5) * ROW / 2, (tallest + 0.5) * ROW / 2)
+    axes.set_xlim(-WIDTH, right + WIDTH / 2)
+    axes.set_ylim(low - 1.2 * LANE, high + 1.2 * LANE)
     axes.axis("off")
     for parent, child in edges:
-        start, end = place[parent], place[child]
-        arrow = {"arrowstyle": "-|>", "color": "#777777", "shrinkA": 0, "shrinkB": 4}
-        axes.annotate("", (end[0] - 1.7, end[1]), (start[0] + 1.7, start[1]), arrowprops=arrow)
+        (x, y), (end_x, end_y) = place[parent], place[child]
+        # Past a box of the same lane the arrow bows outwards.
+        bow = 0.0 if end_y != y or end_x - x < 1.5 * COLUMN else (-0.16 if y > 0 else 0.16)
+        start, end = (
+            (x + WIDTH / 2, y + (HEIGHT / 3 if y > 0 else -HEIGHT / 3) * (bow != 0)),
+            (end_x - WIDTH / 2, end_y),
+        )
+        style = {"arrowstyle": "-|>", "mutation_scale": 10, "color": "#777777", "linewidth": 0.9, "zorder": 1}
+        axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bow}", **style))
     for key, node in nodes.items():
-        box = {"boxstyle": "round,pad=0.5", "facecolor": COLOURS[node.kind], "edgecolor": "#555555"}
-        axes.text(*place[key], _label(node), ha="center", va="center", fontsize=8, bbox=box)
+        x, y = place[key]
+        look = {"facecolor": COLOURS[node.kind], "edgecolor": "#555555", "linewidth": 0.8, "zorder": 2}
+        corner = (x - WIDTH / 2, y - HEIGHT / 2)
+        axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.12", **look))
+        axes.text(x, y, _label(node), ha="center", va="center", fontsize=7, zorder=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
     return path
+
+
+def _places(nodes: dict, levels: dict) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """Where each box stands: a column a level, two lanes, further boxes of a lane outwards."""
+    deepest = max(levels.values())
+    taken: dict[tuple[int, int], int] = {}
+    place = {}
+    for key, level in levels.items():
+        side = 1 if nodes[key].kind in TOP else -1
+        count = taken.get((level, side), 0)
+        taken[level, side] = count + 1
+        place[key] = ((deepest - level) * COLUMN, side * (0.5 + count) * LANE)
+    return place
 
 
 def _collect(root: Node) -> tuple[dict, dict, list]:
@@ -81,6 +101,6 @@ def _collect(root: Node) -> tuple[dict, dict, list]:
 
 
 def _label(node: Node) -> str:
-    name = node.name if len(node.name) <= 34 else "…" + node.name[-33:]
+    name = node.name if len(node.name) <= LONGEST_NAME else "…" + node.name[1 - LONGEST_NAME :]
     revision = f"@{node.revision[:12]}" if node.revision else ""
     return "\n".join(line for line in (node.kind, name, revision) if line)
