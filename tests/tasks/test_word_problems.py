@@ -1,6 +1,7 @@
 """Generated word problems: reproducible, apart by use, and rightly solved."""
 
 import itertools
+from collections import Counter
 
 import pytest
 
