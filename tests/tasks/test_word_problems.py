@@ -1,7 +1,6 @@
 """Generated word problems: reproducible, apart by use, and rightly solved."""
 
 import itertools
-from collections import Counter
 
 import pytest
 
