@@ -1,0 +1,158 @@
+"""`hfdistill space`: the page that puts teacher and students side by side."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from ..space.settings import Settings
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "space",
+        help="compare teacher and students in the browser",
+        description="Show the page on this machine (open), or make it a Space of the Hub (deploy).",
+    )
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    show = actions.add_parser("open", help="serve the page on this machine until interrupted")
+    _add_run(show)
+    show.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    show.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
+    show.add_argument("--browser", action="store_true", help="open the page in this machine's browser")
+    show.add_argument("--serve_teacher", action="store_true", help="serve the run's teacher on this machine, too")
+    show.set_defaults(func=_open)
+
+    deploy = actions.add_parser("deploy", help="create or renew the Space {run}-compare on the Hub of HF_ENDPOINT")
+    _add_run(deploy)
+    deploy.add_argument("--private", action="store_true", help="create it as private")
+    deploy.add_argument(
+        "--requirement", action="append", default=[], help="one more package it needs, such as the run's task"
+    )
+    deploy.set_defaults(func=_deploy)
+
+
+def open_space(run: str, environment: Mapping[str, str]) -> int:
+    """Show a run whose Hub and account are in `environment`, with its teacher, in a process of its own until it ends.
+
+    Args:
+        run (`str`): as after `hfdistill space open`.
+        environment (`Mapping[str, str]`): variables such as HF_ENDPOINT, which huggingface_hub reads when imported.
+
+    Returns:
+        `int`: exit status.
+    """
+    command = [sys.executable, "-m", "hfdistill", "space", "open", run, "--port", "0", "--serve_teacher"]
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # The terminal sent Ctrl-C to the page, too: let it end its teacher.
+            process.wait()
+            return 0
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", help="namespace/name of the run, its configuration file, or {output_dir}/artifacts/{name}"
+    )
+    parser.add_argument("--teacher_endpoint", help="URL of a TGI or OpenAI-style server where the teacher answers")
+    parser.add_argument("--student", help="the base student; by default the one that the artifacts name")
+
+
+def _settings(args: argparse.Namespace) -> "Settings":
+    from ..space.settings import TOKEN_VARIABLE, Settings
+
+    return Settings(
+        _place(args.run),
+        student=args.student,
+        teacher_endpoint=args.teacher_endpoint,
+        teacher_token_env=TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else None,
+    )
+
+
+def _place(run: str) -> str:
+    """Where the artifacts of a run are, without the kind at the end."""
+    from ..config import RunConfig, read_sections
+    from ..errors import HFDistillError
+    from ..hub.artifacts import Store
+
+    if run.endswith((".yaml", ".yml")):
+        section = read_sections(run).get("run")
+        if not section or "name" not in section:
+            raise HFDistillError(f"{run} has no run.name: give the run's namespace/name instead")
+        return Store(RunConfig(**section)).parent("policy").removesuffix("-policy")
+    folder = Path(run).expanduser()
+    if folder.parent.is_dir() and any(folder.parent.glob(f"{folder.name}-*")):
+        return str(folder.absolute())
+    return run if "/" in run else Store(RunConfig(run)).parent("policy").removesuffix("-policy")
+
+
+def _open(args: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+    from dataclasses import replace
+
+    from ..errors import HFDistillError
+    from ..space.app import launch
+    from ..space.run import Run
+
+    settings = _settings(args)
+    # The page could say it, too; here whoever types the command sees it at once.
+    run = Run(settings)
+    with ExitStack() as servers:
+        if args.serve_teacher:
+            if args.teacher_endpoint:
+                raise HFDistillError("--serve_teacher and --teacher_endpoint exclude each other: give one")
+            settings = replace(settings, teacher_endpoint=_serve_teacher(run.teacher_name, servers))
+        try:
+            launch(settings, server_name=args.host, server_port=args.port or _free_port(), inbrowser=args.browser)
+        except OSError as error:
+            raise HFDistillError(
+                f"the page cannot be served on port {args.port} ({error}): --port 0 takes a free one"
+            ) from error
+    return 0
+
+
+def _serve_teacher(model: str, servers: "ExitStack") -> str:
+    import tempfile
+
+    from ..servers.process import ServerProcess
+
+    port, folder = _free_port(), servers.enter_context(tempfile.TemporaryDirectory())
+    url = f"http://127.0.0.1:{port}"
+    print(f"serving the teacher {model} …")
+    servers.enter_context(ServerProcess(["serve", model, "--port", str(port)], url, "/health", Path(folder) / "log"))
+    return url
+
+
+def _free_port() -> int:
+    from ..demo.pipeline import free_port
+
+    return free_port()
+
+
+def _deploy(args: argparse.Namespace) -> int:
+    from huggingface_hub import HfApi
+
+    from ..hub.cards import url
+    from ..space.deploy import deploy
+    from ..space.settings import TOKEN_VARIABLE
+
+    settings = _settings(args)
+    space = deploy(settings, args.private, args.requirement)
+    print(f"{url('space', space.repo_id)} is published at {space.revision[:12]}")
+    if settings.teacher_endpoint and settings.teacher_token_env:
+        print(f"Its endpoint wants a token: add it as the secret {TOKEN_VARIABLE} in the Space's settings.")
+    if HfApi().model_info(settings.ref("policy")).private:
+        print("The run's repositories are private: add a token that may read them as the secret HF_TOKEN.")
+    print(f"A Hub of `hfdistill hub serve` keeps Spaces but runs none: there, `hfdistill space open {args.run}`.")
+    return 0

@@ -1,0 +1,185 @@
+"""The Space's page, by Gradio."""
+
+import logging
+import os
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from ..errors import HFDistillError
+from . import render
+from .compare import compare
+from .models import Models
+from .run import Run, shown
+from .settings import Settings, load_settings
+
+
+# Read when Gradio is imported; nobody who opens this page asked to be counted.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+
+logger = logging.getLogger(__name__)
+
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
+MONO = ["ui-monospace", "Liberation Mono", "DejaVu Sans Mono", "monospace"]
+KINDS = {"Test questions": "test", "Training questions": "train"}
+MOST_SAMPLES = 5
+WAITING = '<div class="hfd hfd-intro"><h1>Opening the run …</h1></div>'
+EMPTY = (
+    '<div class="hfd"><div class="hfd-panel"><p class="hfd-what">The answers of the teacher and the students appear '
+    "here, side by side.</p></div></div>"
+)
+
+
+NO_NOTICE = gr.update(visible=False)
+
+
+class Page:
+    """What the handlers of the page share: the run, once it could be opened, and the models in memory.
+
+    Args:
+        settings ([`~hfdistill.space.settings.Settings`] or [`~hfdistill.errors.HFDistillError`]): what to show, or
+            why that is not known, which the page then tells.
+    """
+
+    def __init__(self, settings: Settings | HFDistillError):
+        self.settings = settings
+        self.models = Models()
+        self._run: Run | None = None
+        self._lock = Lock()
+
+    def run(self) -> Run:
+        """The run; tried again at each call until it can be opened, so that a Hub that was down is no restart."""
+        if isinstance(self.settings, HFDistillError):
+            raise self.settings
+        with self._lock:
+            if self._run is None:
+                self._run = Run(self.settings)
+            return self._run
+
+    def open(self, kind: str) -> tuple[str, str, Any, str]:
+        """Head of the page, notice, questions to pick from, and the page of the run."""
+        try:
+            run = self.run()
+            return render.intro(run), NO_NOTICE, self.choices(kind), render.run_page(run)
+        except HFDistillError as error:
+            head = '<div class="hfd hfd-intro"><h1>Teacher and students, side by side</h1></div>'
+            return head, _notice(error), gr.skip(), render.notice(str(error))
+
+    def choices(self, kind: str) -> Any:
+        """The questions of one kind for the drop-down list."""
+        questions = self.run().examples()[KINDS[kind]]
+        return gr.update(choices=[(shown(question), question.question_id) for question in questions], value=None)
+
+    def pick(self, question_id: str | None) -> Any:
+        """Text of the question that was picked."""
+        return gr.skip() if question_id is None else shown(self.run().questions[question_id])
+
+    def draw(self, kind: str) -> tuple[str, Any]:
+        """Text of a random question."""
+        questions = self.run().examples(limit=10_000)[KINDS[kind]]
+        if not questions:
+            raise HFDistillError(f"This run has no {kind.lower()}.")
+        return shown(random.choice(questions))
+
+    def ask(self, text: str, temperature: float, samples: float) -> Iterator[tuple[str, str]]:
+        """Notice and comparison, again and again while the models answer."""
+        try:
+            run = self.run()
+            for comparison in compare(run, self.models, text, temperature, int(samples)):
+                yield NO_NOTICE, render.comparison(run, comparison)
+        except HFDistillError as error:
+            yield _notice(error), gr.skip()
+
+
+def _notice(error: HFDistillError) -> Any:
+    return gr.update(value=render.notice(str(error)), visible=True)
+
+
+def build(page: Page) -> gr.Blocks:
+    """Lay out the page."""
+    with gr.Blocks(title="Teacher and students, side by side", analytics_enabled=False, fill_width=True) as blocks:
+        head = gr.HTML(WAITING, padding=False, elem_id="head")
+        with gr.Tabs():
+            with gr.Tab("Compare", id="compare"):
+                text = gr.Textbox(
+                    label="Question",
+                    placeholder="Type a question and press Enter, or pick one below",
+                    lines=1,
+                    max_lines=12,
+                    submit_btn="Ask all",
+                    elem_id="question",
+                )
+                with gr.Row():
+                    kind = gr.Radio(list(KINDS), value="Test questions", label="From the run", scale=2, min_width=300)
+                    picked = gr.Dropdown(
+                        [], value=None, label="Pick one", filterable=True, scale=4, min_width=260, elem_id="pick"
+                    )
+                    draw = gr.Button("Surprise me", scale=0, min_width=140, elem_id="draw")
+                with gr.Accordion("Draw several answers", open=False), gr.Row():
+                    temperature = gr.Slider(
+                        0,
+                        1.2,
+                        value=0,
+                        step=0.1,
+                        label="Temperature",
+                        info="At 0, each model gives its most likely answer, always the same one. Above, it draws.",
+                    )
+                    samples = gr.Slider(
+                        1,
+                        MOST_SAMPLES,
+                        value=3,
+                        step=1,
+                        label="Answers of each model",
+                        info="At a temperature above 0.",
+                    )
+                notice = gr.HTML(visible=False, padding=False, elem_id="notice")
+                answers = gr.HTML(EMPTY, padding=False, elem_id="answers")
+            with gr.Tab("About this run", id="run"):
+                about = gr.HTML("", padding=False, elem_id="about")
+
+        asking = {
+            "fn": page.ask,
+            "inputs": [text, temperature, samples],
+            "outputs": [notice, answers],
+            "show_progress": "hidden",
+            "concurrency_limit": 1,
+            "api_visibility": "private",
+        }
+        text.submit(**asking)
+        quiet = {"show_progress": "hidden", "api_visibility": "private"}
+        picked.input(page.pick, picked, text, **quiet).then(**asking)
+        draw.click(page.draw, kind, text, **quiet).then(**asking)
+        kind.change(page.choices, kind, picked, **quiet)
+        blocks.load(page.open, kind, [head, notice, picked, about], **quiet)
+    return blocks.queue(max_size=32)
+
+
+def launch(settings: Settings | HFDistillError, **options: Any) -> Any:
+    """Serve the page.
+
+    Args:
+        settings ([`~hfdistill.space.settings.Settings`] or [`~hfdistill.errors.HFDistillError`]): see [`Page`].
+        options: passed on to `gradio.Blocks.launch`, for example `server_port`.
+    """
+    theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
+    return build(Page(settings)).launch(
+        theme=theme,
+        css_paths=render.STYLE,
+        ssr_mode=False,
+        footer_links=[],
+        **options,
+    )
+
+
+def main(config: Path, environment: Mapping[str, str] = os.environ) -> None:
+    """Run as a Space: settings from `space.json` and variables, address and port from Gradio's."""
+    try:
+        settings: Settings | HFDistillError = load_settings(config, environment)
+    except HFDistillError as error:
+        settings = error
+    launch(settings)

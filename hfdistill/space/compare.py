@@ -1,0 +1,228 @@
+"""One question, put to the teacher and to every student, and judged by the reward model."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..errors import HFDistillError
+from ..tasks import Question
+from .models import Models, Sample, read
+from .run import Run, Vote
+from .teacher import ask_teacher
+
+
+logger = logging.getLogger(__name__)
+
+LONGEST_QUESTION = 8000  # characters; the models' own limit, in tokens, is checked when they are asked
+NOT_ASKED = (
+    "Was not asked this question while the run was made, and does not answer live here: its owner can connect it by "
+    "TEACHER_ENDPOINT. The run's own questions have an answer."
+)
+STUDENTS = {
+    "student": ("Student before", "has seen nothing of the teacher yet"),
+    "warmup": ("Student after imitation", "has copied the teacher's majority answers"),
+    "policy": ("Student after reward", "has then practised with the reward model"),
+}
+
+
+@dataclass
+class Column:
+    """What one model says.
+
+    Attributes:
+        role (`str`): `"teacher"`, `"student"`, `"warmup"` or `"policy"`.
+        title (`str`), what (`str`): who this is, in words.
+        ref (`str`): where the model is.
+        state (`str`): `"waiting"`, `"working"`, `"done"`, `"absent"` or `"failed"`.
+        note (`str`): what it is doing, or what went wrong.
+        samples (`list[Sample]`): its answers.
+    """
+
+    role: str
+    title: str
+    what: str
+    ref: str
+    state: str = "waiting"
+    note: str = "Waits for its turn"
+    samples: list[Sample] = field(default_factory=list)
+
+
+@dataclass
+class Comparison:
+    """Everything shown for one question; it fills up while the models answer.
+
+    Attributes:
+        question ([`~hfdistill.tasks.Question`]): what was asked.
+        vote ([`~hfdistill.space.run.Vote`], *optional*): of the teacher, where the question was part of the training.
+        gold (`str`, *optional*): right answer, where the question was part of the evaluation.
+        columns (`list[Column]`): teacher first, then the students in the order of their making.
+        scoring (`str`): state of the reward model, one of the same.
+        scoring_note (`str`): what it is doing, or what went wrong.
+        variant (`str`): of Eq. 7.
+        unknown_words (`list[str]`): words of the question that the students cannot read.
+    """
+
+    question: Question
+    vote: Vote | None
+    gold: str | None
+    columns: list[Column]
+    scoring: str = "waiting"
+    scoring_note: str = ""
+    variant: str = "min"
+    unknown_words: list[str] = field(default_factory=list)
+
+    def samples(self) -> list[Sample]:
+        """The answers of all columns."""
+        return [sample for column in self.columns for sample in column.samples]
+
+
+def check_question(text: str | None) -> str:
+    """The question without blanks around it.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if nothing is left, or too much.
+    """
+    text = (text or "").strip()
+    if not text:
+        raise HFDistillError("Type a question first, or pick one of the run's questions.")
+    if len(text) > LONGEST_QUESTION:
+        raise HFDistillError(
+            f"The question is too long: it has {len(text):,} characters, and {LONGEST_QUESTION:,} is the most. "
+            "Shorten it."
+        )
+    return text
+
+
+def compare(
+    run: Run, models: Models, text: str | None, temperature: float = 0.0, samples: int = 1
+) -> Iterator[Comparison]:
+    """Ask everybody; yields the same comparison again whenever there is more to show.
+
+    A model that fails leaves its reason in its column, and the others answer all the same.
+
+    Args:
+        run ([`~hfdistill.space.run.Run`]): whose models are asked.
+        models ([`~hfdistill.space.models.Models`]): those in memory.
+        text (`str`): the question.
+        temperature (`float`, *optional*, defaults to 0): of all models; 0 is greedy.
+        samples (`int`, *optional*, defaults to 1): answers of each model at a temperature above 0.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the question is empty or too long.
+    """
+    question = run.question(check_question(text))
+    comparison = Comparison(
+        question=question,
+        vote=run.votes.get(question.question_id),
+        gold=run.gold(question),
+        columns=_columns(run),
+        variant=run.reward_variant,
+    )
+    yield comparison
+    teacher, *students = comparison.columns
+    yield from _with_teacher(run, comparison, teacher, temperature, samples)
+    for column in students:
+        yield from _with_student(run, models, comparison, column, temperature, samples)
+    yield from _with_scores(run, models, comparison)
+
+
+def _columns(run: Run) -> list[Column]:
+    live = run.settings.teacher_endpoint
+    what = "the large model, answering live" if live else "the large model, as it answered when the run was made"
+    refs = {"student": run.student, "warmup": run.settings.ref("warmup"), "policy": run.settings.ref("policy")}
+    return [
+        Column("teacher", "Teacher", what, run.teacher_name),
+        *(Column(role, *STUDENTS[role], ref) for role, ref in refs.items() if ref is not None),
+    ]
+
+
+def _with_teacher(
+    run: Run, comparison: Comparison, column: Column, temperature: float, samples: int
+) -> Iterator[Comparison]:
+    column.state, column.note = "working", "Answers …"
+    yield comparison
+    try:
+        if run.settings.teacher_endpoint:
+            column.samples = ask_teacher(run, comparison.question, temperature, samples)
+        else:
+            stored = run.stored_answer(comparison.question)
+            if stored is None:
+                column.state, column.note = "absent", NOT_ASKED
+                yield comparison
+                return
+            column.samples = [read(run.task, comparison.question, stored.text, stored.finished)]
+        column.state, column.note = "done", ""
+    except HFDistillError as error:
+        column.state, column.note = "failed", str(error)
+    yield comparison
+
+
+def _with_student(
+    run: Run, models: Models, comparison: Comparison, column: Column, temperature: float, samples: int
+) -> Iterator[Comparison]:
+    column.state = "working"
+    column.note = "Answers …" if models.has(column.ref) else "Loads the model; the first time this takes a while …"
+    yield comparison
+    try:
+        student = models.student(column.ref)
+        if column.note != "Answers …":
+            column.note = "Answers …"
+            yield comparison
+        if not comparison.unknown_words:
+            comparison.unknown_words = student.unknown_words(run.task.prompt(comparison.question, shots=0))
+        # The base student never saw the bare prompt in training: it gets the worked examples, as in the paper's ICL.
+        shots = run.task.shots if column.role == "student" else 0
+        column.samples = student.answer(run.task, comparison.question, shots, temperature, samples)
+        column.state, column.note = "done", ""
+    except HFDistillError as error:
+        column.state, column.note = "failed", str(error)
+    yield comparison
+
+
+def _with_scores(run: Run, models: Models, comparison: Comparison) -> Iterator[Comparison]:
+    answers = comparison.samples()
+    if not answers:
+        comparison.scoring, comparison.scoring_note = "absent", "There is no answer to score."
+        yield comparison
+        return
+    ref = run.settings.ref("reward")
+    comparison.scoring = "working"
+    comparison.scoring_note = "Scores the answers …" if models.has(ref) else "Loads the reward model …"
+    yield comparison
+    try:
+        score(run, models, comparison)
+        comparison.scoring, comparison.scoring_note = "done", ""
+    except HFDistillError as error:
+        comparison.scoring, comparison.scoring_note = "failed", str(error)
+    yield comparison
+
+
+def score(run: Run, models: Models, comparison: Comparison) -> None:
+    """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
+    from ..reward.shaping import distilled_reward
+
+    scorer = models.scorer(run.settings.ref("reward"))
+    answers, question = comparison.samples(), comparison.question
+    prompt = run.task.prompt(question, shots=0)
+    context = scorer.model.config.get_text_config().max_position_embeddings
+    longest = len(scorer.encoder.prompt_ids(prompt)) + max(
+        len(scorer.encoder.response_ids(answer.text)) for answer in answers
+    )
+    if longest > context:
+        raise HFDistillError(
+            f"The reward model reads {context} tokens, and question and answer together have {longest}: "
+            "shorten the question."
+        )
+    scores = scorer([prompt] * len(answers), [a.text for a in answers], [a.finished for a in answers])
+    pseudo_label = comparison.vote and comparison.vote.pseudo_label
+    for answer, value in zip(answers, scores, strict=True):
+        answer.score = value
+        answer.reward = distilled_reward(
+            question.question,
+            answer.text,
+            answer.answer,
+            pseudo_label,
+            value,
+            same=run.task.same,
+            variant=run.reward_variant,
+        )

@@ -1,0 +1,108 @@
+"""The comparison Space of a run, published on the Hub: page, package, pins and card in one commit."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from ..config import Config, RunConfig, StudentConfig, TeacherConfig
+from ..errors import HFDistillError
+from ..hub import cards
+from ..hub.artifacts import Artifact, Store, manifest, open_artifact
+from ..hub.metadata import is_commit
+from .run import Run
+from .settings import Settings
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass
+class NoStage:
+    """A Space has no section in the configuration."""
+
+
+def deploy(settings: Settings, private: bool = False, requirements: Sequence[str] = ()) -> Artifact:
+    """Create or renew the Space `{run}-compare`.
+
+    It shows the artifacts at the commits that they have now, and carries the package that shows them, so that a later
+    stage or release changes nothing until it is deployed again.
+
+    Args:
+        settings ([`~hfdistill.space.settings.Settings`]): the run, on the Hub, and perhaps a teacher's endpoint.
+        private (`bool`, *optional*, defaults to `False`): create the Space as private.
+        requirements (`Sequence[str]`, *optional*): further packages, such as one that adds the run's task.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the run is not on the Hub or not complete enough to show, or the Hub
+            refuses.
+    """
+    run = Run(settings)
+    if "policy" not in run.manifests:
+        raise HFDistillError(f"the run cannot be shown yet: {run.missing['policy']}")
+    if not is_commit(run.manifests["policy"].revision):
+        raise HFDistillError(
+            f"{settings.run!r} is a folder, and a Space reads from the Hub: run the stages with push: true, or look "
+            f"at it here by `hfdistill space open {settings.run}`"
+        )
+    parents = dict(run.manifests)
+    if run.student is not None:
+        parents["student"] = open_artifact(run.student, "model", patterns=[])
+    pinned = replace(
+        settings,
+        artifacts={kind: _pin(artifact) for kind, artifact in parents.items() if kind != "student"},
+        student=_pin(parents["student"]) if run.student else None,
+        teacher_token_env=None,
+    )
+    namespace, _, name = settings.run.rpartition("/")
+    made_by = run.manifests["policy"].manifest
+    config = Config(
+        RunConfig(name, namespace=namespace, seed=made_by["config"]["seed"], private=private),
+        made_by["config"]["task"],
+        TeacherConfig(**made_by["teacher"]) if made_by["teacher"] else None,
+        StudentConfig(**made_by["student"]) if made_by["student"] else None,
+        NoStage(),
+        {"teacher_endpoint": settings.teacher_endpoint} if settings.teacher_endpoint else {},
+    )
+    store = Store(config.run)
+    made = manifest("compare", config, parents, {}, {})
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(Path(folder), pinned, requirements)
+        return store.publish(folder, "compare", "space", made, cards.space(made, repo_id=store.name("compare")))
+
+
+def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:
+    """Write what a Space consists of, card apart: `app.py`, `space.json`, `requirements.txt` and the package."""
+    source, package = space_folder(), Path(__file__).parents[1]
+    shutil.copyfile(source / "app.py", folder / "app.py")
+    (folder / "space.json").write_text(settings.to_json(), encoding="utf-8")
+    pins = [pin(line) for line in (source / "requirements.txt").read_text(encoding="utf-8").split()]
+    (folder / "requirements.txt").write_text("\n".join([*pins, *requirements]) + "\n", encoding="utf-8")
+    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "recipes", "spaces")
+    shutil.copytree(package, folder / package.name, ignore=ignore)
+
+
+def pin(requirement: str) -> str:
+    """A requirement at the version that is installed here, without the mark of a local build (`+cpu`)."""
+    name = NAME.match(requirement)[0]
+    return f"{name}=={metadata.version(name).partition('+')[0]}"
+
+
+def space_folder() -> Path:
+    """Where the files of the Space are: beside the package in a checkout, inside it when installed from a wheel.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if they are in neither place.
+    """
+    package = Path(__file__).parents[1]
+    for place in (package.parent / "spaces", package / "spaces"):
+        if (place / "compare" / "app.py").is_file():
+            return place / "compare"
+    raise HFDistillError(f"the files of the Space are not installed beside {package}: reinstall hfdistill")
+
+
+def _pin(artifact: Artifact) -> str:
+    return f"{artifact.repo_id}@{artifact.revision}"

@@ -1,0 +1,170 @@
+"""The students and the reward model, loaded when they are first asked."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from ..encoding import Encoder
+from ..errors import HFDistillError
+from ..evaluation.accuracy import cut
+from ..hub.artifacts import open_artifact
+from ..tasks import Question, Task
+
+
+if TYPE_CHECKING:
+    from ..reward.model import RewardScorer
+
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass
+class Sample:
+    """One answer, as it is shown.
+
+    Attributes:
+        text (`str`): what was written, exactly: the reward model's score depends on every blank.
+        answer (`str`, *optional*): final answer in it, `None` if there is none.
+        reason (`str`, *optional*): why there is none.
+        finished (`bool`): `False` if it was cut off by the length limit.
+        score (`float`, *optional*): of the reward model.
+        reward (`float`, *optional*): what PPO would have given (Eq. 7).
+    """
+
+    text: str
+    answer: str | None
+    reason: str | None
+    finished: bool = True
+    score: float | None = None
+    reward: float | None = None
+
+
+@dataclass
+class Student:
+    """A causal language model that answers questions."""
+
+    model: object
+    encoder: Encoder
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of a prompt that the tokenizer has no token for; a small vocabulary of whole words has many."""
+        tokenizer = self.encoder.tokenizer
+        if tokenizer.unk_token_id is None or not tokenizer.is_fast:
+            return []
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        words = [text[start:end].strip() for token, (start, end) in pairs if token == tokenizer.unk_token_id]
+        return list(dict.fromkeys(word for word in words if word))
+
+    def answer(
+        self, task: Task, question: Question, shots: int, temperature: float = 0.0, samples: int = 1
+    ) -> list[Sample]:
+        """Answer one question.
+
+        Args:
+            task ([`~hfdistill.tasks.Task`]): renders the prompt and reads the answers.
+            question ([`~hfdistill.tasks.Question`]): what to answer.
+            shots (`int`): worked examples in the prompt.
+            temperature (`float`, *optional*, defaults to 0): 0 is greedy, and then there is one answer.
+            samples (`int`, *optional*, defaults to 1): answers to draw at a temperature above 0.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if the question does not fit into the model's context.
+        """
+        from ..generation import Sampling, StopStrings, generate
+
+        prompt = self.encoder.prompt_ids(task.prompt(question, shots=shots))
+        context = self.model.config.get_text_config().max_position_embeddings
+        room = context - len(prompt)
+        if room < min(task.max_new_tokens, context // 4):
+            raise HFDistillError(
+                f"The question is too long: with the prompt it takes {len(prompt)} tokens, and this model reads and "
+                f"writes {context} in all. Shorten it."
+            )
+        stop = task.stop if shots else ()
+        rows = generate(
+            self.model,
+            [prompt] * (samples if temperature > 0 else 1),
+            Sampling(max_new_tokens=min(room, task.max_new_tokens), temperature=temperature),
+            eos_token_id=self.encoder.eos_token_id,
+            pad_token_id=self.encoder.pad_token_id,
+            stop=StopStrings(self.encoder.tokenizer, stop) if stop else None,
+        )
+        return [
+            read(task, question, cut(self.encoder.decode(row.token_ids), stop), row.finish_reason != "length")
+            for row in rows
+        ]
+
+
+def read(task: Task, question: Question, text: str, finished: bool) -> Sample:
+    """Read the final answer out of a response, by the run's task."""
+    from ..tasks.base import REASONS
+
+    answer = task.extract(text, question)
+    return Sample(text, answer.value, answer.reason and REASONS[answer.reason], finished)
+
+
+@dataclass
+class Models:
+    """Every model that was loaded, by where it is; each is loaded once, by the first visitor who needs it."""
+
+    loaded: dict[str, object] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    def has(self, ref: str) -> bool:
+        """Whether a model is in memory already."""
+        return ref in self.loaded
+
+    def student(self, ref: str) -> Student:
+        """The causal language model at `ref`.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if it does not exist or cannot be loaded.
+        """
+        return self._load(ref, _load_student)
+
+    def scorer(self, ref: str) -> "RewardScorer":
+        """The reward model at `ref`; raises like [`Models.student`]."""
+        return self._load(ref, _load_scorer)
+
+    def _load(self, ref: str, load: Callable[[Path], T]) -> T:
+        from safetensors import SafetensorError
+
+        with self.lock:
+            if ref not in self.loaded:
+                artifact = open_artifact(ref, "model")
+                try:
+                    self.loaded[ref] = load(artifact.path)
+                except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                    # The page gets one sentence; the log of the Space gets everything.
+                    logger.exception("loading %s failed", ref)
+                    reason = " ".join(str(error).split())[:200]
+                    raise HFDistillError(f"the model {ref} cannot be loaded: {reason}") from error
+            return self.loaded[ref]
+
+
+def _load_student(folder: Path) -> Student:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(_device())
+    return Student(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
+
+
+def _load_scorer(folder: Path) -> "RewardScorer":
+    from transformers import AutoTokenizer
+
+    from ..reward.model import RewardScorer, load_reward_model
+
+    model = load_reward_model(str(folder), dtype="auto").to(_device())
+    return RewardScorer(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

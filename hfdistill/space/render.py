@@ -1,0 +1,192 @@
+"""What the page shows, as HTML from the templates beside this module."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..hub import figures
+from ..hub.artifacts import Artifact
+from ..hub.cards import url
+from ..hub.metadata import is_commit
+from ..reward.shaping import NO_ANSWER_REWARD
+from .compare import Comparison
+from .models import Sample
+from .run import Run, shown
+
+
+STYLE = Path(__file__).parent / "templates" / "style.css"
+LARGEST_PLOT = 2 << 20
+
+ORIGINS = {
+    "test": "Test question: no model was trained on it",
+    "validation": "Validation question: it helped to choose between checkpoints; no model was trained on it",
+    "train": "Training question",
+    "typed": "Your own question",
+}
+
+# The paper's names of the rows, in words, with the role whose colour they get.
+ROWS = {
+    "Teacher": ("teacher", "the large model"),
+    "ICL": ("student", "the student before any training, with worked examples in its prompt"),
+    "SFT": ("student", "the student trained on all answers of the teacher"),
+    "Ours w/o R": ("warmup", "the student after imitation of the majority answers"),
+    "Ours w/o D": ("policy", "the student after reward, without imitation before"),
+    "Ours": ("policy", "the student after imitation and reward"),
+}
+KINDS = {
+    "teacher": "the teacher's answers, votes and labels",
+    "warmup": "student after imitation",
+    "rewards": "the student's own right and wrong answers",
+    "reward": "reward model",
+    "policy": "student after reward",
+    "results": "graded answers to the test questions",
+}
+KINDS_WITH_FIGURES = ("teacher", "rewards", "reward", "policy")
+
+
+def notice(message: str) -> str:
+    """A box that says what is wrong and what to do."""
+    return _template("notice.html").render(message=message)
+
+
+def intro(run: Run) -> str:
+    """Head of the page."""
+    return _template("intro.html").render(run=run, teacher=_name(run.teacher_name).rpartition("/")[2])
+
+
+def comparison(run: Run, now: Comparison) -> str:
+    """The answers to one question side by side and their scores as bars, as far as they are known."""
+    scored = [sample for sample in now.samples() if sample.score is not None]
+    # The penalty for no answer is far off; on its scale nobody could compare the scores.
+    values = [sample.score for sample in scored] + [sample.reward for sample in scored if sample.answer is not None]
+    low, high = bar_range(values)
+    return _template("comparison.html").render(
+        run=run,
+        now=now,
+        text=shown(now.question),
+        origin=ORIGINS[now.question.split],
+        verdict_of=lambda answer: verdict(run, now, answer),
+        why=lambda sample: why(run, now, sample),
+        place=lambda value: 100 * (min(max(value, low), high) - low) / (high - low),
+        lowest=low,
+        no_answer_reward=NO_ANSWER_REWARD,
+    )
+
+
+def run_page(run: Run) -> str:
+    """The page of a run: what was done, how well it worked, and where every artifact is."""
+    results = run.results_artifact()
+    return _template("run.html").render(
+        run=run,
+        tables=list(_tables(results)) if results else [],
+        plots=list(_plots(results)) if results else [],
+        figures=[(KINDS[kind], lines) for kind in KINDS_WITH_FIGURES if (lines := _figures(run, kind))],
+        artifacts=[_artifact(run, kind) for kind in KINDS],
+    )
+
+
+def bar_range(values: Sequence[float]) -> tuple[float, float]:
+    """Ends of an axis that holds all values, with zero well inside it, so that each side shows what it is."""
+    largest = max((abs(value) for value in values), default=0.0) or 1.0
+    return min([*values, -0.2 * largest]) - 0.05 * largest, max([*values, 0.2 * largest]) + 0.05 * largest
+
+
+def verdict(run: Run, now: Comparison, answer: str) -> dict[str, Any] | None:
+    """Whether an answer is right, or the one of the vote where nobody knows the right one."""
+    if now.gold is not None:
+        right = run.task.same(answer, now.gold)
+        return {"right": right, "words": "✓ right" if right else "✗ wrong"}
+    if now.vote is not None and now.vote.pseudo_label is not None:
+        right = run.task.same(answer, now.vote.pseudo_label)
+        return {"right": right, "words": "✓ as the vote" if right else "✗ not as the vote"}
+    return None
+
+
+def why(run: Run, now: Comparison, sample: Sample) -> str:
+    """How Eq. 7 turns this answer's score into its reward, in a sentence."""
+    label = now.vote and now.vote.pseudo_label
+    reward = f"reward {_signed(sample.reward)}"
+    if sample.answer is None:
+        return f"{reward}: no final answer, so the score does not matter"
+    if label is None:
+        return f"{reward}: there is no vote to compare with, so the score itself"
+    if run.task.same(sample.answer, label):
+        return f"{reward}: agrees with the vote, so the score itself"
+    if now.variant == "minus":
+        return f"{reward}: differs from the vote, so the score less 1"
+    return f"{reward}: differs from the vote, so never more than 0"
+
+
+def _tables(results: Artifact) -> Iterator[dict[str, Any]]:
+    """Accuracies by task, in the paper's order of rows, and the differences between rows."""
+    for task, rows in results.manifest["metrics"].items():
+        order = [name for name in ROWS if name in rows] + [name for name in rows if name not in ROWS]
+        table = []
+        for name in order:
+            if figures.is_interval(rows[name]):
+                role, words = ROWS.get(name, ("student", ""))
+                percents = {key: 100 * rows[name][key] for key in ("value", "low", "high")}
+                table.append({"name": name, "role": role, "words": words, "n": rows[name]["n"], **percents})
+        differences = [(name, row["difference"]) for name, row in rows.items() if "difference" in row]
+        yield {"task": task, "rows": table, "differences": differences}
+
+
+def _plots(results: Artifact) -> Iterator[dict[str, str]]:
+    """Plots within the page, so that the browser need not be allowed to read a private repository."""
+    for path in sorted(results.path.rglob("*.png")):
+        if path.stat().st_size <= LARGEST_PLOT:
+            content = base64.b64encode(path.read_bytes()).decode()
+            yield {"caption": path.stem.replace("_", " ").replace("-", " "), "content": content}
+
+
+def _figures(run: Run, kind: str) -> list[tuple[str, str]]:
+    if kind not in run.manifests:
+        return []
+    leaves = figures.leaves(run.manifests[kind].manifest["metrics"])
+    return [(figures.label(path), figures.text(value)) for path, value in leaves]
+
+
+def _artifact(run: Run, kind: str) -> dict[str, Any]:
+    if kind not in run.manifests:
+        return {"words": KINDS[kind], "missing": run.missing[kind]}
+    artifact = run.manifests[kind]
+    on_hub = is_commit(artifact.revision)
+    return {
+        "words": KINDS[kind],
+        "missing": None,
+        "name": artifact.repo_id,
+        "address": url(artifact.repo_type, artifact.repo_id, artifact.revision) if on_hub else None,
+        "commit": artifact.revision[:8],
+        "made": artifact.manifest["created"].partition("T")[0],
+    }
+
+
+def _signed(value: float) -> str:
+    return "0" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
+
+
+def _name(ref: str) -> str:
+    """A repository without its commit, a folder without its path."""
+    name = ref.partition("@")[0].rstrip("/")
+    return name if name.count("/") <= 1 else name.rpartition("/")[2]
+
+
+def _template(name: str) -> Any:
+    return _environment().get_template(name)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(STYLE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"name": _name, "signed": _signed, "figure": figures.text}
+    return environment

@@ -1,0 +1,215 @@
+"""What is known about a run before any model is loaded: its task, questions, votes, stored answers and results."""
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import HFDistillError
+from ..hub.artifacts import Artifact, open_artifact
+from ..tasks import Question, Task, load_task
+from .settings import ARTIFACTS, Settings
+
+
+logger = logging.getLogger(__name__)
+
+OPTION = re.compile(r"^\(?([A-J])[).:]\s+(.*)$")
+GRADED_COLUMNS = {"task", "row", "question_id", "response", "gold", "finish_reason"}
+VOTE_COLUMNS = ["question_id", "question", "split", "pseudo_label", "vote_share", "votes", "voters"]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What the teacher's answers to a training question agreed on.
+
+    Attributes:
+        pseudo_label (`str`, *optional*): the answer that won, `None` where no answer had enough votes.
+        share (`float`): of the votes that the most frequent answer got.
+        votes (`int`), voters (`int`): the same as counts.
+    """
+
+    pseudo_label: str | None
+    share: float
+    votes: int
+    voters: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An answer of the teacher that was stored while the run was made."""
+
+    text: str
+    finished: bool
+    temperature: float
+
+
+class Run:
+    """A run as its artifacts tell it. Opening it downloads the manifests and the table of votes, no model.
+
+    Args:
+        settings ([`~hfdistill.space.settings.Settings`]): which run.
+
+    Attributes:
+        manifests (`dict[str, Artifact]`): the artifacts that exist, by kind.
+        missing (`dict[str, str]`): those that cannot be read, with the reason.
+        task ([`~hfdistill.tasks.Task`]): of the run.
+        teacher_name (`str`): the teacher's model.
+        teacher_chat (`bool`): whether it was asked by its chat template.
+        student (`str`, *optional*): the base student.
+        reward_variant (`str`): variant of Eq. 7 that the policy was trained with.
+        reward_function (`str`, *optional*): the function that the run had in place of Eq. 7.
+        questions (`dict[str, Question]`): every question, by id.
+        votes (`dict[str, Vote]`): by question id.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if not one artifact can be read.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.manifests: dict[str, Artifact] = {}
+        self.missing: dict[str, str] = {}
+        for kind, repo_type in ARTIFACTS.items():
+            try:
+                self.manifests[kind] = _open_manifest(settings.ref(kind), repo_type)
+            except HFDistillError as error:
+                self.missing[kind] = str(error)
+        if not self.manifests:
+            first = next(iter(self.missing.values()))
+            raise HFDistillError(f"nothing of the run {settings.run!r} can be read. {first}")
+        self.task: Task = load_task(self._first("config", "task"))
+        teacher = self._first("teacher") or {}
+        self.teacher_name: str = teacher.get("model", "teacher")
+        self.teacher_chat: bool = teacher.get("chat", False)
+        self.student = settings.student or self._base_student()
+        policy = self.manifests.get("policy")
+        stage = policy.manifest["config"]["stage"] if policy else {}
+        self.reward_variant: str = stage.get("reward_variant", "min")
+        self.reward_function: str | None = stage.get("reward_function")
+        table = self._vote_table()
+        self.votes = {
+            row["question_id"]: Vote(row["pseudo_label"], row["vote_share"] or 0.0, row["votes"], row["voters"])
+            for row in table
+        }
+        self.questions = {question.question_id: question for question in self._all_questions(table)}
+        self._graded = self._graded_rows()
+        self._by_text = {_plain(shown(question)): question for question in self.questions.values()}
+
+    def question(self, text: str) -> Question:
+        """The run's question with this text, or a new one. Lines `A. …`, `B. …` at the end are its options."""
+        known = self._by_text.get(_plain(text))
+        if known is not None:
+            return known
+        stem, options = text.strip(), ()
+        if any(question.options for question in self.questions.values()):
+            stem, options = _split_options(text.strip())
+        return Question("", stem, "typed", options=options or None)
+
+    def examples(self, limit: int = 200) -> dict[str, list[Question]]:
+        """Questions to pick from: those that the models were tested on, and those that the teacher voted on."""
+        of_test = [question for question in self.questions.values() if question.split == "test"]
+        of_test.sort(key=lambda question: question.question_id not in self._graded)
+        voted = [question for question in self.questions.values() if question.question_id in self.votes]
+        return {"test": of_test[:limit], "train": voted[:limit]}
+
+    def gold(self, question: Question) -> str | None:
+        """The right answer of a test question, as the evaluation stored it; there is none for training questions."""
+        return next((row["gold"] for row in self._graded.get(question.question_id, [])), None)
+
+    def stored_answer(self, question: Question) -> Stored | None:
+        """What the teacher answered to this question, at its lowest temperature; `None` if it was not asked."""
+        for row in self._graded.get(question.question_id, []):
+            if row["row"] == "Teacher":
+                return Stored(row["response"], row["finish_reason"] != "length", 0.0)
+        if question.question_id not in self.votes:
+            return None
+        import pyarrow.dataset as ds
+
+        folder = open_artifact(self.settings.ref("teacher"), "dataset", patterns=["responses/*"]).path / "responses"
+        rows = ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(
+            columns=["response", "temperature", "sample", "finish_reason"],
+            filter=ds.field("question_id") == question.question_id,
+        )
+        best = min(rows.to_pylist(), key=lambda row: (row["temperature"], row["sample"]), default=None)
+        return best and Stored(best["response"], best["finish_reason"] != "length", best["temperature"])
+
+    def results_artifact(self) -> Artifact | None:
+        """The results dataset with its plots, or `None` where the run was not evaluated."""
+        return open_artifact(self.settings.ref("results"), "dataset") if "results" in self.manifests else None
+
+    def _first(self, *path: str) -> Any:
+        for artifact in self.manifests.values():
+            value: Any = artifact.manifest
+            for key in path:
+                value = (value or {}).get(key)
+            if value:
+                return value
+        return None
+
+    def _base_student(self) -> str | None:
+        student = self._first("student")
+        if not student:
+            return None
+        return f"{student['model']}@{student['revision']}" if student.get("revision") else student["model"]
+
+    def _vote_table(self) -> list[dict[str, Any]]:
+        if "teacher" not in self.manifests:
+            return []
+        import pyarrow.dataset as ds
+
+        folder = open_artifact(self.settings.ref("teacher"), "dataset", patterns=["questions/*"]).path / "questions"
+        return ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(columns=VOTE_COLUMNS).to_pylist()
+
+    def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
+        try:
+            return self.task.questions()
+        except HFDistillError as error:
+            # The benchmark may not be readable from here; the questions that the run asked are in the teacher dataset.
+            logger.warning("the questions of %s cannot be read: %s", self.task.name, error)
+            return [Question(row["question_id"], row["question"], row["split"]) for row in table]
+
+    def _graded_rows(self) -> dict[str, list[dict[str, Any]]]:
+        """The evaluation's graded answers by question id; tables of other shape in the dataset are passed over."""
+        by_question: dict[str, list[dict[str, Any]]] = {}
+        if "results" not in self.manifests:
+            return by_question
+        import pyarrow.parquet as pq
+
+        folder = open_artifact(self.settings.ref("results"), "dataset", patterns=["*.parquet"]).path
+        for path in sorted(folder.rglob("*.parquet")):
+            if set(pq.read_schema(path).names) >= GRADED_COLUMNS:
+                for row in pq.read_table(path, columns=sorted(GRADED_COLUMNS)).to_pylist():
+                    if row["task"] == self.task.name:
+                        by_question.setdefault(row["question_id"], []).append(row)
+        return by_question
+
+
+def _open_manifest(ref: str, repo_type: str) -> Artifact:
+    if Path(ref).is_absolute() and not Path(ref).is_dir():
+        raise HFDistillError(f"there is no folder {ref}: the stage that makes it has not run")
+    artifact = open_artifact(ref, repo_type, patterns=[])
+    if not artifact.manifest:
+        raise HFDistillError(f"{ref} holds no hfdistill.json: hfdistill did not make it")
+    return artifact
+
+
+def shown(question: Question) -> str:
+    """A question as a visitor reads and types it, with its options on lines of their own."""
+    options = [f"{chr(ord('A') + index)}. {option}" for index, option in enumerate(question.options or ())]
+    return "\n".join([question.question, *options])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _split_options(text: str) -> tuple[str, tuple[str, ...]]:
+    """Cut lines `A. …`, `B. …` in a row off the end of a question."""
+    lines = text.splitlines()
+    for first in range(len(lines)):
+        found = [OPTION.match(line.strip()) for line in lines[first:]]
+        if all(found) and len(found) > 1 and [m[1] for m in found] == [chr(ord("A") + i) for i in range(len(found))]:
+            return "\n".join(lines[:first]).strip(), tuple(m[2] for m in found)
+    return text, ()

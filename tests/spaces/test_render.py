@@ -1,0 +1,86 @@
+import re
+
+import pytest
+
+from hfdistill.space import render
+from hfdistill.space.compare import Column, Comparison, compare
+from hfdistill.space.models import Sample
+from hfdistill.space.run import Vote
+from hfdistill.tasks import Question
+
+
+def comparison(vote=None, gold=None, variant="min", samples=(), text="How many?"):
+    column = Column("policy", "Student after reward", "practised", "me/run-policy@abc", "done", "", list(samples))
+    return Comparison(Question("q", text, "train"), vote, gold, [column], "done", "", variant)
+
+
+def sample(answer, score, reward):
+    return Sample("The answer.", answer, None if answer else "nothing announces a final answer", True, score, reward)
+
+
+VOTE = Vote("12", 0.9, 18, 20)
+
+
+@pytest.mark.parametrize(
+    ("vote", "variant", "shown", "words"),
+    [
+        (VOTE, "min", sample("12", 0.5, 0.5), "reward +0.50: agrees with the vote"),
+        (VOTE, "min", sample("13", 0.5, 0.0), "reward 0: differs from the vote, so never more than 0"),
+        (VOTE, "minus", sample("13", 0.5, -0.5), "reward −0.50: differs from the vote, so the score less 1"),
+        (VOTE, "min", sample(None, 0.5, -5.0), "reward −5.00: no final answer"),
+        (None, "min", sample("13", 0.5, 0.5), "reward +0.50: there is no vote to compare with"),
+        (Vote(None, 0.4, 8, 20), "min", sample("13", 0.5, 0.5), "reward +0.50: there is no vote"),
+    ],
+)
+def test_each_case_of_eq_7_is_explained(run, vote, variant, shown, words):
+    now = comparison(vote, variant=variant, samples=[shown])
+    assert render.why(run, now, shown).startswith(words)
+    assert words in render.comparison(run, now)
+
+
+def test_bars_share_an_axis_and_the_penalty_does_not_squeeze_them(run):
+    now = comparison(VOTE, samples=[sample("12", 1.0, 1.0), sample("11", -0.5, -0.5), sample(None, 0.2, -5.0)])
+    html = render.comparison(run, now)
+    widths = [float(width) for width in re.findall(r'class="hfd-score[^>]*width:([\d.]+)%', html)]
+    assert widths[0] == pytest.approx(2 * widths[1], abs=0.05)
+    assert html.count("is-beyond") == 1
+
+
+def test_axis_holds_zero_and_all_values():
+    for values in ([], [0.0], [1.0, 2.0], [-3.0, -1.0], [-1.0, 4.0]):
+        low, high = render.bar_range(values)
+        assert low < min([0.0, *values]) <= max([0.0, *values]) < high
+
+
+def test_verdicts(run):
+    assert render.verdict(run, comparison(gold="12"), "12")["words"] == "✓ right"
+    assert render.verdict(run, comparison(VOTE, gold="11"), "12")["words"] == "✗ wrong"
+    assert render.verdict(run, comparison(VOTE), "12.0") is not None
+    assert render.verdict(run, comparison(VOTE), "13")["words"] == "✗ not as the vote"
+    assert render.verdict(run, comparison(), "13") is None
+
+
+def test_nothing_a_visitor_or_a_model_writes_becomes_html(run):
+    nasty = "<script>alert(1)</script>"
+    now = comparison(VOTE, samples=[Sample(nasty, nasty, None, True, 0.1, 0.1)], text=nasty)
+    now.unknown_words = [nasty]
+    html = render.comparison(run, now) + render.notice(nasty)
+    assert "<script" not in html
+    assert html.count("&lt;script&gt;") >= 5
+
+
+def test_every_stage_of_a_comparison_can_be_shown(run, models):
+    for now in compare(run, models, run.examples()["train"][2].question, temperature=0.7, samples=2):
+        assert render.comparison(run, now).count('class="hfd-card hfd-') == 4
+
+
+def test_the_page_of_the_run(run):
+    html = render.run_page(run)
+    order = [html.index(words) for words in ("the large model", "imitation of the majority", "imitation and reward")]
+    assert order == sorted(order)
+    assert "80.0 %" in html
+    assert "Ours minus Ours w/o R, on the same questions" in html
+    assert html.count("data:image/png;base64,") == 1
+    assert "the stage that makes it has not run" in html
+    assert "tiny-policy" in html
+    assert "teacher" in render.intro(run)

@@ -1,0 +1,59 @@
+import pytest
+
+from hfdistill.errors import HFDistillError
+from hfdistill.space.run import Run, shown
+from hfdistill.space.settings import Settings
+from hfdistill.tasks import Question
+
+
+def test_a_run_is_known_by_its_artifacts(run):
+    assert run.task.name == "word_problems"
+    assert run.teacher_name == "big/teacher"
+    assert run.student.endswith("tiny-small")
+    assert len(run.votes) == 16
+    assert list(run.missing) == ["rewards"]
+    assert "there is no folder" in run.missing["rewards"]
+
+
+def test_votes_are_those_of_the_teacher(run):
+    shares = [vote.share for vote in run.votes.values()]
+    assert max(shares) == 1.0
+    labels = {vote.pseudo_label is None for vote in run.votes.values() if vote.share <= 0.7}
+    assert labels == {True}
+
+
+def test_examples_come_with_their_answers(run):
+    examples = run.examples()
+    assert len(examples["test"]) == 6
+    assert len(examples["train"]) == 16
+    first = examples["test"][0]
+    assert run.gold(first) is not None
+    assert run.stored_answer(first).text.startswith("\nStep 1: I count.")
+    assert run.gold(examples["train"][0]) is None
+    assert run.stored_answer(examples["train"][0]).temperature == 0.0
+
+
+def test_a_test_question_that_nobody_answered_has_nothing(run):
+    last = run.examples()["test"][-1]
+    assert run.gold(last) is None
+    assert run.stored_answer(last) is None
+
+
+def test_a_typed_question_is_recognised(run):
+    known = run.examples()["train"][3]
+    assert run.question(f"  {known.question.upper()} ").question_id == known.question_id
+    assert run.question("What is new?") == Question("", "What is new?", "typed")
+
+
+def test_options_are_read_where_the_task_has_them(run, monkeypatch):
+    choice = Question("q", "Which?", "test", options=("red", "blue"))
+    assert shown(choice) == "Which?\nA. red\nB. blue"
+    monkeypatch.setattr(run, "questions", {"q": choice})
+    assert run.question("What now?\nA. left\nB) right").options == ("left", "right")
+    assert run.question("What now?\nA. left\nC. right").options is None
+    assert run.question("A. only one line").question == "A. only one line"
+
+
+def test_nothing_to_show_is_one_sentence(tmp_path):
+    with pytest.raises(HFDistillError, match=r"nothing of the run .* can be read"):
+        Run(Settings(str(tmp_path / "none")))
