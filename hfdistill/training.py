@@ -16,6 +16,14 @@ from .progress import Progress
 T = TypeVar("T")
 
 
+def training_dtype(dtype: str) -> str:
+    """The dtype to load a model in for training: fp32 where nothing else is asked for.
+
+    Steps of 1e-5 of a weight are lost in bf16; mixed precision computes in bf16 and keeps the weights in fp32.
+    """
+    return "float32" if dtype == "auto" else dtype
+
+
 class ProgressCallback(TrainerCallback):
     """Show a training's steps, loss and evaluation figures through [`~hfdistill.progress.Progress`].
 
@@ -85,6 +93,17 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """Save what others load: safetensors, config and tokenizer, and nothing pickled."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def save_trained(trainer: Trainer, folder: str | Path) -> None:
+    """Save a trainer's model like [`save_model`], also where its weights are spread over the processes.
+
+    Every process calls it.
+    """
+    trainer.save_model(str(folder))
+    if trainer.args.should_save:
+        # Pickled, and of use to nobody but the trainer.
+        (Path(folder) / "training_args.bin").unlink()
 
 
 def my_share(items: Sequence[T], rank: int, processes: int) -> list[T]:

@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +152,29 @@ def encode_examples(
     return Dataset.from_dict({"input_ids": input_ids, "labels": labels}), too_long
 
 
+def references(
+    asked: Iterable[Mapping[str, Any]], golds: Iterable[Mapping[str, Any]] | None = None, limit: int | None = None
+) -> dict[str, str]:
+    """What validation answers are compared with.
+
+    Args:
+        asked (`Iterable[Mapping]`): rows of the config `questions`.
+        golds (`Iterable[Mapping]`, *optional*): rows of the config `gold`; with them, gold answers stand in for the
+            pseudo-labels.
+        limit (`int`, *optional*): most questions.
+
+    Returns:
+        `dict[str, str]`: canonical answer by question id, for validation questions that have one.
+    """
+    by_id = None if golds is None else {row["question_id"]: row["gold"] for row in golds}
+    answers = {
+        row["question_id"]: row["pseudo_label"] if by_id is None else by_id.get(row["question_id"])
+        for row in asked
+        if row["split"] == "validation"
+    }
+    return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])
+
+
 @dataclass(frozen=True)
 class Validation:
     """Greedy accuracy on validation questions.
@@ -230,10 +254,15 @@ class WarmupTrainer(SFTTrainer):
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
         """Answer the validation questions greedily; the data loader's batches would only give a loss."""
-        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
+        with self._whole_model() as model:
             figures = self.validation.figures(model, self.args.process_index, self.args.world_size)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         return EvalLoopOutput(None, None, metrics, len(self.validation.questions))
+
+    def _whole_model(self) -> AbstractContextManager[PreTrainedModel]:
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return unwrap_model_for_generation(self.model_wrapped, self.accelerator)
+        return nullcontext(self.accelerator.unwrap_model(self.model))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss of the response tokens (Eq. 2).
@@ -247,12 +276,8 @@ class WarmupTrainer(SFTTrainer):
         labels = inputs["labels"][:, 1:]
         scored = labels != -100
         keep = labels.shape[1] - int(scored.any(0).nonzero()[0]) + 1
-        logits = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            use_cache=False,
-            logits_to_keep=keep,
-        ).logits[:, :-1]
+        # Padding stands at the end, where no causal position looks: without a mask attention is faster and the same.
+        logits = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, :-1]
         targets = labels[:, 1 - keep :]
         loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
         if num_items_in_batch is None:

@@ -1,6 +1,6 @@
 """Triples as tensors: each prompt once with its responses behind it, no padding inside, similar lengths together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,26 @@ class EncodedTriple:
         return len(self.prompt) + sum(len(ids) for ids in self.responses if ids is not None)
 
 
-def encode_triple(triple: dict[str, Any], prompt: str, encoder: Encoder) -> EncodedTriple:
-    """Turn a row of the triples into ids."""
-    responses = (
-        None if triple[role] is None else encoder.response_ids(triple[role], triple[f"{role}_finished"])
-        for role in ROLES
-    )
-    return EncodedTriple(encoder.prompt_ids(prompt), tuple(responses))
+def encode_triples(
+    triples: Sequence[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder
+) -> list[EncodedTriple]:
+    """Turn rows of the triples into ids.
+
+    Args:
+        triples (`Sequence[Mapping]`): rows of the config `triples`; a role without columns is an empty one.
+        prompts (`Mapping[str, str]`): prompt of each question id.
+        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+    """
+    prompt_ids = {question_id: encoder.prompt_ids(prompt) for question_id, prompt in prompts.items()}
+
+    def response_ids(triple: Mapping[str, Any], role: str) -> list[int] | None:
+        response = triple.get(role)
+        return None if response is None else encoder.response_ids(response, triple[f"{role}_finished"])
+
+    return [
+        EncodedTriple(prompt_ids[triple["question_id"]], tuple(response_ids(triple, role) for role in ROLES))
+        for triple in triples
+    ]
 
 
 @dataclass
@@ -83,11 +96,8 @@ class TripleCollator:
     def _separate(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
         rows = [triple.prompt + ids for triple in triples for ids in triple.responses if ids is not None]
         input_ids, attention_mask = right_pad(rows, self.pad_token_id)
-        return {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "score_positions": attention_mask.sum(1, keepdim=True) - 1,
-        }
+        # Padding stands at the end, where no causal position looks, so attention needs no mask.
+        return {"input_ids": input_ids, "score_positions": attention_mask.sum(1, keepdim=True) - 1}
 
 
 class LengthSortedWindows(Sampler[int]):

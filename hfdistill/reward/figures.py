@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.accuracy import interval
+
 
 def pair_accuracy(higher: np.ndarray, lower: np.ndarray) -> float:
     """Share of pairs whose first score is the larger; equal scores count one half. NaN without pairs."""
@@ -71,3 +73,13 @@ def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
         "pos_neg_n": int(pos_neg.sum()),
         "pos_pos_n": int(pos_pos.sum()),
     }
+
+
+def with_intervals(figures: dict[str, Any]) -> dict[str, Any]:
+    """The same figures, Pos/Neg and Pos/Pos with their 95 % intervals over the pairs."""
+    shown = dict(figures)
+    for name in ("pos_neg", "pos_pos"):
+        n = shown.pop(f"{name}_n")
+        if n:
+            shown[name] = interval(figures[name] * n, n)
+    return shown

@@ -148,13 +148,11 @@ class RewardScorer:
         was_training = self.model.training
         self.model.eval()
         for batch in self._batches([len(sequence) for sequence in sequences]):
+            # Padding stands at the end, where no causal position looks, so attention needs no mask.
             input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
+            positions = attention_mask.sum(1, keepdim=True) - 1
             device = self.model.device
-            output = self.model(
-                input_ids.to(device),
-                attention_mask=attention_mask.to(device),
-                score_positions=(attention_mask.sum(1, keepdim=True) - 1).to(device),
-            )
+            output = self.model(input_ids.to(device), score_positions=positions.to(device))
             scores[batch] = output.logits[:, 0].float().cpu()
         self.model.train(was_training)
         return scores

@@ -90,7 +90,7 @@ class TripletTrainer(Trainer):
     def _scores(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         inputs = dict(inputs)
         present = inputs.pop("present")
-        if self.model.config._attn_implementation == "eager" and inputs["attention_mask"].dim() == 4:
+        if self.model.config._attn_implementation == "eager" and "attention_mask" in inputs:
             # The eager kernel adds its mask to the attention scores.
             hidden = ~inputs["attention_mask"]
             inputs["attention_mask"] = hidden * torch.finfo(self.model.dtype).min

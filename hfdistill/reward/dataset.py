@@ -1,0 +1,66 @@
+"""The rewards dataset: the student's labelled responses, and the triples drawn from them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from ..labels import write_rows
+from ..teacher.journal import export_parquet
+from .config import RewardConfig
+from .triples import ROLES, count_triples, make_triples, student_failures
+
+
+def draw_triples(
+    student: Sequence[Mapping[str, Any]],
+    teacher: Sequence[Mapping[str, Any]],
+    splits: Mapping[str, str],
+    config: RewardConfig,
+    seed: int,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Draw the triples of training and of validation questions.
+
+    The source and ratio of an ablation change what is learned from; what is validated on stays the same.
+
+    Args:
+        student (`Sequence[Mapping]`), teacher (`Sequence[Mapping]`): labelled responses.
+        splits (`Mapping[str, str]`): split of each question id.
+        config ([`RewardConfig`]): how many triples, and of whom.
+        seed (`int`): of the draw.
+
+    Returns:
+        `tuple[list[dict], dict]`: rows of the config `triples`, with their `split`, and figures for the card.
+    """
+    triples: list[dict[str, Any]] = []
+    metrics: dict[str, Any] = {}
+    options = {"max_triples": config.max_triples, "seed": seed, "deduplicate": config.deduplicate}
+    for split in ("train", "validation"):
+        mine = [row for row in student if splits[row["question_id"]] == split]
+        ablation = {"source": config.source, "teacher_per_pair": config.teacher_per_pair} if split == "train" else {}
+        drawn = make_triples(mine, teacher, **options, **ablation)
+        triples += [{**triple, "split": split} for triple in drawn]
+        metrics[split] = {
+            "questions": len({row["question_id"] for row in mine}),
+            "questions_failed_once": len(student_failures(mine)),
+            "responses": len(mine),
+            "no_answer": sum(row["answer"] is None for row in mine) / max(len(mine), 1),
+            "cut_off": sum(row["finish_reason"] == "length" for row in mine) / max(len(mine), 1),
+            "drawn": count_triples(drawn),
+        }
+        if mine:
+            # Each response of a question counts, so the interval would be too narrow: it is left out.
+            metrics[split]["right_by_the_vote"] = sum(row["label"] == "correct" for row in mine) / len(mine)
+    return triples, metrics
+
+
+def write_rewards(folder: Path, responses: Sequence[Mapping[str, Any]], triples: Sequence[Mapping[str, Any]]) -> None:
+    """Write the configs `responses` and `triples`; a role that no triple has gets no columns."""
+    write_rows(folder, "responses", responses)
+    roles = [role for role in ROLES if any(triple[role] is not None for triple in triples)] or list(ROLES[:3])
+    columns = [("question_id", pa.string()), ("question", pa.string()), ("split", pa.string())]
+    for role in roles:
+        columns += [(role, pa.string()), (f"{role}_id", pa.string()), (f"{role}_finished", pa.bool_())]
+    schema = pa.schema(columns)
+    rows = ({name: triple[name] for name in schema.names} for triple in triples)
+    export_parquet(rows, folder / "triples" / "train-00000-of-00001.parquet", schema)

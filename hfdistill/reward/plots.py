@@ -1,0 +1,51 @@
+"""Plots of a reward model, as PNG: how its scores spread, and whether they keep what they promise."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..evaluation.plots import new_figure, save
+from .figures import calibration
+
+
+KINDS = (
+    ("student, wrong", 1, "#8a8f98"),
+    ("student, right", 0, "#6f9bd1"),
+    ("teacher, right", 2, "#d1632a"),
+)
+
+
+def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
+    """Draw the scores of wrong, right and teacher's responses.
+
+    Args:
+        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
+            [`~hfdistill.reward.triples.ROLES`].
+        path (`Path`): the PNG.
+    """
+    figure, axes = new_figure(6.4, 3.0)
+    values = scores[present.astype(bool)]
+    edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
+    for name, role, colour in KINDS:
+        shown = scores[present[:, role].astype(bool), role]
+        axes.hist(shown, bins=edges, histtype="stepfilled", alpha=0.45, color=colour, label=f"{name} ({len(shown)})")
+    axes.axvline(0, color="#30343a", linewidth=0.8)
+    axes.set_xlabel("score")
+    axes.set_ylabel("validation responses")
+    axes.legend(fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
+    """Draw the share of right responses against what the scores promise, sigmoid(score); arguments as above."""
+    mask = present.astype(bool)
+    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[mask]
+    rows = calibration(scores[mask], correct)
+    figure, axes = new_figure(4.0, 3.6)
+    axes.plot([0, 1], [0, 1], color="#c9cdd3", linewidth=1)
+    axes.plot([row["promised"] for row in rows], [row["observed"] for row in rows], "o-", color="#d1632a")
+    axes.set_xlabel("sigmoid(score)")
+    axes.set_ylabel("share of right responses")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    save(figure, path)

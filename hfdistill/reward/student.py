@@ -1,0 +1,163 @@
+"""The student's own responses, sampled in chunks that survive a kill, and labelled against the pseudo-labels."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedModel
+
+from ..encoding import Encoder
+from ..generation import Sampling, generate
+from ..labels import response_label
+from ..progress import Progress
+from ..tasks.base import Question, Task
+from ..teacher.journal import Journal, Sample
+from ..training import gather_shares, my_share
+
+
+def sample_student(
+    model: PreTrainedModel,
+    encoder: Encoder,
+    task: Task,
+    questions: Sequence[Question],
+    sampling: Sampling,
+    *,
+    samples: int,
+    seed: int,
+    batch_size: int,
+    chunk_questions: int,
+    journal: Path,
+    identity: Mapping[str, Any],
+) -> list[Sample]:
+    """Sample the student on questions, and go on where an earlier call was cut off.
+
+    The questions are cut into chunks; a chunk is in the journal whole or not at all, and one that is there is never
+    sampled again. Each response has a seed of its own, made of `seed`, the question's id and the sample's number, so
+    neither chunks, batches nor processes change it.
+
+    Args:
+        model (`PreTrainedModel`): the student.
+        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+        task ([`~hfdistill.tasks.base.Task`]): renders the bare prompts.
+        questions (`Sequence[Question]`): what to ask.
+        sampling ([`~hfdistill.generation.Sampling`]): temperature and longest response.
+        samples (`int`): responses a question.
+        seed (`int`): of all of them.
+        batch_size (`int`): responses generated at once.
+        chunk_questions (`int`): questions a chunk.
+        journal (`Path`): folder of the journal.
+        identity (`Mapping`): what decides the responses besides these settings: the student and the task.
+
+    Returns:
+        `list[Sample]`: on the main process, question by question in the order given; elsewhere an empty list.
+    """
+    state = PartialState()
+    chunks = [questions[first : first + chunk_questions] for first in range(0, len(questions), chunk_questions)]
+    settings = {**identity, "temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens}
+    settings |= {"samples": samples, "seed": seed}
+    book = None
+    if state.is_main_process:
+        digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
+        book = Journal(journal / f"student-{digest}.sqlite", settings)
+    waiting = [[i for i, chunk in enumerate(chunks) if any(_missing(book, question, samples) for question in chunk)]
+               if book else None]  # fmt: skip
+    broadcast_object_list(waiting)
+    todo = waiting[0]
+    done = sum(len(chunk) for chunk in chunks) - sum(len(chunks[i]) for i in todo)
+    with Progress(
+        "student samples", len(questions) * samples, "responses", done=done * samples, enabled=state.is_main_process
+    ) as progress:
+        for i in todo:
+            asked = [(question, sample) for question in chunks[i] for sample in range(samples)]
+            mine = my_share(asked, state.process_index, state.num_processes)
+            drawn = _draw(model, encoder, task, mine, sampling, seed, batch_size)
+            everyone = gather_shares(drawn, state.num_processes)
+            if book:
+                book.add(everyone)
+            progress.advance(len(asked))
+    if not book:
+        return []
+    with book:
+        return [row for question in questions for row in book.of(question.question_id)]
+
+
+def label_samples(
+    rows: Sequence[Sample], questions: Mapping[str, Question], pseudo_labels: Mapping[str, str], task: Task, model: str
+) -> list[dict[str, Any]]:
+    """Rows of the rewards dataset's config `responses`: each response with its answer, right or wrong by the vote.
+
+    Args:
+        rows (`Sequence[Sample]`): from [`sample_student`].
+        questions (`Mapping[str, Question]`), pseudo_labels (`Mapping[str, str]`): by question id.
+        task ([`~hfdistill.tasks.base.Task`]): extracts and compares answers.
+        model (`str`): who answered.
+    """
+    labelled = []
+    for row in rows:
+        question = questions[row.question_id]
+        answer = task.extract(row.text, question).value
+        labelled.append(
+            {
+                "question_id": row.question_id,
+                "question": question.question,
+                "response": row.text,
+                "answer": answer,
+                "temperature": row.temperature,
+                "sample": row.sample,
+                "seed": row.seed,
+                "confidence": None,
+                "label": response_label(answer, pseudo_labels[row.question_id], task.same),
+                "finish_reason": row.finish_reason,
+                "prompt_tokens": row.prompt_tokens,
+                "completion_tokens": row.completion_tokens,
+                "model": model,
+                "endpoint_kind": "local",
+            }
+        )
+    return labelled
+
+
+def _missing(book: Journal, question: Question, samples: int) -> bool:
+    return len(book.keys(question.question_id)) < samples
+
+
+def _draw(
+    model: PreTrainedModel,
+    encoder: Encoder,
+    task: Task,
+    asked: Sequence[tuple[Question, int]],
+    sampling: Sampling,
+    seed: int,
+    batch_size: int,
+) -> list[Sample]:
+    prompts = {question.question_id: encoder.prompt_ids(task.prompt(question, shots=0)) for question, _ in asked}
+    seeds = [_seed(seed, question.question_id, sample) for question, sample in asked]
+    generated = generate(
+        model,
+        [prompts[question.question_id] for question, _ in asked],
+        [Sampling(sampling.max_new_tokens, sampling.temperature, seed=row_seed) for row_seed in seeds],
+        eos_token_id=encoder.eos_token_id,
+        pad_token_id=encoder.pad_token_id,
+        batch_size=batch_size,
+    )
+    return [
+        Sample(
+            question.question_id,
+            sampling.temperature,
+            sample,
+            text=encoder.decode(row.token_ids),
+            finish_reason=row.finish_reason,
+            prompt_tokens=len(prompts[question.question_id]),
+            completion_tokens=len(row.token_ids) + (row.finish_reason == "eos_token"),
+            seed=row_seed,
+        )
+        for (question, sample), row, row_seed in zip(asked, generated, seeds, strict=True)
+    ]
+
+
+def _seed(seed: int, question_id: str, sample: int) -> int:
+    digest = hashlib.sha256(f"student {seed} {question_id} {sample}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 2
