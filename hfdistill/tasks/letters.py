@@ -20,10 +20,10 @@ MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?:)|ANSWER(?:\s{1,4
 # Markup and filler between the marker and the letter.
 LEAD = re.compile(
     r"(?:[\s:*_`\"'“‘$\[{]|-\s|\\[\[(]|\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:rm|bf|sf)?)\s?\{"
-    r"|(?:[tT]he\s|[lL]etter\b|(?:[cC]orrect\s)?(?:[oO]ption|[cC]hoice)\b))*"
+    r"|(?:[bB]oth\s|[tT]he\s|[lL]etter\b|(?:[cC]orrect\s)?(?:[oO]ption|[cC]hoice)\b))*"
 )
-ENCLOSED = re.compile(r"\(\s?(?:\\text\w*\{)?[*`]*([A-Z]|[a-hj-z])[*`}]*\s?(?:\)|[.:]\s|$)")
-BARE = re.compile(r"([A-Z])(?![\w'’(\[-]|[.:]\w)")
+ENCLOSED = re.compile(r"\(\s?(?:\\text\w*\{)?[*`]*([A-Z]|[a-hj-z])[*`}]*\s?(?:\)|[.:]\s|\n|$)")
+BARE = re.compile(r"([A-Z])(?![\w(\[-]|['’.:]\w)")
 # A bare letter before a word is a letter only where the word goes on with the sentence: "B because", not "B cells".
 GOES_ON = re.compile(
     r"\s*(?:$|\n|[.,:;!?)\]}*_`\"'”’$\\–—/&|]|-\s|\(|"
@@ -31,6 +31,8 @@ GOES_ON = re.compile(
 )
 # What joins two letters: a second one makes the answer unsettled.
 JOINT = re.compile(r"[\s)}\]*_`$.\\]*(?:,\s?(?:and|or)\b|,|\band\b|\bor\b|&|/|\+|;)\s*(?:both\s)?")
+# "I and II" speaks of statements, not of options.
+ROMAN = re.compile(r"\(?[IVX]{2,4}\b")
 
 EMPTY = Answer(None, "empty")
 NO_MARKER = Answer(None, "no_marker")
@@ -79,6 +81,8 @@ def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:
     while joint:
         following = _letter_at(segment, LEAD.match(segment, joint.end()).end(), options)
         if following is None:
+            if ROMAN.match(segment, joint.end()):
+                return NO_VALUE
             break
         if following[0] != letter:
             return SEVERAL

@@ -20,6 +20,9 @@ MOST_MARKERS = 64
 ANSWER_IS = re.compile(r"[aA]nswers?\s{1,4}(?:is|are)\b|ANSWER\s{1,4}IS\b")
 ANSWER_COLON = re.compile(r"[aA]nswer\**\s?:|ANSWER\**:")
 
+# A full stop behind one of these ends no sentence.
+NO_ABBREVIATION = "".join(rf"(?<!\b{word})" for word in ("Mr", "Mrs", "Ms", "Dr", "St", "No", "vs", "approx"))
+
 QUESTION_LINES = ("\nQuestion:", "\n Question:", "\n**Question:", "\n### Question:")
 Q_LINES = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:")
 

@@ -14,6 +14,7 @@ from hfdistill.tasks.base import Answer
 from hfdistill.tasks.markers import (
     ANSWER_COLON,
     ANSWER_IS,
+    NO_ABBREVIATION,
     Q_LINES,
     QUESTION_LINES,
     after,
@@ -49,10 +50,11 @@ QUANTITY = re.compile(
     r"|(?:\s|\sand\s)(?P<part>\d{1,6})\s?/\s?(?P<parts>\d{1,6})(?![\d,.]*\d))?"
     r"(?:\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?"
 )
+UNIT_POWER = re.compile(r"\b([cmk]?m|ft|in|yd|inches|feet|yards|miles|meters|metres|units)\s?\^\s?\{?[23]\}?")
 OPERATOR = re.compile(r"[-+*/^×÷:–]|\bx\b|[a-zA-Z]?\(|\)")
 # An unknown or a root directly at a number: `3x`, `5 + n`, `x * 2`, `2π`.
 UNKNOWN = re.compile(r"\d\s?(?:[xyzn]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b[a-zA-Z]\s*[+*/^]\s*[\d(]|[√π±<>≤≥∞^]")
-SENTENCE_END = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bapprox)[.!?](?=\s|$)|<[|/]")
+SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s|$)|<[|/]")
 # A clause that explains a number which already stands.
 EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
 ASIDE = re.compile(r"(?<=[\w%])\s\([^()]*\)(?!\s*[-=+*/^])")
@@ -148,12 +150,14 @@ def _plain_text(segment: str) -> str:
     """Without LaTeX, emphasis and currency signs; a box is taken for the whole."""
     if not segment.isascii():
         segment = segment.translate(TRANSLATION)
-    if "\\" in segment:
+    if "\\" in segment or "{" in segment:
         content = next(boxed(segment), None)
         segment = segment if content is None else content
         segment = FRAC.sub(_fraction, segment)
         for pattern, replacement in LATEX:
             segment = pattern.sub(replacement, segment)
+    if "^" in segment:
+        segment = UNIT_POWER.sub(r"\1", segment)
     if "<<" in segment:
         segment = re.sub(r"<<[^<>]*>>", "", segment)
     if "$" in segment:

@@ -12,6 +12,7 @@ from hfdistill.tasks.base import Answer
 from hfdistill.tasks.markers import (
     ANSWER_COLON,
     ANSWER_IS,
+    NO_ABBREVIATION,
     Q_LINES,
     QUESTION_LINES,
     after,
@@ -24,7 +25,7 @@ from hfdistill.tasks.markers import (
 
 
 CUT = Q_LINES + QUESTION_LINES
-SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
+SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
 MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$")
 EDGES = " \t\r\n:*_`\"'“”‘’"
 

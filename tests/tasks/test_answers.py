@@ -1,0 +1,145 @@
+"""Extraction against hand-labelled responses, each written for the rule that it names."""
+
+import json
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfdistill.tasks.answers import REASONS, canonical_number, extract_letter, extract_number, same_number
+from hfdistill.tasks.texts import extract_expression, extract_phrase, same_expression, same_phrase
+
+
+FILE = Path(__file__).parents[1] / "data" / "answers.jsonl"
+CASES = [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
+
+
+def extract(kind: str, response: str, options: int = 10):
+    readers = {"number": extract_number, "phrase": extract_phrase, "expression": extract_expression}
+    return extract_letter(response, options) if kind == "letter" else readers[kind](response)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}-{case['rule']}-{case['response'][:40]!r}")
+def test_hand_labelled(case):
+    answer = extract(case["kind"], case["response"], case.get("options", 10))
+    assert (answer.value, answer.reason) == (case["answer"], case["reason"])
+
+
+def test_the_cases_cover_every_reason_and_are_enough():
+    assert len(CASES) >= 300
+    assert {case["reason"] for case in CASES if case["reason"]} == set(REASONS)
+    assert min(Counter(case["kind"] for case in CASES).values()) >= 10
+
+
+PROSE = st.text(st.characters(codec="utf-8", exclude_characters="#\\{}:<$"), max_size=80).filter(
+    lambda text: "nswer" not in text.lower()
+)
+KINDS = st.sampled_from(["number", "letter", "phrase", "expression"])
+
+
+@given(kind=KINDS, text=st.text(max_size=300))
+def test_any_text_gives_a_value_or_a_reason(kind, text):
+    answer = extract(kind, text)
+    assert (answer.value is None) == (answer.reason is not None)
+    assert answer.reason is None or answer.reason in REASONS
+
+
+MARKERS = ("The answer is ", "Answer: ", "#### ", "\\boxed{", "Q:", "\nQuestion:")
+PARTS = ("\\frac", "12", "1,000", "**", "<<", "e9", " and ", "million")
+PIECES = st.sampled_from([*MARKERS, *PARTS, *"()ABIKx./-=,{}$%^½−² \n\\"])
+
+
+@given(kind=KINDS, pieces=st.lists(PIECES, max_size=40))
+def test_any_mixture_of_what_answers_are_made_of(kind, pieces):
+    answer = extract(kind, "".join(pieces))
+    assert (answer.value is None) == (answer.reason is not None)
+    if answer.value is not None and kind == "number":
+        assert str(Fraction(answer.value)) == answer.value
+    if answer.value is not None and kind == "letter":
+        assert answer.value in "ABCDEFGHIJ"
+
+
+# What `Answer:` and a box announce depends on what stands beside them, and so does a cut.
+ANNOUNCED = [
+    case
+    for case in CASES
+    if case["rule"] not in ("cut", "none")
+    and case["reason"] != "truncated"
+    and ("nswer is" in case["response"] or "####" in case["response"])
+]
+
+
+@given(before=PROSE, after=PROSE, case=st.sampled_from(ANNOUNCED))
+def test_prose_around_a_response_changes_nothing(before, after, case):
+    response = f"{before}\n{case['response']}\n\nSo much for that. {after}"
+    answer = extract(case["kind"], response, case.get("options", 10))
+    assert (answer.value, answer.reason) == (case["answer"], case["reason"])
+
+
+def test_prose_around_every_response():
+    for case in ANNOUNCED:
+        response = f"Let me think, 3 or 4 (B).\n\n{case['response']}\n\nI hope that 7 people like A and B."
+        answer = extract(case["kind"], response, case.get("options", 10))
+        assert (answer.value, answer.reason) == (case["answer"], case["reason"]), case
+
+
+@given(value=st.fractions(max_denominator=10**6))
+def test_a_canonical_number_is_read_back(value):
+    text = str(value)
+    assert canonical_number(text) == text
+    assert extract_number(f"The answer is {text}.").value == text
+    assert same_number(text, text)
+
+
+@given(value=st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**9), max_value=10**9))
+def test_decimals_are_exact(value):
+    assert Fraction(extract_number(f"The answer is {value:,f}.").value) == Fraction(value)
+
+
+VALUES = st.one_of(
+    st.fractions(max_denominator=50).map(str),
+    st.integers(-20, 20).map(lambda number: f"{number}.0"),
+    st.sampled_from(["1/2", "0.5", "2/4", "½", "none", "", "1e3", "1000", "1,000", "-0", "0", "x"]),
+)
+
+
+@given(a=VALUES, b=VALUES, c=VALUES)
+def test_same_is_an_equivalence(a, b, c):
+    for same in (same_number, same_phrase):
+        assert same(a, a)
+        assert same(a, b) == same(b, a)
+        assert not (same(a, b) and same(b, c)) or same(a, c)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        ("1/2", "0.5", True),
+        ("1000", "1,000.0", True),
+        ("44/3", "14.67", False),
+        ("none", "none", True),
+        ("none", "1", False),
+    ],
+)
+def test_numbers_are_compared_as_rationals(a, b, equal):
+    assert same_number(a, b) == equal
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "equal"),
+    [
+        ("\\frac{1}{2}", "0.5", True),
+        ("x^2 + 2x + 1", "(x+1)^2", True),
+        ("2\\sqrt{2}", "\\sqrt{8}", True),
+        ("x + 1", "x + 2", False),
+        ("9^{9^{9^9}}", "9^{9^{9^9}} ", True),
+        ("9^{9^{9^9}}", "1", False),
+        ("100000!", "1", False),
+    ],
+)
+def test_expressions_are_compared_by_math_verify(a, b, equal):
+    pytest.importorskip("math_verify")
+    assert same_expression(a, b) == same_expression(b, a) == equal
