@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import hub_transfer
+
 
 DATA = Path("~/.local/share/hfdistill/hub")
 
@@ -61,6 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     backup = verbs.add_parser("backup", help="copy the Hub's folder, also while it is served")
     backup.add_argument("target", type=Path, help="an empty folder or an earlier backup")
     _finish(backup, _backup)
+
+    hub_transfer.add_parsers(verbs)
 
 
 def _finish(parser: argparse.ArgumentParser, func) -> None:

@@ -64,7 +64,13 @@ def fingerprint(stage: str, config: Config, parents: dict[str, Artifact]) -> str
     Returns:
         `str`: 16 hexadecimal digits.
     """
-    return _digest({"stage": stage, "config": config.identity(), "parents": _refs(parents)})
+    return fingerprint_of(stage, config.identity(), _refs(parents))
+
+
+def fingerprint_of(stage: str, identity: dict[str, Any], refs: dict[str, str]) -> str:
+    """The same from what a manifest holds: its `stage`, `config` and `parents`."""
+    text = json.dumps({"stage": stage, "config": identity, "parents": refs}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def manifest(
@@ -307,11 +313,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 def _refs(parents: dict[str, Artifact]) -> dict[str, str]:
     return {role: parent.ref for role, parent in sorted(parents.items())}
-
-
-def _digest(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _command(argv: list[str]) -> str:

@@ -120,12 +120,12 @@ def fit_to_folder(card: str, folder: Path) -> str:
     return join(data, body)
 
 
-def url(repo_type: str, repo_id: str, revision: str | None = None) -> str:
-    """Address of a repository's page on the Hub in use, at a revision if one is given."""
+def url(repo_type: str, repo_id: str, revision: str | None = None, endpoint: str | None = None) -> str:
+    """Address of a repository's page, at a revision if one is given, on the Hub in use if no other is."""
     from huggingface_hub import constants
 
     prefix = "" if repo_type == "model" else f"{repo_type}s/"
-    return f"{constants.ENDPOINT}/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
+    return f"{endpoint or constants.ENDPOINT}/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
 
 
 def _render(

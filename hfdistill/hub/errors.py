@@ -14,29 +14,30 @@ STATUSES = {
 
 
 @contextmanager
-def hub_errors(kind: str, name: str) -> Iterator[None]:
+def hub_errors(kind: str, name: str, endpoint: str | None = None) -> Iterator[None]:
     """Turn the Hub client's exceptions into [`~hfdistill.errors.HFDistillError`].
 
     Args:
         kind (`str`): what was asked for, for example `"dataset"`.
         name (`str`): its name.
+        endpoint (`str`, *optional*): the Hub that was asked; HF_ENDPOINT by default.
     """
     try:
         yield
     except Exception as error:
-        message = explain(error)
+        message = explain(error, endpoint)
         if message is None:
             raise
         raise HFDistillError(f"{kind} {name!r} {message}") from error
 
 
-def explain(error: Exception) -> str | None:
+def explain(error: Exception, endpoint: str | None = None) -> str | None:
     """What went wrong, to stand behind the name of what was asked for; `None` for an error that is not the Hub's."""
     import httpx
     import httpx2
     from huggingface_hub import constants, errors
 
-    hub = constants.ENDPOINT
+    hub = endpoint or constants.ENDPOINT
     if isinstance(error, errors.GatedRepoError):
         return f"is gated: ask for access on {hub}, then log in with `hf auth login`"
     if isinstance(error, errors.DisabledRepoError):

@@ -95,7 +95,7 @@ def _verify(repo_id: str, repo_type: str, revision: str, additions: Sequence["Co
             trouble = f"arrived with {entry.size} bytes instead of {size}"
         elif entry.lfs is not None and entry.lfs.sha256 != addition.upload_info.sha256.hex():
             trouble = f"arrived with sha256 {entry.lfs.sha256} instead of {addition.upload_info.sha256.hex()}"
-        elif entry.lfs is None and entry.blob_id != _git_sha1(Path(str(addition.path_or_fileobj))):
+        elif entry.lfs is None and entry.blob_id != git_sha1(Path(str(addition.path_or_fileobj))):
             trouble = f"arrived as blob {entry.blob_id}, which is another content"
         else:
             continue
@@ -118,7 +118,8 @@ def _tag(repo_id: str, repo_type: str, tag: str, revision: str) -> None:
     api.create_tag(repo_id, tag=tag, revision=revision, repo_type=repo_type)
 
 
-def _git_sha1(path: Path) -> str:
+def git_sha1(path: Path) -> str:
+    """Git's hash of a file's content."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
