@@ -53,7 +53,7 @@ class Recipe:
     largest_total: int = task.LARGEST_TOTAL
 
 
-TEACHER = Recipe(layers=2, hidden=96, solutions=24_000)
+TEACHER = Recipe(layers=3, hidden=96, solutions=18_000)
 STUDENT = Recipe(layers=2, hidden=64, solutions=6_000)
 
 
