@@ -69,7 +69,7 @@ class Budget:
 
     def save(self) -> None:
         """Keep the endpoints' hours in the journal."""
-        self._journal.set_note("endpoint_seconds", round(self.endpoint_seconds, 1))
+        self._journal.set_note("endpoint_seconds", round(self.endpoint_seconds, 3))
 
     def figures(self) -> dict[str, float]:
         """For manifest and card: `requests`, `prompt_tokens`, `completion_tokens`, `endpoint_hours`, `cost`."""

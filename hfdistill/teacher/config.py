@@ -47,31 +47,35 @@ class LabelConfig:
             `partial` of the dataset, from where another machine goes on; 0 turns it off.
     """
 
-    output_dir: str | None = None
-    high_temperatures: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3])
-    high_samples: int = 5
-    low_temperatures: list[float] = field(default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-    low_samples: int = 5
-    labeler: str = "vote"
-    labeler_options: dict | str | None = None
-    threshold: float = 0.7
-    top_p: float | None = None
-    top_k: int | None = None
-    max_new_tokens: int | None = None
-    max_questions: int | None = None
-    first_look: int = 20
-    concurrency: int | None = None
-    timeout: float = 600.0
-    tries: int = 5
-    patience: float = 900.0
-    max_missing: float = 0.0
-    retry_failed: bool = False
-    max_requests: int | None = None
-    max_cost: float | None = None
-    gpu_hour_price: float | None = None
-    input_price: float | None = None
-    output_price: float | None = None
-    sync_every: float = 600.0
+    output_dir: str | None = field(default=None, metadata={"help": "Folder of the journal."})
+    high_temperatures: list[float] = field(
+        default_factory=lambda: [0.0, 0.1, 0.2, 0.3], metadata={"help": "Temperatures whose answers vote."}
+    )
+    high_samples: int = field(default=5, metadata={"help": "Responses a question at each of them."})
+    low_temperatures: list[float] = field(
+        default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], metadata={"help": "Temperatures for variety."}
+    )
+    low_samples: int = field(default=5, metadata={"help": "Responses a question at each of them."})
+    labeler: str = field(default="vote", metadata={"help": "How responses become a pseudo-label."})
+    labeler_options: dict | str | None = field(default=None, metadata={"help": "Options of another labeler, as JSON."})
+    threshold: float = field(default=0.7, metadata={"help": "Share of the votes that an answer must exceed."})
+    top_p: float | None = field(default=None, metadata={"help": "Nucleus, in (0, 1); all by default."})
+    top_k: int | None = field(default=None, metadata={"help": "Most probable tokens; all by default."})
+    max_new_tokens: int | None = field(default=None, metadata={"help": "Longest response; the task's by default."})
+    max_questions: int | None = field(default=None, metadata={"help": "Label only so many training questions."})
+    first_look: int = field(default=20, metadata={"help": "Responses examined before the rest is bought."})
+    concurrency: int | None = field(default=None, metadata={"help": "Requests in flight at an endpoint."})
+    timeout: float = field(default=600.0, metadata={"help": "Seconds that one request may take."})
+    tries: int = field(default=5, metadata={"help": "How often a failing request is sent."})
+    patience: float = field(default=900.0, metadata={"help": "Seconds without an answer before giving up."})
+    max_missing: float = field(default=0.0, metadata={"help": "Share of responses that may be missing."})
+    retry_failed: bool = field(default=False, metadata={"help": "Ask again for rows that failed earlier."})
+    max_requests: int | None = field(default=None, metadata={"help": "Stop at so many responses."})
+    max_cost: float | None = field(default=None, metadata={"help": "Stop at such a cost."})
+    gpu_hour_price: float | None = field(default=None, metadata={"help": "Price of an endpoint's hour."})
+    input_price: float | None = field(default=None, metadata={"help": "Price of a million prompt tokens."})
+    output_price: float | None = field(default=None, metadata={"help": "Price of a million generated tokens."})
+    sync_every: float = field(default=600.0, metadata={"help": "Seconds between pushes of new responses; 0 for none."})
 
     def __post_init__(self):
         if not self.high_temperatures:

@@ -39,6 +39,7 @@ def collect(
     look: Callable[[Journal], None] | None = None,
     sync: PartialSync | None = None,
     stage: str = "label",
+    show: bool = True,
 ) -> dict[str, Any]:
     """Fill a journal with every response of a plan.
 
@@ -54,6 +55,7 @@ def collect(
             to stop.
         sync ([`~hfdistill.teacher.sync.PartialSync`], *optional*): shares the journal's rows with other machines.
         stage (`str`, *optional*, defaults to `"label"`): name of the progress.
+        show (`bool`, *optional*, defaults to `True`): whether to show progress.
 
     Returns:
         `dict[str, Any]`: `model_id`, `model_sha`, `engine` and `endpoint_kind` of who answered; `missing`; and `cost`,
@@ -79,7 +81,7 @@ def collect(
     found = journal.note("fingerprint") or {}
     if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
         return {**_who(found), "missing": 0, "cost": _budget(journal, settings, 0).figures()}
-    outcome, budget = run_loop(_collect(journal, wanted, teacher, settings, plan, decoding, look, sync, stage))
+    outcome, budget = run_loop(_collect(journal, wanted, teacher, settings, plan, decoding, look, sync, stage, show))
     _judge(outcome, plan, journal, settings)
     return {**_who(journal.note("fingerprint")), "missing": outcome.missing, "cost": budget.figures()}
 
@@ -94,6 +96,7 @@ async def _collect(
     look: Callable[[Journal], None] | None,
     sync: PartialSync | None,
     stage: str,
+    show: bool,
 ) -> tuple[Outcome, Budget]:
     endpoints = open_endpoints(teacher, decoding, settings.timeout)
     try:
@@ -111,7 +114,7 @@ async def _collect(
         sharing = asyncio.create_task(sync.keep_pushing(journal)) if sync is not None else None
         try:
             done = sum(count_there(plan, journal).values())
-            with Progress(stage, len(plan), "responses", done) as progress:
+            with Progress(stage, len(plan), "responses", done, enabled=show) as progress:
                 return await sampler.run(plan, progress), budget
         finally:
             if sharing is not None:

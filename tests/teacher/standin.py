@@ -42,6 +42,7 @@ class Settings:
     token: str | None = None  # demanded in Authorization
     words: int = 8  # of an answer
     answer: str | None = None  # the same text always
+    final: bool = True  # whether a text ends in a final answer
     refuse: str = ""  # prompts that hold this text are a 422
     faults: dict[str, float] = field(default_factory=dict)  # kind to probability
     fault_seed: int = 0
@@ -97,7 +98,8 @@ class Endpoint:
             seed = self.random.randrange(2**40)
         digest = hashlib.blake2b(f"{prompt}|{seed if drawn else None}".encode(), digest_size=16).digest()
         words = " ".join(f"w{digest[index % 16]}" for index in range(s.words))
-        return f"{words} {digest.hex()} The answer is {digest[0] % 7}."
+        final = f"The answer is {digest[0] % 7}." if s.final else "That is all."
+        return f"{words} {digest.hex()} {final}"
 
     def tgi(self, body: dict) -> tuple[int, dict, dict]:
         parameters = body.get("parameters") or {}

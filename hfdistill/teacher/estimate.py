@@ -1,0 +1,158 @@
+"""What a run will ask for and cost, from its configuration and a probe of a few questions."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..config import Config
+from ..errors import HFDistillError
+from ..tasks.base import Question, Task
+from .config import LabelConfig
+from .dataset import to_label
+from .journal import Journal
+from .plan import Grid, Plan
+from .protocols import Decoding
+
+
+CHARACTERS_PER_TOKEN = 4.0  # of English text, where nothing could be measured
+PROBE_TEMPERATURE = 0.7
+STUDENT_STAGES = ("student samples", "PPO")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one request takes.
+
+    Attributes:
+        characters_per_token (`float`): of prompts.
+        completion_tokens (`float`): mean length of a response.
+        requests_per_hour (`float`, *optional*): of all endpoints together.
+        endpoints (`int`): how many those are.
+        measured (`str`): how the figures came about, as a sentence.
+    """
+
+    characters_per_token: float
+    completion_tokens: float
+    requests_per_hour: float | None
+    endpoints: int
+    measured: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage's demand; `hours` and `cost` are `None` where they cannot be told."""
+
+    stage: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    hours: float | None = None
+    cost: float | None = None
+
+
+def probe(config: Config, task: Task, questions: Sequence[Question], samples: int) -> Rates:
+    """Ask the teacher a few questions several times, greedily and at temperature 0.7, and measure.
+
+    Args:
+        config ([`~hfdistill.config.Config`]): names the endpoints.
+        task ([`~hfdistill.tasks.base.Task`]): renders prompts.
+        questions (`Sequence[Question]`): a few.
+        samples (`int`): responses to each at temperature 0.7, beside the greedy one.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if no endpoint answers.
+    """
+    from .session import collect
+
+    settings = dataclasses.replace(
+        config.stage, max_requests=None, max_cost=None, gpu_hour_price=1.0, input_price=None, output_price=None
+    )
+    plan = Plan(questions, task.prompt, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "probe.sqlite") as journal:
+        decoding = decoding_of(task, settings)
+        cost = collect(journal, config.teacher, settings, plan, decoding, show=False)["cost"]
+        responses = [sample for question in questions for sample in journal.of(question.question_id)]
+        counted = [sample for sample in responses if sample.prompt_tokens and sample.completion_tokens]
+        endpoints = len(dict.fromkeys(config.teacher.endpoints))
+        hours = (journal.note("endpoint_seconds") or 0.0) / 3600 / endpoints
+    if not counted:
+        raise HFDistillError("the endpoints count no tokens: give prices by the hour, or use another engine")
+    characters = {question.question_id: len(task.prompt(question)) for question in questions}
+    return Rates(
+        sum(characters[sample.question_id] for sample in counted) / sum(sample.prompt_tokens for sample in counted),
+        sum(sample.completion_tokens for sample in counted) / len(counted),
+        cost["requests"] / hours if hours else None,
+        endpoints,
+        f"measured on {len(responses)} responses to {len(questions)} questions at {endpoints} endpoint(s); a long run "
+        "keeps the endpoints fuller and is faster",
+    )
+
+
+def guess(task: Task, settings: LabelConfig, endpoints: int) -> Rates:
+    """Rates without any request: four characters a token, responses half as long as they may be."""
+    half = decoding_of(task, settings).max_new_tokens / 2
+    return Rates(
+        CHARACTERS_PER_TOKEN,
+        half,
+        None,
+        endpoints,
+        f"nothing was asked: {CHARACTERS_PER_TOKEN:g} characters a token and responses of {half:g} tokens are assumed",
+    )
+
+
+def decoding_of(task: Task, settings: LabelConfig) -> Decoding:
+    """How the teacher's responses are decoded."""
+    return Decoding(settings.max_new_tokens or task.max_new_tokens, task.stop, settings.top_p, settings.top_k)
+
+
+def estimate(config: Config, task: Task, rates: Rates, samples: int = 0, episodes: int = 0) -> list[Row]:
+    """Demand of labelling, and of the student's generation in the later stages.
+
+    Args:
+        config ([`~hfdistill.config.Config`]): as the label stage sees it.
+        task ([`~hfdistill.tasks.base.Task`]): has the questions.
+        rates ([`Rates`]): from [`probe`] or [`guess`].
+        samples (`int`, *optional*): student responses a training question.
+        episodes (`int`, *optional*): episodes of PPO.
+
+    Returns:
+        `list[Row]`: the teacher's, then the student's where asked for.
+    """
+    settings: LabelConfig = config.stage
+    questions = to_label(task, settings.max_questions)
+    grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
+    asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
+    requests = len(questions) * grid.requests
+    rows = [
+        _priced(
+            Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens)),
+            rates,
+            settings,
+        )
+    ]
+    trained = [question for question in questions if question.split == "train"]
+    bare = sum(len(task.prompt(question, shots=0)) for question in trained) / rates.characters_per_token
+    mean = bare / max(len(trained), 1)
+    for stage, count in zip(STUDENT_STAGES, (samples * len(trained), episodes), strict=True):
+        if count:
+            rows.append(Row(stage, count, round(count * mean), round(count * rates.completion_tokens)))
+    return rows
+
+
+def _priced(row: Row, rates: Rates, settings: LabelConfig) -> Row:
+    hours = row.requests / rates.requests_per_hour if rates.requests_per_hour else None
+    cost = None
+    if settings.input_price or settings.output_price:
+        tokens = row.prompt_tokens * (settings.input_price or 0) + row.completion_tokens * (settings.output_price or 0)
+        cost = tokens / 1e6
+    if settings.gpu_hour_price and hours is not None:
+        cost = (cost or 0.0) + hours * rates.endpoints * settings.gpu_hour_price
+    return dataclasses.replace(row, hours=hours, cost=cost)
+
+
+def as_json(rows: Sequence[Row], rates: Rates) -> dict[str, Any]:
+    """The estimate for programs."""
+    return {"rows": [dataclasses.asdict(row) for row in rows], "rates": dataclasses.asdict(rates)}

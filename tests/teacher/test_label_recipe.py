@@ -1,0 +1,201 @@
+"""The labelling recipe as users run it, against a stand-in endpoint; its artifact on a real Hub and in a folder."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+
+ROOT = Path(__file__).parents[2]
+SERVE = "import sys; from hfdistill.servers.hub.app import serve; serve('127.0.0.1', 0, sys.argv[1], access_log=False)"
+TASK = ("--task.name", "word_problems", "--task.train", "24", "--task.validation", "4", "--task.test", "10")
+GRID = ("--high_samples", "2", "--low_temperatures", "0.7", "1.0", "--low_samples", "1")
+REQUESTS = 28 * (1 + 3 * 2 + 2)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    data = tmp_path_factory.mktemp("hub")
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(data)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    yield process.stdout.readline().strip().rpartition("HF_ENDPOINT=")[2]
+    process.terminate()
+    process.wait(timeout=40)
+
+
+def environment(home, **more):
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return {
+        **clean,
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+
+
+def command(url, home, *flags, name="run"):
+    return [
+        *(sys.executable, str(ROOT / "recipes" / "label_teacher.py")),
+        *("--run.name", name, "--run.output_dir", str(home / name)),
+        *("--teacher.model", "stand-in/teacher", "--teacher.endpoints", url),
+        *TASK,
+        *GRID,
+        *flags,
+    ]
+
+
+def label(url, home, *flags, name="run", **more):
+    return subprocess.run(
+        command(url, home, *flags, name=name),
+        env=environment(home / "hf", **more),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def table(folder, config):
+    return pq.read_table(next((folder / config).glob("*.parquet"))).to_pylist()
+
+
+LOCAL = ("--run.push", "false")
+
+
+@pytest.mark.timeout(200)
+def test_the_dataset_is_as_designed_and_a_second_call_does_nothing(tmp_path, stand_in):
+    endpoint = stand_in()
+    first = label(endpoint.url, tmp_path, *LOCAL)
+    assert first.returncode == 0, first.stderr[-3000:]
+    folder = tmp_path / "run" / "artifacts" / "run-teacher"
+    responses, questions = table(folder, "responses"), table(folder, "questions")
+    assert len(questions) == 28
+    assert {row["split"] for row in questions} == {"train", "validation"}
+    assert len(responses) == 28 * (4 * 2 + 2)
+    keys = [(row["question_id"], row["temperature"], row["sample"]) for row in responses]
+    assert keys == sorted(set(keys))
+    assert {row["confidence"] for row in responses if row["temperature"] <= 0.3} == {"high"}
+    assert {row["confidence"] for row in responses if row["temperature"] > 0.3} == {"low"}
+    assert {row["voters"] for row in questions} == {8}
+    greedy = [row for row in responses if row["temperature"] == 0]
+    assert len(greedy) == 56
+    assert len({(row["question_id"], row["response"]) for row in greedy}) == 28
+    assert {(row["model"], row["endpoint_kind"]) for row in responses} == {("stand-in/teacher", "tgi")}
+    assert all(not row["response"].endswith("Q:") for row in responses)
+    manifest = json.loads((folder / "hfdistill.json").read_text())
+    assert manifest["cost"]["requests"] == REQUESTS
+    assert manifest["metrics"]["served"]["model_sha"] == "a" * 40
+    answered = endpoint.control()["answered"]
+
+    endpoint.kill()  # nothing is asked, not even the endpoint
+    started = time.monotonic()
+    second = label(endpoint.url, tmp_path, *LOCAL)
+    assert second.returncode == 0, second.stderr[-3000:]
+    assert "is complete at" in second.stdout
+    assert time.monotonic() - started < 60
+    assert answered < REQUESTS + 25
+
+
+@pytest.mark.timeout(200)
+def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in):
+    endpoint = stand_in(latency=0.05, limit=4)
+    undisturbed = label(stand_in().url, tmp_path, *LOCAL, name="undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr[-3000:]
+    killed = subprocess.Popen(
+        command(endpoint.url, tmp_path, *LOCAL, name="killed"),
+        env=environment(tmp_path / "hf"),
+        stdout=subprocess.PIPE,
+    )
+    while endpoint.control()["answered"] < 100:
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    resumed = label(endpoint.url, tmp_path, *LOCAL, name="killed")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    seen = endpoint.control()
+    assert seen["answered"] <= REQUESTS + 21 + 2 * 4 + 64  # in flight at the kill, or in the group being written
+    for config in ("responses", "questions", "gold"):
+        one, other = (
+            next((tmp_path / name / "artifacts" / f"{name}-teacher" / config).glob("*.parquet")).read_bytes()
+            for name in ("undisturbed", "killed")
+        )
+        assert one == other
+
+
+@pytest.mark.timeout(250)
+def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
+    endpoint = stand_in(latency=0.05, limit=2)
+    lost = subprocess.Popen(
+        command(endpoint.url, tmp_path / "lost", "--run.namespace", "tester", "--sync_every", "1"),
+        env=environment(tmp_path / "hf", HF_ENDPOINT=hub),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    code = (
+        "import sys; from huggingface_hub import HfApi\n"
+        "refs = HfApi().list_repo_refs('tester/run-teacher', repo_type='dataset')\n"
+        "print([branch.name for branch in refs.branches])"
+    )
+
+    def branches():
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment(tmp_path / "hf", HF_ENDPOINT=hub),
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    while "partial" not in branches():
+        assert lost.poll() is None, lost.communicate()[1][-3000:]
+        time.sleep(0.2)
+    time.sleep(0.5)
+    lost.kill()
+    lost.communicate()
+    before = endpoint.control(latency=0)["answered"]
+    fresh = (
+        label(endpoint.url, tmp_path / "fresh", "--run.namespace", "tester", "--sync_every", "1", HF_ENDPOINT=hub)
+        if (tmp_path / "fresh").mkdir() is None
+        else None
+    )
+    assert fresh.returncode == 0, fresh.stderr[-3000:]
+    asked_by_the_fresh = endpoint.control()["answered"] - before
+    assert asked_by_the_fresh < REQUESTS
+    assert "partial" not in branches()
+    assert "main" in branches()
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "message"),
+    [
+        ({"final": False}, (), "none of the teacher's first 20 responses holds a final answer"),
+        ({"greedy_only": True}, (), "cannot vary the temperature"),
+        ({"refuse": "Q"}, (), "Input validation error"),
+        ({}, ("--max_requests", "100"), "stopped at the limit of label.max_requests"),
+        ({}, ("--hihg_samples", "3"), "did you mean '--high_samples'"),
+        ({}, ("--teacher.endpoints", "http://127.0.0.1:9"), "cannot be reached"),
+        ({}, ("--labeler", "voet"), "did you mean 'vote'"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_error_before_more_is_bought(tmp_path, stand_in, settings, flags, message):
+    endpoint = stand_in(**settings)
+    done = label(endpoint.url, tmp_path, *LOCAL, *flags)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert endpoint.control()["answered"] <= 140
+
+
+def test_only_the_main_process_of_several_samples(tmp_path, stand_in):
+    endpoint = stand_in()
+    done = label(endpoint.url, tmp_path, *LOCAL, RANK="1")
+    assert done.returncode == 0
+    assert endpoint.control()["answered"] == 0
