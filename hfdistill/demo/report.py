@@ -9,6 +9,7 @@ from typing import Any
 from ..evaluation.report import (
     accuracy_rows,
     accuracy_table,
+    figure_lines,
     markdown_table,
     order_seen,
     summarise,
@@ -78,7 +79,7 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
     console.print()
     console.print(accuracy_table(runs))
     console.print()
-    for line in [*_order_lines(runs), *_figures(runs)]:
+    for line in [*order_seen(runs, ORDER), *(line for run in runs for line in figure_lines(run))]:
         console.print(line)
     for run in runs:
         total = sum(run["seconds"].values())
@@ -92,37 +93,16 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
 
 def _markdown(runs: Sequence[dict[str, Any]], demo: Demo) -> str:
     parts = ["# What came out of the demo", TASK_NOTE, markdown_table(*accuracy_rows(runs))]
-    parts.append("Greedy accuracy on held-out test questions.\n\n" + "\n".join(f"- {x}" for x in _order_lines(runs)))
-    parts.append("## Labels and reward model\n\n" + "\n".join(f"- {line}" for line in _figures(runs)))
+    order = "\n".join(f"- {line}" for line in order_seen(runs, ORDER))
+    parts.append(f"Greedy accuracy on held-out test questions.\n\n{order}")
+    parts.append("## Labels, reward model, differences")
+    parts.append("\n".join(f"- {line}" for run in runs for line in figure_lines(run)))
     for run in runs:
         parts.append(f"## Seed {run['seed']}\n\n{times_table(run['seconds'])}")
         parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in run["plots"]))
         parts.append("\n".join(f"- <{address}>" for address in run["artifacts"].values()))
     parts.append(f"Compare teacher and student in the browser: `{_space_command(demo)}`")
     return "\n\n".join(parts) + "\n"
-
-
-def _order_lines(runs: Sequence[dict[str, Any]]) -> list[str]:
-    lines = order_seen(runs, ORDER)
-    for run in runs:
-        for name, difference in run["differences"].items():
-            lines.append(
-                f"seed {run['seed']}: {name} {difference['value']:+.3f} "
-                f"[{difference['low']:+.3f}, {difference['high']:+.3f}], on the same {difference['n']} questions"
-            )
-    return lines
-
-
-def _figures(runs: Sequence[dict[str, Any]]) -> list[str]:
-    lines = []
-    for run in runs:
-        reward, teacher = run["reward"], run["teacher"]
-        lines.append(
-            f"seed {run['seed']}: reward model Pos/Neg {reward['pos_neg']:.3f}, Pos/Pos {reward['pos_pos']:.3f}; "
-            f"D_fail {teacher['failed_share']:.1%} of the questions; "
-            f"pseudo-labels right {teacher['label_accuracy']:.1%}"
-        )
-    return lines
 
 
 def _times(run: dict[str, Any]) -> list[str]:

@@ -83,6 +83,26 @@ def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
     return lines
 
 
+def figure_lines(run: Mapping[str, Any]) -> list[str]:
+    """What a run says of its labels, its reward model and its rows' differences, a line each."""
+    seed, teacher, reward = run["seed"], run["teacher"], run["reward"]["validation"]
+    lines = [f"seed {seed}: D_fail, questions without a reliable label: {_share(teacher['without_label'])}"]
+    if "pseudo_labels_right" in teacher:
+        lines.append(f"seed {seed}: pseudo-labels that are right: {_share(teacher['pseudo_labels_right'])}")
+    for name, title in (("pos_neg", "Pos/Neg"), ("pos_pos", "Pos/Pos")):
+        lines.append(f"seed {seed}: reward model, {title} accuracy: {_share(reward[name])}")
+    for name, difference in run["differences"].items():
+        lines.append(
+            f"seed {seed}: {name} on the same questions: {difference['value']:+.3f} "
+            f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        )
+    return lines
+
+
+def _share(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}], n = {figure['n']}"
+
+
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; all but the first column are aligned to the right."""
     lines = [
