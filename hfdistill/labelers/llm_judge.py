@@ -21,7 +21,7 @@ from hfdistill.tasks.base import Question, Task, share_of
 
 
 if TYPE_CHECKING:
-    from huggingface_hub import InferenceClient
+    import httpx
 
 
 MODES = ("grade", "compare")
@@ -110,35 +110,43 @@ class LLMJudge(Labeler):
 
     def ask(self, prompt: str, seed: int) -> str | None:
         """One verdict, `"yes"`, `"no"`, `"a"` or `"b"`: the last one in the reply, if any."""
-        from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+        import httpx
 
         # A seed of the prompt's own, so that a verdict does not depend on what is asked beside it.
-        seed = int(share_of(prompt, str(seed)) * 2**31)
+        body = {
+            "model": self.model or "tgi",
+            "messages": [{"role": "user", "content": prompt}],
+            "max_tokens": self.max_new_tokens,
+            "temperature": self.temperature,
+            "seed": int(share_of(prompt, str(seed)) * 2**31),
+        }
         for attempt in range(self.tries):
             try:
-                reply = self._client.chat_completion(
-                    [{"role": "user", "content": prompt}],
-                    model=self.model,
-                    max_tokens=self.max_new_tokens,
-                    temperature=self.temperature,
-                    seed=seed,
+                reply = self._client.post("/chat/completions", json=body)
+                reply.raise_for_status()
+                content = reply.json()["choices"][0]["message"]["content"] or ""
+            except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
+                answered = isinstance(error, httpx.HTTPStatusError)
+                status = f", status {error.response.status_code}" if answered else ""
+                refused = (
+                    error.response.status_code not in BUSY if answered else not isinstance(error, httpx.HTTPError)
                 )
-            except (HfHubHTTPError, InferenceTimeoutError, OSError) as error:
-                status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response else None
-                if attempt + 1 == self.tries or (status is not None and status not in BUSY):
+                if refused or attempt + 1 == self.tries:
                     raise HFDistillError(
-                        f"the judge at {self.endpoint} gave no verdict ({type(error).__name__}"
-                        f"{f', status {status}' if status else ''}): check the URL, the token and its log"
+                        f"the judge at {self.endpoint} gave no verdict ({type(error).__name__}{status}): check "
+                        "the URL, the model's name, the token and the log of the server"
                     ) from error
                 time.sleep(min(30.0, 0.5 * 2**attempt))
                 continue
-            found = VERDICT.findall((reply.choices[0].message.content or "")[-2000:])
+            found = VERDICT.findall(content[-2000:])
             return found[-1].lower() if found else None
         return None
 
     @cached_property
-    def _client(self) -> InferenceClient:
-        from huggingface_hub import InferenceClient
+    def _client(self) -> httpx.Client:
+        import httpx
 
-        token = os.environ[self.api_key_env] if self.api_key_env else False
-        return InferenceClient(base_url=self.endpoint.rstrip("/").removesuffix("/v1"), token=token, timeout=600)
+        # A plain client: one of huggingface_hub would send the user's Hub token to any host.
+        headers = {"Authorization": f"Bearer {os.environ[self.api_key_env]}"} if self.api_key_env else {}
+        base = self.endpoint.rstrip("/").removesuffix("/v1") + "/v1"
+        return httpx.Client(base_url=base, headers=headers, timeout=600)

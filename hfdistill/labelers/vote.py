@@ -69,7 +69,7 @@ def vote(
     return Vote(leader if wins else None, votes / voters, votes, voters)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64, typed=True)
 def exact_threshold(threshold: float) -> tuple[int, int]:
     """The threshold as written, as a fraction: 0.7 is 7/10, not the nearest binary number."""
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:

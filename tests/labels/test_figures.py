@@ -1,0 +1,113 @@
+"""The figures of the teacher's evaluation and the overlap check, on worked examples and planted copies."""
+
+import json
+
+import pytest
+
+from hfdistill.evaluation.teacher_figures import draw, teacher_statistics
+from hfdistill.overlap import overlap, overlap_line
+from hfdistill.tasks import Question, load_task
+
+
+def response(question_id: str, answer: str | None, label: str | None, temperature: float, text: str = "x") -> dict:
+    return {
+        "question_id": question_id,
+        "response": text,
+        "answer": answer,
+        "label": label,
+        "temperature": temperature,
+        "finish_reason": "eos_token" if answer else "length",
+        "completion_tokens": 10 if answer else 100,
+        "model": "m",
+    }
+
+
+RESPONSES = [
+    response("a", "1", "correct", 0.0, "one"),
+    response("a", "1", "correct", 0.0, "one"),
+    response("a", "2", "incorrect", 1.0, "two"),
+    response("a", None, "incorrect", 1.0, "none"),
+    response("b", "5", "correct", 0.0),
+    response("b", "6", "incorrect", 1.0),
+    response("c", "7", None, 0.0),
+]
+QUESTIONS = [
+    {"question_id": "a", "category": "math", "pseudo_label": "1", "vote_share": 1.0, "failed": False},
+    {"question_id": "b", "category": "law", "pseudo_label": "5", "vote_share": 0.75, "failed": False},
+    {"question_id": "c", "category": "law", "pseudo_label": None, "vote_share": 0.5, "failed": True},
+]
+GOLD = {"a": "1", "b": "6", "c": "7"}
+
+
+def test_the_figures_by_hand():
+    made = teacher_statistics(RESPONSES, QUESTIONS, GOLD)
+    assert made["without_label"]["value"] == pytest.approx(1 / 3) and made["without_label"]["n"] == 3
+    assert made["pseudo_labels_right"]["value"] == 0.5 and made["pseudo_labels_right"]["n"] == 2
+    assert made["labels_against_gold"] == {"correct": {"right": 2, "wrong": 1}, "incorrect": {"right": 1, "wrong": 2}}
+    assert made["unextractable"]["value"] == pytest.approx(1 / 7)
+    cold, hot = made["by_temperature"]["0"], made["by_temperature"]["1"]
+    assert cold == {"responses": 4, "labelled_correct": 1.0, "right": 0.75, "duplicates": 0.25, "unextractable": 0.0}
+    assert hot["right"] == pytest.approx(1 / 3) and hot["labelled_correct"] == 0.0
+    assert made["by_category"]["law"]["without_label"] == 0.5
+    assert made["by_category"]["law"]["pseudo_labels_right"] == 0.0
+    assert sum(made["vote_shares"]["counts"]) == 3 and made["vote_shares"]["counts"][19] == 1
+    assert made["finish_reasons"] == {"eos_token": 6, "length": 1}
+    assert (made["lengths"]["unit"], made["lengths"]["median"], made["lengths"]["longest"]) == ("tokens", 10, 100)
+    json.dumps(made)
+
+
+def test_without_golds_nothing_is_said_of_them():
+    made = teacher_statistics(RESPONSES, QUESTIONS)
+    assert "labels_against_gold" not in made and "pseudo_labels_right" not in made
+    assert made["by_temperature"]["0"]["right"] is None
+
+
+def test_nothing_at_all_makes_no_figures(tmp_path):
+    made = teacher_statistics([], [])
+    assert made["responses"] == 0 and draw(made, tmp_path) == []
+
+
+def test_plots_are_drawn_and_equal_figures_are_equal_files(tmp_path):
+    made = teacher_statistics(RESPONSES, QUESTIONS, GOLD)
+    files = draw(made, tmp_path / "a")
+    assert {file.stem for file in files} == {
+        *("without_label", "labels_against_gold", "vote_shares"),
+        *("by_temperature", "lengths", "finish_reasons"),
+    }
+    for file in files:
+        assert file.read_bytes().startswith(b"\x89PNG")
+    again = draw(json.loads(json.dumps(made)), tmp_path / "b")
+    assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
+
+
+def test_gsm_plus_does_not_overlap_with_gsm8k_train_but_with_its_test(data):
+    gsm8k = load_task({"name": "gsm8k", "path": data}).questions()
+    gsm_plus = load_task({"name": "gsm_plus", "path": data}).questions()
+    train = [question for question in gsm8k if question.split != "test"]
+    found = overlap(train, gsm_plus)
+    assert (found["questions"], found["exact"], found["copied"]) == (2400, 0, 0)
+    test = overlap([question for question in gsm8k if question.split == "test"], gsm_plus)
+    assert test["copied"] > 1000
+
+
+def test_a_planted_copy_is_found(data):
+    gsm8k = load_task({"name": "gsm8k", "path": data}).questions()
+    gsm_plus = load_task({"name": "gsm_plus", "path": data}).questions()
+    train = [question for question in gsm8k if question.split != "test"]
+    original = gsm_plus[77].question
+    verbatim = Question("planted", "  " + original.upper().replace(" ", "  "), "train")
+    found = overlap([*train, verbatim], gsm_plus)
+    assert found["exact"] >= 1 and found["listed"][0]["share"] == 1.0
+    assert gsm_plus[77].question_id in {row["question_id"] for row in found["listed"]}
+    words = original.split()
+    words[3], words[-2] = "seventeen", "presently"
+    changed = overlap([*train, Question("planted", " ".join(words), "train")], gsm_plus)
+    assert changed["exact"] == 0 and changed["copied"] >= 1
+    assert "share half or more of their runs of 8 words" in overlap_line(changed, "gsm_plus")
+
+
+def test_short_questions_are_one_run():
+    found = overlap(
+        [Question("a", "What is it?", "train")], [Question("b", "what is it", "test"), Question("c", "", "test")]
+    )
+    assert (found["exact"], found["copied"], found["any"]) == (1, 1, 1)

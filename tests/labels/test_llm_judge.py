@@ -1,0 +1,142 @@
+"""The judge behind a real chat endpoint on loopback: grading, comparing, busy servers and silent replies."""
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from hfdistill.errors import HFDistillError
+from hfdistill.labelers import load_labeler
+from hfdistill.labels import labelled_dataset
+from hfdistill.tasks import Question, load_task
+
+
+class Judge:
+    """Likes answers that say `please`; may refuse every so many requests as too busy, and mumbles of `mumble`."""
+
+    def __init__(self):
+        self.asked: list[dict] = []
+        self.busy_every = 0
+        self.status = 200
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        app = Starlette(routes=[Route("/v1/chat/completions", self.chat, methods=["POST"])])
+        self.server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error"))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def chat(self, request):
+        body = await request.json()
+        self.asked.append(body)
+        if self.status != 200:
+            return JSONResponse({"error": "no"}, self.status)
+        if self.busy_every and len(self.asked) % self.busy_every == 0:
+            return JSONResponse({"error": "overloaded"}, 429)
+        await asyncio.sleep(0)
+        prompt = body["messages"][0]["content"]
+        if "[Answer B]" in prompt:
+            first, second = prompt.partition("[Answer A]")[2].split("[Answer B]")
+            reply = "Verdict: A" if "please" in first or "please" not in second else "Verdict: B"
+        elif "mumble" in prompt:
+            reply = "Hard to say."
+        else:
+            reply = f"A polite answer would help. **Verdict:** {'yes' if 'please' in prompt else 'no'}"
+        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        return JSONResponse({"id": "1", "created": 1, "model": "judge", "choices": [choice], "usage": usage})
+
+
+@pytest.fixture
+def judge():
+    judge = Judge()
+    judge.thread.start()
+    while not judge.server.started:
+        time.sleep(0.01)
+    yield judge
+    judge.server.should_exit = True
+    judge.thread.join()
+
+
+TASK = load_task({"name": "generic", "answer": "open"})
+QUESTIONS = [Question("q0", "Write to Ann.", "train"), Question("q1", "Write to Bob.", "train")]
+TEXTS = {"q0": ["Ann, please come.", "Come.", "mumble", "Come."], "q1": ["Go.", "Leave."]}
+ROWS = [
+    {"question_id": question_id, "response": text, "confidence": "high"}
+    for question_id, texts in TEXTS.items()
+    for text in texts
+]
+
+
+def test_grading_an_open_ended_task(judge):
+    judge.busy_every = 4
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3, "workers": 2})
+    made, asked = labelled_dataset(QUESTIONS, ROWS, TASK, labeler=labeler)
+    assert [row["label"] for row in made] == ["correct", "incorrect", None, "incorrect", "incorrect", "incorrect"]
+    assert [(row["pseudo_label"], row["failed"]) for row in asked] == [(None, False), (None, True)]
+    assert asked[0]["voters"] == 9 and asked[0]["votes"] == 3
+    answered = len(judge.asked) - len(judge.asked) // 4
+    assert answered == 3 * 5, "equal texts are judged once"
+    assert len({body["seed"] for body in judge.asked}) == 15
+
+
+def test_comparing_in_both_orders(judge):
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url + "/v1", "mode": "compare", "verdicts": 2})
+    made, _ = labelled_dataset(QUESTIONS, ROWS, TASK, labeler=labeler)
+    # Between two answers that it likes alike the judge always takes the first: in both orders that cancels out.
+    assert [row["label"] for row in made] == ["correct", "incorrect", "incorrect", "incorrect", None, None]
+    assert "[Answer B]" in judge.asked[0]["messages"][0]["content"]
+
+
+def test_a_pseudo_label_where_the_task_has_answers(judge):
+    task = load_task({"name": "generic"})
+    rows = [
+        {"question_id": "q0", "response": text, "confidence": "high"}
+        for text in ("please: The answer is 5.", "please! The answer is 5.0.", "The answer is 6.")
+    ]
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 1})
+    made, asked = labelled_dataset(QUESTIONS[:1], rows, task, labeler=labeler)
+    assert asked[0]["pseudo_label"] == "5" and not asked[0]["failed"]
+    assert [row["label"] for row in made] == ["correct", "correct", "incorrect"]
+
+
+def test_prompts_come_from_the_task(judge):
+    template = "Is this kind? {response} (to: {question})"
+    task = load_task({"name": "generic", "answer": "open", "judge_template": template})
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 1})
+    list(labelled_dataset(QUESTIONS[:1], ROWS[:1], task, labeler=labeler)[0])
+    assert judge.asked[0]["messages"][0]["content"] == "Is this kind? Ann, please come. (to: Write to Ann.)"
+
+
+def test_a_judge_that_refuses_or_is_not_there(judge):
+    judge.status = 401
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url})
+    with pytest.raises(HFDistillError, match="gave no verdict .*status 401"):
+        labelled_dataset(QUESTIONS[:1], ROWS[:1], TASK, labeler=labeler)
+    assert len(judge.asked) == 1
+    labeler = load_labeler({"name": "llm_judge", "endpoint": "http://127.0.0.1:9", "tries": 2})
+    with pytest.raises(HFDistillError, match="127.0.0.1:9 gave no verdict"):
+        labelled_dataset(QUESTIONS[:1], ROWS[:1], TASK, labeler=labeler)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "rank"}, "'grade' or 'compare'"),
+        ({"verdicts": 0}, "at least one verdict"),
+        ({"threshold": 0.4}, "0.5 or more"),
+        ({"api_key_env": "NO_SUCH_VARIABLE_HERE"}, "which is not set"),
+    ],
+)
+def test_mistakes(options, message):
+    with pytest.raises(HFDistillError, match=message):
+        load_labeler({"name": "llm_judge", "endpoint": "http://127.0.0.1:9", **options})
