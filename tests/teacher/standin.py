@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 import sys
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -62,14 +63,25 @@ class Endpoint:
         self.tokens: Counter = Counter()  # Authorization headers
         self.bodies: list[dict] = []
         self.answered = 0
+        self.busy_seconds = self.changed = 0.0  # slots in use, summed over time
+
+    def occupy(self, change: int) -> None:
+        now = time.monotonic()
+        self.busy_seconds += self.active * (now - self.changed)
+        self.changed = now
+        self.active += change
+        self.most = max(self.most, self.active)
 
     def control(self, body: bytes) -> dict:
+        self.occupy(0)
         for name, value in (orjson.loads(body) if body else {}).items():
             setattr(self.settings, name, value)
         return {
             "settings": asdict(self.settings),
             "most": self.most,
             "answered": self.answered,
+            "busy_seconds": self.busy_seconds,
+            "at": self.changed,
             "twice": sum(count > 1 for count in self.seen.values()),
             "keys": len(self.seen),
             "statuses": {str(status): count for status, count in self.statuses.items()},
@@ -189,8 +201,7 @@ class Connection(asyncio.Protocol):
         elif endpoint.active >= s.limit:
             self.refuse(429)
         else:
-            endpoint.active += 1
-            endpoint.most = max(endpoint.most, endpoint.active)
+            endpoint.occupy(1)
             self.task = asyncio.get_running_loop().create_task(self.complete(route, orjson.loads(body)))
 
     def refuse(self, status: int) -> None:
@@ -203,7 +214,7 @@ class Connection(asyncio.Protocol):
         try:
             await asyncio.sleep(s.hang_seconds if fault == "hang" else s.latency)
         finally:
-            endpoint.active -= 1
+            endpoint.occupy(-1)
             self.task = None
         if len(endpoint.bodies) < 200:
             endpoint.bodies.append({"route": route, **body})
