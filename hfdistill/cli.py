@@ -7,7 +7,21 @@ from . import __version__
 from .errors import exit_on_user_error
 
 
-VERBS = ("demo", "run", "validate", "hub", "lineage", "doctor")
+VERBS = (
+    "demo",
+    "run",
+    "validate",
+    "estimate",
+    "label",
+    "extract",
+    "tasks",
+    "serve",
+    "hub",
+    "lineage",
+    "report",
+    "space",
+    "doctor",
+)
 
 
 @exit_on_user_error
