@@ -31,6 +31,10 @@ class Row:
         likelihood (`bool`, *optional*, defaults to `False`): whether `likelihoods` is kept.
         top_tokens (`int`, *optional*, defaults to 0): how many alternatives `likelihoods` has a token.
         tag (`Any`, *optional*): the owner's.
+
+    Attributes:
+        token_ids (`list[int]`): filled when the row leaves, with the end-of-sequence token.
+        finish_reason (`str`): one of [`Generated`]'s, or `"failed"` where the model's scores are not numbers.
     """
 
     prompt_ids: list[int]
@@ -125,15 +129,23 @@ class DecodeLoop:
         logits = self.forward.decode(inputs, torch.from_numpy(positions.copy()).to(self.device), length)
         drawn = positions + 1 - self.starts[:count]
         tokens, scores = self.chooser.choose(logits, drawn, self._history)
+        # Where scores are not numbers, no token is drawn: the place behind the last one was found, or one of them.
+        broken = tokens >= logits.shape[-1]
+        tokens = tokens.clamp(max=logits.shape[-1] - 1)
+        broken |= logits.gather(-1, tokens[:, None])[:, 0].isnan()
         self._note_likelihoods(scores, tokens)
         tokens = tokens.cpu().numpy()
         self.positions[:count] += 1
         self.tokens[every, self.positions[:count]] = tokens
-        return self._leave(self._finished(tokens))
+        return self._leave(self._finished(tokens, broken.cpu().numpy()))
 
     def cancel(self, rows: Sequence[Row]) -> None:
         """Takes rows out that nobody waits for any more."""
         self._leave([row.slot for row in rows if row.slot >= 0])
+
+    def last_token(self, row: Row) -> int:
+        """The token drawn last for a row in the batch."""
+        return int(self.tokens[row.slot, self.positions[row.slot]])
 
     def response_ids(self, row: Row) -> list[int]:
         """The tokens drawn so far for a row in the batch."""
@@ -174,7 +186,7 @@ class DecodeLoop:
         for row, likelihood in zip(wanted, likelihoods(scores[slots], tokens[slots], top), strict=True):
             row.likelihoods.append(likelihood)
 
-    def _finished(self, tokens: np.ndarray) -> list[int]:
+    def _finished(self, tokens: np.ndarray, broken: np.ndarray) -> list[int]:
         count = len(tokens)
         ended = np.zeros(count, dtype=bool)
         for token in self.eos:
@@ -185,6 +197,7 @@ class DecodeLoop:
             if row.stop is not None and self._stops(row, int(tokens[row.slot])):
                 reasons[row.slot] = "stop_sequence"
         reasons.update(dict.fromkeys(ended.nonzero()[0].tolist(), "eos_token"))
+        reasons.update(dict.fromkeys(broken.nonzero()[0].tolist(), "failed"))
         for slot, reason in reasons.items():
             self.rows[slot].finish_reason = reason
         return list(reasons)

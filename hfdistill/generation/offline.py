@@ -58,6 +58,10 @@ def generate(
                 joining = [waiting.pop() for _ in range(min(loop.free, len(waiting)))]
                 loop.add([Row(prompts[index], settings[index], stop=stop, tag=index) for index in joining])
             for row in loop.step():
+                if row.finish_reason == "failed":
+                    raise HFDistillError(
+                        f"the model's scores for prompt {row.tag} are not numbers; its weights are probably not either"
+                    )
                 results[row.tag] = row.generated()
                 if on_finished is not None:
                     on_finished(row.tag, results[row.tag])

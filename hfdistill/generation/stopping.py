@@ -12,7 +12,7 @@ class StopStrings:
 
     Args:
         tokenizer: a Hugging Face tokenizer.
-        strings (`Sequence[str]`): what ends a response, none of them empty.
+        strings (`Sequence[str]`): what ends a response; an empty one does so after the first token.
         pieces (`list[str]`, *optional*): every token's text, from [`token_pieces`], where the caller keeps it.
     """
 
@@ -20,10 +20,10 @@ class StopStrings:
         self.tokenizer = tokenizer
         self.strings = tuple(strings)
         pieces = token_pieces(tokenizer) if pieces is None else pieces
-        last = {string[-1] for string in self.strings}
+        last = {string[-1:] for string in self.strings}
         # Tokenizers of words put the space in when they join, so the text of no single token shows it; a piece that is
         # part of a character shows as a replacement character.
-        anywhere = " " in last
+        anywhere = not last.isdisjoint(" ") or "" in last
         self.endings = np.array(
             [anywhere or "\ufffd" in piece or not last.isdisjoint(piece) for piece in pieces], dtype=bool
         )

@@ -1,0 +1,72 @@
+"""`hfdistill serve`: a TGI-compatible endpoint over transformers."""
+
+import argparse
+
+
+_DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the verb to the command line."""
+    parser = subparsers.add_parser(
+        "serve", help="a TGI-compatible endpoint over transformers, where no TGI is at hand"
+    )
+    parser.add_argument("model", metavar="MODEL", help="a folder, or a repository of the Hub that HF_ENDPOINT names")
+    parser.add_argument("--revision", help="branch, tag or commit of the repository")
+    parser.add_argument("--model-id", help="the name that /info tells, instead of MODEL")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port, 0 for a free one (default: %(default)s)")
+    parser.add_argument(
+        "--dtype",
+        choices=_DTYPES,
+        default="auto",
+        help="float64 makes a seed's text the same whatever else is decoded beside it, for every model on a CPU; "
+        "small Llama models need it for that on few machines only (default: as stored)",
+    )
+    parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu (default: cuda where there is one)")
+    parser.add_argument(
+        "--max-concurrent-requests",
+        type=_positive,
+        default=128,
+        help="requests under way; more are refused with 429 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-batch-size", type=_positive, help="rows decoded together; the others wait (default: all under way)"
+    )
+    parser.add_argument(
+        "--max-total-tokens", type=_positive, help="prompt and response (default: the model's, <= 4096)"
+    )
+    parser.add_argument("--max-input-tokens", type=_positive, help="prompt (default: one less than in all)")
+    parser.add_argument(
+        "--payload-limit", type=_positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
+    )
+    parser.add_argument("--api-key", help="bearer token that clients must send")
+    parser.set_defaults(func=_serve)
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return number
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from hfdistill.servers.tgi.app import serve
+
+    serve(
+        args.model,
+        host=args.host,
+        port=args.port,
+        revision=args.revision,
+        model_id=args.model_id,
+        dtype=args.dtype,
+        device=args.device,
+        max_concurrent_requests=args.max_concurrent_requests,
+        max_batch_size=args.max_batch_size,
+        max_total_tokens=args.max_total_tokens,
+        max_input_tokens=args.max_input_tokens,
+        payload_limit=args.payload_limit,
+        api_key=args.api_key,
+    )
+    return 0
