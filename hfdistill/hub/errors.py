@@ -59,5 +59,6 @@ def explain(error: Exception, endpoint: str | None = None) -> str | None:
         reason = STATUSES.get(status, error.server_message or " ".join(str(error).split()))
         return f"was refused by {hub} with {status}: {reason}"
     if isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
-        return f"cannot be reached at {hub} ({type(error).__name__}): check HF_ENDPOINT and the network"
+        reason = " ".join(str(error).split())[:200]
+        return f"cannot be reached at {hub} ({type(error).__name__}: {reason}): check HF_ENDPOINT and the network"
     return None
