@@ -21,6 +21,7 @@ VERBS = (
     "report",
     "space",
     "doctor",
+    "install_hf_extension",
 )
 
 
