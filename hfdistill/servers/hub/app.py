@@ -3,7 +3,10 @@
 import asyncio
 import ipaddress
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -77,6 +80,13 @@ def is_loopback(host: str) -> bool:
 
 class _Server(uvicorn.Server):
     """Says where it listens once it does, so that whoever started it can wait for the line."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own raises the signal again at the end, which would make an orderly end look like a crash.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

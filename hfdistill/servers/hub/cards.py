@@ -10,6 +10,7 @@ FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|
 MAX_CARD = 1024 * 1024
 # Aliases make a small text stand for an endless one, so what it stands for is counted while it is copied.
 MAX_VALUES = 100_000
+MAX_DEPTH = 50
 
 # Keys whose values become tags as they are, and keys whose values become `key:value`.
 PLAIN = {"model": ("library_name", "pipeline_tag", "tags", "language"), "dataset": ("tags",), "space": ("sdk", "tags")}
@@ -56,6 +57,8 @@ def parse_card(text: str) -> dict:
         return {}
     if len(front) > MAX_CARD:
         raise CardError(f"The metadata is over {MAX_CARD} bytes.")
+    if _nesting(front) > MAX_DEPTH:
+        raise CardError(f"The metadata is nested deeper than {MAX_DEPTH} levels.")
     try:
         data = yaml.load(front, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -67,10 +70,19 @@ def parse_card(text: str) -> dict:
     return _plain(data, [MAX_VALUES])
 
 
+def _nesting(text: str) -> int:
+    """How many brackets are open at once at most; the parser is slow to find out that it cannot take them."""
+    depth = deepest = 0
+    for letter in re.findall(r"[\[\]{}]", text):
+        depth += 1 if letter in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def _plain(value: object, budget: list[int], depth: int = 0) -> object:
     """A copy that JSON can carry."""
     budget[0] -= 1
-    if budget[0] < 0 or depth > 50:
+    if budget[0] < 0 or depth > MAX_DEPTH:
         raise CardError("The metadata stands for too many values.")
     if isinstance(value, dict):
         return {str(key): _plain(item, budget, depth + 1) for key, item in value.items()}

@@ -37,26 +37,20 @@ NO_COMPRESSION, LZ4, GROUPED_LZ4 = 0, 1, 2
 _lz4 = pa.Codec("lz4")
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Chunks `start` to `end` (excluded) of a xorb; `size` their length unpacked."""
-
-    xorb: str
-    start: int
-    end: int
-    size: int
+# A segment of a file: chunks `start` to `end` (excluded) of a xorb, `size` bytes unpacked.
+SEGMENT = np.dtype([("xorb", "V32"), ("flags", "<u4"), ("size", "<u4"), ("start", "<u4"), ("end", "<u4")])
 
 
 @dataclass(frozen=True)
 class FileRecipe:
-    """A file as a shard describes it."""
+    """A file as a shard describes it; `segments` has the fields of `SEGMENT`."""
 
     sha256: str
-    segments: list[Segment]
+    segments: np.ndarray
 
     @property
     def size(self) -> int:
-        return sum(segment.size for segment in self.segments)
+        return int(self.segments["size"].sum(dtype=np.uint64))
 
 
 def hash_text(data: bytes) -> str:
@@ -80,11 +74,9 @@ def read_shard(data: bytes) -> list[FileRecipe]:
             return files
         flags, count = struct.unpack_from("<II", header, 32)
         position += RECORD
-        segments = []
-        for index in range(count):
-            entry = _record(data, position + index * RECORD)
-            _, size, start, end = struct.unpack_from("<4I", entry, 32)
-            segments.append(Segment(hash_text(entry[:32]), start, end, size))
+        if position + count * RECORD > len(data):
+            raise bad_request("The shard is cut short.")
+        segments = np.frombuffer(data, SEGMENT, count, position)
         position += count * RECORD
         if flags & HAS_VERIFICATION:
             position += count * RECORD
@@ -216,25 +208,25 @@ class XorbStore:
         chunks: list[tuple[int, int, int, int]] = []
         opened, descriptor = None, -1
         try:
-            for segment in recipe.segments:
-                if segment.xorb != opened:
+            for words, _, size, start, end in map(np.void.item, recipe.segments):
+                xorb = hash_text(words)
+                if xorb != opened:
                     if descriptor >= 0:
                         os.close(descriptor)
                         descriptor = -1
                     try:
-                        descriptor = os.open(self.path(store, segment.xorb), os.O_RDONLY)
+                        descriptor = os.open(self.path(store, xorb), os.O_RDONLY)
                     except FileNotFoundError as error:
-                        raise bad_request(f"The shard names the unknown xorb {segment.xorb}.") from error
+                        raise bad_request(f"The shard names the unknown xorb {xorb}.") from error
                     chunks = chunk_positions(descriptor, os.fstat(descriptor).st_size)
-                    opened = segment.xorb
-                if not segment.start < segment.end <= len(chunks):
-                    raise bad_request(f"The shard names unknown chunks of xorb {segment.xorb}.")
-                size = 0
-                for position, packed, scheme, unpacked in chunks[segment.start : segment.end]:
-                    yield unpack_chunk(os.pread(descriptor, packed, position), scheme, unpacked)
-                    size += unpacked
-                if size != segment.size:
-                    raise bad_request(f"A segment of xorb {segment.xorb} has {size} bytes, announced {segment.size}.")
+                    opened = xorb
+                if not start < end <= len(chunks):
+                    raise bad_request(f"The shard names unknown chunks of xorb {xorb}.")
+                unpacked = chunks[start:end]
+                if sum(chunk[3] for chunk in unpacked) != size:
+                    raise bad_request(f"A segment of xorb {xorb} has not the announced {size} bytes.")
+                for position, packed, scheme, length in unpacked:
+                    yield unpack_chunk(os.pread(descriptor, packed, position), scheme, length)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)

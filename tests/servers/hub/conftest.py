@@ -1,0 +1,158 @@
+"""A real Hub in a process of its own, and the table of calls that unmodified clients made of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[3]
+COMMAND = (
+    "import argparse, sys; from hfdistill.commands import hub; from hfdistill.errors import exit_on_user_error;"
+    "parser = argparse.ArgumentParser(); hub.add_parser(parser.add_subparsers()); args = parser.parse_args();"
+    "exit_on_user_error(args.func)(args)"
+)
+TABLES: dict[str, list[dict]] = {}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **changes,
+    }
+
+
+def hub_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", COMMAND, "hub", *map(str, arguments)]
+
+
+@dataclass
+class RunningHub:
+    """A served Hub; its access log lies beside its data."""
+
+    url: str
+    data: Path
+    process: subprocess.Popen
+    log: Path
+
+    def requests(self) -> list[dict]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1000
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=40)
+        self.process.stdout.close()
+        return status
+
+    def fsck(self) -> str:
+        done = subprocess.run(
+            hub_command("fsck", "--data", self.data), env=environment(), capture_output=True, text=True
+        )
+        return done.stdout + done.stderr
+
+
+def start(data: Path, host: str = "127.0.0.1", port: int = 0) -> RunningHub:
+    log = data.with_name(f"{data.name}.log")
+    process = subprocess.Popen(
+        hub_command("serve", "--host", host, "--port", port, "--data", data),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=open(log, "a"),  # noqa: SIM115 - the server's own from here on
+        text=True,
+    )
+    line = process.stdout.readline()
+    if "HF_ENDPOINT=" not in line:
+        process.wait()
+        raise RuntimeError(f"the Hub did not start: {log.read_text()}")
+    return RunningHub(line.strip().rpartition("=")[2], data, process, log)
+
+
+@pytest.fixture
+def start_hub(tmp_path: Path) -> Iterator[Callable[..., RunningHub]]:
+    """Starts Hubs that end with the test."""
+    started: list[RunningHub] = []
+
+    def started_hub(data: Path | None = None, **arguments) -> RunningHub:
+        started.append(start(data or tmp_path / "hub", **arguments))
+        return started[-1]
+
+    yield started_hub
+    for hub in started:
+        if hub.process.poll() is None:
+            hub.kill()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
+    """One open Hub for a module's tests; it must end cleanly and be sound."""
+    running = start(tmp_path_factory.mktemp("hub") / "data")
+    yield running
+    assert running.stop() == 0
+    assert "no problem found" in running.fsck()
+    assert not [line for line in running.log.read_text().splitlines() if not line.startswith("{")]
+
+
+@pytest.fixture
+def run_client() -> Callable[..., list[dict]]:
+    """Runs one of the scripts in `clients/`; returns the calls that it reported."""
+    return _run_client
+
+
+@pytest.fixture
+def run_hub() -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `hfdistill hub …` to its end."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(hub_command(*arguments), env=environment(), capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def _run_client(script: str, hub: RunningHub, home: Path, xet: bool, *arguments: str) -> list[dict]:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "clients" / script), *arguments],
+        env=environment(
+            HF_ENDPOINT=hub.url,
+            HF_HOME=str(home),
+            HF_TOKEN="any",
+            HF_UPDATE_DOWNLOAD_COUNTS="0",
+            HF_HUB_DISABLE_XET="0" if xet else "1",
+        ),
+        capture_output=True,
+        text=True,
+        cwd=home,
+        timeout=280,
+    )
+    calls = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"call"')]
+    assert done.returncode == 0 and calls, done.stdout + done.stderr
+    TABLES[f"{script.removesuffix('.py')}, Xet {'on' if xet else 'off'}"] = calls
+    return calls
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    for title, calls in TABLES.items():
+        terminalreporter.section(f"{title}: {sum(call['status'] == 'ok' for call in calls)} of {len(calls)}")
+        for call in calls:
+            terminalreporter.write_line(f"{call['call']:<58} {call['status']}")
