@@ -74,8 +74,12 @@ class Replay:
         return repository.repo_type, repository.repo_id
 
     def _new_id(self, repo_id: str) -> str:
-        mine = any(repository.repo_id == repo_id for repository in self.run.repositories)
-        return f"{self.namespace}/{repo_id.rpartition('/')[2]}" if mine else repo_id
+        return f"{self.namespace}/{repo_id.rpartition('/')[2]}" if repo_id in self._names() else repo_id
+
+    def _names(self) -> list[str]:
+        """What is called otherwise there, longest first: the repositories, and the run itself."""
+        names = {repository.repo_id for repository in self.run.repositories}
+        return sorted(names | {f"{self.run.namespace}/{self.run.name}"}, key=len, reverse=True)
 
     def _prepare(self, repository: Repository) -> str:
         """Create the repository, find what an earlier call replayed; returns its newest commit."""
@@ -138,7 +142,7 @@ class Replay:
         for path, content in sorted(commit.files.items()):
             if path == MANIFEST and manifest:
                 operations.append(CommitOperationAdd(path, self._new_manifest(manifest)))
-            elif path == CARD:
+            elif _speaks_of_others(repo_type, path):
                 text = self.contents.fetch(repository, commit, path).read_text(encoding="utf-8")
                 operations.append(CommitOperationAdd(path, self.rewrite(text).encode()))
             elif old.get(path) != content:
@@ -182,8 +186,7 @@ class Replay:
 
     def rewrite(self, text: str) -> str:
         """Names, addresses, commits and fingerprints as they are on the other Hub."""
-        old_ids = sorted({repository.repo_id for repository in self.run.repositories}, key=len, reverse=True)
-        names = "|".join(map(re.escape, old_ids))
+        names = "|".join(map(re.escape, self._names()))
         # The run may have been published under another address of the same Hub than it is read from now.
         hosts = set(re.findall(rf"(https?://[^\s/()]+)/(?:datasets/|spaces/)?(?:{names})\b", text))
         for host in hosts | {self.run.endpoint}:
@@ -204,7 +207,8 @@ class Replay:
         with hub_errors(repo_type, repo_id, self.api.endpoint):
             there = files_at(self.api, repo_type, repo_id, self.commits[(*self._key(repository), last.id)])
         for path in sorted(last.files.keys() | there.keys()):
-            same = there.get(path) == last.files.get(path) or (path in (CARD, MANIFEST) and path in there)
+            rewritten = path in there and (path == MANIFEST or _speaks_of_others(repo_type, path))
+            same = there.get(path) == last.files.get(path) or rewritten
             if not same and not self._same_content(repository, last, path, there):
                 raise HFDistillError(
                     f"{repo_type} {repo_id!r} on {self.api.endpoint}: {path} is not what was sent; delete the "
@@ -255,3 +259,8 @@ class Replay:
             print(
                 f"the repositories are there, but in no Collection: the Collection of run {self.run.name!r} {reason}"
             )
+
+
+def _speaks_of_others(repo_type: str, path: str) -> bool:
+    """Whether a file holds names and addresses of other repositories: a card, and the settings of a Space."""
+    return path == CARD or (repo_type == "space" and path.endswith(".json") and path != MANIFEST)

@@ -28,6 +28,10 @@ content = manifest("warmup", again, parents, {}, {})
 place = folder("second", new__safetensors=b"2" * 20)
 card = cards.warmup_model(content, repo_id=store.name("warmup"))
 made["warmup2"] = store.publish(place, "warmup", "model", content, card)
+content = manifest("compare", settings, {"policy": made["policy"], "teacher": made["teacher"]}, {}, {})
+pins = json.dumps({"run": "local/demo", "policy": f"local/demo-policy@{made['policy'].revision}"})
+place = folder("compare", **{"app.py": b"", "space.json": pins.encode()})
+store.publish(place, "compare", "space", content, cards.space(content, repo_id=store.name("compare")))
 other = config("demo-two")
 publish_chain(other)
 """
@@ -48,7 +52,7 @@ for repository in run.repositories:
         "commits": [
             {
                 "id": commit.id, "title": commit.title, "message": commit.message, "names": sorted(commit.files),
-                "files": {k: v for k, v in commit.files.items() if k not in ("README.md", "hfdistill.json")},
+                "files": {k: v for k, v in commit.files.items() if not k.endswith(("README.md", ".json"))},
             }
             for commit in repository.commits
         ],
@@ -110,15 +114,15 @@ def check_links(card: str, endpoint: str) -> None:
         # The teacher and the first base are names without a repository in this run.
         if link.startswith("https://arxiv.org") or link in (f"{endpoint}/demo/teacher", f"{endpoint}/demo/base"):
             continue
-        repo = re.fullmatch(rf"{endpoint}/(datasets/)?([^/]+/[^/]+)(?:/tree/([0-9a-f]+))?", link)
-        kind = "datasets" if repo[1] else "models"
+        repo = re.fullmatch(rf"{endpoint}/(datasets/|spaces/)?([^/]+/[^/]+)(?:/tree/([0-9a-f]+))?", link)
+        kind = repo[1].strip("/") if repo[1] else "models"
         api = f"{endpoint}/api/{kind}/{repo[2]}" + (f"/revision/{repo[3]}" if repo[3] else "")
         assert urllib.request.urlopen(api).status == 200
 
 
 def test_promote(source, original, start_hub):
     target = start_hub()
-    assert original["found"] and len(original["repositories"]) == 7
+    assert original["found"] and len(original["repositories"]) == 8
     done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"{target.endpoint}/datasets/local/demo-teacher\n" in done.stdout
@@ -174,6 +178,14 @@ def test_promote_into_an_organisation_of_a_closed_hub(source, original, start_hu
     policy = copy["repositories"]["model demo-policy"]
     assert "local/" not in json.dumps(policy["manifest"]["parents"]) and "local/" not in policy["card"]
     assert copy["found"] is not None
+    out, _ = target.python(
+        """
+space = open_artifact("lab/demo-compare", "space")
+out = [json.loads((space.path / "space.json").read_text()), open_artifact("lab/demo-policy", "model").ref]
+""",
+        "write",
+    )
+    assert out[0] == {"run": "lab/demo", "policy": out[1].removeprefix("model:")}
     assert "model lab/base@" in copy["tree"] or "student lab/base" in copy["tree"]
 
 
@@ -212,7 +224,7 @@ def exported(source, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("export") / "demo.tar"
     done = source.command("hub", "export", "local/demo", str(path))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "7 repositories of local/demo" in done.stdout
+    assert "8 repositories of local/demo" in done.stdout
     return path
 
 
