@@ -1,18 +1,20 @@
 """Accuracy of greedy answers, and how far a figure from so many questions can be trusted."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from ..encoding import Encoder
 from ..generation import Sampling, StopStrings, generate
 from ..tasks.base import Question, Task
+from .intervals import interval, wilson_interval
 
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+__all__ = ["Response", "accuracy", "cut", "greedy_answers", "interval", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,6 @@ class Response:
     answer: str | None
     finish_reason: str
     tokens: list[int]
-
-
-def wilson_interval(correct: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share, which stays within 0 and 1 and holds for shares near either.
-
-    Args:
-        correct (`float`): number of successes; a tie may count one half.
-        n (`int`): number of trials, at least one.
-        level (`float`, *optional*, defaults to 0.95): how often such an interval holds the true share.
-
-    Returns:
-        `tuple[float, float]`: lower and upper end.
-    """
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share = correct / n
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def interval(correct: float, n: int) -> dict[str, float]:
-    """A share with its 95 % interval, as the cards show it: `value`, `low`, `high`, `n`."""
-    low, high = wilson_interval(correct, n)
-    return {"value": correct / n, "low": low, "high": high, "n": n}
 
 
 def accuracy(answers: Sequence[str | None], references: Sequence[str], same: Callable[[str, str], bool]) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hfdistill.evaluation.intervals import interval
 from hfdistill.evaluation.plots import new_figure, save
 from hfdistill.labels import CORRECT, INCORRECT
 
@@ -90,9 +91,9 @@ class TeacherStatistics:
             "questions": len(self.questions),
             "responses": self.responses,
             "models": sorted(self.models),
-            "without_label": interval(failed, len(self.questions)),
-            "unextractable": interval(self.unextractable, self.responses),
-            "pseudo_labels_right": interval(sum(map(self._right, graded)), len(graded)),
+            "without_label": share(failed, len(self.questions)),
+            "unextractable": share(self.unextractable, self.responses),
+            "pseudo_labels_right": share(sum(map(self._right, graded)), len(graded)),
             "labels_against_gold": {
                 label: {"right": self.against_gold[label, True], "wrong": self.against_gold[label, False]}
                 for label in (CORRECT, INCORRECT)
@@ -179,14 +180,9 @@ def teacher_statistics(
     return statistics.result()
 
 
-def interval(count: int, n: int) -> dict[str, float] | None:
+def share(count: int, n: int) -> dict[str, float] | None:
     """A share with its 95 % interval, `None` of nothing."""
-    from hfdistill.evaluation.accuracy import wilson_interval
-
-    if n == 0:
-        return None
-    low, high = wilson_interval(count, n)
-    return {"value": count / n, "low": low, "high": high, "n": n}
+    return interval(count, n) if n else None
 
 
 def _shares(counts: Mapping[str, int]) -> dict[str, float | None]:

@@ -2,6 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+
+# A deadline an example measures how busy the machine is.
+settings.register_profile("hfdistill", deadline=None)
+settings.load_profile("hfdistill")
 
 
 @pytest.fixture(scope="session")
