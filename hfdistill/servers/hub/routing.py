@@ -7,6 +7,7 @@ path no longer tells `refs%2Fpr%2F1` from three segments.
 import base64
 import json
 import re
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -207,6 +208,8 @@ class Application:
             wants_page = "text/html" in call.request.headers.get("accept", "") and call.request.method == "GET"
             return self.error_page(call, error) if wants_page else error.response()
         except Exception as error:
+            if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
+                return HubError(507, "The Hub's disk is full.").response()
             # The traceback is for whoever runs the Hub; the client learns only that it happened.
             sys.excepthook(type(error), error, error.__traceback__)
             return HubError(500, "Internal error of the Hub.").response()

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,7 @@ class RunningHub:
     data: Path
     process: subprocess.Popen
     log: Path
+    tokens: dict[str, str] = field(default_factory=dict)
 
     def requests(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -105,13 +106,25 @@ def start_hub(tmp_path: Path) -> Iterator[Callable[..., RunningHub]]:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
-    """One open Hub for a module's tests; it must end cleanly and be sound."""
-    running = start(tmp_path_factory.mktemp("hub") / "data")
-    yield running
-    assert running.stop() == 0
-    assert "no problem found" in running.fsck()
-    assert not [line for line in running.log.read_text().splitlines() if not line.startswith("{")]
+def served() -> Iterator[Callable[[Path], RunningHub]]:
+    """Serves a folder for a module's tests; the Hub must end cleanly, without a traceback, and be sound."""
+    started: list[RunningHub] = []
+
+    def serve(data: Path) -> RunningHub:
+        started.append(start(data))
+        return started[-1]
+
+    yield serve
+    for hub in started:
+        assert hub.stop() == 0
+        assert "no problem found" in hub.fsck()
+        assert not [line for line in hub.log.read_text().splitlines() if not line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def hub(served: Callable[[Path], RunningHub], tmp_path_factory: pytest.TempPathFactory) -> RunningHub:
+    """One open Hub for a module's tests."""
+    return served(tmp_path_factory.mktemp("hub") / "data")
 
 
 @pytest.fixture
@@ -120,12 +133,25 @@ def run_client() -> Callable[..., list[dict]]:
     return _run_client
 
 
-@pytest.fixture
-def run_hub() -> Callable[..., subprocess.CompletedProcess]:
+@pytest.fixture(scope="session")
+def start_command() -> Callable[..., subprocess.Popen]:
+    """Starts `hfdistill hub …` and does not wait."""
+
+    def start_it(*arguments: object) -> subprocess.Popen:
+        output = subprocess.PIPE
+        return subprocess.Popen(hub_command(*arguments), env=environment(), stdout=output, stderr=output, text=True)
+
+    return start_it
+
+
+@pytest.fixture(scope="session")
+def run_command(start_command: Callable[..., subprocess.Popen]) -> Callable[..., subprocess.CompletedProcess]:
     """Runs `hfdistill hub …` to its end."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run(hub_command(*arguments), env=environment(), capture_output=True, text=True, timeout=120)
+        process = start_command(*arguments)
+        stdout, stderr = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
     return run
 
