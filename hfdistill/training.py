@@ -9,6 +9,7 @@ import torch
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_callback import ProgressCallback as TqdmCallback
+from transformers.utils.logging import disable_progress_bar
 
 from .progress import Progress
 
@@ -61,13 +62,15 @@ class EarlyStopping(EarlyStoppingCallback):
     """
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
+        at_the_end = control.should_training_stop
         super().on_evaluate(args, state, control, metrics, **kwargs)
-        if control.should_training_stop:
+        if control.should_training_stop and not at_the_end:
             control.should_save = False
 
 
 def show_progress(trainer: Trainer, stage: str, fields: Sequence[str] = ("loss",)) -> None:
-    """Replace the trainer's own printing by [`ProgressCallback`]."""
+    """Replace the trainer's own printing, and the bars of loading and saving, by [`ProgressCallback`]."""
+    disable_progress_bar()
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(TqdmCallback)
     trainer.add_callback(ProgressCallback(stage, fields))
