@@ -137,7 +137,7 @@ class PPOTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """One item an optimizer step of a pass over the dataset; what a step trains on follows from its number."""
         updates = math.ceil(len(self.rollouts.prompts) / self.args.rollout_batch_size)
-        return DataLoader([{}] * (updates * self.steps_per_update), batch_size=None)
+        return DataLoader([{}] * (updates * self.steps_per_update), batch_size=1, collate_fn=lambda rows: rows[0])
 
     def get_total_train_batch_size(self, args: PPOConfig) -> int:
         """Episodes a step, for the Trainer's figures of speed."""
