@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,6 @@ settings.load_profile("hfdistill")
 
 
 @pytest.fixture(scope="session")
-def data() -> str:
-    """Folder of the benchmark files."""
-    default = Path(__file__).resolve().parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("HFDISTILL_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no benchmark data at {folder}; set HFDISTILL_DATA")
-    return str(folder)
+def data(benchmark_data: Path) -> str:
+    """Folder of the benchmark files, as a task's option `path`."""
+    return str(benchmark_data)

@@ -1,0 +1,88 @@
+"""A package of its own, installed by pip, adds a task and a labeler that every command and recipe knows."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parent / "hfdistill-syllables"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The package, installed without a network into a folder of its own."""
+    target = tmp_path_factory.mktemp("site")
+    # Building writes into the source tree.
+    source = shutil.copytree(PACKAGE, tmp_path_factory.mktemp("source") / PACKAGE.name)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+    subprocess.run(command, check=True, timeout=200, capture_output=True, text=True)
+    return target
+
+
+def run(site: Path, *arguments: object) -> subprocess.CompletedProcess:
+    env = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env=env, cwd=ROOT)
+
+
+def test_both_are_listed(site):
+    said = run(site, "-m", "hfdistill", "tasks", "--json")
+    found = json.loads(said.stdout)
+    assert found["tasks"]["syllables"] == "hfdistill_syllables.task:Syllables"
+    assert found["labelers"]["greedy"] == "hfdistill_syllables.labeler:Greedy"
+    missing = subprocess.run(
+        [sys.executable, "-m", "hfdistill", "tasks", "syllables"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=ROOT,
+    )
+    assert missing.returncode == 2 and "unknown task 'syllables'" in missing.stderr
+
+
+@pytest.mark.parametrize(("labeler", "pseudo_label"), [("vote", "3"), ("greedy", "2")])
+def test_label(site, tmp_path, labeler, pseudo_label):
+    rows = [{"question_id": "banana", "response": f"a, a, a.\nThe answer is {n}."} for n in (2, 3, 3, 3)]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = run(
+        *(site, "-m", "hfdistill", "label", "--task", "syllables", "--responses", tmp_path / "r.jsonl"),
+        *("--output", tmp_path / "out", "--labeler", labeler),
+    )
+    assert said.returncode == 0, said.stderr
+    questions = pq.read_table(tmp_path / "out" / "questions").to_pylist()
+    assert [(row["question_id"], row["pseudo_label"]) for row in questions] == [("banana", pseudo_label)]
+    assert pq.read_table(tmp_path / "out" / "gold").to_pylist() == [{"question_id": "banana", "gold": "3"}]
+
+
+def test_evaluate(site, tmp_path):
+    model = tmp_path / "model"
+    tiny = (
+        "import sys, torch\nfrom transformers import LlamaConfig, LlamaForCausalLM\n"
+        "from hfdistill.demo.models import tokenizer\ntorch.manual_seed(0)\nt = tokenizer()\n"
+        "c = LlamaConfig(vocab_size=len(t), hidden_size=16, intermediate_size=32, num_hidden_layers=1,"
+        " num_attention_heads=2, num_key_value_heads=2, pad_token_id=t.pad_token_id, eos_token_id=t.eos_token_id,"
+        " bos_token_id=t.bos_token_id)\n"
+        "LlamaForCausalLM(c).save_pretrained(sys.argv[1])\nt.save_pretrained(sys.argv[1])\n"
+    )
+    assert run(site, "-c", tiny, model).returncode == 0
+    config = {
+        "run": {"name": "plugged", "push": False, "output_dir": str(tmp_path / "run")},
+        "task": {"name": "syllables"},
+        "student": {"model": str(model)},
+        "evaluate": {"models": [f"Ours={model}"], "teacher": False},
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(config))
+    said = run(site, "recipes/evaluate.py", "--config", tmp_path / "run.yaml")
+    assert said.returncode == 0, said.stderr
+    results = tmp_path / "run" / "artifacts" / "plugged-results"
+    responses = pq.read_table(results / "responses").to_pylist()
+    assert {row["task"] for row in responses} == {"syllables"}
+    assert len(responses) == json.loads((results / "hfdistill.json").read_text())["metrics"]["syllables"]["Ours"]["n"]
