@@ -18,6 +18,7 @@ from .view import View
 
 POLL_SECONDS = 0.1
 SECONDS_TO_STOP = 20.0
+SECONDS_BETWEEN_NOTES = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class Step:
 
 @dataclass
 class Running:
-    """A step at work: its process, when it began, and the last progress line that it printed."""
+    """A step at work: its process, when it began, seconds of earlier tries, and the last progress line it printed."""
 
     step: Step
     process: subprocess.Popen
     reader: threading.Thread
     started: float
+    spent_before: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
 
 
@@ -57,7 +59,8 @@ class Runner:
     well with the same command.
 
     Args:
-        folder (`Path`): gets `steps.json` (what ended well), `processes.json` (what runs) and `logs/`.
+        folder (`Path`): gets `steps.json` (what ended well), `spent.json` (seconds of what did not yet),
+            `processes.json` (what runs) and `logs/`.
         environment (`Mapping[str, str]`): variables for every step.
         parallel (`int`, *optional*, defaults to 1): steps at once.
         keep_finished (`bool`, *optional*, defaults to `True`): skip steps that ended well earlier. Without it every
@@ -69,6 +72,8 @@ class Runner:
         self.keep_finished = keep_finished
         (folder / "logs").mkdir(parents=True, exist_ok=True)
         self.finished: dict[str, dict[str, Any]] = _read_json(folder / "steps.json")
+        self._spent: dict[str, float] = _read_json(folder / "spent.json")
+        self._noted = 0.0
         self._running: dict[str, Running] = {}
         end_leftovers(folder)
 
@@ -91,6 +96,7 @@ class Runner:
                 while len(done) < len(steps):
                     self._start_ready(steps, done)
                     time.sleep(POLL_SECONDS)
+                    self._note_spent()
                     for running in list(self._running.values()):
                         if running.process.poll() is not None:
                             self._finish(running)
@@ -109,6 +115,7 @@ class Runner:
 
     def stop(self) -> None:
         """Ask every running step to stop, and end those that do not."""
+        self._note_spent(now=True)
         for running in self._running.values():
             _signal_group(running.process.pid, signal.SIGINT)
         deadline = time.monotonic() + SECONDS_TO_STOP
@@ -123,6 +130,16 @@ class Runner:
     def log(self, name: str) -> Path:
         """Where a step's output goes."""
         return self.folder / "logs" / f"{name.replace(' ', '-')}.log"
+
+    def _seconds(self, running: Running) -> float:
+        return running.spent_before + time.monotonic() - running.started
+
+    def _note_spent(self, now: bool = False) -> None:
+        """Keep the seconds of what runs, so that a killed call's work counts, too."""
+        if now or time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
+            self._noted = time.monotonic()
+            spent = {name: round(self._seconds(running), 1) for name, running in self._running.items()}
+            _write_json(self.folder / "spent.json", {**self._spent, **spent})
 
     def _start_ready(self, steps: Sequence[Step], done: set[str]) -> None:
         for step in steps:
@@ -143,7 +160,7 @@ class Runner:
             env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
-        running = Running(step, process, threading.Thread(), time.monotonic())
+        running = Running(step, process, threading.Thread(), time.monotonic(), self._spent.get(step.name, 0.0))
         running.reader = threading.Thread(target=_read_output, args=(running, self.log(step.name)), daemon=True)
         running.reader.start()
         self._running[step.name] = running
@@ -153,17 +170,16 @@ class Runner:
         running.reader.join(timeout=5)
         name = running.step.name
         if running.process.returncode != 0:
-            log = self.log(name)
-            end = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()][-12:]
             raise HFDistillError(
-                f"step {name!r} ended with status {running.process.returncode}. The end of {log}:\n  "
-                + "\n  ".join(end)
+                f"step {name!r} ended with status {running.process.returncode}. The end of {self.log(name)}:\n  "
+                + "\n  ".join(_end_of_log(self.log(name)))
                 + "\nThe same command goes on from here."
             )
         del self._running[name]
         record_processes(self.folder, "steps", [other.process.pid for other in self._running.values()])
-        seconds = round(time.monotonic() - running.started, 1)
+        seconds = round(self._seconds(running), 1)
         step = running.step
+        self._spent.pop(name, None)
         self.finished[name] = {"command": list(step.command), "inputs": step.inputs, "seconds": seconds}
         _write_json(self.folder / "steps.json", self.finished)
 
@@ -179,6 +195,14 @@ def _read_output(running: Running, log: Path) -> None:
                     pass
             file.write(line)
             file.flush()
+
+
+def _end_of_log(log: Path, count: int = 12) -> list[str]:
+    """The last lines of a log, without the launcher's own traceback about the script that failed."""
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if lines and lines[-1].startswith("subprocess.CalledProcessError"):
+        lines = lines[: max(index for index, line in enumerate(lines) if line.startswith("Traceback"))]
+    return lines[-count:]
 
 
 def record_processes(folder: Path, kind: str, pids: Sequence[int]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hfdistill import view
 from hfdistill.errors import HFDistillError
 from hfdistill.steps import Runner, Step, end_leftovers, record_processes
 
@@ -60,13 +61,23 @@ def test_a_failure_shows_the_end_of_its_log_and_ends_the_others(tmp_path):
     assert not psutil.pid_exists(int(mark.read_text()))
 
 
-def test_progress_lines_are_shown_and_kept_out_of_the_log(tmp_path, capsys):
+def test_progress_lines_are_shown_and_kept_out_of_the_log(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(view, "SECONDS_BETWEEN_LINES", 0.2)
     line = '{"progress": "label", "done": 3, "total": 9, "unit": "responses", "left_s": 61.0}'
     code = f"import time; print({line!r}, flush=True); print('plain', flush=True); time.sleep(1)"
     runner = Runner(tmp_path, {})
     runner.run([Step("label", python(code))], "Trial")
     assert runner.log("label").read_text() == "plain\n"
     assert "label label 3/9 responses, 1:01 left" in capsys.readouterr().out
+
+
+def test_the_time_of_an_interrupted_call_counts(tmp_path):
+    mark = tmp_path / "mark"
+    code = f"import pathlib, sys, time; mark = pathlib.Path({str(mark)!r}); time.sleep(1.5)\n"
+    code += "known = mark.exists(); mark.touch(); sys.exit(0 if known else 1)"
+    with pytest.raises(HFDistillError):
+        Runner(tmp_path / "run", {}).run([Step("one", python(code))], "Trial")
+    assert Runner(tmp_path / "run", {}).run([Step("one", python(code))], "Trial")["one"] >= 3.0
 
 
 def test_what_a_killed_runner_left_is_ended_by_the_next(tmp_path):

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.run:
         manifests = {
             kind: open_artifact(f"{name}-{kind}", KINDS[kind], [MANIFEST]).manifest
-            for kind in ("results", "teacher", "reward", "policy")
+            for kind in KINDS
         }
         tasks = list(manifests["results"]["metrics"])
         if args.task is None and len(tasks) > 1:

@@ -123,6 +123,7 @@ class Demo:
                 WITHOUT_DATA,
                 [
                     *from_base,
+                    *("--learning_rate", "1.5e-3", "--kl_coef", "0.015"),  # 5 x and 1/2, as in Appendix B.2
                     *("--reward", self.artifact("reward" + WITHOUT_DATA)),
                     *("--rewards", self.artifact("rewards" + WITHOUT_DATA)),
                 ],

@@ -75,7 +75,7 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
     """Print the tables."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print()
     console.print(accuracy_table(runs))
     console.print()

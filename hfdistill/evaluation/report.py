@@ -11,7 +11,15 @@ from ..view import clock
 if TYPE_CHECKING:
     from rich.table import Table
 
-KINDS = {"teacher": "dataset", "warmup": "model", "rewards": "dataset", "reward": "model", "policy": "model"}
+PAPER_ROWS = ("Teacher", "ICL", "SFT", "Ours w/o R", "Ours w/o D", "Ours")
+KINDS = {
+    "results": "dataset",
+    "teacher": "dataset",
+    "warmup": "model",
+    "rewards": "dataset",
+    "reward": "model",
+    "policy": "model",
+}
 
 
 def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -28,10 +36,14 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
     return {
         "run": manifests["results"]["run"],
         "seed": manifests["results"]["config"]["seed"],
-        "rows": {name: row for name, row in table.items() if "value" in row},
+        "rows": {name: table[name] for name in sorted(table, key=_place) if "value" in table[name]},
         "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
         **{kind: manifests[kind]["metrics"] for kind in ("teacher", "reward", "policy") if kind in manifests},
     }
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (PAPER_ROWS.index(name) if name in PAPER_ROWS else len(PAPER_ROWS), name)
 
 
 def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
