@@ -60,7 +60,7 @@ def main() -> None:
 
     ideal = args.endpoints * args.slots / args.latency
     print(
-        f"{args.endpoints} endpoints x {args.slots} slots, {args.latency:g} s a request: at most {ideal:.1f} requests/s"
+        f"{args.endpoints} endpoints x {args.slots} slots, {args.latency:g} s a request: {ideal:.1f} a second"
     )
     print(f"{'client':12} {'requests/s':>11} {'slots full':>11} {'CPU ms/request':>15} {'peak MB':>8}")
     for name in args.clients:

@@ -151,6 +151,8 @@ class Endpoint:
                 ) from trouble
             raise
         models = {entry["id"]: entry for entry in listed or [] if isinstance(entry, dict) and "id" in entry}
+        if not models and self.model:  # a server that loads what it is asked for, and lists what it has downloaded
+            models = {self.model: {"id": self.model}}
         if self.model not in models and len(models) != 1:
             names = ", ".join(sorted(models)[:10]) or "none"
             raise HFDistillError(f"{self.url} does not serve teacher.model {self.model!r}; it serves: {names}")
