@@ -144,7 +144,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
         encode_triples([row for row in triples if row["split"] == "validation"], prompts, encoder),
         encoder.tokenizer,
     )
-    show_progress(trainer, "reward", ("loss", "pos_neg", "eval_pos_neg", "eval_pos_pos"))
+    show_progress(trainer, "reward", ("loss", "eval_pos_neg", "eval_pos_pos"))
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
 
     scores, present = trainer.predict_scores(trainer.eval_dataset)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+from transformers.utils import logging
 
 from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
@@ -38,9 +39,13 @@ def initialise_reward_model(
         seed (`int`, *optional*, defaults to 0): seed of the head.
         kwargs: passed on to `AutoModelForSequenceClassification.from_pretrained`, for example `dtype`.
     """
+    verbosity = logging.get_verbosity()
+    # The report of a missing head is no news here.
+    logging.set_verbosity_error()
     model = AutoModelForSequenceClassification.from_pretrained(
         model_path, revision=revision, num_labels=1, pad_token_id=pad_token_id, **kwargs
     )
+    logging.set_verbosity(verbosity)
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(model.score.weight.shape, generator=generator) / math.sqrt(model.score.in_features + 1)
     with torch.no_grad():

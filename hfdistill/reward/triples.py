@@ -69,9 +69,9 @@ def make_triples(
     if source not in SOURCES:
         raise HFDistillError(f"reward.source is {source!r}: it must be one of {', '.join(SOURCES)}")
     student = list(student)
-    pools = _pools(student, ("student_positive", "student_negative"), deduplicate)
-    for question_id, roles in _pools(teacher, ("teacher_positive", "teacher_negative"), deduplicate).items():
-        pools[question_id].update(roles)
+    pools: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {role: [] for role in ROLES})
+    _fill(pools, student, ROLES[:2], deduplicate)
+    _fill(pools, teacher, ROLES[2:], deduplicate)
     triples = []
     for question_id in student_failures(student):
         rng = random.Random(f"triples {seed} {question_id}")
@@ -79,9 +79,10 @@ def make_triples(
     return triples
 
 
-def _pools(rows: Iterable[Row], roles: tuple[str, str], deduplicate: bool) -> dict[str, dict[str, list[Row]]]:
-    """The responses of each question by role."""
-    pools: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {role: [] for role in ROLES})
+def _fill(
+    pools: dict[str, dict[str, list[Row]]], rows: Iterable[Row], roles: tuple[str, ...], deduplicate: bool
+) -> None:
+    """Put responses into the right and the wrong role of their question."""
     seen = set()
     for row in rows:
         if row["label"] is None:
@@ -92,7 +93,6 @@ def _pools(rows: Iterable[Row], roles: tuple[str, str], deduplicate: bool) -> di
             continue
         seen.add(key)
         pools[row["question_id"]][role].append(row)
-    return pools
 
 
 def _draw(

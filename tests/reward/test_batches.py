@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from hfdistill.reward.batches import EncodedTriple, LengthSortedWindows, TripleCollator, encode_triples
+from hfdistill.reward.model import RewardScorer, initialise_reward_model
+
+from .conftest import EOS, PAD, draw_triples
+
+
+TRIPLES = [
+    *draw_triples(5),
+    EncodedTriple([20, 21], ([22, EOS], None, [EOS], None)),
+    EncodedTriple([20, 21, 22], (None, [], None, [23, 24])),
+]
+
+
+def alone(model, encoder) -> torch.Tensor:
+    """Each response's score when it is asked alone, 0 where there is none."""
+    scorer = RewardScorer(model, encoder)
+    return torch.tensor(
+        [
+            [0.0 if ids is None else scorer.score_ids([triple.prompt + ids]).item() for ids in triple.responses]
+            for triple in TRIPLES
+        ]
+    )
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("share_prefix", [True, False])
+def test_scores_in_a_batch_are_those_alone(student_folder, encoder, make_args, attention, share_prefix):
+    from hfdistill.reward.trainer import TripletTrainer
+
+    model = initialise_reward_model(student_folder, PAD, attn_implementation=attention).eval()
+    args = make_args(share_prefix=share_prefix, eval_strategy="no", load_best_model_at_end=False)
+    trainer = TripletTrainer(model, args, TRIPLES, [], encoder.tokenizer)
+    batch = TripleCollator(PAD, share_prefix)(TRIPLES)
+    with torch.no_grad():
+        scores = trainer._scores(model, batch)
+    expected = alone(model, encoder)
+    assert torch.allclose(scores * batch["present"], expected, atol=2e-6)
+
+
+def test_prompt_stands_once_in_a_row():
+    triple = EncodedTriple([20, 21, 22], ([30, EOS], [31, 32, EOS], [33, EOS], None))
+    batch = TripleCollator(PAD, share_prefix=True)([triple])
+    assert batch["input_ids"].tolist() == [[20, 21, 22, 30, EOS, 31, 32, EOS, 33, EOS]]
+    assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4, 3, 4, 5, 3, 4]]
+    assert batch["score_positions"].tolist() == [[4, 7, 9, 2]]
+    assert batch["present"].tolist() == [[1, 1, 1, 0]]
+    seen_by_first_of_second = batch["attention_mask"][0, 0, 5].tolist()
+    assert seen_by_first_of_second == [True, True, True, False, False, True, False, False, False, False]
+
+
+def test_rows_apart_have_no_padding_inside():
+    batch = TripleCollator(PAD, share_prefix=False)(TRIPLES)
+    assert batch["input_ids"].shape[0] == int(batch["present"].sum())
+    lengths = (batch["score_positions"][:, 0] + 1).tolist()
+    for row, length in zip(batch["input_ids"].tolist(), lengths, strict=True):
+        assert PAD not in row[:length]
+        assert set(row[length:]) <= {PAD}
+
+
+def test_encoding_ends_finished_responses_only(encoder):
+    triple = {
+        "question_id": "q",
+        "student_positive": "w5 w6",
+        "student_positive_finished": True,
+        "student_negative": "w7",
+        "student_negative_finished": False,
+        "teacher_positive": None,
+        "teacher_positive_finished": None,
+    }
+    (encoded,) = encode_triples([triple], {"q": "w1 w2"}, encoder)
+    w = encoder.tokenizer.convert_tokens_to_ids
+    assert encoded.prompt == [w("w1"), w("w2")]
+    assert encoded.responses == ([w("w5"), w("w6"), EOS], [w("w7")], None, None)
+
+
+def test_windows_are_those_of_a_shuffle_sorted():
+    lengths = [(7 * i) % 13 for i in range(50)]
+    sampler = LengthSortedWindows(lengths, window=8, seed=3)
+    first = list(sampler)
+    assert sorted(first) == list(range(50))
+    assert first == list(sampler)
+    for start in range(0, 50, 8):
+        window = [lengths[i] for i in first[start : start + 8]]
+        assert window == sorted(window, reverse=True)
+    sampler.epoch = 1
+    assert list(sampler) != first
+    # The samples of an update do not depend on the lengths.
+    other = list(LengthSortedWindows([1] * 50, window=8, seed=3))
+    assert [set(first[i : i + 8]) for i in range(0, 50, 8)] == [set(other[i : i + 8]) for i in range(0, 50, 8)]
