@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -29,7 +30,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     show.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     show.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
     show.add_argument("--browser", action="store_true", help="open the page in this machine's browser")
-    show.add_argument("--serve_teacher", action="store_true", help="serve the run's teacher on this machine, too")
+    show.add_argument(
+        "--serve_teacher", "--serve-teacher", action="store_true", help="serve the run's teacher on this machine, too"
+    )
     show.set_defaults(func=_open)
 
     deploy = actions.add_parser("deploy", help="create or renew the Space {run}-compare on the Hub of HF_ENDPOINT")
@@ -65,7 +68,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", help="namespace/name of the run, its configuration file, or {output_dir}/artifacts/{name}"
     )
-    parser.add_argument("--teacher_endpoint", help="URL of a TGI or OpenAI-style server where the teacher answers")
+    parser.add_argument(
+        "--teacher_endpoint",
+        "--teacher-endpoint",
+        help="URL of a TGI or OpenAI-style server where the teacher answers",
+    )
     parser.add_argument("--student", help="the base student; by default the one that the artifacts name")
 
 
@@ -108,17 +115,27 @@ def _open(args: argparse.Namespace) -> int:
     settings = _settings(args)
     # The page could say it, too; here whoever types the command sees it at once.
     run = Run(settings)
+    # So that the teacher ends with the page, however that is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as servers:
         if args.serve_teacher:
             if args.teacher_endpoint:
                 raise HFDistillError("--serve_teacher and --teacher_endpoint exclude each other: give one")
             settings = replace(settings, teacher_endpoint=_serve_teacher(run.teacher_name, servers))
         try:
-            launch(settings, server_name=args.host, server_port=args.port or _free_port(), inbrowser=args.browser)
+            page = launch(
+                settings,
+                server_name=args.host,
+                server_port=args.port or _free_port(),
+                inbrowser=args.browser,
+                quiet=True,
+            )
         except OSError as error:
             raise HFDistillError(
-                f"the page cannot be served on port {args.port} ({error}): --port 0 takes a free one"
+                f"port {args.port} of {args.host} is taken or not ours to use: --port 0 takes a free one"
             ) from error
+        print(f"The page is at {page.local_url}", flush=True)
+        page.block_thread()
     return 0
 
 
@@ -129,7 +146,7 @@ def _serve_teacher(model: str, servers: "ExitStack") -> str:
 
     port, folder = _free_port(), servers.enter_context(tempfile.TemporaryDirectory())
     url = f"http://127.0.0.1:{port}"
-    print(f"serving the teacher {model} …")
+    print(f"Serving the teacher {model} …", flush=True)
     servers.enter_context(ServerProcess(["serve", model, "--port", str(port)], url, "/health", Path(folder) / "log"))
     return url
 

@@ -159,21 +159,24 @@ def build(page: Page) -> gr.Blocks:
     return blocks.queue(max_size=32)
 
 
-def launch(settings: Settings | HFDistillError, **options: Any) -> Any:
-    """Serve the page.
+def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
+    """Serve the page, and return at once; `block_thread()` of what is returned waits until it is interrupted.
 
     Args:
         settings ([`~hfdistill.space.settings.Settings`] or [`~hfdistill.errors.HFDistillError`]): see [`Page`].
         options: passed on to `gradio.Blocks.launch`, for example `server_port`.
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
-    return build(Page(settings)).launch(
+    blocks = build(Page(settings))
+    blocks.launch(
         theme=theme,
         css_paths=render.STYLE,
         ssr_mode=False,
         footer_links=[],
+        prevent_thread_lock=True,
         **options,
     )
+    return blocks
 
 
 def main(config: Path, environment: Mapping[str, str] = os.environ) -> None:
@@ -182,4 +185,4 @@ def main(config: Path, environment: Mapping[str, str] = os.environ) -> None:
         settings: Settings | HFDistillError = load_settings(config, environment)
     except HFDistillError as error:
         settings = error
-    launch(settings)
+    launch(settings).block_thread()

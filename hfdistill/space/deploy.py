@@ -17,6 +17,8 @@ from .run import Run
 from .settings import Settings
 
 
+# Parts of the package that the page does not need.
+NOT_SHOWN = ("commands", "demo", "ppo", "recipes", "servers", "spaces")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -81,7 +83,7 @@ def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = 
     (folder / "space.json").write_text(settings.to_json(), encoding="utf-8")
     pins = [pin(line) for line in (source / "requirements.txt").read_text(encoding="utf-8").split()]
     (folder / "requirements.txt").write_text("\n".join([*pins, *requirements]) + "\n", encoding="utf-8")
-    ignore = shutil.ignore_patterns("__pycache__", "*.pyc", "recipes", "spaces")
+    ignore = shutil.ignore_patterns("__pycache__", *NOT_SHOWN)
     shutil.copytree(package, folder / package.name, ignore=ignore)
 
 

@@ -111,7 +111,11 @@ class Run:
         """Questions to pick from: those that the models were tested on, and those that the teacher voted on."""
         of_test = [question for question in self.questions.values() if question.split == "test"]
         of_test.sort(key=lambda question: question.question_id not in self._graded)
-        voted = [question for question in self.questions.values() if question.question_id in self.votes]
+        voted = [
+            question
+            for question in self.questions.values()
+            if question.split == "train" and question.question_id in self.votes
+        ]
         return {"test": of_test[:limit], "train": voted[:limit]}
 
     def gold(self, question: Question) -> str | None:

@@ -45,7 +45,7 @@ def make_run(folder: Path, push: bool = False) -> None:
 
     def publish(files: Path, kind: str, repo_type: str, metrics: dict) -> None:
         config = Config(
-            run, TASK, TeacherConfig("big/teacher", license="mit"), StudentConfig(student), NoStage(),
+            run, TASK, TeacherConfig(store.parent("large"), license="mit"), StudentConfig(student), NoStage(),
             {"reward_variant": "min"},
         )  # fmt: skip
         made = manifest(kind, config, dict(parents), metrics, {"seconds": 1.0})
@@ -68,6 +68,8 @@ def make_run(folder: Path, push: bool = False) -> None:
                 reward = initialise_reward_model(str(files), words.pad_token_id)
                 save_model(reward, words, Path(place, "reward"))
                 publish(Path(place, "reward"), "reward", "model", {"pos_neg": interval(30, 40)})
+        save_model(model, words, Path(place, "large"))
+        publish(Path(place, "large"), "large", "model", {})
         write_teacher(task, Path(place, "teacher"))
         publish(Path(place, "teacher"), "teacher", "dataset", {"label_coverage": 0.75})
         publish(Path(place, "results"), "results", "dataset", write_results(task, Path(place, "results")))
@@ -116,7 +118,7 @@ def write_teacher(task, folder: Path) -> None:
                     "sample": sample % 5,
                     "confidence": "high",
                     "finish_reason": "eos_token",
-                    "model": "big/teacher",
+                    "model": "large",
                     "endpoint_kind": "tgi",
                 }
             )

@@ -1,0 +1,123 @@
+import re
+
+
+TYPED = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
+
+
+def open_space(page, url):
+    page.goto(url)
+    page.get_by_role("heading", name="tiny: can the small model pass the large one?").wait_for()
+
+
+def ask(page, text):
+    page.get_by_placeholder("Type a question").fill(text)
+    page.get_by_role("button", name="Ask all").click()
+
+
+def finish(page):
+    page.locator(".hfd-scores.is-done").wait_for()
+
+
+def card(page, role):
+    return page.locator(f".hfd-card[data-role={role}]")
+
+
+def test_a_typed_question_gets_answers_and_scores(page, space):
+    open_space(page, space)
+    ask(page, TYPED)
+    finish(page)
+    assert page.locator(".hfd-question .hfd-text").inner_text() == TYPED
+    assert "Was not asked this question" in card(page, "teacher").inner_text()
+    for role in ("student", "warmup", "policy"):
+        assert card(page, role).locator(".hfd-answer").count() == 1
+        assert card(page, role).locator(".hfd-response").inner_text()
+        row = page.locator(f".hfd-row[data-role={role}]")
+        assert re.fullmatch(r"0|[+−]\d+\.\d\d", row.locator(".hfd-value").inner_text())
+        assert "reward" in row.locator(".hfd-why").inner_text()
+    page.get_by_text("How a score becomes a reward").click()
+    assert page.get_by_text("the score, but never more than 0").is_visible()
+
+
+def test_a_picked_training_question_shows_vote_and_teacher(page, space):
+    open_space(page, space)
+    page.get_by_text("Training questions").click()
+    page.get_by_label("Pick one").click()
+    page.get_by_role("option").first.click()
+    finish(page)
+    assert page.get_by_placeholder("Type a question").input_value().startswith(page.locator(".hfd-text").inner_text())
+    assert card(page, "teacher").locator(".hfd-response").inner_text().startswith("Step 1: it is easy.")
+    assert "of the teacher's 20 careful answers" in page.locator(".hfd-vote").inner_text()
+    assert page.locator(".hfd-row").count() == 4
+
+
+def test_a_test_question_shows_the_right_answer(page, space):
+    open_space(page, space)
+    page.get_by_label("Pick one").click()
+    page.get_by_role("option").first.click()
+    finish(page)
+    assert "Right answer" in page.locator(".hfd-facts").inner_text()
+    assert card(page, "teacher").locator(".is-right, .is-wrong").count() == 1
+
+
+def test_several_answers_are_drawn_above_temperature_0(page, space):
+    open_space(page, space)
+    page.get_by_text("Draw several answers").click()
+    page.get_by_label("number input for Temperature").fill("0.9")
+    page.get_by_label("number input for Temperature").press("Enter")
+    ask(page, TYPED)
+    finish(page)
+    assert card(page, "policy").locator(".hfd-sample").count() == 3
+    assert page.locator(".hfd-row[data-role=policy]").count() == 3
+
+
+def test_an_empty_question_is_told_and_forgotten(page, space):
+    open_space(page, space)
+    ask(page, "   ")
+    assert "Type a question first" in page.locator(".hfd-notice").inner_text()
+    page.get_by_placeholder("Type a question").fill(TYPED)
+    page.get_by_placeholder("Type a question").press("Enter")
+    finish(page)
+    assert not page.locator(".hfd-notice").is_visible()
+
+
+def test_a_question_too_long_is_told(page, space):
+    open_space(page, space)
+    ask(page, "pens " * 2000)
+    assert "The question is too long: it has 9,999 characters" in page.locator(".hfd-notice").inner_text()
+
+
+def test_a_dead_endpoint_and_a_missing_model_are_told(page, space_without_teacher):
+    open_space(page, space_without_teacher)
+    ask(page, TYPED)
+    finish(page)
+    assert "http://127.0.0.1:9 cannot be reached" in card(page, "teacher").inner_text()
+    assert "tiny-gone" in card(page, "policy").inner_text()
+    assert card(page, "warmup").locator(".hfd-answer").count() == 1
+    assert "Traceback" not in page.content()
+
+
+def test_the_run_page(page, space):
+    open_space(page, space)
+    page.get_by_role("tab", name="About this run").click()
+    page.get_by_role("heading", name="Where everything is").wait_for()
+    assert page.locator(".hfd-results tr").count() == 5
+    assert page.locator(".hfd-plots img").evaluate("image => image.naturalWidth") > 100
+    assert "not there" in page.locator("#about").inner_text()
+
+
+def test_nothing_sticks_out_at_any_width_in_light_and_dark(page, space):
+    open_space(page, space)
+    page.get_by_role("button", name="Surprise me").click()
+    finish(page)
+    assert "Test question" in page.locator(".hfd-facts").inner_text()
+    panels = set()
+    for tab in ("Compare", "About this run"):
+        page.get_by_role("tab", name=tab).click()
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)
+            for width in (360, 820, 1400):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, theme, width)
+            shown = page.locator(".hfd:visible .hfd-panel, .hfd:visible .hfd-question").first
+            panels.add(shown.evaluate("panel => getComputedStyle(panel).backgroundColor"))
+    assert len(panels) == 2
