@@ -18,16 +18,16 @@ RECIPES = {
 
 
 def recipes_folder() -> Path:
-    """Where the recipes are: beside the package in a checkout, inside it when installed from a wheel.
+    """Where the recipes are: beside the package in a checkout, under the environment's `share` when from a wheel.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if they are in neither place.
     """
-    package = Path(__file__).parent
-    for folder in (package.parent / "recipes", package / "recipes"):
+    places = [Path(__file__).parents[1] / "recipes", Path(sys.prefix) / "share" / "hfdistill" / "recipes"]
+    for folder in places:
         if (folder / RECIPES["label"]).is_file():
             return folder
-    raise HFDistillError(f"the recipes are not installed beside {package}: reinstall hfdistill")
+    raise HFDistillError(f"the recipes are neither in {places[0]} nor in {places[1]}: reinstall hfdistill")
 
 
 def launch(recipe: str, arguments: Sequence[str], accelerate: Sequence[str] = ()) -> list[str]:
