@@ -190,21 +190,33 @@ def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
             parents.append(
                 {"role": role, "what": f"{repo_type} in a folder, `{repo_id}`", "revision": f"`{revision}`"}
             )
-    named = {"teacher model": manifest.get("teacher"), "base student": manifest.get("student")}
     pinned = {parse_ref(ref)[1] for ref in manifest["parents"].values()}
-    for role, section in named.items():
+    for who, role in (("teacher", "teacher model"), ("student", "base student")):
+        section = _involved(manifest, who)
         if section and section["model"] not in pinned:
             name = section["model"]
             what = f"model [{name}]({url('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
-            revision = section.get("revision")
-            parents.append({"role": role, "what": what, "revision": f"`{revision}`" if revision else "not pinned"})
+            revision = metadata.teacher_revision(manifest) if who == "teacher" else section.get("revision")
+            parents.append(
+                {"role": role, "what": what, "revision": f"`{revision[:12]}`" if revision else "not pinned"}
+            )
+    if manifest["stage"] == "label":
+        task = f"task `{manifest['config']['task']['name']}`, options below"
+        parents.append(
+            {"role": "questions", "what": task, "revision": f"hfdistill {manifest['versions']['hfdistill']}"}
+        )
     return parents
+
+
+def _involved(manifest: dict[str, Any], who: str) -> dict[str, Any] | None:
+    """The section of a model that had a part in the artifact: the student has none in the teacher's responses."""
+    return None if who == "student" and manifest["stage"] == "label" else manifest.get(who)
 
 
 def _licences(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for who in ("teacher", "student"):
-        section = manifest.get(who) or {}
+        section = _involved(manifest, who)
         if section:
             name = section.get("license") or ""
             llama = name.lower().startswith("llama")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import HFDistillError
 from .artifacts import Artifact, open_artifact, parse_ref
-from .metadata import is_commit
+from .metadata import is_commit, teacher_revision
 
 
 @dataclass
@@ -119,8 +119,7 @@ def _sources(node: Node, made: dict[str, Any]) -> list[Node]:
     sources = []
     teacher, student, task = made.get("teacher"), made.get("student"), made["config"]["task"]
     if made["stage"] == "label" and teacher:
-        revision = made["metrics"].get("served", {}).get("model_sha") or ""
-        sources.append(Node("teacher", "teacher", teacher["model"], revision, _licence(teacher)))
+        sources.append(Node("teacher", "teacher", teacher["model"], teacher_revision(made), _licence(teacher)))
     if made["stage"] == "label":
         options = ", ".join(f"{key} {value}" for key, value in task.items() if key != "name")
         sources.append(Node("questions", "questions", f"task {task['name']}", note=options))

@@ -104,6 +104,12 @@ def base_model(manifest: dict[str, Any]) -> str | None:
     return name if name and is_repo_id(name) else None
 
 
+def teacher_revision(manifest: dict[str, Any]) -> str:
+    """Commit of the teacher's weights where its endpoint told it, else empty."""
+    served = manifest["metrics"].get("served")
+    return (served.get("model_sha") or "") if isinstance(served, dict) else ""
+
+
 def hub_parents(manifest: dict[str, Any], repo_type: str) -> list[str]:
     """Repositories of one type among the parents, each once; folders of this machine are left out."""
     found = [parse_ref(ref) for ref in manifest["parents"].values()]

@@ -203,6 +203,13 @@ out = [
     for message in offline[:3]:
         assert "HF_HUB_OFFLINE is set" in message and "run.push" in message
     assert "me/nothing" in offline[3]
+    pinned, _ = hub.python("""
+Store(config("kept").run).prepare("teacher", "dataset")
+HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="a", repo_id="local/kept-teacher", repo_type="dataset")
+out = open_artifact("local/kept-teacher", "dataset").revision
+""")
+    code_pinned = f"out = open_artifact('local/kept-teacher@{pinned}', 'dataset').revision"
+    assert hub.python(code_pinned, HF_HUB_OFFLINE="1")[0] == pinned
     gone, _ = hub.python(code, HF_ENDPOINT="http://127.0.0.1:9")
     for message in gone:
         assert "http://127.0.0.1:9" in message and "HF_ENDPOINT" in message

@@ -119,6 +119,15 @@ def test_dataset_metadata():
     assert data["source_datasets"] == ["me/demo-rewards"]
 
 
+def test_the_teachers_responses_come_from_teacher_and_questions():
+    manifest = copy.deepcopy(MANIFEST) | {"stage": "label", "parents": {}}
+    manifest["metrics"]["served"] = {"model_id": "org/teacher", "model_sha": "e" * 40}
+    _, body = make("teacher_dataset", manifest)
+    assert "| teacher model | model [org/teacher](" in body and f"| `{'e' * 12}` |" in body
+    assert "| questions | task `word_problems`, options below | hfdistill 0.1.0 |" in body
+    assert "org/base" not in body
+
+
 def test_space_metadata():
     data, _ = make("space")
     assert data["sdk"] == "gradio" and data["sdk_version"] == version("gradio") and data["app_file"] == "app.py"
@@ -168,7 +177,7 @@ def test_a_run_without_a_named_teacher():
 
 def test_templates_are_strict():
     manifest = copy.deepcopy(MANIFEST)
-    del manifest["stage"]
+    del manifest["command"]
     with pytest.raises(jinja2.UndefinedError):
         make("policy_model", manifest)
 
