@@ -1,6 +1,7 @@
 """The comparison Space of a run, published on the Hub: page, package, pins and card in one commit."""
 
 import re
+import sys
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -94,16 +95,19 @@ def pin(requirement: str) -> str:
 
 
 def space_folder() -> Path:
-    """Where the files of the Space are: beside the package in a checkout, inside it when installed from a wheel.
+    """Where the files of the Space are: beside the package in a checkout, under `share` when from a wheel.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if they are in neither place.
     """
-    package = Path(__file__).parents[1]
-    for place in (package.parent / "spaces", package / "spaces"):
-        if (place / "compare" / "app.py").is_file():
-            return place / "compare"
-    raise HFDistillError(f"the files of the Space are not installed beside {package}: reinstall hfdistill")
+    places = [
+        Path(__file__).parents[2] / "spaces" / "compare",
+        Path(sys.prefix) / "share" / "hfdistill" / "spaces" / "compare",
+    ]
+    for place in places:
+        if (place / "app.py").is_file():
+            return place
+    raise HFDistillError(f"the files of the Space are neither in {places[0]} nor in {places[1]}: reinstall hfdistill")
 
 
 def _pin(artifact: Artifact) -> str:
