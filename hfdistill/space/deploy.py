@@ -1,8 +1,8 @@
 """The comparison Space of a run, published on the Hub: page, package, pins and card in one commit."""
 
 import re
-import sys
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
