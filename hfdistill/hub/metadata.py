@@ -23,6 +23,9 @@ TASK_CATEGORIES = {
 }
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
+# Accuracies on training questions, of the model that training started from, and of the labels.
+NOT_OWN = frozenset({"train", "training", "before", "pseudo"})
+
 # Identifiers that the Hub accepts as `license`; anything else must be `other` with a `license_name`.
 LICENSES = frozenset(
     """
@@ -173,7 +176,8 @@ def _listed(key: str, values: list[str]) -> dict[str, list[str]]:
 def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     from huggingface_hub import EvalResult, ModelCardData
 
-    sources = hub_parents(manifest, "dataset")
+    repo_type, source, revision = parse_ref(manifest["parents"].get("teacher", ""))
+    on_hub = repo_type == "dataset" and is_commit(revision)
     results = []
     for path, value in figures.leaves(manifest["metrics"]):
         accuracy = _held_out_accuracy(path, value)
@@ -183,7 +187,7 @@ def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> d
         results.append(
             EvalResult(
                 task_type=pipeline_tag,
-                dataset_type=sources[0] if sources else _task(manifest),
+                dataset_type=source if on_hub else _task(manifest),
                 dataset_name=_task(manifest),
                 dataset_split=split,
                 metric_type="accuracy",
@@ -198,9 +202,9 @@ def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> d
 
 
 def _held_out_accuracy(path: tuple[str, ...], value: Any) -> float | None:
-    """The figure as a fraction if it is an accuracy on questions that were not trained on."""
+    """The figure as a fraction if it is an accuracy of this model on questions that it was not trained on."""
     words = figures.label(path).lower().replace(":", "").split()
-    if "train" in words or "training" in words:
+    if NOT_OWN.intersection(words):
         return None
     if figures.is_interval(value):
         return float(value["value"])

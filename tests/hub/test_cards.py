@@ -33,6 +33,7 @@ MANIFEST = {
     "metrics": {
         "test": {"Ours": {"value": 0.725, "low": 0.7, "high": 0.75, "n": 1319, "no_answer": 0.01}},
         "validation_accuracy": 0.5,
+        "validation_accuracy_before": {"value": 0.4, "low": 0.3, "high": 0.5, "n": 100},
         "train_accuracy": 0.9,
         "kl": 0.0123456,
         "steps": 12345,
@@ -158,9 +159,11 @@ def test_the_pinned_base_wins_over_the_named_student_and_folders_are_no_base(tmp
 def test_licences_are_carried_over_as_the_hub_accepts_them(teacher, student, expected):
     manifest = copy.deepcopy(MANIFEST)
     manifest["teacher"]["license"], manifest["student"]["license"] = teacher, student
+    manifest["parents"]["teacher"] = "dataset:me/demo-teacher@" + "d" * 40
     data, body = make("policy_model", manifest)
     assert {key: data[key] for key in ("license", "license_name") if key in data} == expected
-    assert ("Built with Llama" in body) is False
+    assert "Built with Llama" not in body and "\n\n\n" not in body
+    assert data["model-index"][0]["results"][0]["dataset"]["type"] == "me/demo-teacher"
     assert ("not stated" in body) is (teacher is None or student is None)
 
 
