@@ -2,7 +2,6 @@ import json
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -37,15 +36,7 @@ class StandIn:
         self.process.stdout.close()
 
 
-@dataclass(frozen=True)
-class Question:
-    question_id: str
-    question: str
-    split: str = "train"
-
-
-@pytest.fixture
-def stand_in():
+def _stand_ins():
     started = []
 
     def start(**settings):
@@ -59,5 +50,12 @@ def stand_in():
 
 
 @pytest.fixture
-def make_questions():
-    return lambda count: [Question(f"q{index:05d}", f"What is {index} + 1 ?") for index in range(count)]
+def stand_in():
+    """Start stand-ins that end with the test."""
+    yield from _stand_ins()
+
+
+@pytest.fixture(scope="module")
+def lasting_stand_in():
+    """Start stand-ins that end with the module's last test."""
+    yield from _stand_ins()

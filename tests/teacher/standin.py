@@ -110,7 +110,9 @@ class Endpoint:
             seed = self.random.randrange(2**40)
         digest = hashlib.blake2b(f"{prompt}|{seed if drawn else None}".encode(), digest_size=16).digest()
         words = " ".join(f"w{digest[index % 16]}" for index in range(s.words))
-        final = f"The answer is {digest[0] % 7}." if s.final else "That is all."
+        # Four of five texts agree on an answer, so that a vote settles for most questions.
+        agreed = digest if digest[1] % 5 == 0 else hashlib.blake2b(prompt.encode()).digest()
+        final = f"The answer is {agreed[0] % 7}." if s.final else "That is all."
         return f"{words} {digest.hex()} {final}"
 
     def tgi(self, body: dict) -> tuple[int, dict, dict]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -69,12 +70,22 @@ def table(folder, config):
 LOCAL = ("--run.push", "false")
 
 
-@pytest.mark.timeout(200)
-def test_the_dataset_is_as_designed_and_a_second_call_does_nothing(tmp_path, stand_in):
-    endpoint = stand_in()
-    first = label(endpoint.url, tmp_path, *LOCAL)
-    assert first.returncode == 0, first.stderr[-3000:]
-    folder = tmp_path / "run" / "artifacts" / "run-teacher"
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, lasting_stand_in):
+    """Home of a run that nothing disturbed, and its endpoint."""
+    home, endpoint = tmp_path_factory.mktemp("undisturbed"), lasting_stand_in()
+    done = label(endpoint.url, home, *LOCAL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return home, endpoint
+
+
+def parquet(folder, config):
+    return next((folder / config).glob("*.parquet")).read_bytes()
+
+
+def test_the_dataset_is_as_designed(undisturbed):
+    home, endpoint = undisturbed
+    folder = home / "run" / "artifacts" / "run-teacher"
     responses, questions = table(folder, "responses"), table(folder, "questions")
     assert len(questions) == 28
     assert {row["split"] for row in questions} == {"train", "validation"}
@@ -89,25 +100,32 @@ def test_the_dataset_is_as_designed_and_a_second_call_does_nothing(tmp_path, sta
     assert len({(row["question_id"], row["response"]) for row in greedy}) == 28
     assert {(row["model"], row["endpoint_kind"]) for row in responses} == {("stand-in/teacher", "tgi")}
     assert all(not row["response"].endswith("Q:") for row in responses)
+    assert sum(row["pseudo_label"] is not None for row in questions) > 10
+    assert {row["label"] for row in responses} == {"correct", "incorrect", None}
     manifest = json.loads((folder / "hfdistill.json").read_text())
     assert manifest["cost"]["requests"] == REQUESTS
     assert manifest["metrics"]["served"]["model_sha"] == "a" * 40
-    answered = endpoint.control()["answered"]
+    assert endpoint.control()["answered"] < REQUESTS + 25
 
-    endpoint.kill()  # nothing is asked, not even the endpoint
-    started = time.monotonic()
-    second = label(endpoint.url, tmp_path, *LOCAL)
-    assert second.returncode == 0, second.stderr[-3000:]
-    assert "is complete at" in second.stdout
-    assert time.monotonic() - started < 60
-    assert answered < REQUESTS + 25
+
+def test_a_complete_dataset_needs_no_endpoint(undisturbed):
+    home, _ = undisturbed
+    again = label("http://127.0.0.1:9", home, *LOCAL)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "is complete at" in again.stdout
+
+
+def test_a_complete_journal_needs_no_endpoint(undisturbed):
+    home, _ = undisturbed
+    shutil.rmtree(home / "run" / "artifacts", ignore_errors=False)
+    again = label("http://127.0.0.1:9", home, *LOCAL)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "is published at" in again.stdout
 
 
 @pytest.mark.timeout(200)
-def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in):
+def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in, undisturbed):
     endpoint = stand_in(latency=0.05, limit=4)
-    undisturbed = label(stand_in().url, tmp_path, *LOCAL, name="undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr[-3000:]
     killed = subprocess.Popen(
         command(endpoint.url, tmp_path, *LOCAL, name="killed"),
         env=environment(tmp_path / "hf"),
@@ -123,11 +141,8 @@ def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in):
     seen = endpoint.control()
     assert seen["answered"] <= REQUESTS + 21 + 2 * 4 + 64  # in flight at the kill, or in the group being written
     for config in ("responses", "questions", "gold"):
-        one, other = (
-            next((tmp_path / name / "artifacts" / f"{name}-teacher" / config).glob("*.parquet")).read_bytes()
-            for name in ("undisturbed", "killed")
-        )
-        assert one == other
+        resumed_bytes = parquet(tmp_path / "killed" / "artifacts" / "killed-teacher", config)
+        assert resumed_bytes == parquet(undisturbed[0] / "run" / "artifacts" / "run-teacher", config)
 
 
 @pytest.mark.timeout(250)
@@ -161,11 +176,8 @@ def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
     lost.kill()
     lost.communicate()
     before = endpoint.control(latency=0)["answered"]
-    fresh = (
-        label(endpoint.url, tmp_path / "fresh", "--run.namespace", "tester", "--sync_every", "1", HF_ENDPOINT=hub)
-        if (tmp_path / "fresh").mkdir() is None
-        else None
-    )
+    (tmp_path / "fresh").mkdir()
+    fresh = label(endpoint.url, tmp_path / "fresh", "--run.namespace", "tester", HF_ENDPOINT=hub)
     assert fresh.returncode == 0, fresh.stderr[-3000:]
     asked_by_the_fresh = endpoint.control()["answered"] - before
     assert asked_by_the_fresh < REQUESTS
