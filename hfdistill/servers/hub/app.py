@@ -25,6 +25,7 @@ from . import (
 )
 from .routing import Application, Call, Response, Routes, json_response
 from .service import Hub
+from .zero_copy import ZeroCopyProtocol
 
 
 routes = Routes()
@@ -121,6 +122,7 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
     app.hub.lock()
     config = uvicorn.Config(
         app,
+        http=ZeroCopyProtocol,
         host=host,
         port=port,
         log_level="warning",

@@ -9,12 +9,14 @@ from datetime import datetime, timezone
 from email.utils import format_datetime
 from urllib.parse import quote
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from .blobs import Blob, check_sha256
 from .errors import HubError, entry_not_found
 from .routing import Call, Routes
 from .trees import FOLDER, LARGE, check_path
+from .zero_copy import EXTENSION
 
 
 routes = Routes()
@@ -26,7 +28,7 @@ SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", 
 
 
 class BlobResponse(Response):
-    """Sends (a part of) a blob in large pieces, reading the next one in a thread while the last one goes out."""
+    """Sends (a part of) a blob, a large one past Python where the server can."""
 
     def __init__(self, blob: Blob, start: int, end: int, status: int, headers: dict[str, str], in_thread: Callable):
         super().__init__(None, status, headers)
@@ -43,20 +45,23 @@ class BlobResponse(Response):
             await send(head)
             await send({"type": "http.response.body", "body": data})
             return
-        descriptor = os.open(self.blob.path, os.O_RDONLY)
-        try:
+        with open(self.blob.path, "rb", buffering=0) as file:
             await send(head)
             position = self.start
+            zero_copy = scope.get("extensions", {}).get(EXTENSION)
+            if zero_copy and self.end - self.start > PIECE:
+                if not await zero_copy(file, self.start, self.end - self.start):
+                    raise ClientDisconnect
+                position = self.end
+                await send({"type": "http.response.body", "body": b""})
             while position < self.end:
                 length = min(PIECE, self.end - position)
-                data = await self.in_thread(os.pread, descriptor, length, position)
+                data = await self.in_thread(os.pread, file.fileno(), length, position)
                 if not data:
                     raise RuntimeError(f"{self.blob.path} is shorter than it was")
                 position += len(data)
                 more = position < self.end
                 await send({"type": "http.response.body", "body": data, "more_body": more})
-        finally:
-            os.close(descriptor)
 
 
 @dataclass(frozen=True)

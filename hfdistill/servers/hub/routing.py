@@ -170,9 +170,8 @@ class Application:
         async def logged_send(message: dict) -> None:
             if message["type"] == "http.response.start":
                 sent["status"] = message["status"]
+                sent["bytes"] = int(dict(message["headers"]).get(b"content-length", 0))
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-            else:
-                sent["bytes"] += len(message.get("body", b""))
             await send(message)
 
         call = Call(self.hub, Request(scope, receive), in_thread=self.in_thread)

@@ -1,0 +1,419 @@
+"""The embedded Hub beside its peers, all in one run: absolute times depend on the machine, the ratios should not.
+
+    python benchmarks/hub.py                    # 1 GB; needs nginx, about 10 minutes
+    python benchmarks/hub.py --megabytes 200 --only downloads uploads
+
+Downloads are measured against nginx serving the same file, uploads against the client's own ceiling: the same client
+pushing to a sink that answers like a Hub and stores nothing.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+ROOT = Path(__file__).parents[1]
+UPLOAD = """
+import sys, time
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo("bench/up", exist_ok=True)
+start = time.perf_counter()
+api.upload_file(path_or_fileobj=sys.argv[1], path_in_repo=sys.argv[2], repo_id="bench/up")
+print(time.perf_counter() - start)
+"""
+MANY = """
+import sys, time
+from huggingface_hub import CommitOperationAdd, HfApi
+api = HfApi()
+api.create_repo("bench/many", exist_ok=True)
+files = [CommitOperationAdd(f"{i % 100}/{i}.json", b'{"row": %d, "run": %r}' % (i, sys.argv[1].encode()))
+         for i in range(10_000)]
+start = time.perf_counter()
+api.create_commit("bench/many", files, commit_message="many")
+print(time.perf_counter() - start)
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str) -> None:
+    address = urlsplit(url)
+    for _ in range(600):
+        try:
+            socket.create_connection((address.hostname, address.port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing answers at {url}")
+
+
+@contextmanager
+def running(command: list, url: str, **options):
+    process = subprocess.Popen(command, **options)
+    try:
+        wait_for(url)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def peak_memory(process: subprocess.Popen) -> float:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000
+
+
+# The sink
+
+
+class Sink(asyncio.Protocol):
+    """Answers a pushing client like a Hub and forgets everything. Bodies are counted, not kept, not even looked at."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.pending = b""
+        self.left = 0
+
+    def data_received(self, data: bytes) -> None:
+        if self.left > 0:
+            taken = min(self.left, len(data))
+            self.left -= taken
+            data = data[taken:]
+            if self.left == 0:
+                self.respond()
+        if not data:
+            return
+        self.pending += data
+        head, found, rest = self.pending.partition(b"\r\n\r\n")
+        if not found or self.left > 0:
+            return
+        self.request, *lines = head.decode("latin-1").split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        self.host = headers["host"]
+        length = int(headers.get("content-length", 0))
+        small = length < 10_000_000 and ("preupload" in self.request or "objects/batch" in self.request)
+        if headers.get("expect") == "100-continue":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if small and len(rest) < length:
+            return  # these bodies are answered from, so they are waited for
+        self.pending = b""
+        self.body = rest[:length]
+        self.left = length - len(rest)
+        if self.left <= 0:
+            self.left = 0
+            self.respond()
+
+    def respond(self) -> None:
+        method, path, _ = self.request.split(" ")
+        status, answer = 200, self.answer(path)
+        if answer is None:
+            status, answer = 404, {}
+        content = json.dumps(answer).encode()
+        extra = ""
+        if "xet-write-token" in path:
+            extra = (
+                f"X-Xet-Cas-Url: {answer['casUrl']}\r\nX-Xet-Access-Token: t\r\n"
+                f"X-Xet-Token-Expiration: {answer['exp']}\r\n"
+            )
+        head = (
+            f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n{extra}\r\n"
+        )
+        self.transport.write(head.encode() + (b"" if method == "HEAD" else content))
+
+    def answer(self, path: str) -> dict | None:
+        base = f"http://{self.host}"
+        if "/preupload/" in path:
+            files = json.loads(self.body)["files"]
+            return {
+                "files": [
+                    {"path": f["path"], "uploadMode": "lfs" if f["size"] > 10**6 else "regular", "shouldIgnore": False}
+                    for f in files
+                ]
+            }
+        if path.endswith("/objects/batch"):
+            objects = json.loads(self.body)["objects"]
+            return {"objects": [{**o, "actions": {"upload": {"href": f"{base}/put"}}} for o in objects]}
+        if "/xet-write-token/" in path:
+            # A new address each time: the client remembers by address what it has sent.
+            return {"accessToken": "t", "exp": int(time.time()) + 3600, "casUrl": f"{base}/cas/{time.time_ns()}"}
+        if "/v1/xorbs/" in path:
+            return {"was_inserted": True}
+        if path.endswith("/v1/shards"):
+            return {"result": 1}
+        if "/commit/" in path:
+            return {"commitOid": "0" * 40, "commitUrl": f"{base}/bench/up/commit/{'0' * 40}"}
+        if path == "/api/repos/create":
+            return {"url": f"{base}/bench/up"}
+        return {} if path == "/put" else None
+
+
+async def serve_sink(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+# The measurements
+
+
+class Bench:
+    def __init__(self, folder: Path, megabytes: int, rounds: int):
+        self.folder, self.megabytes, self.rounds = folder, megabytes, rounds
+        self.data = folder / "hub"
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.results: list[tuple[str, str, str]] = []
+
+    def report(self, what: str, figure: str, wanted: str = "") -> None:
+        self.results.append((what, figure, wanted))
+        print(f"{what:<66} {figure:>22}   {wanted}", flush=True)
+
+    def client(self, code: str, url: str, *arguments: str, xet: bool = True) -> float:
+        """Seconds that a client in a fresh process with a fresh cache took."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as home:
+            done = subprocess.run(
+                [sys.executable, "-c", code, *arguments],
+                env={
+                    **os.environ,
+                    "HF_ENDPOINT": url,
+                    "HF_HOME": home,
+                    "HF_TOKEN": "any",
+                    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+                    "HF_HUB_DISABLE_TELEMETRY": "1",
+                    "HF_HUB_DISABLE_XET": "0" if xet else "1",
+                },
+                capture_output=True,
+                text=True,
+            )
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+        return float(done.stdout.split()[-1])
+
+    def interleaved(self, *calls: Callable[[int], float]) -> list[float]:
+        """The best of several rounds of each call, taken in turn so that all see the same machine."""
+        times = [[call(number) for call in calls] for number in range(self.rounds)]
+        return [min(column) for column in zip(*times, strict=True)]
+
+    def uploads(self) -> None:
+        sink = f"http://127.0.0.1:{free_port()}"
+        command = [sys.executable, __file__, "--sink", sink.rpartition(":")[2]]
+        with running(command, sink):
+            for xet in (True, False):
+
+                def push(url: str, number: int, xet: bool = xet) -> float:
+                    # Other bytes each time: contents that a Hub has are not sent again.
+                    return self.client(UPLOAD, url, str(self.fresh_file()), f"{xet}-{number}.bin", xet=xet)
+
+                ours, ceiling = self.interleaved(lambda n: push(self.url, n), lambda n: push(sink, n))
+                name = "Xet" if xet else "LFS"
+                self.report(f"upload of {self.megabytes} MB, {name}: Hub, sink", f"{ours:.2f} s, {ceiling:.2f} s")
+                self.report(f"upload by {name}: share of the client's ceiling", f"{ceiling / ours:.2f}", ">= 0.8")
+
+    def fresh_file(self) -> Path:
+        """Weights-like content: normally distributed floats."""
+        import numpy as np
+
+        path = self.folder / "weights.bin"
+        draw = np.random.default_rng()
+        with open(path, "wb") as file:
+            for _ in range(self.megabytes):
+                file.write((draw.standard_normal(250_000, dtype=np.float32) * 0.02).tobytes())
+        return path
+
+    def downloads(self) -> None:
+        path = self.fresh_file()
+        self.client(UPLOAD, self.url, str(path), "down.bin", xet=False)
+        nginx = f"http://127.0.0.1:{free_port()}"
+        config = self.folder / "nginx.conf"
+        config.write_text(
+            f"daemon off; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log; worker_processes 1; events {{}}"
+            f" http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {nginx[7:]}; root {self.folder}; }} }}"
+        )
+        # nginx drops to another user, who must be able to read.
+        self.folder.chmod(0o755)
+        path.chmod(0o644)
+        with running([shutil.which("nginx", path="/usr/sbin:/usr/bin"), "-c", config], nginx):
+            ours, peer = self.interleaved(
+                lambda n: download(f"{self.url}/bench/up/resolve/main/down.bin"),
+                lambda n: download(f"{nginx}/weights.bin"),
+            )
+        self.report(f"download of {self.megabytes} MB: Hub, nginx", f"{ours:.2f} s, {peer:.2f} s")
+        self.report("download: speed as a share of nginx", f"{peer / ours:.2f}", ">= 0.7")
+
+    def many_files(self) -> None:
+        seconds = min(self.client(MANY, self.url, str(number)) for number in range(2))
+        self.report("10,000 small files in one commit, client and Hub together", f"{seconds:.2f} s")
+        line = [line for line in self.log_lines() if "/commit/" in line["path"] and "many" in line["path"]]
+        self.report("... of which the commit on the Hub", f"{min(item['ms'] for item in line) / 1000:.2f} s")
+
+    def log_lines(self) -> list[dict]:
+        lines = (self.folder / "hub.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def listing(self) -> None:
+        times = {}
+        for count in (100, 10_000):
+            self.fill(count)
+            pages = [timed(lambda: get(self.url, "/api/datasets?limit=100&author=fill")) for _ in range(20)]
+            pages += [timed(lambda: get(self.url, "/api/datasets?limit=100&filter=even")) for _ in range(20)]
+            times[count] = statistics.median(pages)
+        self.report(
+            "a page of 100 of a listing of 100, 10,000 repositories",
+            f"{times[100] * 1000:.1f} ms, {times[10_000] * 1000:.1f} ms",
+        )
+        self.report("listing: how much slower with 10,000", f"{times[10_000] / times[100]:.2f}", "about 1")
+
+    def fill(self, count: int) -> None:
+        """Repositories straight into the database: making them one by one would take an hour of flushing."""
+        from hfdistill.servers.hub.database import new_oid, now
+        from hfdistill.servers.hub.repositories import Commit
+        from hfdistill.servers.hub.service import Hub
+        from hfdistill.servers.hub.trees import EMPTY_TREE
+
+        hub = Hub(self.data)
+        have = hub.database.row("SELECT COUNT(*) AS n FROM repos WHERE namespace = 'fill'")["n"]
+        with hub.database.write() as write:
+            for number in range(have, count):
+                oid, time_now = new_oid(), now()
+                row = write.execute(
+                    "INSERT INTO repos (type, namespace, name, created_at, updated_at, head) "
+                    "VALUES ('dataset', 'fill', ?, ?, ?, ?)",
+                    (f"repo{number}", time_now, time_now, oid),
+                ).lastrowid
+                write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", EMPTY_TREE)
+                first = Commit(row, oid, EMPTY_TREE[0], None, None, "initial commit", "", "local", time_now)
+                hub.repositories.insert_commit(write, first)
+                write.execute("INSERT INTO refs VALUES (?, 'refs/heads/main', ?)", (row, oid))
+                write.execute("INSERT INTO tags VALUES (?, ?)", ("odd" if number % 2 else "even", row))
+        hub.close()
+
+    def clients(self) -> None:
+        """64 clients at once: each makes a repository, commits, lists and downloads, over and over."""
+        errors: list[str] = []
+        requests = [0] * 64
+
+        def work(index: int) -> None:
+            connection = HTTPConnection(urlsplit(self.url).netloc, timeout=120)
+
+            def call(method: str, path: str, body: object = None) -> bytes:
+                requests[index] += 1
+                content = body if isinstance(body, bytes) else json.dumps(body).encode() if body else None
+                connection.request(method, path, content)
+                answer = connection.getresponse()
+                data = answer.read()
+                if answer.status >= 300:
+                    errors.append(f"{method} {path}: {answer.status} {data[:100]!r}")
+                return data
+
+            try:
+                name = f"client{index}"
+                call("POST", "/api/repos/create", {"name": name, "organization": "bench"})
+                for number in range(10):
+                    text = {"path": "a.txt", "content": f"{index} {number}", "encoding": "utf-8"}
+                    lines = [{"key": "header", "value": {"summary": "s"}}, {"key": "file", "value": text}]
+                    call("POST", f"/api/models/bench/{name}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+                    call("GET", f"/api/models/bench/{name}/tree/main?recursive=true")
+                    call("GET", "/api/models?author=bench&limit=50")
+                    if call("GET", f"/bench/{name}/resolve/main/a.txt") != f"{index} {number}".encode():
+                        errors.append(f"{name} read something else than it wrote")
+            except OSError as error:
+                errors.append(repr(error))
+
+        threads = [threading.Thread(target=work, args=(index,)) for index in range(64)]
+        seconds = timed(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
+        self.report("64 clients at once: errors", str(len(errors)), "0")
+        self.report("64 clients at once: requests a second", f"{sum(requests) / seconds:.0f}")
+        for error in errors[:5]:
+            print(error)
+
+    def run(self, only: list[str]) -> None:
+        code = "import sys; from hfdistill.servers.hub.app import serve; serve('127.0.0.1', int(sys.argv[1]), sys.argv[2])"
+        port = self.url.rpartition(":")[2]
+        with (
+            open(self.folder / "hub.log", "w") as log,
+            running(
+                [sys.executable, "-c", code, port, self.data],
+                self.url,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            ) as process,
+        ):
+            measurements = {"downloads": self.downloads, "uploads": self.uploads, "many_files": self.many_files}
+            measurements |= {"listing": self.listing, "clients": self.clients}
+            for name in only:
+                measurements[name]()
+            self.report("the server's memory at its peak", f"{peak_memory(process):.0f} MB", "<= 200 MB")
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def get(url: str, path: str) -> bytes:
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    if answer.status != 200:
+        raise RuntimeError(f"{path}: {answer.status} {data[:200]!r}")
+    return data
+
+
+def download(url: str) -> float:
+    """Reads a download into one buffer and forgets it: the reader should cost as little as can be."""
+    address = urlsplit(url)
+    buffer = bytearray(1024 * 1024)
+    start = time.perf_counter()
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(
+            f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n".encode()
+        )
+        if b" 200 " not in connection.recv(15):
+            raise RuntimeError(f"no success for {url}")
+        while connection.recv_into(buffer):
+            pass
+    return time.perf_counter() - start
+
+
+MEASUREMENTS = ("downloads", "uploads", "many_files", "listing", "clients")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the large file")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each comparison; the best one counts")
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="what to measure")
+    parser.add_argument("--folder", type=Path, help="where to work, on the disk to be measured")
+    parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.sink:
+        asyncio.run(serve_sink(args.sink))
+        return
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        Bench(Path(folder), args.megabytes, args.rounds).run(args.only)
+
+
+if __name__ == "__main__":
+    main()
