@@ -19,7 +19,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
         help="replay a run on another Hub, with its history, tags and Collection",
         description="Replay every commit and tag of a run's repositories, and of the sources in the same namespace, "
         "on another Hub. Links, pinned parents and fingerprints are rewritten, so that the run goes on there. A "
-        "second call adds what is new. Branches other than main and pull requests stay behind.",
+        "second call adds what is new. Branches other than main and pull requests stay behind. Contents pass through "
+        "the folder for temporary files (TMPDIR).",
     )
     promote.add_argument("run", help="run, or namespace/run")
     promote.add_argument("--to", required=True, metavar="ENDPOINT", help="the other Hub, e.g. https://huggingface.co")
