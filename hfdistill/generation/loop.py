@@ -58,7 +58,8 @@ class DecodeLoop:
     """
     Serves a list of prompts (`generate`) and a server's requests alike. Rows occupy the first slots of the cache
     without gaps: where one leaves, the last one takes its place. All of a prompt but its last token is computed when
-    its row joins, equal prompts once; the last token goes through the same step as everybody's.
+    its row joins, or copied from a row that has the same prompt; the last token goes through the same step as
+    everybody's.
 
     The caller sets the mode of the model and the gradient mode.
 
@@ -82,6 +83,8 @@ class DecodeLoop:
         self.starts = np.zeros(max_rows, dtype=np.int64)
         self.limits = np.zeros(max_rows, dtype=np.int64)
         self._asking: set[Row] = set()
+        # Who has a prompt in the cache already, oldest first.
+        self._holders: dict[tuple[int, ...], dict[Row, None]] = {}
 
     @property
     def free(self) -> int:
@@ -100,21 +103,22 @@ class DecodeLoop:
         if not all(row.prompt_ids for row in rows):
             raise HFDistillError("a prompt has no token at all; give at least a beginning-of-sequence token")
         self._reserve(max((len(row.prompt_ids) for row in rows), default=0) + 1)
-        twins: dict[tuple[int, ...], list[Row]] = {}
+        fresh: dict[tuple[int, ...], Row] = {}
+        again: list[Row] = []
         for row in sorted(rows, key=lambda row: len(row.prompt_ids)):
-            twins.setdefault(tuple(row.prompt_ids), []).append(row)
-        for group in _groups(list(twins)):
-            first = len(self.rows)
-            self._prefill(group, first)
+            prompt = tuple(row.prompt_ids)
+            if prompt in self._holders or prompt in fresh:
+                again.append(row)
+            else:
+                fresh[prompt] = row
+        for group in _groups(list(fresh)):
+            self._prefill(group, len(self.rows))
             for prompt in group:
-                self._place(twins[prompt][0])
-            copies = [(index, row) for index, prompt in enumerate(group) for row in twins[prompt][1:]]
-            if copies:
-                sources = [first + index for index, _ in copies]
-                targets = list(range(len(self.rows), len(self.rows) + len(copies)))
-                self.forward.copy_rows(sources, targets, len(group[-1]) - 1)
-                for _, row in copies:
-                    self._place(row)
+                self._place(fresh[prompt])
+        for row in again:
+            holder = next(iter(self._holders[tuple(row.prompt_ids)]))
+            self.forward.copy_rows([holder.slot], [len(self.rows)], len(row.prompt_ids) - 1)
+            self._place(row)
 
     def step(self) -> list[Row]:
         """Draws one token for every row; the rows that are done thereby leave and are returned."""
@@ -170,6 +174,7 @@ class DecodeLoop:
         self.chooser.place(slot, row.sampling)
         row.slot = slot
         self.rows.append(row)
+        self._holders.setdefault(tuple(row.prompt_ids), {})[row] = None
         if row.stop is not None or row.likelihood:
             self._asking.add(row)
 
@@ -228,6 +233,10 @@ class DecodeLoop:
         del self.rows[remaining:]
         for row in left:
             row.slot = -1
+            prompt = tuple(row.prompt_ids)
+            del self._holders[prompt][row]
+            if not self._holders[prompt]:
+                del self._holders[prompt]
         self._asking.difference_update(left)
         return left
 

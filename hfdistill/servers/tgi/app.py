@@ -138,7 +138,7 @@ def serve(
         dtype (`str`), device (`str`): how and where to load it.
         max_concurrent_requests (`int`): more are refused with 429.
         max_batch_size (`int`, *optional*): the most rows decoded together; all of them by default.
-        max_total_tokens (`int`, *optional*), max_input_tokens (`int`, *optional*): by default as the model has positions.
+        max_total_tokens (`int`, *optional*), max_input_tokens (`int`, *optional*): as the model allows by default.
         payload_limit (`int`): the largest body in bytes.
         api_key (`str`, *optional*): the bearer token that clients must send.
 
@@ -167,18 +167,17 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again when everything is drained; that is a good end.
         signal.signal(number, lambda *_: None)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listener]))
+    loop = config.get_loop_factory()()
+    try:
+        loop.run_until_complete(server.serve(sockets=[listener]))
         died = backend.on_death.is_set()
-        runner.run(_close(backend))
+        backend.close()
+    finally:
+        loop.close()
     if died:
         raise HFDistillError(
             f"the model's process ended with status {backend.process.exitcode}; its last words are above, if any"
         )
-
-
-async def _close(backend: Backend) -> None:
-    backend.close()
 
 
 def _listen(host: str, port: int) -> socket.socket:

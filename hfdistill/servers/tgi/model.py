@@ -8,6 +8,7 @@ from hfdistill.errors import HFDistillError
 
 
 _WEIGHTS = ("*.safetensors", "*.bin")
+_BLOCK = 1 << 20
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 # A pass of a model of fewer parameters is too short to be shared among cores.
 _SHARED_FROM = 20_000_000
@@ -68,7 +69,8 @@ def _hash(folder: Path) -> str:
     for path in sorted(names):
         digest.update(path.name.encode())
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+            while block := file.read(_BLOCK):
+                digest.update(block)
     return digest.hexdigest()
 
 

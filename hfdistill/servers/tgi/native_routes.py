@@ -73,29 +73,18 @@ def _milliseconds(seconds: float) -> str:
 
 
 async def _responses(service: Service, wanted: GenerateRequest) -> list[Finished]:
+    def one():
+        return service.generate(wanted.inputs, wanted.parameters, special_tokens=wanted.add_special_tokens)
+
     best_of = wanted.parameters.best_of or 1
     if best_of == 1:
-        return [await service.generate(wanted.inputs, wanted.parameters, special_tokens=wanted.add_special_tokens)]
+        return [await one()]
     check_best_of(best_of, service.limits)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(
-                _caught(service.generate(wanted.inputs, wanted.parameters, special_tokens=wanted.add_special_tokens))
-            )
-            for _ in range(best_of)
-        ]
-    responses = [task.result() for task in tasks]
+    responses = await asyncio.gather(*(one() for _ in range(best_of)), return_exceptions=True)
     for response in responses:
-        if isinstance(response, ServeError):
+        if isinstance(response, BaseException):
             raise response
     return responses
-
-
-async def _caught(work) -> Finished | ServeError:
-    try:
-        return await work
-    except ServeError as error:
-        return error
 
 
 def _details(service: Service, response: Finished) -> dict[str, Any]:
