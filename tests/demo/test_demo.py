@@ -1,0 +1,95 @@
+"""`hfdistill demo`, whole: the same figures again, and the same after kill -9 in every stage."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hfdistill.run import RECIPES
+
+
+SCALE = os.environ.get("HFDISTILL_DEMO_SCALE", "0.5")
+STEPS = {"label": "label", "warmup": "warm-up", "reward": "reward", "ppo": "PPO", "evaluate": "evaluate"}
+
+
+def demo(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "hfdistill", "demo", "--dir", str(folder), "--scale", SCALE]
+
+
+def run(folder: Path) -> subprocess.CompletedProcess:
+    done = subprocess.run(demo(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "seed-0" / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(folder)
+    return folder
+
+
+def recipe_process(call: subprocess.Popen, stage: str) -> psutil.Process | None:
+    """The process that runs this stage of the main row, without the launcher above it."""
+    for process in psutil.Process(call.pid).children(recursive=True):
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if len(words) > 1 and words[1].endswith(RECIPES[stage]) and "--run.suffix" not in words:
+            return process
+    return None
+
+
+def kill_in_the_middle(folder: Path, stage: str, seconds: float) -> None:
+    """Start the demo, and kill -9 this stage's process when it has worked for so long."""
+    call = subprocess.Popen(demo(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while call.poll() is None:
+        process = recipe_process(call, stage)
+        if process is not None and time.time() - process.create_time() > seconds:
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.2)
+    output, _ = call.communicate(timeout=120)
+    assert call.returncode == 2, f"{stage} was not killed in the middle\n{output}"
+    assert f"step '{STEPS[stage]}' ended with status" in output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_same_seed_gives_the_same_figures(undisturbed, tmp_path):
+    run(tmp_path / "again")
+    assert summary(tmp_path / "again")["rows"] == summary(undisturbed)["rows"]
+    assert summary(tmp_path / "again")["reward"] == summary(undisturbed)["reward"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_killed_in_every_stage_it_ends_with_the_same_table(undisturbed, tmp_path):
+    folder = tmp_path / "killed"
+    for stage, step in STEPS.items():
+        kill_in_the_middle(folder, stage, 0.55 * summary(undisturbed)["seconds"][step])
+    done = run(folder)
+    assert summary(folder)["rows"] == summary(undisturbed)["rows"]
+    assert summary(folder)["teacher"] == summary(undisturbed)["teacher"]
+    assert "Ours" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_finished_demo_says_so_within_seconds(undisturbed):
+    started = time.monotonic()
+    done = run(undisturbed)
+    assert time.monotonic() - started < 10
+    assert "is complete" in done.stdout
+    assert "Ours w/o R" in done.stdout
+    assert (undisturbed / "report.md").read_text().startswith("# What came out")
