@@ -57,6 +57,13 @@ UNKNOWN = re.compile(r"\d\s?(?:[xyzn]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s|$)|<[|/]")
 # A clause that explains a number which already stands.
 EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
+# Between a number that opens the sentence and the next one: "7 dozen eggs in 4 weeks" settles on 7, while "5 hours 30
+# minutes", "86 glasses and 42 plates" and "15 out of 20" settle on nothing.
+SUBORDINATE = re.compile(r"\s(?:(?:on|after|for|during|within|every|per|at)|[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s\$?\s?")
+COORDINATE = re.compile(r"\b(?:and|or|plus|minus|times|but|versus|vs)\b|\b(?:to|by|through|until)\s*$|^\s*out of\s*$")
+HEADING = re.compile(
+    r"[\s*_]*(?:step|part|case|question|problem|example|option|method|phase|solution)\b", re.IGNORECASE
+)
 ASIDE = re.compile(r"(?<=[\w%])\s\([^()]*\)(?!\s*[-=+*/^])")
 LEADING = re.compile(r"(?:[\s:*_`\"'“]|\\[\[(]|\$\$)*")
 # Headings (`#### Step 3`) and prose after `Answer:` hold numbers that are no final answer.
@@ -110,7 +117,7 @@ def extract_number(response: str) -> Answer:
     text = cut(response, CUT)
     markers = (
         (after(ANSWER_IS, text), read_number),
-        (after_last("####", text), _read_leading_number),
+        (after_last("####", text), _read_unless_heading),
         (last_line_after(ANSWER_COLON, text), _read_leading_number),
         (boxed(text), read_number),
     )
@@ -140,6 +147,10 @@ def read_number(segment: str) -> Answer:
     segment = _plain_text(segment)
     end = SENTENCE_END.search(segment)
     return _settle(segment[: end.start()] if end else segment, bullet=new_line)
+
+
+def _read_unless_heading(segment: str) -> Answer:
+    return NO_VALUE if HEADING.match(segment) else read_number(segment)
 
 
 def _read_leading_number(segment: str) -> Answer:
@@ -182,6 +193,11 @@ def _settle(clause: str, bullet: bool) -> Answer:
     explanation = EXPLANATION.search(clause, first.end())
     if explanation:
         clause = clause[: explanation.start()]
+    if not clause[: first.start()].strip(" -+") and "=" not in clause:
+        following = QUANTITY.search(clause, first.end())
+        gap = clause[first.end() : following.start()] if following else ""
+        if SUBORDINATE.fullmatch(gap) and not COORDINATE.search(gap):
+            clause = clause[: first.end()]
     for sign in "=≈":
         if sign in clause:
             clause = clause.rpartition(sign)[2]
