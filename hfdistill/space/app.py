@@ -50,6 +50,7 @@ class Page:
         self.settings = settings
         self.models = Models()
         self._run: Run | None = None
+        self._about: str | None = None
         self._lock = Lock()
 
     def run(self) -> Run:
@@ -65,7 +66,9 @@ class Page:
         """Head of the page, notice, questions to pick from, and the page of the run."""
         try:
             run = self.run()
-            return render.intro(run), NO_NOTICE, self.choices(kind), render.run_page(run)
+            if self._about is None:
+                self._about = render.run_page(run)
+            return render.intro(run), NO_NOTICE, self.choices(kind), self._about
         except HFDistillError as error:
             head = '<div class="hfd hfd-intro"><h1>Teacher and students, side by side</h1></div>'
             return head, _notice(error), gr.skip(), render.notice(str(error))

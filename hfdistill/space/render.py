@@ -9,7 +9,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..hub import figures
-from ..hub.artifacts import Artifact
 from ..hub.cards import url
 from ..hub.metadata import is_commit
 from ..reward.shaping import NO_ANSWER_REWARD
@@ -74,16 +73,16 @@ def comparison(run: Run, now: Comparison) -> str:
         place=lambda value: 100 * (min(max(value, low), high) - low) / (high - low),
         lowest=low,
         no_answer_reward=NO_ANSWER_REWARD,
+        prefers_right=_prefers_right(run),
     )
 
 
 def run_page(run: Run) -> str:
     """The page of a run: what was done, how well it worked, and where every artifact is."""
-    results = run.results_artifact()
     return _template("run.html").render(
         run=run,
-        tables=list(_tables(results)) if results else [],
-        plots=list(_plots(results)) if results else [],
+        tables=list(_tables(run)),
+        plots=list(_plots(run)),
         figures=[(KINDS[kind], lines) for kind in KINDS_WITH_FIGURES if (lines := _figures(run, kind))],
         artifacts=[_artifact(run, kind) for kind in KINDS],
     )
@@ -121,9 +120,19 @@ def why(run: Run, now: Comparison, sample: Sample) -> str:
     return f"{reward}: differs from the vote, so never more than 0"
 
 
-def _tables(results: Artifact) -> Iterator[dict[str, Any]]:
+def _prefers_right(run: Run) -> float | None:
+    """How often the reward model scores a right answer above a wrong one to the same question, on held-out pairs."""
+    reward = run.manifests.get("reward")
+    for path, value in figures.leaves(reward.manifest["metrics"]) if reward else ():
+        if path[-1] == "pos_neg":
+            return value["value"] if figures.is_interval(value) else value
+    return None
+
+
+def _tables(run: Run) -> Iterator[dict[str, Any]]:
     """Accuracies by task, in the paper's order of rows, and the differences between rows."""
-    for task, rows in results.manifest["metrics"].items():
+    results = run.manifests.get("results")
+    for task, rows in results.manifest["metrics"].items() if results else ():
         order = [name for name in ROWS if name in rows] + [name for name in rows if name not in ROWS]
         table = []
         for name in order:
@@ -135,9 +144,9 @@ def _tables(results: Artifact) -> Iterator[dict[str, Any]]:
         yield {"task": task, "rows": table, "differences": differences}
 
 
-def _plots(results: Artifact) -> Iterator[dict[str, str]]:
+def _plots(run: Run) -> Iterator[dict[str, str]]:
     """Plots within the page, so that the browser need not be allowed to read a private repository."""
-    for path in sorted(results.path.rglob("*.png")):
+    for path in run.plots():
         if path.stat().st_size <= LARGEST_PLOT:
             content = base64.b64encode(path.read_bytes()).decode()
             yield {"caption": path.stem.replace("_", " ").replace("-", " "), "content": content}

@@ -139,9 +139,14 @@ class Run:
         best = min(rows.to_pylist(), key=lambda row: (row["temperature"], row["sample"]), default=None)
         return best and Stored(best["response"], best["finish_reason"] != "length", best["temperature"])
 
-    def results_artifact(self) -> Artifact | None:
-        """The results dataset with its plots, or `None` where the run was not evaluated."""
-        return open_artifact(self.settings.ref("results"), "dataset") if "results" in self.manifests else None
+    def plots(self) -> list[Path]:
+        """Plots of all artifacts, those of the results first."""
+        found = []
+        for kind in ("results", *(kind for kind in self.manifests if kind != "results")):
+            if kind in self.manifests:
+                folder = open_artifact(self.settings.ref(kind), ARTIFACTS[kind], patterns=["*.png"]).path
+                found += sorted(folder.rglob("*.png"))
+        return found
 
     def _first(self, *path: str) -> Any:
         for artifact in self.manifests.values():

@@ -108,6 +108,7 @@ def test_deploy_makes_one_pinned_commit(on_hub):
     assert "local/tiny-policy" in seen["card"]["models"]
 
 
+@pytest.mark.slow
 def test_open_serves_the_page_and_the_teacher_and_ends_both(on_hub):
     command = [sys.executable, "-m", "hfdistill", "space", "open", "local/tiny", "--port", str(free_port())]
     with subprocess.Popen(

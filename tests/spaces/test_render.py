@@ -82,5 +82,11 @@ def test_the_page_of_the_run(run):
     assert "Ours minus Ours w/o R, on the same questions" in html
     assert html.count("data:image/png;base64,") == 1
     assert "the stage that makes it has not run" in html
+    assert "pos neg" in html
     assert "tiny-policy" in html
     assert "teacher" in render.intro(run)
+
+
+def test_the_reward_model_is_no_oracle(run):
+    now = comparison(VOTE, samples=[sample("12", 1.0, 1.0)])
+    assert "in\n    75 of 100 cases" in render.comparison(run, now)
