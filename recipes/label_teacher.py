@@ -23,7 +23,7 @@ from hfdistill.hub.artifacts import Store, fingerprint, manifest
 from hfdistill.labelers import load_labeler
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.config import LabelConfig
-from hfdistill.teacher.dataset import ResponseRows, to_label, with_teacher
+from hfdistill.teacher.dataset import ResponseRows, to_label, warn_of_duplicates, with_teacher
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
 from hfdistill.teacher.protocols import Decoding
@@ -63,14 +63,14 @@ def main() -> None:
     sync = PartialSync(store.name("teacher"), stage.sync_every) if run.push and stage.sync_every else None
     with Journal(Path(stage.output_dir) / "journal.sqlite") as journal:
         looked_at = questions[: stage.first_look]
-        asked = collect(
-            journal, config.teacher, stage, plan, decoding, lambda journal: look(journal, task, looked_at), sync
-        )
+        first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at)
+        asked = collect(journal, config.teacher, stage, plan, decoding, first_look, sync)
 
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:
             responses = ResponseRows(journal, plan, config.teacher.model, asked["endpoint_kind"])
             metrics = label_and_write(folder, questions, responses, task, labeler)
+            warn_of_duplicates(metrics)
             metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
             made = manifest("label", config, {}, metrics, asked["cost"])

@@ -1,6 +1,7 @@
 """From a journal to the rows of the teacher's dataset."""
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,10 @@ from ..config import Config
 from ..tasks.base import Question, Task
 from .journal import Journal
 from .plan import Plan
+
+
+ODD_FROM = 0.4
+ODD_SHARE = 0.5
 
 
 class ResponseRows:
@@ -62,6 +67,17 @@ def to_label(task: Task, max_questions: int | None = None) -> list[Question]:
         share = max_questions / len(train)
         train, validation = train[:max_questions], validation[: max(1, round(share * len(validation)))]
     return [*train, *validation]
+
+
+def warn_of_duplicates(metrics: dict[str, Any]) -> None:
+    """Say so when responses at high temperatures repeat: seeds or temperature may not have reached the model."""
+    for temperature, row in metrics["by_temperature"].items():
+        if float(temperature) >= ODD_FROM and (row["duplicates"] or 0.0) > ODD_SHARE:
+            print(
+                f"warning: {row['duplicates']:.0%} of the responses at temperature {temperature} repeat another one; "
+                "check that the endpoint uses temperature and seed, unless the teacher is that sure",
+                file=sys.stderr,
+            )
 
 
 def with_teacher(config: Config) -> Config:

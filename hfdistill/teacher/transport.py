@@ -15,6 +15,7 @@ from ..errors import HFDistillError
 
 
 CONNECT_SECONDS = 10.0
+LARGEST_LIST = 8 << 20  # of what a GET answers: a router lists hundreds of models
 HUGGING_FACE_HOSTS = ("huggingface.co", "huggingface.cloud")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -111,8 +112,8 @@ class Transport:
     def __init__(self, url: str, token: str | None = None, timeout: float = 600.0, largest: int = 1 << 20):
         self.url, self.largest, self.timeout = url, largest, timeout
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        # Held while an Inference Endpoint starts from zero; other servers ignore it.
-        headers["X-Scale-Up-Timeout"] = str(int(timeout))
+        # A request is held while an Inference Endpoint starts from zero; other servers ignore it.
+        self._patient = {"X-Scale-Up-Timeout": str(int(timeout))}
         if token:
             headers["Authorization"] = token
         self._proxy = proxy_of(url)
@@ -130,7 +131,10 @@ class Transport:
 
     async def get(self, route: str, timeout: float = 30.0) -> Answer:
         """Read a route that answers with a JSON object."""
-        return await self._exchange("GET", route, None, aiohttp.ClientTimeout(total=min(timeout, self.timeout)))
+        timeout = min(timeout, self.timeout)
+        return await self._exchange(
+            "GET", route, timeout, max(self.largest, LARGEST_LIST), timeout=aiohttp.ClientTimeout(timeout)
+        )
 
     async def post(self, route: str, body: dict[str, Any]) -> Answer:
         """Post a JSON object and read one.
@@ -138,15 +142,16 @@ class Transport:
         Raises:
             [`Busy`], [`Faulty`], [`Rejected`], [`Gone`]: see there.
         """
-        return await self._exchange("POST", route, orjson.dumps(body), None)
+        return await self._exchange(
+            "POST", route, self.timeout, self.largest, data=orjson.dumps(body), headers=self._patient
+        )
 
-    async def _exchange(self, method: str, route: str, data: bytes | None, timeout: Any) -> Answer:
-        options = {} if timeout is None else {"timeout": timeout}
+    async def _exchange(self, method: str, route: str, seconds: float, largest: int, **options: Any) -> Answer:
         try:
             async with self._session.request(
-                method, self.url + route, data=data, proxy=self._proxy, allow_redirects=False, **options
+                method, self.url + route, proxy=self._proxy, allow_redirects=False, **options
             ) as response:
-                text = await self._read(response)
+                text = await _read(response, largest)
                 if response.status != 200:
                     raise _refusal(response.status, text)
                 if "json" not in response.headers.get("Content-Type", ""):
@@ -158,24 +163,25 @@ class Transport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Gone(f"cannot be reached ({_short(error)})") from error
         except asyncio.TimeoutError as error:
-            raise Faulty(f"did not answer within {self.timeout:g} s") from error
+            raise Faulty(f"did not answer within {seconds:g} s") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Faulty(f"broke off ({_short(error)})") from error
         if not isinstance(content, dict):
             raise Faulty(f"answered a JSON {type(content).__name__} instead of an object")
         return Answer(content, response.headers)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        if (response.content_length or self.largest + 1) <= self.largest:
-            return await response.read()
-        pieces, size = [], 0
-        async for piece in response.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            if size > self.largest:
-                response.close()
-                raise Faulty(f"answered more than {self.largest} bytes")
-        return b"".join(pieces)
+
+async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
+    if (response.content_length or largest + 1) <= largest:
+        return await response.read()
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > largest:
+            response.close()
+            raise Faulty(f"answered more than {largest} bytes")
+    return b"".join(pieces)
 
 
 def _refusal(status: int, text: bytes) -> Trouble:
