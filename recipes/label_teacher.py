@@ -24,6 +24,7 @@ from hfdistill.labelers import load_labeler
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.config import LabelConfig
 from hfdistill.teacher.dataset import ResponseRows, to_label, warn_of_duplicates, with_teacher
+from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
 from hfdistill.teacher.protocols import Decoding
@@ -31,7 +32,7 @@ from hfdistill.teacher.protocols import Decoding
 
 @exit_on_user_error
 def main() -> None:
-    config = with_teacher(load_config("label", LabelConfig))
+    config = use_deployed(with_teacher(load_config("label", LabelConfig)))
     stage, run = config.stage, config.run
     if os.environ.get("RANK", "0") != "0":
         return
@@ -79,6 +80,8 @@ def main() -> None:
             published = store.publish(folder, "teacher", "dataset", made, card)
     if sync is not None:
         sync.forget()
+    if pause_when_done(run):
+        print("the teacher's endpoint is paused")
     print(
         f"{published.repo_id} is published at {published.revision[:12]}: {metrics['responses']} responses to "
         f"{metrics['questions']} questions, {metrics['without_label']['value']:.1%} of them without a label"
