@@ -21,8 +21,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the tree, and draw it if asked to."""
+    from huggingface_hub.utils import disable_progress_bars
+
     from ..hub.lineage import lineage, text_tree
 
+    disable_progress_bars()  # only manifests are fetched, a few hundred bytes each
     root = lineage(args.repo, args.type)
     print(text_tree(root))
     if args.output:

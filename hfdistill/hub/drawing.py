@@ -10,12 +10,10 @@ COLOURS = {
     "model": "#dbe7ff",
     "dataset": "#dff3e0",
     "space": "#f1e0f7",
-    "teacher": "#ffe7c2",
-    "student": "#ffe7c2",
-    "questions": "#ffe7c2",
 }
+SOURCE = "#ffe7c2"
 FORMATS = (".png", ".svg", ".pdf")
-COLUMN, LANE, WIDTH, HEIGHT = 3.9, 1.3, 2.9, 0.8
+COLUMN, LANE, WIDTH, HEIGHT = 4.4, 1.3, 3.4, 0.8
 LONGEST_NAME = 34
 # Data runs along the bottom and models along the top, so that an arrow past a step does not cross its box.
 TOP = ("model", "student", "teacher", "space")
@@ -60,7 +58,12 @@ def draw(root: Node, path: str | Path) -> Path:
         axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bow}", **style))
     for key, node in nodes.items():
         x, y = place[key]
-        look = {"facecolor": COLOURS[node.kind], "edgecolor": "#555555", "linewidth": 0.8, "zorder": 2}
+        look = {
+            "facecolor": COLOURS[node.kind] if node.parents else SOURCE,
+            "edgecolor": "#555555",
+            "linewidth": 0.8,
+            "zorder": 2,
+        }
         corner = (x - WIDTH / 2, y - HEIGHT / 2)
         axes.add_patch(FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.12", **look))
         axes.text(x, y, _label(node), ha="center", va="center", fontsize=7, zorder=3)
