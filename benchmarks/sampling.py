@@ -8,8 +8,8 @@ full they are. Every client runs in a process of its own, one after another, aga
 
     sampler        hfdistill's, with its journal on, on a plan of 500,000 requests of which it does what it can
     hub_client     huggingface_hub.AsyncInferenceClient with a semaphore
-    lm_eval        lm-evaluation-harness's API model, in its own environment
-    distilabel     distilabel's InferenceEndpointsLLM, in its own environment
+    lm_eval        lm-evaluation-harness's API model, in its own environment; it knows one URL, so it gets one endpoint
+                   with as many slots as the others have in all
 
 Slots full: share of all slots in use, as the endpoints count it, between two latencies after the start and the end.
 """
@@ -32,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "tests" / "teacher" / "standin.py"
 PROMPT = "Q: Natalia sold clips to {} of her friends in April, and then half as many in May. How many in all?\nA:"
-SEPARATE = ("lm_eval", "distilabel")
+SEPARATE = ("lm_eval",)
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ def main() -> None:
         return
 
     ideal = args.endpoints * args.slots / args.latency
-    print(
-        f"{args.endpoints} endpoints x {args.slots} slots, {args.latency:g} s a request: {ideal:.1f} a second"
-    )
+    print(f"{args.endpoints} endpoints x {args.slots} slots, {args.latency:g} s a request: {ideal:.1f} a second")
     print(f"{'client':12} {'requests/s':>11} {'slots full':>11} {'CPU ms/request':>15} {'peak MB':>8}")
     for name in args.clients:
         python = vars(args).get(name) if name in SEPARATE else sys.executable
@@ -73,16 +71,17 @@ def main() -> None:
 
 def measure(name: str, python: str, args: argparse.Namespace) -> str:
     """Run one client against fresh endpoints; a row of the table."""
-    settings = {"latency": args.latency, "limit": args.slots, "words": 40}
+    count, slots = (1, args.endpoints * args.slots) if name in SEPARATE else (args.endpoints, args.slots)
+    settings = {"latency": args.latency, "limit": slots, "words": 40}
     endpoints = [
         subprocess.Popen([sys.executable, STAND_IN, json.dumps(settings)], stdout=subprocess.PIPE, text=True)
-        for _ in range(args.endpoints)
+        for _ in range(count)
     ]
     try:
         urls = [f"http://127.0.0.1:{endpoint.stdout.readline().strip()}" for endpoint in endpoints]
         client = subprocess.Popen(
             [
-                *(python, __file__, "--client", name, "--planned", str(args.planned), "--slots", str(args.slots)),
+                *(python, __file__, "--client", name, "--planned", str(args.planned), "--slots", str(slots)),
                 *("--seconds", str(args.seconds), "--latency", str(args.latency), "--urls", *urls),
             ],
             stdout=subprocess.PIPE,
@@ -105,7 +104,7 @@ def measure(name: str, python: str, args: argparse.Namespace) -> str:
     seconds = after[0]["at"] - before[0]["at"]
     rate = sum(b["answered"] - a["answered"] for a, b in zip(before, after, strict=True)) / seconds
     busy = sum(b["busy_seconds"] - a["busy_seconds"] for a, b in zip(before, after, strict=True))
-    full = busy / (seconds * args.slots * args.endpoints)
+    full = busy / (seconds * slots * count)
     per_request = 1000 * used["cpu"] / max(used["requests"], 1)
     return f"{name:12} {rate:11.1f} {full:11.1%} {per_request:15.3f} {used['peak_mb']:8.0f}"
 
@@ -190,7 +189,30 @@ def hub_client(args: argparse.Namespace) -> None:
     report(*asyncio.run(work()))
 
 
-CLIENTS = {"sampler": sampler, "hub_client": hub_client}
+def lm_eval(args: argparse.Namespace) -> None:
+    """lm-evaluation-harness, given as many requests as fit in the time."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    model = LocalCompletionsAPI(
+        model="stand-in/teacher",
+        base_url=f"{args.urls[0]}/v1/completions",
+        tokenizer_backend=None,
+        tokenized_requests=False,
+        num_concurrent=args.slots,
+        batch_size=1,
+    )
+    settings = {"until": ["\nQ:"], "do_sample": True, "temperature": 0.7, "max_gen_toks": 256}
+    count = int(args.slots / args.latency * args.seconds)
+    requests = [Instance("generate_until", {}, (PROMPT.format(i), dict(settings)), i) for i in range(count)]
+    print("started", flush=True)
+    cpu = time.process_time()
+    answers = model.generate_until(requests, disable_tqdm=True)
+    print(flush=True)
+    report(sum(answer is not None for answer in answers), time.process_time() - cpu)
+
+
+CLIENTS = {"sampler": sampler, "hub_client": hub_client, "lm_eval": lm_eval}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 32
 SECONDS_BETWEEN_LOOKS = 10
-TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.7"
+TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.5"
 VLLM_IMAGE = "vllm/vllm-openai:v0.23.0"
 ENGINES = {"tgi": TGI_IMAGE, "vllm": VLLM_IMAGE}
 
