@@ -30,7 +30,7 @@ ORIGINS = {
 # The paper's names of the rows, in words, with the role whose colour they get.
 ROWS = {
     "Teacher": ("teacher", "the large model"),
-    "ICL": ("student", "the student before any training, with worked examples in its prompt"),
+    "ICL": ("student", "the student before any training"),
     "SFT": ("student", "the student trained on all answers of the teacher"),
     "Ours w/o R": ("warmup", "the student after imitation of the majority answers"),
     "Ours w/o D": ("policy", "the student after reward, without imitation before"),
@@ -146,10 +146,11 @@ def _tables(run: Run) -> Iterator[dict[str, Any]]:
 
 def _plots(run: Run) -> Iterator[dict[str, str]]:
     """Plots within the page, so that the browser need not be allowed to read a private repository."""
-    for path in run.plots():
+    for kind, path in run.plots():
         if path.stat().st_size <= LARGEST_PLOT:
             content = base64.b64encode(path.read_bytes()).decode()
-            yield {"caption": path.stem.replace("_", " ").replace("-", " "), "content": content}
+            name = path.stem.replace("_", " ").replace("-", " ")
+            yield {"caption": f"{KINDS[kind].capitalize()}: {name}", "content": content}
 
 
 def _figures(run: Run, kind: str) -> list[tuple[str, str]]:

@@ -139,13 +139,13 @@ class Run:
         best = min(rows.to_pylist(), key=lambda row: (row["temperature"], row["sample"]), default=None)
         return best and Stored(best["response"], best["finish_reason"] != "length", best["temperature"])
 
-    def plots(self) -> list[Path]:
-        """Plots of all artifacts, those of the results first."""
+    def plots(self) -> list[tuple[str, Path]]:
+        """Plots with the kind of artifact that each is of, those of the results first."""
         found = []
         for kind in ("results", *(kind for kind in self.manifests if kind != "results")):
             if kind in self.manifests:
                 folder = open_artifact(self.settings.ref(kind), ARTIFACTS[kind], patterns=["*.png"]).path
-                found += sorted(folder.rglob("*.png"))
+                found += [(kind, path) for path in sorted(folder.rglob("*.png"))]
         return found
 
     def _first(self, *path: str) -> Any:
