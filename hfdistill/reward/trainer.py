@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from ..errors import HFDistillError
 from ..training import EarlyStopping
@@ -54,7 +54,7 @@ class TripletTrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=lambda prediction: reward_figures(prediction.predictions, prediction.label_ids),
+            compute_metrics=self._figures,
             callbacks=callbacks,
         )
         self._seen: dict[str, torch.Tensor | float] = defaultdict(float)
@@ -76,13 +76,11 @@ class TripletTrainer(Trainer):
         inputs: dict[str, torch.Tensor],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Loss of a micro-batch (Eq. 6), a scalar; with `return_outputs` also its scores `(triples, 4)`."""
+    ) -> torch.Tensor:
+        """A micro-batch's part of the loss (Eq. 6), a scalar."""
         present = inputs["present"]
         scores = self._scores(model, inputs)
         loss = reward_loss(scores, present, self.args.classification_weight, num_items_in_batch)
-        if return_outputs:
-            return loss, scores
         self._count(scores.detach(), present)
         # Gradients are averaged over the processes, and this loss is a share of the mean over all of them.
         return loss * self.args.world_size
@@ -105,12 +103,17 @@ class TripletTrainer(Trainer):
         inputs: dict[str, torch.Tensor],
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return loss, scores and presence of validation triples."""
+    ) -> tuple[None, torch.Tensor, torch.Tensor]:
+        """Return scores and presence of validation triples; the loss is worked out over all of them at the end."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            loss, scores = self.compute_loss(model, inputs, return_outputs=True)
-        return loss, scores, inputs["present"]
+            scores = self._scores(model, inputs)
+        return None, scores, inputs["present"]
+
+    def _figures(self, prediction: EvalPrediction) -> dict[str, Any]:
+        scores, present = prediction.predictions, prediction.label_ids
+        loss = reward_loss(torch.tensor(scores), torch.tensor(present), self.args.classification_weight)
+        return {"loss": loss.item(), **reward_figures(scores, present)}
 
     def predict_scores(self, triples: Sequence[EncodedTriple]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and presence of triples, `(triples, 4)` each, in their order."""

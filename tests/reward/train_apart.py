@@ -1,0 +1,47 @@
+"""Train a reward model and store its log and weights: test_processes.py runs this in one and in two processes."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from hfdistill.reward.config import RewardConfig
+from hfdistill.reward.model import initialise_reward_model
+from hfdistill.reward.trainer import TripletTrainer
+from tests.reward.conftest import PAD, draw_triples, make_tokenizer
+
+
+def main(student: str, out: str, batch_size: str, world_size: str) -> None:
+    args = RewardConfig(
+        output_dir=f"{out}/checkpoints",
+        per_device_train_batch_size=int(batch_size),
+        gradient_accumulation_steps=2,
+        per_device_eval_batch_size=7,
+        num_train_epochs=3,
+        learning_rate=3e-3,
+        logging_steps=1,
+        use_cpu=True,
+        bf16=False,
+        disable_tqdm=True,
+    )
+    assert args.world_size == int(world_size), f"{args.world_size} processes instead of {world_size}"
+    # Some triples without a teacher's answer, so that the processes hold different numbers of comparisons.
+    train = [*draw_triples(20, seed=1), *draw_triples(20, seed=2, teacher=False)]
+    model = initialise_reward_model(student, PAD)
+    trainer = TripletTrainer(model, args, train, draw_triples(23, seed=3), make_tokenizer())
+    trainer.train()
+    if trainer.is_world_process_zero():
+        log = [
+            {k: v for k, v in entry.items() if "time" not in k and "second" not in k}
+            for entry in trainer.state.log_history
+        ]
+        Path(out, "log.json").write_text(json.dumps(log))
+        torch.save(trainer.model.state_dict(), Path(out, "weights.pt"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
