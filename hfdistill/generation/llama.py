@@ -155,6 +155,12 @@ class LlamaForward:
                 for source, target in zip(sources, targets, strict=True):
                     store[target, :, :length] = store[source, :, :length]
 
+    def clear_rows(self, slots: list[int]) -> None:
+        """Forgets what stands in some slots."""
+        for layer in self.layers:
+            for slot in slots:
+                layer.keys[slot] = layer.values[slot] = 0
+
     def _query_key_value(self, layer: _Layer, hidden: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor):
         """Rotated queries and keys, and values, each `(tokens, heads, head_dim)`."""
         joined = F.linear(self._normal(hidden, layer.input_norm), layer.query_key_value)

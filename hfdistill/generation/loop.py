@@ -219,6 +219,8 @@ class DecodeLoop:
         length = int(self.positions[: len(self.rows)].max()) + 1
         for row in left:
             row.token_ids = self.response_ids(row)
+        # What is forbidden to attend to has weight 0, and 0 times what is no number is no number either.
+        self.forward.clear_rows([row.slot for row in left if row.finish_reason == "failed"])
         gone = set(slots)
         remaining = len(self.rows) - len(slots)
         holes = [slot for slot in sorted(slots) if slot < remaining]

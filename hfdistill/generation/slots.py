@@ -72,6 +72,12 @@ class SlotForward:
                     for source, target in zip(sources, targets, strict=True):
                         store[target, :length] = store[source, :length]
 
+    def clear_rows(self, slots: list[int]) -> None:
+        """Forgets what stands in some slots."""
+        for layer in self.cache.layers:
+            for slot in slots:
+                layer.keys[slot] = layer.values[slot] = 0
+
 
 class SlotLayer(CacheLayerMixin):
     """One layer's keys and values, `(slots, capacity, heads, head_dim)`; the cache says what the next call means."""

@@ -19,7 +19,6 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'forbidden' %}{{ raise_exception('no such role') }}{% endif %}"
     "<s> {{ message.role }} : {{ message.content }} {% endfor %}{% if add_generation_prompt %}A :{% endif %}"
 )
-CULPRIT = "Tom"
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -54,9 +53,7 @@ def make_model(folder: Path, *, layers: int = 2, hidden: int = 32, broken: bool 
     model = LlamaForCausalLM(config)
     model.lm_head.weight.data *= 12
     if broken:
-        model.model.embed_tokens.weight.data[WORDS.index(CULPRIT)] = float("nan")
-        # It must come from the prompt alone.
-        model.lm_head.weight.data[WORDS.index(CULPRIT)] = 0
+        model.model.embed_tokens.weight.data[WORDS.index("Tom")] = float("nan")
     model.save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     return folder

@@ -1,0 +1,188 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+
+LONG = {"inputs": "Tom has 7", "parameters": {"do_sample": True, "max_new_tokens": 120, "seed": 1}}
+
+
+@pytest.fixture(scope="module")
+def slow_model(model_maker, tmp_path_factory):
+    """One that takes its time and never ends a response by itself."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = model_maker(tmp_path_factory.mktemp("slow"), layers=24, hidden=256)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.lm_head.weight[2] = 0
+        model.lm_head.weight *= 0.1
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_more_than_allowed_are_refused_before_validation(start_server, slow_model, wait_for):
+    server = start_server(slow_model, "--max-concurrent-requests", 3, "--max-batch-size", 2)
+    with ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(server.post, "/generate", LONG) for _ in range(3)]
+        wait_for(lambda: server.load()["tgi_batch_current_size"] == 2 and server.load()["tgi_queue_size"] == 1)
+        for body in (LONG, {"inputs": "", "parameters": {"temperature": 0}}):
+            refused = server.post("/generate", body)
+            assert refused.status_code == 429
+            assert refused.json() == {"error": "Model is overloaded", "error_type": "overloaded"}
+        assert server.events("/generate_stream", LONG) == [
+            {"error": "Model is overloaded", "error_type": "overloaded"}
+        ]
+        assert server.post("/generate", {"inputs": 5}).status_code == 422
+        assert [future.result().status_code for future in running] == [200] * 3
+    assert server.post("/generate", LONG).status_code == 200
+    assert server.load()['tgi_request_failure{err="overloaded"}'] == 3
+
+
+def test_who_hangs_up_is_cancelled(start_server, slow_model, wait_for):
+    server = start_server(slow_model, "--max-batch-size", 4)
+    for path in ("/generate", "/generate_stream"):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(server.url + path, json=LONG, timeout=httpx.Timeout(30, read=0.4))
+        before = time.monotonic()
+        wait_for(lambda: server.load()["tgi_batch_current_size"] == 0)
+        cancelled = time.monotonic() - before
+    with httpx.stream("POST", server.url + "/generate_stream", json=LONG, timeout=60) as response:
+        next(response.iter_lines())
+        assert server.load()["tgi_batch_current_size"] == 1
+    wait_for(lambda: server.load()["tgi_batch_current_size"] == 0)
+    before = time.monotonic()
+    assert server.post("/generate", LONG).status_code == 200
+    assert cancelled < time.monotonic() - before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_drain(start_server, slow_model, wait_for, number):
+    server = start_server(slow_model)
+    with ThreadPoolExecutor(2) as pool:
+        plain = pool.submit(server.post, "/generate", LONG)
+        stream = pool.submit(server.events, "/generate_stream", LONG)
+        wait_for(lambda: server.load()["tgi_batch_current_size"] == 2)
+        server.process.send_signal(number)
+        assert plain.result().json()["generated_text"] == stream.result()[-1]["generated_text"]
+    assert server.process.wait(30) == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url + "/health")
+    assert server.log.read_text() == ""
+
+
+def test_when_the_engine_dies_requests_end_and_so_does_the_server(start_server, slow_model, wait_for):
+    server = start_server(slow_model)
+    (child,) = _children(server.process.pid)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.post, "/generate", LONG)
+        wait_for(lambda: server.load()["tgi_batch_current_size"] == 1)
+        os.kill(child, signal.SIGKILL)
+        response = waiting.result()
+    assert response.status_code == 500 and response.json()["error_type"] == "incomplete_generation"
+    assert server.process.wait(30) == 2
+    assert "the model's process ended with status -9" in server.log.read_text()
+
+
+def test_the_engine_ends_with_a_killed_server(start_server, model, wait_for):
+    server = start_server(model)
+    (child,) = _children(server.process.pid)
+    server.process.kill()
+    server.process.wait()
+    wait_for(lambda: not _runs(child))
+
+
+def _children(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(line) for line in found.stdout.split()]
+
+
+def _runs(pid: int) -> bool:
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def test_api_key(start_server, model):
+    server = start_server(model, "--api-key", "sesame", "--model-id", "org/small")
+    body = {"inputs": "Tom", "parameters": {"max_new_tokens": 2}}
+    assert server.client.get("/info").json()["model_id"] == "org/small"
+    assert server.client.get("/health").status_code == 200
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "sesame"}):
+        for path in ("/generate", "/generate_stream", "/", "/v1/completions", "/tokenize"):
+            assert server.client.post(path, json=body, headers=headers).status_code == 401
+    assert server.client.post("/generate", json=body, headers={"authorization": "Bearer sesame"}).status_code == 200
+
+
+def test_a_broken_request_is_the_model_s_fault(start_server, model_maker, tmp_path):
+    server = start_server(model_maker(tmp_path / "broken", broken=True))
+    bodies = [
+        {"inputs": f"{'Tom' if number == 3 else 'has'} {number}", "parameters": {"max_new_tokens": 1}}
+        for number in range(8)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda body: server.post("/generate", body), bodies))
+    assert [answer.status_code for answer in answers] == [200] * 3 + [424] + [200] * 4
+    assert answers[3].json()["error_type"] == "generation"
+    assert answers[3].json()["error"].startswith("Request failed during generation: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing/here"], "no model 'nothing/here'"),
+        (["{empty}"], "holds no config.json"),
+        (["{model}", "--max-total-tokens", "999"], "beyond the model's 128 positions"),
+        (["{model}", "--port", "{taken}"], "cannot listen on"),
+        (["{weightless}"], "the model cannot be loaded"),
+    ],
+)
+def test_what_cannot_be_served_is_one_sentence(arguments, message, model, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        (tmp_path / "weightless").mkdir()
+        for file in model.iterdir():
+            if not file.name.endswith(".safetensors"):
+                (tmp_path / "weightless" / file.name).write_bytes(file.read_bytes())
+        (tmp_path / "empty").mkdir()
+        names = {"model": model, "empty": tmp_path / "empty", "weightless": tmp_path / "weightless"}
+        filled = [argument.format(**names, taken=taken.getsockname()[1]) for argument in arguments]
+        done = subprocess.run(
+            [sys.executable, "-m", "hfdistill", "serve", *filled],
+            env={**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_concurrent_streams_and_answers_do_not_mix(server):
+    results, threads = {}, []
+
+    def one(number: int) -> None:
+        parameters = {"do_sample": True, "seed": number, "max_new_tokens": 20}
+        if number % 2:
+            events = server.events("/generate_stream", {"inputs": "Tom has", "parameters": parameters})
+            results[number] = events[-1]["generated_text"]
+        else:
+            results[number] = server.generate("Tom has", **parameters)["generated_text"]
+
+    for number in range(16):
+        threads.append(threading.Thread(target=one, args=(number,)))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    expected = {
+        number: server.generate("Tom has", do_sample=True, seed=number, max_new_tokens=20) for number in range(16)
+    }
+    assert results == {number: response["generated_text"] for number, response in expected.items()}
