@@ -47,6 +47,7 @@ class Replay:
     commits: dict[tuple[str, str, str], str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
     written: int = 0
+    _seen: set[tuple[str, str, str]] = field(default_factory=set)
 
     def __call__(self) -> list[tuple[str, str]]:
         """Replay everything that is not there yet.
@@ -105,9 +106,11 @@ class Replay:
     def _replay(self, repository: Repository, commit: Commit, heads: dict, progress: Progress) -> None:
         """Make one commit there, after the commits that it builds on."""
         key = (*self._key(repository), commit.id)
+        first = key not in self._seen
+        self._seen.add(key)
         if key in self.commits:
-            self._learn_fingerprint(repository, commit)
-            if progress.done < progress.total:
+            if first:
+                self._learn_fingerprint(repository, commit)
                 progress.advance()
             return
         index = repository.commits.index(commit)

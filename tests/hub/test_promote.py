@@ -126,6 +126,8 @@ def test_promote(source, original, start_hub):
     done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"{target.endpoint}/datasets/local/demo-teacher\n" in done.stdout
+    last = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"progress"')][-1]
+    assert last["done"] == last["total"] == sum(len(each["commits"]) for each in original["repositories"].values())
     copy, _ = target.python(STATE)
     check_equal(original, copy, target.endpoint, source.endpoint)
     warmup = copy["repositories"]["model demo-warmup"]
