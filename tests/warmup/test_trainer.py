@@ -1,0 +1,108 @@
+import copy
+
+import pytest
+import torch
+from transformers import TrainerCallback
+from trl import SFTTrainer
+
+from hfdistill.errors import HFDistillError
+from hfdistill.tasks.base import Question
+from hfdistill.training import last_checkpoint, save_trained
+from hfdistill.warmup import Validation, WarmupTrainer, encode_examples
+
+from ..reward.words import Words
+
+
+# The answer is the question's first word: a student learns it within seconds.
+TRAIN = [(f"t{i}", f"w{i % 9} w{20 + i % 5}") for i in range(64)]
+QUESTIONS = [Question(f"v{i}", f"w{i % 9} w{20 + i % 5}", "validation") for i in range(20)]
+ANSWERS = [question.question.split()[0] for question in QUESTIONS]
+
+
+def examples(encoder):
+    rows = [
+        {"question_id": q, "response": f"answer {text.split()[0]}", "finish_reason": "eos_token"} for q, text in TRAIN
+    ]
+    dataset, _ = encode_examples(rows, dict(TRAIN), encoder, None)
+    return dataset
+
+
+def make(student, args, encoder, questions=QUESTIONS, answers=ANSWERS, callbacks=None):
+    validation = Validation(Words(max_new_tokens=6), encoder, questions, answers, 8)
+    return WarmupTrainer(student, args, examples(encoder), validation, callbacks)
+
+
+def test_learns_and_publishes_the_most_accurate_checkpoint(student, make_args, encoder, tmp_path):
+    trainer = make(student, make_args(num_train_epochs=8), encoder)
+    trainer.train()
+    log = {entry["step"]: entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry}
+    assert max(log.values()) == 1.0
+    assert log[trainer.state.best_global_step] == 1.0
+    # Validations without a gain end the training.
+    assert trainer.state.global_step < 8 * 8
+    assert trainer.validation.figures(trainer.model)["accuracy"] == 1.0
+    assert trainer.model.training
+    save_trained(trainer, tmp_path / "published")
+    assert not list((tmp_path / "published").glob("*.bin"))
+
+
+def test_loss_is_that_of_trl(student, make_args, encoder):
+    """Eq. 2 over the response tokens of the whole batch, in the fast path and in TRL's own."""
+    trainer = make(student, make_args(eval_strategy="no", load_best_model_at_end=False), encoder)
+    rows = [trainer.train_dataset[i] for i in (0, 3, 5)]
+    rows[1] = {**rows[1], "input_ids": rows[1]["input_ids"] * 2, "labels": rows[1]["labels"] * 2}
+    batch = trainer.data_collator(rows)
+    student.train()
+    for items in (None, torch.tensor(17)):
+        ours = trainer.compute_loss(student, dict(batch), num_items_in_batch=items)
+        theirs = SFTTrainer.compute_loss(trainer, student, dict(batch), num_items_in_batch=items)
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    logits = student(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.double().log_softmax(-1)
+    total = [
+        -logits[row, time - 1, label]
+        for row, labels in enumerate(batch["labels"].tolist())
+        for time, label in enumerate(labels)
+        if label != -100
+    ]
+    assert trainer.compute_loss(student, dict(batch)).item() == pytest.approx(
+        (sum(total) / len(total)).item(), rel=1e-5
+    )
+
+
+class Killed(TrainerCallback):
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 11:
+            raise KeyboardInterrupt
+
+
+def test_resume_equals_never_stopping(student, make_args, encoder, tmp_path):
+    settings = {"num_train_epochs": 2, "logging_steps": 1, "eval_strategy": "steps", "eval_steps": 4, "save_steps": 4}
+    settings |= {"save_strategy": "steps", "early_stopping_patience": 0}
+    whole = make(copy.deepcopy(student), make_args(**settings, output_dir=str(tmp_path / "whole")), encoder)
+    whole.train()
+    cut = make_args(**settings, output_dir=str(tmp_path / "cut"))
+    with pytest.raises(KeyboardInterrupt):
+        make(copy.deepcopy(student), cut, encoder, callbacks=[Killed()]).train()
+    resumed = make(copy.deepcopy(student), cut, encoder)
+    resumed.train(resume_from_checkpoint=last_checkpoint(cut.output_dir))
+    assert [entry.get("loss") for entry in resumed.state.log_history if "loss" in entry] == [
+        entry.get("loss") for entry in whole.state.log_history if "loss" in entry
+    ]
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+
+
+def test_validation_counts_no_answer_as_wrong(student, encoder):
+    figures = Validation(Words(max_new_tokens=2), encoder, QUESTIONS, ANSWERS, 8).figures(student)
+    assert set(figures) == {"accuracy", "no_answer", "tokens"}
+    assert figures["accuracy"] + figures["no_answer"] <= 1
+    assert figures["tokens"] <= 2
+
+
+def test_what_cannot_be_trained_on(student, make_args, encoder):
+    with pytest.raises(HFDistillError, match="no validation question has an answer"):
+        make(student, make_args(), encoder, [], [])
+    validation = Validation(Words(), encoder, QUESTIONS, ANSWERS, 8)
+    nothing, _ = encode_examples([], {}, encoder, None)
+    with pytest.raises(HFDistillError, match="no teacher response is left"):
+        WarmupTrainer(student, make_args(), nothing, validation)
