@@ -244,8 +244,9 @@ class Bench:
         nginx = f"http://127.0.0.1:{free_port()}"
         config = self.folder / "nginx.conf"
         config.write_text(
-            f"daemon off; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log; worker_processes 1; events {{}}"
-            f" http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen {nginx[7:]}; root {self.folder}; }} }}"
+            f"daemon off; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log; worker_processes 1; "
+            "events {} http { access_log off; sendfile on; tcp_nopush on; "
+            f"server {{ listen {nginx[7:]}; root {self.folder}; }} }}"
         )
         # nginx drops to another user, who must be able to read.
         self.folder.chmod(0o755)
@@ -345,12 +346,12 @@ class Bench:
             print(error)
 
     def run(self, only: list[str]) -> None:
-        code = "import sys; from hfdistill.servers.hub.app import serve; serve('127.0.0.1', int(sys.argv[1]), sys.argv[2])"
+        code = "from sys import argv; from hfdistill.servers.hub.app import serve; serve(argv[1], int(argv[2]), argv[3])"
         port = self.url.rpartition(":")[2]
         with (
             open(self.folder / "hub.log", "w") as log,
             running(
-                [sys.executable, "-c", code, port, self.data],
+                [sys.executable, "-c", code, "127.0.0.1", port, self.data],
                 self.url,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.DEVNULL,

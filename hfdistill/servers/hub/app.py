@@ -23,9 +23,9 @@ from . import (
     repo_routes,
     upload_routes,
 )
+from .direct_io import DirectProtocol
 from .routing import Application, Call, Response, Routes, json_response
 from .service import Hub
-from .zero_copy import ZeroCopyProtocol
 
 
 routes = Routes()
@@ -122,7 +122,7 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
     app.hub.lock()
     config = uvicorn.Config(
         app,
-        http=ZeroCopyProtocol,
+        http=DirectProtocol,
         host=host,
         port=port,
         log_level="warning",

@@ -22,6 +22,7 @@ SMALL = 64 * 1024
 MAX_SIZE = 50 * 1000**3
 # Free space that uploads may not eat: the database must still be able to write.
 RESERVE = 64 * 1024**2
+WRITE_BEHIND = 8 * 1024**2
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -76,28 +77,42 @@ class Blob:
 
 
 class Incoming:
-    """A file being received: hashed while written, then moved to its place or thrown away."""
+    """A file being received: hashed while written, then moved to its place or thrown away.
 
-    def __init__(self, path: Path):
+    Args:
+        path (`Path`):
+            Where to write.
+        checked (`bool`, *optional*, defaults to `True`):
+            Whether it is hashed, and flushed to disk at the end.
+    """
+
+    def __init__(self, path: Path, checked: bool = True):
         self.path = path
         self.size = 0
         self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close or discard
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if checked else None
+        self._handed_over = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        self._hash.update(data)
+        if self._hash:
+            self._hash.update(data)
         view = memoryview(data)
         with disk_errors():
             while view:
                 view = view[self._file.write(view) :]
         self.size += len(data)
+        if self._hash and self.size - self._handed_over >= WRITE_BEHIND:
+            # Lets the kernel begin to write to disk now, so that little is left to wait for at the end.
+            os.posix_fadvise(self._file.fileno(), self._handed_over, WRITE_BEHIND, os.POSIX_FADV_DONTNEED)
+            self._handed_over = self.size
 
-    def close(self) -> str:
-        """Flushes to disk and returns the sha256."""
-        with disk_errors():
-            os.fsync(self._file.fileno())
+    def close(self) -> str | None:
+        """Returns the sha256 once the file is safe on disk; `None` for one that is not checked."""
+        if self._hash:
+            with disk_errors():
+                os.fsync(self._file.fileno())
         self._file.close()
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._hash else None
 
     def discard(self) -> None:
         self._file.close()
@@ -144,10 +159,10 @@ class BlobStore:
             raise HubError(507, f"No room on the Hub's disk for {size} bytes.")
 
     @contextmanager
-    def receive(self) -> Iterator[Incoming]:
+    def receive(self, checked: bool = True) -> Iterator[Incoming]:
         """A temporary file to write to; it vanishes unless [`keep`] took it."""
         with disk_errors():
-            incoming = Incoming(self.temporary / secrets.token_hex(16))
+            incoming = Incoming(self.temporary / secrets.token_hex(16), checked)
         try:
             yield incoming
         finally:

@@ -219,8 +219,13 @@ class Database:
     def row(self, sql: str, *values) -> sqlite3.Row | None:
         return self.connection().execute(sql, values).fetchone()
 
-    def meta(self, key: str) -> str:
-        return self.row("SELECT value FROM meta WHERE key = ?", key)["value"]
+    def meta(self, key: str) -> str | None:
+        row = self.row("SELECT value FROM meta WHERE key = ?", key)
+        return row["value"] if row else None
+
+    def set_meta(self, key: str, value: str) -> None:
+        with self.write() as write:
+            write.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -9,19 +9,17 @@ from datetime import datetime, timezone
 from email.utils import format_datetime
 from urllib.parse import quote
 
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from .blobs import Blob, check_sha256
+from .direct_io import EXTENSION, PIECE
 from .errors import HubError, entry_not_found
 from .routing import Call, Routes
 from .trees import FOLDER, LARGE, check_path
-from .zero_copy import EXTENSION
 
 
 routes = Routes()
 
-PIECE = 1024 * 1024
 TYPES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
 # Types that a browser may show without running anything.
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "application/json", "application/pdf")
@@ -48,10 +46,9 @@ class BlobResponse(Response):
         with open(self.blob.path, "rb", buffering=0) as file:
             await send(head)
             position = self.start
-            zero_copy = scope.get("extensions", {}).get(EXTENSION)
-            if zero_copy and self.end - self.start > PIECE:
-                if not await zero_copy(file, self.start, self.end - self.start):
-                    raise ClientDisconnect
+            direct = scope.get("extensions", {}).get(EXTENSION)
+            if direct and self.end - self.start > PIECE:
+                await direct.send_file(file, self.start, self.end - self.start)
                 position = self.end
                 await send({"type": "http.response.body", "body": b""})
             while position < self.end:

@@ -166,8 +166,7 @@ def _collect_xorbs(hub: Hub, oldest: float) -> int:
     current = hub.xorbs.folder / hub.xorbs.current
     times = [path.stat().st_mtime for path in current.glob("*/*")]
     if times and max(times) < oldest:
-        with hub.database.write() as write:
-            write.execute("UPDATE meta SET value = ? WHERE key = 'store'", (secrets.token_hex(8),))
+        hub.xorbs.begin()
     freed = 0
     for folder in hub.xorbs.folder.iterdir():
         files = [path.stat() for path in folder.glob("*/*")]

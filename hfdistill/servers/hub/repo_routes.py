@@ -242,12 +242,14 @@ def listing(call: Call) -> Response:
 
 def _filters(call: Call) -> tuple[list[str], list]:
     clauses, values = ["type = ?"], [call.repo_type]
-    for text in call.queries("filter"):
-        for tag in text.split(","):
+    tags = [tag for text in call.queries("filter") for tag in text.split(",")]
+    for tag in [*tags, *call.queries("pipeline_tag")]:
+        # A rare tag is looked up first; a common one is tested along the order of the listing, page by page.
+        rare = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM tags WHERE tag = ? LIMIT 500)"
+        if call.hub.database.row(rare, tag)["n"] < 500:
             clauses.append("id IN (SELECT repo_id FROM tags WHERE tag = ?)")
-            values.append(tag)
-    if tag := call.query("pipeline_tag"):
-        clauses.append("id IN (SELECT repo_id FROM tags WHERE tag = ?)")
+        else:
+            clauses.append("EXISTS (SELECT 1 FROM tags WHERE tag = ? AND repo_id = repos.id)")
         values.append(tag)
     if author := call.query("author"):
         clauses.append("namespace = ?")

@@ -7,6 +7,7 @@ sent and will refer to them again.
 
 import os
 import re
+import secrets
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ HASH = re.compile(r"[0-9a-f]{64}")
 MAX_CHUNK = 1024 * 1024
 MAX_XORB = 72 * 1024**2
 MAX_SHARD = 72 * 1024**2
+BATCH = 16
 
 RECORD = 48
 CHUNK_HEADER = 8
@@ -133,6 +135,16 @@ def unpack_chunk(data: bytes, scheme: int, size: int) -> bytes | memoryview:
     return content
 
 
+def _unpack(file: int, chunks: list[tuple[int, int, int, int]]) -> Iterator[bytes]:
+    """The contents of neighbouring chunks, in pieces of about a megabyte: fewer reads and writes."""
+    for first in range(0, len(chunks), BATCH):
+        batch = chunks[first : first + BATCH]
+        begin, end = batch[0][0], batch[-1][0] + batch[-1][1]
+        data = os.pread(file, end - begin, begin)
+        pieces = [unpack_chunk(data[at - begin : at - begin + packed], how, size) for at, packed, how, size in batch]
+        yield b"".join(pieces)
+
+
 def _ungroup(data: memoryview) -> memoryview:
     """Undoes the grouping of every fourth byte, which makes floats compress better."""
     size = len(data)
@@ -150,8 +162,9 @@ def _ungroup(data: memoryview) -> memoryview:
 class XorbStore:
     """Xorbs by the id of the store that they were sent to.
 
-    Clients keep what they know of a store by its address. Each collection of old xorbs starts a store with a new id,
-    and so a new address, where clients know nothing yet.
+    Clients keep what they know of a store by its address. Whenever xorbs may be gone, because old ones were collected
+    or the machine crashed before they reached the disk, a store with a new id begins, and so a new address, where
+    clients know nothing yet. Uploads under way to the old one go on.
 
     Args:
         folder (`Path`):
@@ -168,6 +181,10 @@ class XorbStore:
     @property
     def current(self) -> str:
         return self.blobs.database.meta("store")
+
+    def begin(self) -> None:
+        """Starts a new store."""
+        self.blobs.database.set_meta("store", secrets.token_hex(8))
 
     def path(self, store: str, xorb: str) -> Path:
         # Both come from requests: nothing but digits may become a path.
@@ -204,7 +221,7 @@ class XorbStore:
                 incoming.write(content)
             self.blobs.keep(incoming, recipe.sha256, user)
 
-    def _contents(self, store: str, recipe: FileRecipe) -> Iterator[bytes | memoryview]:
+    def _contents(self, store: str, recipe: FileRecipe) -> Iterator[bytes]:
         chunks: list[tuple[int, int, int, int]] = []
         opened, descriptor = None, -1
         try:
@@ -225,8 +242,7 @@ class XorbStore:
                 unpacked = chunks[start:end]
                 if sum(chunk[3] for chunk in unpacked) != size:
                     raise bad_request(f"A segment of xorb {xorb} has not the announced {size} bytes.")
-                for position, packed, scheme, length in unpacked:
-                    yield unpack_chunk(os.pread(descriptor, packed, position), scheme, length)
+                yield from _unpack(descriptor, unpacked)
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
