@@ -94,7 +94,8 @@ def measure(name: str, python: str, args: argparse.Namespace) -> str:
             return f"{name:12} skipped: {line.strip() or 'it did not start'}"
         time.sleep(2 * args.latency)
         before = [counts(url) for url in urls]
-        time.sleep(args.seconds - 2 * args.latency - 1)
+        # Whole latencies, since answers come in waves.
+        time.sleep(args.latency * ((args.seconds - 2 * args.latency - 1) // args.latency))
         after = [counts(url) for url in urls]
         used = json.loads(client.communicate(timeout=300)[0].splitlines()[-1])
     finally:
