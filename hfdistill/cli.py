@@ -15,6 +15,7 @@ VERBS = (
     "label",
     "extract",
     "tasks",
+    "teacher",
     "serve",
     "hub",
     "lineage",
