@@ -47,10 +47,8 @@ class Lane:
     def reset(self) -> None:
         """Set the limit to where it starts, by what the server says now."""
         said = self.endpoint.identity.limit if self.endpoint.identity else None
-        start = self._concurrency or said or UNKNOWN_LIMIT
-        self._start = float(start)
-        self._most = float(start if self._concurrency or said else 4 * start)
-        self.limit = self._start
+        self.limit = float(self._concurrency or said or UNKNOWN_LIMIT)
+        self._most = self.limit if self._concurrency or said else 4 * self.limit
 
     @property
     def free(self) -> bool:
