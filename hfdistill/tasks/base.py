@@ -160,6 +160,13 @@ COMPARE = """You compare two answers to a question. Judge which one is more righ
 Give a short reason. Then end with one line, either "Verdict: A" or "Verdict: B"."""
 
 
+def check_share(task: str, **shares: float) -> None:
+    """Refuses an option that is no share of the questions."""
+    for option, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise HFDistillError(f"task {task}: {option} must be a share from 0 to below 1, not {share!r}")
+
+
 def share_of(question: str, salt: str = "") -> float:
     """
     A number in [0, 1) that depends on the question's text alone (white space apart), so that a question keeps its

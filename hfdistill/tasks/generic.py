@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 
 from hfdistill.errors import HFDistillError, unknown
 from hfdistill.tasks.answers import extract_letter, extract_number, same_number
-from hfdistill.tasks.base import SPLITS, Answer, Question, Task, split_of
+from hfdistill.tasks.base import SPLITS, Answer, Question, Task, check_share, split_of
 from hfdistill.tasks.gsm8k import LEAD_IN, gold_number
-from hfdistill.tasks.loading import column, load_rows
+from hfdistill.tasks.loading import column, load_rows, refuse_file
 from hfdistill.tasks.mmlu_pro import LETTERS, options_block
 from hfdistill.tasks.texts import (
     extract_expression,
@@ -140,9 +140,7 @@ class Generic(Task):
             need_math_verify()
         if self.answer == "choice" and self.options_column is None and (self.dataset or self.path):
             raise HFDistillError("answer: choice needs options_column, the column with the list of options")
-        for option, share in (("validation_share", self.validation_share), ("test_share", self.test_share)):
-            if not isinstance(share, int | float) or not 0 <= share < 1:
-                raise HFDistillError(f"task generic: {option} must be a share from 0 to below 1, not {share!r}")
+        check_share(self.name, validation_share=self.validation_share, test_share=self.test_share)
         if self.stop is None:
             self.stop = STOPS.get(self.answer, DEFAULT_STOP)
         super().__post_init__()
@@ -162,6 +160,8 @@ class Generic(Task):
     def _rows(self) -> list[tuple[Question, dict]]:
         if not self.dataset and not self.path:
             return []
+        if self.validation_split or self.test_split:
+            refuse_file(self.name, self.path)
         sources = zip(SPLITS, (self.train_split, self.validation_split, self.test_split), strict=True)
         made = [pair for split, source in sources if source for pair in self._split(split, source)]
         if len({question.question_id for question, _ in made}) < len(made):

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from hfdistill.errors import HFDistillError
 from hfdistill.tasks.answers import canonical_number, extract_number, same_number
-from hfdistill.tasks.base import Answer, Question, Task, split_of
-from hfdistill.tasks.loading import column, load_rows
+from hfdistill.tasks.base import Answer, Question, Task, check_share, split_of
+from hfdistill.tasks.loading import column, load_rows, refuse_file
 
 
 # The three worked examples of Figure 8, Appendix A.
@@ -62,7 +62,25 @@ def gold_number(answer: str, source: str) -> str:
 
 
 @dataclass
-class Gsm8k(Task):
+class GradeSchoolMath(Task):
+    """What GSM8K and its relatives share: the prompt of Figure 8 and numbers as answers."""
+
+    shots: int = 3
+    max_new_tokens: int = 512
+    stop: tuple[str, ...] = ("\nQ:", "\nQuestion:")
+
+    def prompt(self, question: Question, shots: int | None = None) -> str:
+        return few_shot_prompt(question.question, self.shots if shots is None else shots)
+
+    def extract(self, response: str, question: Question) -> Answer:
+        return extract_number(response)
+
+    def same(self, a: str, b: str) -> bool:
+        return same_number(a, b)
+
+
+@dataclass
+class Gsm8k(GradeSchoolMath):
     """
     Args:
         dataset (`str`): repository on the Hub.
@@ -79,13 +97,15 @@ class Gsm8k(Task):
     revision: str | None = None
     path: str | None = None
     validation_share: float = 0.1
-    shots: int = 3
-    max_new_tokens: int = 512
-    stop: tuple[str, ...] = ("\nQ:", "\nQuestion:")
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_share(self.name, validation_share=self.validation_share)
 
     @cached_property
     def _rows(self) -> list[tuple[str, str, str]]:
         """Question id, question and gold solution of each row, training rows first."""
+        refuse_file(self.name, self.path)
         rows = []
         for split in ("train", "test"):
             for number, row in enumerate(
@@ -108,12 +128,3 @@ class Gsm8k(Task):
 
     def golds(self) -> dict[str, str]:
         return {question_id: gold_number(answer, question_id) for question_id, _, answer in self._rows}
-
-    def prompt(self, question: Question, shots: int | None = None) -> str:
-        return few_shot_prompt(question.question, self.shots if shots is None else shots)
-
-    def extract(self, response: str, question: Question) -> Answer:
-        return extract_number(response)
-
-    def same(self, a: str, b: str) -> bool:
-        return same_number(a, b)

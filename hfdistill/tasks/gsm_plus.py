@@ -5,31 +5,20 @@ from a GSM8K test question, so there is nothing to train on.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from hfdistill.tasks.answers import extract_number, same_number
-from hfdistill.tasks.base import Answer, Question, Task
-from hfdistill.tasks.gsm8k import few_shot_prompt, gold_number
+from hfdistill.tasks.base import Question
+from hfdistill.tasks.gsm8k import GradeSchoolMath, gold_number
 from hfdistill.tasks.loading import column, load_rows
 
 
 UNANSWERABLE = "none"
 
-# What a response says of a question that cannot be answered.
-SAYS_UNANSWERABLE = re.compile(
-    r"(?:can(?:not|'t|’t| not)|could not|impossible to|not possible to|no way to|unable to)\s(?:be\s)?"
-    r"(?:determine|answer|calculate|solve|know|find|tell|say)"
-    r"|not enough information|insufficient information|not (?:given|specified|provided|enough data)"
-    r"|(?:is|information is) (?:missing|unknown|undetermined)",
-    re.IGNORECASE,
-)
-
 
 @dataclass
-class GsmPlus(Task):
+class GsmPlus(GradeSchoolMath):
     """
     Categories are the eight perturbations. The rows of "critical thinking" cannot be answered; their gold is
     `"none"`, and no answer, or saying so, is right: report accuracy with and without that category.
@@ -47,9 +36,6 @@ class GsmPlus(Task):
     hub_split: str = "testmini"
     revision: str | None = None
     path: str | None = None
-    shots: int = 3
-    max_new_tokens: int = 512
-    stop: tuple[str, ...] = ("\nQ:", "\nQuestion:")
 
     @cached_property
     def _rows(self) -> list[tuple[str, dict]]:
@@ -73,15 +59,6 @@ class GsmPlus(Task):
             gold = str(column(row, "answer", number, self.name)).strip()
             golds[question_id] = UNANSWERABLE if gold.lower() == "none" else gold_number(gold, question_id)
         return golds
-
-    def prompt(self, question: Question, shots: int | None = None) -> str:
-        return few_shot_prompt(question.question, self.shots if shots is None else shots)
-
-    def extract(self, response: str, question: Question) -> Answer:
-        return extract_number(response)
-
-    def same(self, a: str, b: str) -> bool:
-        return same_number(a, b)
 
     def correct(self, answer: str | None, gold: str) -> bool:
         return answer is None if gold == UNANSWERABLE else answer is not None and self.same(answer, gold)

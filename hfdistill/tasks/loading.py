@@ -75,6 +75,12 @@ def split_files(name: str, path: str, split: str) -> list[Path]:
     )
 
 
+def refuse_file(name: str, path: str | None) -> None:
+    """Refuses one file for several splits: the same questions would train and test."""
+    if path is not None and Path(path).expanduser().is_file():
+        raise HFDistillError(f"task {name} reads several splits, and {path} is one file: give the folder of its files")
+
+
 def squeeze(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(".", "")
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from hfdistill.errors import HFDistillError
 from hfdistill.tasks.answers import extract_letter
-from hfdistill.tasks.base import Answer, Question, Task, split_of
+from hfdistill.tasks.base import Answer, Question, Task, check_share, split_of
 from hfdistill.tasks.gsm8k import LEAD_IN
 from hfdistill.tasks.loading import column, load_rows, split_files
 
@@ -53,6 +53,10 @@ class MmluPro(Task):
     shots: int = 2
     max_new_tokens: int = 1024
     stop: tuple[str, ...] = ("\nQuestion:",)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_share(self.name, test_share=self.test_share, validation_share=self.validation_share)
 
     @cached_property
     def _rows(self) -> list[dict]:

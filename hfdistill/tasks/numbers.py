@@ -59,7 +59,9 @@ SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s|$)|<[|/]")
 EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
 # Between a number that opens the sentence and the next one: "7 dozen eggs in 4 weeks" settles on 7, while "5 hours 30
 # minutes", "86 glasses and 42 plates" and "15 out of 20" settle on nothing.
-SUBORDINATE = re.compile(r"\s(?:(?:on|after|for|during|within|every|per|at)|[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s\$?\s?")
+SUBORDINATE = re.compile(
+    r"\s(?:(?:on|after|for|during|within|every|per|at)|[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s\$?\s?"
+)
 COORDINATE = re.compile(r"\b(?:and|or|plus|minus|times|but|versus|vs)\b|\b(?:to|by|through|until)\s*$|^\s*out of\s*$")
 HEADING = re.compile(
     r"[\s*_]*(?:step|part|case|question|problem|example|option|method|phase|solution)\b", re.IGNORECASE

@@ -24,6 +24,8 @@ def test_built_in_tasks_are_installed():
         ({}, "needs a name"),
         ({"name": 3}, "needs a name"),
         ({"name": "gsm8k", "shot": 3}, "unknown option of task gsm8k: 'shot', did you mean 'shots'"),
+        ({"name": "gsm8k", "validation_share": 1}, "share from 0 to below 1, not 1"),
+        ({"name": "mmlu_pro", "test_share": "half"}, "test_share must be a share from 0 to below 1, not 'half'"),
         ({"name": "gsm8k", "shots": -1}, "shots must be a whole number from 0 up, not -1"),
         ({"name": "gsm8k", "max_new_tokens": "many"}, "max_new_tokens must be a whole number from 1 up"),
     ],
@@ -100,6 +102,13 @@ def test_tasks_and_labels_import_nothing_heavy():
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert said.stdout.strip() == "[]", said.stderr
+
+
+@pytest.mark.parametrize("section", [{"name": "gsm8k"}, {"name": "generic", "test_split": "test"}])
+def test_one_file_is_not_taken_for_two_splits(tmp_path, section):
+    (tmp_path / "mine.jsonl").write_text('{"question": "q", "answer": "#### 1"}\n')
+    with pytest.raises(HFDistillError, match="one file: give the folder"):
+        load_task({**section, "path": str(tmp_path / "mine.jsonl")}).questions()
 
 
 def test_a_file_is_every_split(tmp_path):
