@@ -19,6 +19,7 @@ def label_and_write(
     responses: Iterable[Mapping[str, Any]],
     task: Task,
     labeler: Labeler,
+    benchmarks: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """
     Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
@@ -26,10 +27,11 @@ def label_and_write(
     Args:
         folder (`str` or `Path`): written into.
         questions, responses, task, labeler: as for [`~hfdistill.labels.labelled_dataset`].
+        benchmarks (`Sequence[Task]`, *optional*): further tasks whose test questions must not be trained on.
 
     Returns:
         `dict`: what [`~hfdistill.evaluation.teacher_figures.teacher_statistics`] returns, and `overlap` of the
-        questions labelled with the task's test questions.
+        training questions with the test questions of the task and of each benchmark.
     """
     response_rows, question_rows = labelled_dataset(questions, responses, task, labeler=labeler)
     golds = task.golds()
@@ -44,7 +46,8 @@ def label_and_write(
     figures = statistics.result()
     draw(figures, Path(folder) / "figures")
     trained = [question for question in questions if question.split == "train"]
-    tested = [question for question in task.questions() if question.split == "test"]
-    if trained and tested:
-        figures["overlap"] = {f"{task.name} test": overlap(trained, tested)}
+    for tested_by in (task, *benchmarks) if trained else ():
+        tested = [question for question in tested_by.questions() if question.split == "test"]
+        if tested:
+            figures.setdefault("overlap", {})[f"{tested_by.name} test"] = overlap(trained, tested)
     return figures

@@ -31,6 +31,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--high_temperature", type=float, default=0.3, help="rows up to it vote (default: %(default)s)"
     )
+    parser.add_argument(
+        "--benchmarks", nargs="+", default=[], metavar="TASK", help="further tasks to look for training questions in"
+    )
     parser.add_argument("--teacher", help="the model that responded, for the card; the column model by default")
     parser.add_argument("--license", help="licence of its outputs, for the card")
     parser.add_argument("--rejects", type=Path, help="rows that could not be used (default: OUTPUT.rejects.jsonl)")
@@ -56,6 +59,7 @@ def _label(args: argparse.Namespace) -> int:
     if args.threshold is not None:
         labeler_section["threshold"] = args.threshold
     task, labeler = load_task(section), load_labeler(labeler_section)
+    benchmarks = [load_task(task_section(text)) for text in args.benchmarks]
     reader = RowReader(column_mapping(args.columns), args.high_temperature)
     output = args.output.replace("/", "-") if args.push else args.output.rstrip("/")
     with Rejects(args.rejects or Path(output + ".rejects.jsonl")) as rejects, tempfile.TemporaryDirectory() as work:
@@ -75,7 +79,7 @@ def _label(args: argparse.Namespace) -> int:
         # 3. Labels, figures, card.
         from hfdistill.labelling import label_and_write
 
-        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler)
+        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler, benchmarks)
         made["voters"] = {str(voters): count for voters, count in sorted(spool.voters().items())}
         place = _publish(args, section, labeler_section, Path(work) / "dataset", made)
         _report(made, place)

@@ -48,7 +48,11 @@ def test_a_labelled_dataset_out_of_own_responses(tmp_path):
         for sample in range(5)
     ]
     out = tmp_path / "out"
-    said = run("label", "--task", task, "--responses", write(tmp_path / "r.jsonl", rows), "--output", out)
+    copy = write(
+        tmp_path / "copy.jsonl", [{"question": "WHAT IS 2 + 1 ?", "answer": "3", "perturbation_type": "case"}]
+    )
+    label = ("label", "--task", task, "--responses", write(tmp_path / "r.jsonl", rows), "--output", out)
+    said = run(*label, "--benchmarks", f"{{name: gsm_plus, path: {copy}}}")
     assert said.returncode == 0, said.stderr
     assert "40 responses to 4 questions" in said.stdout and "overlap with gsm8k test" in said.stdout
     asked = stored(out, "questions")
@@ -61,7 +65,11 @@ def test_a_labelled_dataset_out_of_own_responses(tmp_path):
     manifest = json.loads((out / "hfdistill.json").read_text())
     assert manifest["metrics"]["pseudo_labels_right"]["value"] == 1.0
     assert manifest["metrics"]["labels_against_gold"]["correct"] == {"right": 32, "wrong": 0}
-    assert manifest["metrics"]["overlap"]["gsm8k test"]["exact"] == 0
+    overlaps = manifest["metrics"]["overlap"]
+    assert overlaps["gsm8k test"]["exact"] == 0 and overlaps["gsm8k test"]["questions"] == 1
+    # The benchmark's one question is a training question or a validation question by its hash.
+    trained = any(row["split"] == "train" and "2 + 1" in row["question"] for row in asked)
+    assert overlaps["gsm_plus test"]["exact"] == trained
     assert {file.name for file in (out / "figures").iterdir()} >= {"without_label.png", "labels_against_gold.png"}
     assert "figures/without_label.png" in (out / "README.md").read_text()
     assert not (tmp_path / "out.rejects.jsonl").exists()
