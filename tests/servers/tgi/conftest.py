@@ -162,6 +162,12 @@ def model_maker():
     return make_model
 
 
+@pytest.fixture(scope="session")
+def starting():
+    """Starts a server; who calls ends it."""
+    return start
+
+
 @pytest.fixture
 def wait_for():
     """Waits for a condition."""

@@ -29,8 +29,18 @@ def slow_model(model_maker, tmp_path_factory):
     return folder
 
 
-def test_more_than_allowed_are_refused_before_validation(start_server, slow_model, wait_for):
-    server = start_server(slow_model, "--max-concurrent-requests", 3, "--max-batch-size", 2)
+@pytest.fixture(scope="module")
+def crowded(starting, slow_model, tmp_path_factory):
+    """A server that takes three requests and decodes two of them."""
+    log = tmp_path_factory.mktemp("crowded") / "log"
+    running = starting(slow_model, "--max-concurrent-requests", 3, "--max-batch-size", 2, log=log)
+    yield running
+    assert running.stop() == 0
+    assert log.read_text() == ""
+
+
+def test_more_than_allowed_are_refused_before_validation(crowded, wait_for):
+    server = crowded
     with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(server.post, "/generate", LONG) for _ in range(3)]
         wait_for(lambda: server.load()["tgi_batch_current_size"] == 2 and server.load()["tgi_queue_size"] == 1)
@@ -47,21 +57,19 @@ def test_more_than_allowed_are_refused_before_validation(start_server, slow_mode
     assert server.load()['tgi_request_failure{err="overloaded"}'] == 3
 
 
-def test_who_hangs_up_is_cancelled(start_server, slow_model, wait_for):
-    server = start_server(slow_model, "--max-batch-size", 4)
-    for path in ("/generate", "/generate_stream"):
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(server.url + path, json=LONG, timeout=httpx.Timeout(30, read=0.4))
-        before = time.monotonic()
-        wait_for(lambda: server.load()["tgi_batch_current_size"] == 0)
-        cancelled = time.monotonic() - before
-    with httpx.stream("POST", server.url + "/generate_stream", json=LONG, timeout=60) as response:
+def test_who_hangs_up_is_cancelled(crowded, wait_for):
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(crowded.url + "/generate", json=LONG, timeout=httpx.Timeout(30, read=0.4))
+    hung_up = time.monotonic()
+    wait_for(lambda: crowded.load()["tgi_batch_current_size"] == 0)
+    cancelled = time.monotonic() - hung_up
+    with httpx.stream("POST", crowded.url + "/generate_stream", json=LONG, timeout=60) as response:
         next(response.iter_lines())
-        assert server.load()["tgi_batch_current_size"] == 1
-    wait_for(lambda: server.load()["tgi_batch_current_size"] == 0)
-    before = time.monotonic()
-    assert server.post("/generate", LONG).status_code == 200
-    assert cancelled < time.monotonic() - before
+        assert crowded.load()["tgi_batch_current_size"] == 1
+    wait_for(lambda: crowded.load()["tgi_batch_current_size"] == 0)
+    started = time.monotonic()
+    assert crowded.post("/generate", LONG).status_code == 200
+    assert cancelled < time.monotonic() - started
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
