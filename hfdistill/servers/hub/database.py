@@ -3,6 +3,7 @@
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -147,9 +148,13 @@ CREATE TABLE collection_items (
 """
 
 
+def time_text(moment: float) -> str:
+    """A time in the form that clients parse, to the millisecond, which also sorts as text."""
+    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+
+
 def now() -> str:
-    """The time in the form that clients parse, to the millisecond, which also sorts as text."""
-    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return time_text(time.time())
 
 
 def new_id() -> str:

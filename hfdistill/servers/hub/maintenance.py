@@ -12,6 +12,7 @@ from pathlib import Path
 from hfdistill.errors import HFDistillError
 
 from .blobs import sync_folder
+from .database import time_text
 from .service import Hub
 from .trees import EMPTY_TREE, FOLDER, pack, unpack
 
@@ -98,7 +99,7 @@ def collect(hub: Hub, grace: float) -> Collected:
     """
     collected = Collected()
     oldest = time.time() - grace
-    oldest_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(oldest))
+    oldest_text = time_text(oldest)
     with hub.database.write() as write:
         live = reachable(write)
         for row in write.execute("SELECT repo_id, oid, created_at FROM commits").fetchall():
