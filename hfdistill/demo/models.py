@@ -54,7 +54,7 @@ class Recipe:
 
 
 TEACHER = Recipe(layers=3, hidden=96, solutions=18_000)
-STUDENT = Recipe(layers=2, hidden=64, solutions=6_000)
+STUDENT = Recipe(layers=2, hidden=64, solutions=10_000)
 
 
 def tokenizer() -> "PreTrainedTokenizerFast":

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..config import read_sections
 from ..run import launch, recipes_folder
 from ..servers.process import ServerProcess
 from ..steps import Runner, Step, record_processes
@@ -123,7 +124,6 @@ class Demo:
                 WITHOUT_DATA,
                 [
                     *from_base,
-                    *("--learning_rate", "1.5e-3", "--kl_coef", "0.015"),  # 5 x and 1/2, as in Appendix B.2
                     *("--reward", self.artifact("reward" + WITHOUT_DATA)),
                     *("--rewards", self.artifact("rewards" + WITHOUT_DATA)),
                 ],
@@ -156,12 +156,12 @@ class Demo:
     def _scaled(self, stage: str) -> list[str]:
         if self.scale == 1:
             return []
-        sizes = {"train": 4000, "validation": 300, "test": 1000}
+        sections = read_sections(recipes_folder() / CONFIG)
         flags = []
-        for name, count in sizes.items():
-            flags += [f"--task.{name}", str(max(int(count * self.scale), 20))]
+        for split in ("train", "validation", "test"):
+            flags += [f"--task.{split}", str(max(int(sections["task"][split] * self.scale), 20))]
         if stage == "ppo":
-            flags += ["--total_episodes", str(max(int(10240 * self.scale), 256))]
+            flags += ["--total_episodes", str(max(int(sections["ppo"]["total_episodes"] * self.scale), 256))]
         return flags
 
 
