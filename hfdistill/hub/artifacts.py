@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -40,7 +41,7 @@ class Artifact:
 
     Attributes:
         repo_id (`str`): `namespace/name` on the Hub, or the folder's path.
-        repo_type (`str`): `"model"` or `"dataset"`.
+        repo_type (`str`): `"model"`, `"dataset"` or `"space"`.
         revision (`str`): commit on the Hub; for a folder the fingerprint of its manifest, or `"local"`.
         path (`Path`): folder with the files.
         manifest (`dict`): content of `hfdistill.json`; empty for a repository that hfdistill did not make.
@@ -177,7 +178,11 @@ class Store:
         return str(Path(self.run.output_dir) / "artifacts" / name)
 
     def find(self, kind: str, repo_type: str, fingerprint: str) -> Artifact | None:
-        """The complete artifact with this fingerprint, or `None` if it was not made yet."""
+        """The complete artifact with this fingerprint, or `None` if it was not made yet.
+
+        If it was made by an earlier version of the configuration, and another was published since, it is put in front
+        again: later stages read the newest.
+        """
         name = self.name(kind)
         if not self.run.push:
             folder = _settled(Path(name))
@@ -192,7 +197,20 @@ class Store:
             except RepositoryNotFoundError:
                 return None
         tag = tag_of(fingerprint)
-        return open_artifact(f"{name}@{tag}", repo_type) if any(found.name == tag for found in tags) else None
+        if not any(found.name == tag for found in tags):
+            return None
+        found = open_artifact(f"{name}@{tag}", repo_type)
+        with hub_errors(repo_type, name):
+            newest = HfApi().repo_info(name, repo_type=repo_type).sha
+        first_process = os.environ.get("RANK", "0") == "0"
+        return self._put_in_front(found, kind) if newest != found.revision and first_process else found
+
+    def _put_in_front(self, found: Artifact, kind: str) -> Artifact:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "artifact"
+            shutil.copytree(found.path, copy, ignore=shutil.ignore_patterns(".gitattributes"))
+            card = (copy / "README.md").read_text(encoding="utf-8")
+            return self.publish(copy, kind, found.repo_type, found.manifest, card)
 
     def prepare(self, kind: str, repo_type: str) -> None:
         """Create the repository before anything expensive, so that a missing right is known before and not after.

@@ -29,14 +29,21 @@ out = {
     "second": second.revision, "files": api.list_repo_files(made.repo_id, repo_type="dataset"),
     "first_files": sorted(api.list_repo_files(made.repo_id, repo_type="dataset", revision=made.revision)),
     "tags": tags, "key": key, "titles": [commit.title for commit in commits],
-    "message": commits[0].message, "still": store.find("teacher", "dataset", key).revision,
+    "message": commits[0].message,
 }
+again = store.find("teacher", "dataset", key)
+out["again"] = [again.revision, again.manifest["fingerprint"]]
+out["newest"] = api.repo_info(made.repo_id, repo_type="dataset").sha
+out["again_files"] = sorted(api.list_repo_files(made.repo_id, repo_type="dataset"))
 """)
     assert out["before"] is None and out["unfinished"] is None
     assert out["repo"] == "local/demo-teacher"
-    assert out["found"] == out["made"] == out["tags"][f"complete-{out['key']}"] == out["still"]
+    assert out["found"] == out["made"] == out["tags"][f"complete-{out['key']}"]
     assert out["stored"]
     assert out["second"] != out["made"]
+    # What an earlier configuration made is put in front again, where later stages read it.
+    assert out["again"] == [out["newest"], out["key"]] and out["newest"] != out["second"]
+    assert out["again_files"] == out["first_files"]
     assert "big/weights_safetensors" in out["first_files"] and "big/weights_safetensors" not in out["files"]
     assert {"README.md", "hfdistill.json", "responses/part-0.parquet"} <= set(out["files"])
     assert out["titles"][0].startswith("label ")
