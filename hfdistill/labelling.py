@@ -10,6 +10,7 @@ from hfdistill.evaluation.teacher_figures import TeacherStatistics, draw
 from hfdistill.labelers.base import Labeler
 from hfdistill.labels import labelled_dataset, write_dataset
 from hfdistill.overlap import overlap
+from hfdistill.progress import Progress
 from hfdistill.tasks.base import Question, Task
 
 
@@ -33,7 +34,11 @@ def label_and_write(
         `dict`: what [`~hfdistill.evaluation.teacher_figures.teacher_statistics`] returns, and `overlap` of the
         training questions with the test questions of the task and of each benchmark.
     """
-    response_rows, question_rows = labelled_dataset(questions, responses, task, labeler=labeler)
+    # A vote takes seconds, a judge that waits on an endpoint may take hours.
+    with Progress("judge", len(questions), "questions", enabled=labeler.reads_text) as progress:
+        response_rows, question_rows = labelled_dataset(
+            questions, responses, task, labeler=labeler, on_labelled=progress.update
+        )
     golds = task.golds()
     statistics = TeacherStatistics(question_rows, golds, task.same)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -70,6 +70,7 @@ def labelled_dataset(
     task: Task,
     threshold: float = 0.7,
     labeler: Labeler | None = None,
+    on_labelled: Callable[[int], None] | None = None,
 ) -> tuple[Iterator[dict[str, Any]], list[dict[str, Any]]]:
     """
     Extracts every answer, labels every question and every response (Section 3.1).
@@ -81,6 +82,7 @@ def labelled_dataset(
         task ([`Task`]): extracts and compares answers.
         threshold (`float`): of the vote; not used when a labeler is given.
         labeler ([`Labeler`], *optional*): what labels; the vote by default.
+        on_labelled (`Callable[[int], None]`, *optional*): called with the number of questions labelled so far.
 
     Returns:
         `tuple[Iterator[dict], list[dict]]`: the rows of the config `responses`, in the order given and made as they
@@ -102,7 +104,11 @@ def labelled_dataset(
         answers.append(known_answers.setdefault(answer, answer))
         tallies[question.question_id][_key(answer, row, labeler)] += 1
 
-    verdicts = _verdicts(by_id, tallies, task, labeler)
+    verdicts = {}
+    for question_id, verdict in _verdicts(by_id, tallies, task, labeler):
+        verdicts[question_id] = verdict
+        if on_labelled is not None:
+            on_labelled(len(verdicts))
     labels = {
         question_id: dict(zip(tallies[question_id], verdict.labels, strict=True))
         for question_id, verdict in verdicts.items()
@@ -143,15 +149,16 @@ def _key(answer: str | None, row: Mapping[str, Any], labeler: Labeler) -> tuple:
 
 def _verdicts(
     by_id: dict[str, Question], tallies: dict[str, Counter[tuple]], task: Task, labeler: Labeler
-) -> dict[str, Verdict]:
+) -> Iterator[tuple[str, Verdict]]:
     def decide(question_id: str) -> Verdict:
         candidates = [Candidate(*key, count=count) for key, count in tallies[question_id].items()]
         return labeler.label(by_id[question_id], candidates, task)
 
     if labeler.workers > 1:
         with ThreadPoolExecutor(labeler.workers) as pool:
-            return dict(zip(by_id, pool.map(decide, by_id), strict=True))
-    return {question_id: decide(question_id) for question_id in by_id}
+            yield from zip(by_id, pool.map(decide, by_id), strict=True)
+    else:
+        yield from zip(by_id, map(decide, by_id), strict=True)
 
 
 def schema(config: str) -> pyarrow.Schema:

@@ -112,7 +112,9 @@ def test_a_labeler_that_reads_the_texts():
         for question in QUESTIONS
         for text in ("short", "the longest one", "short")
     ]
-    made, asked = labelled_dataset(QUESTIONS, rows, TASK, labeler=Longest())
+    done = []
+    made, asked = labelled_dataset(QUESTIONS, rows, TASK, labeler=Longest(), on_labelled=done.append)
+    assert done == [1, 2, 3]
     assert [row["label"] for row in made] == ["incorrect", "correct", "incorrect"] * 3
     assert not any(row["failed"] for row in asked)
 
