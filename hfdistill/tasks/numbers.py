@@ -82,7 +82,7 @@ VULGAR_FRACTIONS = {
 }
 CHARACTERS = {
     **dict.fromkeys("−‒﹣－", "-"),
-    **dict.fromkeys("    \u2060", " "),
+    **dict.fromkeys("\u00a0\u2007\u2009\u202f\u2060", " "),
     **dict.fromkeys("€£¥₹＄", "$"),
     **{vulgar: f" {parts}" for vulgar, parts in VULGAR_FRACTIONS.items()},
     **{chr(0xFF10 + digit): str(digit) for digit in range(10)},

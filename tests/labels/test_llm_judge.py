@@ -1,10 +1,15 @@
 """The judge behind a real chat endpoint on loopback: grading, comparing, busy servers and silent replies."""
 
 import asyncio
+import json
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -107,6 +112,20 @@ def test_a_pseudo_label_where_the_task_has_answers(judge):
     made, asked = labelled_dataset(QUESTIONS[:1], rows, task, labeler=labeler)
     assert asked[0]["pseudo_label"] == "5" and not asked[0]["failed"]
     assert [row["label"] for row in made] == ["correct", "correct", "incorrect"]
+
+
+def test_the_command(judge, tmp_path):
+    asked = {question.question_id: question.question for question in QUESTIONS}
+    rows = [{"question": asked[row["question_id"]], "response": row["response"]} for row in ROWS]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-m", "hfdistill", "label", "--task", "{name: generic, answer: open}"]
+    command += ["--responses", tmp_path / "r.jsonl", "--output", tmp_path / "out"]
+    command += ["--labeler", f"{{name: llm_judge, endpoint: '{judge.url}', verdicts: 1}}"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2])
+    assert said.returncode == 0, said.stderr
+    assert '"progress": "judge", "done": 2, "total": 2' in said.stdout
+    made = pq.read_table(tmp_path / "out" / "responses").to_pylist()
+    assert [row["label"] for row in made] == ["correct", "incorrect", None, "incorrect", "incorrect", "incorrect"]
 
 
 def test_prompts_come_from_the_task(judge):
