@@ -12,7 +12,7 @@ from .accounts import User
 from .blobs import SMALL, BlobStore, check_sha256, check_size, git_oid
 from .database import Database, new_oid, now
 from .errors import HubError, bad_request, revision_not_found
-from .repositories import Commit, Repo, Repositories
+from .repositories import MAIN, Commit, Repo, Repositories
 from .trees import FILE, TreeEdit, check_path
 
 
@@ -158,6 +158,21 @@ class Committer:
             commit = Commit(repo.id, new_oid(), tree, None, None, message, "", user.name, now())
             self.repositories.insert_commit(write, commit)
             self.repositories.move_ref(write, repo, ref, commit)
+        return commit
+
+    def copy(self, user: User, source: Repo, target: Repo) -> Commit:
+        """Commits the files of one repository's `main` to another's."""
+        with self.database.write() as write:
+            tree = self.repositories.resolve(source, MAIN).tree
+            title = f"Duplicate from {source.repo_id}"
+            commit = Commit(target.id, new_oid(), tree, target.head, None, title, "", user.name, now())
+            write.execute(
+                "INSERT OR IGNORE INTO large_files SELECT ?, sha256, size, path, ref, ? FROM large_files "
+                "WHERE repo_id = ?",
+                (target.id, now(), source.id),
+            )
+            self.repositories.insert_commit(write, commit)
+            self.repositories.move_ref(write, target, MAIN, commit)
         return commit
 
     def _apply(self, edit: TreeEdit, push: Push, user: User, repo: Repo) -> dict[str, tuple[int, str]]:

@@ -102,6 +102,25 @@ def move(call: Call) -> Response:
     return json_response({"url": f"{call.base_url}/{repo.url_path}"})
 
 
+@routes("POST", "/api/{type}/{repo}/duplicate")
+def duplicate(call: Call) -> Response:
+    """Makes a new repository with the files, not the history, of one that the user can read."""
+    hub = call.hub
+    source = hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
+    body = call.json()
+    target = body.get("repository")
+    if not isinstance(target, str) or target.count("/") != 1:
+        raise bad_request(f"'repository' must be 'namespace/name', got {target!r}.")
+    private = is_private(body)
+    private = source.private if private is None else private
+    repo, new = hub.repositories.create(call.user, source.type, *target.split("/"), private, source.sdk)
+    answer = {"url": f"{call.base_url}/{repo.url_path}"}
+    if not new:
+        raise HubError(409, f"You already created this {repo.type} repo: {repo.repo_id}.", body=answer)
+    hub.committer.copy(call.user, source, repo)
+    return json_response(answer)
+
+
 @routes("PUT", "/api/{type}/{repo}/settings")
 def settings(call: Call) -> Response:
     repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
