@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from .steps import Running, Step
 
@@ -38,7 +38,7 @@ class View:
         if sys.stdout.isatty():
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._table, refresh_per_second=4, transient=False)
+            self._live = Live(get_renderable=self._picture, refresh_per_second=4, transient=False)
             self._live.start()
         else:
             skipped = f", {len(self._reported)} of {len(self.steps)} steps done before" if self._reported else ""
@@ -70,17 +70,14 @@ class View:
             parts = [f"{name} {_progress_text(state.progress)}" for name, state in running.items() if state.progress]
             print(f"  … {'; '.join(parts) or 'starting'} | left about {clock(self._left())}", flush=True)
 
-    def _table(self) -> "Table":
+    def _picture(self) -> "Group":
+        from rich.console import Group
         from rich.table import Table
 
         running, done, seconds = self._state
         elapsed = time.monotonic() - self.started
-        table = Table(
-            title=f"{self.title}   {clock(elapsed)} elapsed, about {clock(self._left())} left",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-        )
+        left = "done" if len(done) == len(self.steps) else f"about {clock(self._left())} left"
+        table = Table(box=None, pad_edge=False)
         for heading, justify in (("step", "left"), ("", "left"), ("time", "right"), ("", "left")):
             table.add_column(heading, justify=justify, no_wrap=True)
         for step in self.steps:
@@ -92,7 +89,7 @@ class View:
                 table.add_row(f"[bold]{step.name}[/]", _bar(state.progress), spent, _progress_text(state.progress))
             else:
                 table.add_row(f"[dim]{step.name}[/]", f"[dim]{'─' * BAR}[/]", "", "[dim]waits[/]")
-        return table
+        return Group("", f"[bold]{self.title}[/]   {clock(elapsed)} elapsed, {left}", table)
 
     def _left(self) -> float:
         """Seconds left: the longest chain of what runs and what waits, at the speed of what was done in this call."""

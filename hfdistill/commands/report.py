@@ -23,10 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
     runs = []
     for name in args.run:
-        manifests = {
-            kind: open_artifact(f"{name}-{kind}", KINDS[kind], [MANIFEST]).manifest
-            for kind in KINDS
-        }
+        manifests = {kind: open_artifact(f"{name}-{kind}", KINDS[kind], [MANIFEST]).manifest for kind in KINDS}
         tasks = list(manifests["results"]["metrics"])
         if args.task is None and len(tasks) > 1:
             raise HFDistillError(f"{name} has results of several tasks, choose one by --task: {', '.join(tasks)}")
