@@ -88,15 +88,18 @@ class Archive:
             raise self._broken("its end is missing")
         if hashlib.sha256(text).hexdigest() != checksum.decode("ascii", "replace"):
             raise self._broken(f"{INDEX} has another checksum")
-        index = json.loads(text)
-        if index.pop("format") != FORMAT:
-            raise HFDistillError(
-                f"'{self.path}' has another format than {FORMAT}: import it by the version that wrote it"
-            )
-        self.run = _run(index)
+        try:
+            index = json.loads(text)
+            if index.pop("format") != FORMAT:
+                raise HFDistillError(f"'{self.path}' has another format than {FORMAT}: import it by what wrote it")
+            self.run = _run(index)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._broken(f"{INDEX} is not what an export holds ({error})") from error
         for repository in self.run.repositories:
             for commit in repository.commits:
                 for name, sha256 in commit.files.items():
+                    if name.startswith("/") or ".." in name.split("/"):
+                        raise self._broken(f"{name!r} is no path of a file in a repository")
                     if sha256 not in found:
                         raise self._broken(f"the content of {repository.repo_id}/{name} is missing")
 

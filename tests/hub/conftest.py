@@ -115,7 +115,7 @@ class RunningHub:
             env=self.environment(token, **more),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=280,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout
@@ -129,7 +129,7 @@ class RunningHub:
             env=self.environment(token, **more),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=280,
         )
 
 

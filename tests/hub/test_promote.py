@@ -1,5 +1,6 @@
 """A run from one Hub to another, directly and in a file: equal trees, links that work, and the run goes on there."""
 
+import hashlib
 import io
 import json
 import re
@@ -290,6 +291,21 @@ def test_a_damaged_export_is_refused_before_anything_is_written(exported, start_
     for trouble, change in changes.items():
         with pytest.raises(HFDistillError, match=trouble):
             Archive(rewrite(exported, tmp_path / "changed.tar", change), tmp_path)
+    with tarfile.open(exported) as archive:
+        index = json.loads(archive.extractfile("export.json").read())
+    path = json.loads(json.dumps(index))
+    path["repositories"][0]["commits"][-1]["files"]["../evil"] = content.removeprefix("contents/")
+    forged = {
+        "'../evil' is no path": path,
+        "is not what an export holds": {**index, "repositories": [{"repo_type": "model"}]},
+        "has another format": {**index, "format": 2},
+    }
+    for trouble, changed in forged.items():
+        text = json.dumps(changed).encode()
+        new = {"export.json": text, "export.sha256": hashlib.sha256(text).hexdigest().encode()}
+        tar = rewrite(exported, tmp_path / "forged.tar", lambda name, data, new=new: (name, new.get(name, data)))
+        with pytest.raises(HFDistillError, match=trouble):
+            Archive(tar, tmp_path)
     with tarfile.open(tmp_path / "link.tar", "w") as archive:
         link = tarfile.TarInfo(content)
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
