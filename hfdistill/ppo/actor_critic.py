@@ -1,4 +1,4 @@
-"""Policy and value as one module, so that one wrapper (DDP, FSDP, DeepSpeed) and one optimizer hold both."""
+"""Policy and value as one module, so that one wrapper (DDP, DeepSpeed) and one optimizer hold both."""
 
 import inspect
 from collections.abc import Sequence
@@ -83,8 +83,6 @@ class ActorCritic(nn.Module):
         else:
             self.value_model = value_model
             self.value_head = None
-        models = [policy] if value_model is None else [policy, value_model]
-        self._no_split_modules = sorted({name for model in models for name in model._no_split_modules or ()})
         # Always: dropout would make the ratio of the first step differ from 1.
         self.eval()
 
@@ -95,10 +93,6 @@ class ActorCritic(nn.Module):
     def value_parameters(self) -> list[nn.Parameter]:
         """Parameters of the value model, or of the value head."""
         return list((self.value_head if self.value_model is None else self.value_model).parameters())
-
-    def tie_weights(self) -> None:
-        """Tie what the models tie; sharding replaces parameters and needs it again."""
-        self.policy.tie_weights()
 
     def activation_checkpointing_enable(self, **kwargs) -> None:
         """Compute activations of the layers anew in the backward pass, as `PreTrainedModel` does."""

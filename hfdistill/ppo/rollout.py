@@ -48,7 +48,6 @@ class Rollouts:
         encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
         config ([`~hfdistill.ppo.PPOConfig`]): options.
         accelerator (`Accelerator`): the processes.
-        generation_policy (`Callable[[], PreTrainedModel]`): the whole policy, for generation.
     """
 
     model: ActorCritic
@@ -58,7 +57,6 @@ class Rollouts:
     encoder: Encoder
     config: PPOConfig
     accelerator: Accelerator
-    generation_policy: Callable[[], PreTrainedModel]
     seconds: dict[str, float] = field(default_factory=dict)
     sample: Sample | None = None
 
@@ -118,7 +116,7 @@ class Rollouts:
         """Responses of the policy as it is now."""
         with self.accelerator.autocast():
             return generate(
-                self.generation_policy(),
+                self.model.policy,
                 prompt_ids,
                 settings,
                 eos_token_id=self.encoder.eos_token_id,

@@ -111,6 +111,12 @@ class PPOTrainer(Trainer):
                 f"num_processes is {args.num_processes}, but {self.accelerator.num_processes} take part: start them "
                 f"with `accelerate launch --multi_gpu --num_processes {args.num_processes}` or torchrun"
             )
+        plugin = self.accelerator.state.deepspeed_plugin
+        if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
+            raise HFDistillError(
+                "PPO cannot sample from a policy whose weights are sharded (FSDP, ZeRO-3): use DDP or ZeRO-2, or "
+                "train an adapter (peft_config), which needs little memory"
+            )
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:
@@ -129,7 +135,6 @@ class PPOTrainer(Trainer):
             self.encoder,
             args,
             self.accelerator,
-            lambda: self.model.policy,
         )
 
     # ---- Training ----
@@ -384,13 +389,10 @@ class PPOTrainer(Trainer):
             self.skipped_steps = state["skipped_steps"]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            checkpoint.load_models(self.model, resume_from_checkpoint)
+        checkpoint.load_models(self.model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if self.is_deepspeed_enabled:
             super()._load_best_model()
         else:
             checkpoint.load_models(self.model, self.state.best_model_checkpoint)

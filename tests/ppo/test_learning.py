@@ -1,0 +1,45 @@
+"""A task whose optimum is known: PPO must come to within 5 % of it, whatever the seed."""
+
+import pytest
+import torch
+from ppo_toy import WORDS, logged, make_policy, make_trainer
+
+
+# Half a point if the answer to a letter starts with the letter after it, another half if it then ends: at most 1.
+LETTERS = WORDS[4:]
+FOLLOWING = dict(zip(LETTERS, [*LETTERS[1:], LETTERS[0]], strict=True))
+QUESTIONS = [{"prompt": letter} for letter in LETTERS]
+
+
+def following(prompts, completions, finished, **columns):
+    return [
+        0.5 * (completion.split(" ")[0] == FOLLOWING[prompt]) + 0.5 * (done and completion == FOLLOWING[prompt])
+        for prompt, completion, done in zip(prompts, completions, finished, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "seed,backbone",
+    [(0, "separate"), (1, "separate"), (2, "separate"), (3, "separate"), (4, "separate"), (0, "shared")],
+)
+def test_it_learns_the_task(tmp_path, seed, backbone):
+    trainer = make_trainer(
+        tmp_path,
+        policy=make_policy(seed, num_hidden_layers=1, initializer_range=0.1),
+        reward=following,
+        train=QUESTIONS,
+        seed=seed,
+        value_backbone=backbone,
+        rollout_batch_size=256,
+        per_device_train_batch_size=256,
+        total_episodes=256 * 60,
+        max_completion_length=3,
+        learning_rate=5e-3,
+        kl_coef=0.015,
+        logging_steps=4,
+    )
+    trainer.train()
+    scores = logged(trainer, "objective/scores")
+    assert scores[0] < 0.3
+    assert sum(scores[-5:]) / 5 >= 0.95
+    assert all(torch.isfinite(torch.tensor(logged(trainer, "loss"))))
