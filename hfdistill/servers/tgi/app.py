@@ -1,6 +1,5 @@
 """The application and its server."""
 
-import asyncio
 import hmac
 import os
 import signal
@@ -100,7 +99,7 @@ class _Server(uvicorn.Server):
         self.backend = backend
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.backend.attach(asyncio.get_running_loop())
+        await self.backend.attach()
         await super().startup(sockets)
         if self.started:
             address = self.servers[0].sockets[0].getsockname()
@@ -171,7 +170,7 @@ def serve(
     try:
         loop.run_until_complete(server.serve(sockets=[listener]))
         died = backend.on_death.is_set()
-        backend.close()
+        loop.run_until_complete(backend.close())
     finally:
         loop.close()
     if died:

@@ -2,6 +2,8 @@
 
 import asyncio
 import multiprocessing
+import pickle
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from hfdistill.errors import HFDistillError
 from .engine import Done, Failed, Load, Token, run_engine
 from .errors import GenerationError, IncompleteGenerationError, OverloadedError, ServeError
 from .validation import Job
+from .wire import HEADER, Wire, pack
 
 
 @dataclass
@@ -38,9 +41,9 @@ class Backend:
     def __init__(self, folder: str, dtype: str, device: str, max_rows: int, max_concurrent_requests: int):
         # Forking shares what is imported already; elsewhere it is not safe, and nothing is lost but a second.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        self.connection, theirs = context.Pipe()
+        self.end, theirs = socket.socketpair()
         self.process = context.Process(
-            target=_child, args=(self.connection, theirs, folder, dtype, device, max_rows), daemon=True
+            target=_child, args=(self.end, theirs, folder, dtype, device, max_rows), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -53,6 +56,8 @@ class Backend:
         self._number = 0
         self._outbox: list[tuple[int, Job | None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Future | None = None
 
     def wait_until_ready(self) -> dict[str, str]:
         """
@@ -63,7 +68,7 @@ class Backend:
             [`HFDistillError`]: it cannot be loaded.
         """
         try:
-            good, news = self.connection.recv()
+            good, news = Wire(self.end).receive()
         except EOFError as error:
             self.process.join()
             raise HFDistillError(
@@ -73,16 +78,18 @@ class Backend:
             raise HFDistillError(f"the model cannot be loaded: {news}")
         return news
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def attach(self) -> None:
         """Listens to the engine from now on."""
-        self._loop = loop
-        loop.add_reader(self.connection.fileno(), self._read)
+        self._loop = asyncio.get_running_loop()
+        reader, self._writer = await asyncio.open_connection(sock=self.end, limit=1 << 24)
+        self._listening = asyncio.ensure_future(self._listen(reader))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends the engine's process."""
         self.alive = False
-        self._loop.remove_reader(self.connection.fileno())
-        self.connection.close()
+        self._listening.cancel()
+        self._writer.close()
+        await self._writer.wait_closed()
         self.process.join(10)
         if self.process.is_alive():
             self.process.kill()
@@ -148,17 +155,17 @@ class Backend:
     def _flush(self) -> None:
         outbox, self._outbox = self._outbox, []
         if self.alive:
-            try:
-                self.connection.send(outbox)
-            except OSError:
-                self._die()
+            self._writer.write(pack(outbox))
 
-    def _read(self) -> None:
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
-            news = self.connection.recv()
-        except (EOFError, OSError):
+            while True:
+                (length,) = HEADER.unpack(await reader.readexactly(HEADER.size))
+                self._hear(pickle.loads(await reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, OSError):
             self._die()
-            return
+
+    def _hear(self, news: list[Token | Done | Failed | Load]) -> None:
         for item in news:
             if isinstance(item, Load):
                 self.load = item
@@ -174,7 +181,6 @@ class Backend:
 
     def _die(self) -> None:
         self.alive = False
-        self._loop.remove_reader(self.connection.fileno())
         tickets, self.tickets = self.tickets, {}
         for ticket in tickets.values():
             _settle(ticket, IncompleteGenerationError())
@@ -191,7 +197,9 @@ def _settle(ticket: Ticket, outcome: Done | ServeError) -> None:
             ticket.future.set_result(outcome)
 
 
-def _child(server_end, engine_end, folder: str, dtype: str, device: str, max_rows: int) -> None:
+def _child(
+    server_end: socket.socket, engine_end: socket.socket, folder: str, dtype: str, device: str, max_rows: int
+) -> None:
     # A copy of the server's end would keep the connection open when the server is gone.
     server_end.close()
-    run_engine(engine_end, folder, dtype, device, max_rows)
+    run_engine(Wire(engine_end), folder, dtype, device, max_rows)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 import torch
@@ -15,6 +14,7 @@ from hfdistill.generation.loop import DecodeLoop, Row
 from hfdistill.generation.stopping import StopStrings, token_pieces
 
 from .validation import Job
+from .wire import Wire
 
 
 _KEPT_STOPS = 64
@@ -75,15 +75,15 @@ class Engine:
         model: a decoder-only `PreTrainedModel`.
         tokenizer: its tokenizer, for stop strings.
         eos_token_ids (`list[int]`): what ends a response.
-        connection (`Connection`): to the server.
+        wire (`Wire`): to the server.
         max_rows (`int`): the most rows at a time.
     """
 
-    def __init__(self, model, tokenizer, eos_token_ids: list[int], connection: Connection, max_rows: int):
+    def __init__(self, model, tokenizer, eos_token_ids: list[int], wire: Wire, max_rows: int):
         self.model = model
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
-        self.connection = connection
+        self.wire = wire
         self.max_rows = max_rows
         self.loop = self._new_loop()
         self.waiting: deque[Row] = deque()
@@ -110,14 +110,14 @@ class Engine:
         self._admit()
         self._step()
         self.outbox.append(Load(len(self.loop.rows), len(self.waiting) + len(self.suspects)))
-        self.connection.send(self.outbox)
+        self.wire.send(self.outbox)
         self.outbox = []
 
     def _read(self) -> None:
         # A thread that only reads: the server never waits to be heard, so the two cannot wait for each other.
         try:
             while True:
-                self.inbox.put(self.connection.recv())
+                self.inbox.put(self.wire.receive())
         except (EOFError, OSError):
             self.inbox.put(None)
 
@@ -243,7 +243,7 @@ class Engine:
         return logprobs.gather(-1, tokens[0, 1:, None])[:, 0].tolist()
 
 
-def run_engine(connection: Connection, folder: str, dtype: str, device: str, max_rows: int) -> None:
+def run_engine(wire: Wire, folder: str, dtype: str, device: str, max_rows: int) -> None:
     """The engine's process: loads the model, says so, and works until the server is gone."""
     # Ctrl-C in a terminal reaches the whole group; the server finishes what is under way and then hangs up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -252,11 +252,11 @@ def run_engine(connection: Connection, folder: str, dtype: str, device: str, max
 
     try:
         model, tokenizer, eos_token_ids = load_model(folder, dtype, device)
-        engine = Engine(model, tokenizer, eos_token_ids, connection, max_rows)
+        engine = Engine(model, tokenizer, eos_token_ids, wire, max_rows)
     except Exception as error:  # the server's process reports it
-        connection.send((False, f"{type(error).__name__}: {error}"))
+        wire.send((False, f"{type(error).__name__}: {error}"))
         return
-    connection.send((True, {"dtype": str(model.dtype), "device": model.device.type}))
+    wire.send((True, {"dtype": str(model.dtype), "device": model.device.type}))
     try:
         engine.run()
     except BrokenPipeError:

@@ -53,7 +53,7 @@ def run(engine, jobs, turns=2000):
             engine.turn()
             turns -= 1
             assert turns, "it does not end"
-    return engine.connection
+    return engine.wire
 
 
 def test_a_request_that_makes_every_step_fail_fails_alone(make_engine):
