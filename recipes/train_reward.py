@@ -111,13 +111,12 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
 def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
     from hfdistill.encoding import Encoder, load_tokenizer
-    from hfdistill.evaluation.curves import training_curves
     from hfdistill.hub import cards
     from hfdistill.hub.tables import known_questions, read_rows
     from hfdistill.reward.batches import encode_triples
     from hfdistill.reward.figures import reward_figures, with_intervals
     from hfdistill.reward.model import initialise_reward_model
-    from hfdistill.reward.plots import calibration_plot, score_histogram
+    from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
     from hfdistill.training import last_checkpoint, save_trained, show_progress, training_dtype
 
@@ -127,9 +126,8 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     started = time.monotonic()
     encoder = Encoder(load_tokenizer(warmup, student.pad_token))
     triples = read_rows(parents["rewards"].path, "triples")
-    prompts = {
-        question_id: task.prompt(question, shots=0) for question_id, question in known_questions(triples, task).items()
-    }
+    questions = known_questions(triples, task)
+    prompts = {question_id: task.prompt(question, shots=0) for question_id, question in questions.items()}
     model = initialise_reward_model(
         warmup,
         encoder.pad_token_id,
@@ -151,19 +149,15 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     with tempfile.TemporaryDirectory() as folder:
         save_trained(trainer, folder)
         if stage.should_save:
-            out = Path(folder)
-            curves = {"eval_pos_neg": "Pos/Neg", "eval_pos_pos": "Pos/Pos", "eval_auc": "AUC"}
-            training_curves(trainer.state.log_history, out / "curves.png", curves)
-            score_histogram(scores, present, out / "scores.png")
-            calibration_plot(scores, present, out / "calibration.png")
-            metrics = {"validation": with_intervals(reward_figures(scores, present))}
-            metrics |= {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
+            plots = draw_all(trainer.state.log_history, scores, present, Path(folder))
+            metrics = {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
+            metrics["validation"] = with_intervals(reward_figures(scores, present))
             made = manifest("reward", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            plots = ["curves.png", "scores.png", "calibration.png"]
             card = cards.reward_model(made, repo_id=store.name("reward"), plots=plots)
             published = store.publish(folder, "reward", "model", made, card)
-            shown = metrics["validation"]
-            print(f"Pos/Neg {shown['pos_neg']['value']:.3f}, Pos/Pos {shown['pos_pos']['value']:.3f}")
+            for name, figure in (("Pos/Neg", "pos_neg"), ("Pos/Pos", "pos_pos")):
+                if figure in metrics["validation"]:
+                    print(f"{name} {metrics['validation'][figure]['value']:.3f}")
             print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
 

@@ -76,8 +76,8 @@ def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
 
 
 def with_intervals(figures: dict[str, Any]) -> dict[str, Any]:
-    """The same figures, Pos/Neg and Pos/Pos with their 95 % intervals over the pairs."""
-    shown = dict(figures)
+    """The same figures, Pos/Neg and Pos/Pos with their 95 % intervals over pairs; what is undefined is left out."""
+    shown = {name: value for name, value in figures.items() if not np.isnan(value)}
     for name in ("pos_neg", "pos_pos"):
         n = shown.pop(f"{name}_n")
         if n:

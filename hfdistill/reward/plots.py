@@ -1,9 +1,12 @@
 """Plots of a reward model, as PNG: how its scores spread, and whether they keep what they promise."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..evaluation.curves import training_curves
 from ..evaluation.plots import new_figure, save
 from .figures import calibration
 
@@ -13,6 +16,26 @@ KINDS = (
     ("student, right", 0, "#6f9bd1"),
     ("teacher, right", 2, "#d1632a"),
 )
+
+
+def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: np.ndarray, folder: Path) -> list[str]:
+    """Draw what the card shows: the curves of the training, and where there was a validation, scores and calibration.
+
+    Args:
+        history (`Sequence[Mapping]`): the trainer's `state.log_history`.
+        scores (`np.ndarray`), present (`np.ndarray`): of the validation triples, `(triples, 4)`.
+        folder (`Path`): gets the PNG files.
+
+    Returns:
+        `list[str]`: their names.
+    """
+    curves = {"eval_pos_neg": "Pos/Neg", "eval_pos_pos": "Pos/Pos", "eval_auc": "AUC"}
+    training_curves(history, folder / "curves.png", curves)
+    if not len(scores):
+        return ["curves.png"]
+    score_histogram(scores, present, folder / "scores.png")
+    calibration_plot(scores, present, folder / "calibration.png")
+    return ["curves.png", "scores.png", "calibration.png"]
 
 
 def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None:

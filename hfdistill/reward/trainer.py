@@ -117,6 +117,8 @@ class TripletTrainer(Trainer):
 
     def predict_scores(self, triples: Sequence[EncodedTriple]) -> tuple[np.ndarray, np.ndarray]:
         """Scores and presence of triples, `(triples, 4)` each, in their order."""
+        if not triples:
+            return np.empty((0, 4)), np.empty((0, 4))
         output = self.predict(triples)
         return output.predictions, output.label_ids
 

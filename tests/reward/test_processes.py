@@ -42,7 +42,8 @@ def test_two_processes_equal_one(student_folder, tmp_path):
     assert len(log) == len(log_of_two)
     for one, two in zip(log, log_of_two, strict=True):
         assert one.keys() == two.keys()
-        for name, value in one.items():
+        # Padding differs between the processes, and with it the operations counted; nothing else may.
+        for name, value in one.items() - {("total_flos", one.get("total_flos"))}:
             assert two[name] == pytest.approx(value, rel=2e-3, abs=2e-4), (name, one, two)
     for name, weight in weights.items():
         assert torch.allclose(weight, weights_of_two[name], atol=2e-4), name

@@ -6,7 +6,9 @@ import torch
 from transformers import TrainerCallback
 
 from hfdistill.errors import HFDistillError
+from hfdistill.reward.figures import reward_figures, with_intervals
 from hfdistill.reward.model import initialise_reward_model
+from hfdistill.reward.plots import draw_all
 from hfdistill.reward.trainer import TripletTrainer
 from hfdistill.training import last_checkpoint, save_trained
 
@@ -166,9 +168,12 @@ def test_what_cannot_be_trained_on(student_folder, tokenizer, make_args):
         train(student_folder, make_args(), tokenizer, long, VALIDATION)
 
 
-def test_a_single_triple_trains(student_folder, tokenizer, make_args):
+def test_a_single_triple_trains_without_validation(student_folder, tokenizer, make_args, tmp_path):
     trainer = train(student_folder, make_args(**NO_VALIDATION, num_train_epochs=2), tokenizer, TRAIN[:1], [])
     assert trainer.state.global_step == 2
+    scores, present = trainer.predict_scores([])
+    assert with_intervals(reward_figures(scores, present)) == {"calibration_error": 0}
+    assert draw_all(trainer.state.log_history, scores, present, tmp_path) == ["curves.png"]
 
 
 def test_settings_that_make_no_sense(make_args):
