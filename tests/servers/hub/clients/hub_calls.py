@@ -343,6 +343,7 @@ def endings() -> None:
     attempt("list_pending_access_requests", lambda: list(api.list_pending_access_requests(repo)) == [])
     attempt("duplicate_repo", lambda: api.duplicate_repo(repo, f"{repo}-twin"))
     attempt("snapshot_download (twin)", lambda: "README.md" in os.listdir(snapshot_download(f"{repo}-twin")))
+    attempt("delete_repo (twin)", lambda: api.delete_repo(f"{repo}-twin"))
     attempt("move_repo", lambda: api.move_repo(repo, moved))
     attempt("hf_hub_download (old name)", lambda: hf_hub_download(repo, "README.md", force_download=True))
     attempt("delete_repo", lambda: api.delete_repo(moved))
