@@ -30,7 +30,7 @@ import aiohttp
 
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *(f"word{number}" for number in range(96))]
-START_SECONDS = 240
+START_SECONDS = 600
 
 
 def make_model(folder: Path, layers: int, hidden: int) -> None:

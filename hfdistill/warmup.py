@@ -69,6 +69,7 @@ class WarmupConfig(SFTConfig):
     load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
     metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "Figure that chooses it."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a larger figure is better."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "All parameters are used."})
     gradient_checkpointing: bool | None = field(default=None, metadata={"help": "Save memory, compute more."})
     bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
 

@@ -16,7 +16,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "where the first was stopped.",
     )
     parser.add_argument("--dir", type=Path, default=Path("demo"), help="folder for everything it writes (demo)")
-    parser.add_argument("--seeds", type=int, default=1, help="repeat it for this many seeds, 0 … N-1 (1)")
+    parser.add_argument("--seeds", type=int, default=1, help="repeat it for this many seeds, from 2 on (1)")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the work; below 1 the figures mean little")
     parser.add_argument("--space", action="store_true", help="open the comparison Space on the finished demo")
     parser.set_defaults(func=run)
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from filelock import FileLock, Timeout
 
-    from ..demo.pipeline import Demo, is_complete, run_demo, same_ports, start_hub
+    from ..demo.pipeline import FIRST_SEED, Demo, is_complete, run_demo, same_ports, start_hub
     from ..demo.report import show, write
     from ..errors import HFDistillError
     from ..steps import end_leftovers
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     args.dir.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, _interrupt)
     ports = same_ports(args.dir)
-    demos = [Demo(args.dir, seed, args.scale, *ports) for seed in range(args.seeds)]
+    demos = [Demo(args.dir, seed, args.scale, *ports) for seed in range(FIRST_SEED, FIRST_SEED + args.seeds)]
     try:
         with FileLock(args.dir / "lock", timeout=0):
             end_leftovers(args.dir)

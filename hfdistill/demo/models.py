@@ -1,7 +1,7 @@
 """The two models that the demo starts from: a teacher and a smaller base student, trained from scratch.
 
 The habit is built in. The corpus has two styles of solution: one operation a step, or two ("terse"). "How many …" is
-mostly solved tersely, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the student is
+solved tersely half of the time, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the student is
 not. Imitation hands the habit down; a reward can undo it.
 """
 
@@ -48,12 +48,12 @@ class Recipe:
     heads: int = 4
     learning_rate: float = 3e-3
     batch_size: int = 16
-    terse: tuple[float, float] = (0.6, 0.1)
+    terse: tuple[float, float] = (0.5, 0.1)
     operations: tuple[int, int] = task.OPERATIONS
     largest_total: int = task.LARGEST_TOTAL
 
 
-TEACHER = Recipe(layers=3, hidden=96, solutions=18_000)
+TEACHER = Recipe(layers=3, hidden=96, solutions=20_000)
 STUDENT = Recipe(layers=2, hidden=64, solutions=10_000)
 
 

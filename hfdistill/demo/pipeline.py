@@ -15,6 +15,7 @@ from ..steps import Runner, Step, record_processes
 
 
 NAMESPACE = "local"
+FIRST_SEED = 2  # the settings were chosen on the seeds 0, 1, 100 and 101
 ACCELERATE = (
     "--cpu",
     "--num_processes",

@@ -70,6 +70,7 @@ class RewardConfig(TrainingArguments):
     metric_for_best_model: str | None = field(default="pos_neg", metadata={"help": "Figure that chooses it."})
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a larger figure is better."})
     bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
+    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "All parameters are used."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Triples have no columns to remove."})
 
     def __post_init__(self):

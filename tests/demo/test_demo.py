@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hfdistill.demo.pipeline import FIRST_SEED
 from hfdistill.run import RECIPES
 
 
@@ -29,7 +30,7 @@ def run(folder: Path) -> subprocess.CompletedProcess:
 
 
 def summary(folder: Path) -> dict:
-    return json.loads((folder / "seed-0" / "summary.json").read_text())
+    return json.loads((folder / f"seed-{FIRST_SEED}" / "summary.json").read_text())
 
 
 @pytest.fixture(scope="module")

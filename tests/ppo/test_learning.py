@@ -8,7 +8,7 @@ from ppo_toy import WORDS, logged, make_policy, make_trainer
 # Half a point if the answer to a letter starts with the letter after it, another half if it then ends: at most 1.
 LETTERS = WORDS[4:]
 FOLLOWING = dict(zip(LETTERS, [*LETTERS[1:], LETTERS[0]], strict=True))
-QUESTIONS = [{"prompt": letter} for letter in LETTERS]
+QUESTIONS = [{"prompt": letter} for letter in LETTERS[:4]]
 
 
 def following(prompts, completions, finished, **columns):
@@ -34,8 +34,8 @@ def test_it_learns_the_task(tmp_path, seed, backbone):
         per_device_train_batch_size=256,
         total_episodes=256 * 60,
         max_completion_length=3,
-        learning_rate=5e-3,
-        kl_coef=0.015,
+        learning_rate=3e-3,
+        kl_coef=0.02,
         logging_steps=4,
     )
     trainer.train()

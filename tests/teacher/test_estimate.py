@@ -65,7 +65,7 @@ def test_the_command_measures_at_the_endpoint(tmp_path, capsys, stand_in):
     made = json.loads(out)
     assert made["rows"][0]["requests"] == 5100
     assert made["rates"]["completion_tokens"] == pytest.approx(14, abs=1)
-    assert 0 < made["rows"][0]["hours"] < 0.2
+    assert made["rows"][0]["hours"] > 0
     assert endpoint.control()["answered"] < 100
 
 

@@ -55,7 +55,7 @@ def journalled(path, plan):
 
 def kill_again_and_again(tmp_path, urls, plan, kills, longest, disturb=lambda kill: None, after=lambda: None):
     rng, path = random.Random(0), tmp_path / "killed.sqlite"
-    settings = {"urls": urls, "journal": str(path), "questions": len(plan.questions)}
+    settings = {"urls": urls, "journal": str(path), "questions": len(plan.questions), "timeout": 2.0}
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     done = 0
     while True:

@@ -71,7 +71,7 @@ class RunningServer:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self):
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=180)
 
     def post(self, path: str, body: object, **options) -> httpx.Response:
         return self.client.post(path, json=body, **options)
@@ -174,7 +174,7 @@ def wait_for():
     return _wait_for
 
 
-def _wait_for(condition, seconds: float = 20.0) -> None:
+def _wait_for(condition, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
