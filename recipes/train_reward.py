@@ -40,16 +40,16 @@ def main() -> None:
 
     # 2. The student's responses and the triples.
     rewards = store.find("rewards", "dataset", fingerprint("rewards", config, parents))
-    if rewards:
+    if rewards and stage.should_save:
         print(f"{rewards.repo_id} is complete at {rewards.revision[:12]}")
-    else:
-        rewards = make_rewards(config, store, task, parents)
+    rewards = rewards or make_rewards(config, store, task, parents)
 
     # 3. The reward model.
     parents = {"rewards": rewards, "warmup": parents["warmup"]}
     key = fingerprint("reward", config, parents)
     if found := store.find("reward", "model", key):
-        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        if stage.should_save:
+            print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
     stage.output_dir = str(Path(stage.output_dir) / key)
     train_reward(config, store, task, parents)

@@ -35,7 +35,8 @@ def main() -> None:
     parents = open_parents(config, store)
     key = fingerprint("warmup", config, parents)
     if found := store.find("warmup", "model", key):
-        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        if stage.should_save:
+            print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
     from hfdistill.evaluation.accuracy import interval
