@@ -1,8 +1,8 @@
 """The two models that the demo starts from: a teacher and a smaller base student, trained from scratch.
 
 The habit is built in. The corpus has two styles of solution: one operation a step, or two ("terse"). "How many …" is
-solved tersely half of the time, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the student is
-not. Imitation hands the habit down; a reward can undo it.
+solved tersely half of the time, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the
+student is not. Imitation hands the habit down; a reward can undo it.
 """
 
 import itertools
