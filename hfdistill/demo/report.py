@@ -40,9 +40,9 @@ PLOTTED = ("teacher", "reward", "policy", "results")
 TASK_NOTE = """The task is made for two CPU cores, and the teacher's habit is built in: half of the "How many …"
 questions of its corpus are solved tersely, two operations a step, which the teacher does fairly well and the student
 does not. Imitation hands the habit down; the reward lets the student find the way of solving that it is good at. Both
-models were trained from scratch on other questions of the same generator; the row ICL is the base student with the bare
-prompt, since models of this size do not learn from examples in a prompt. Settings were chosen on training and validation
-questions of the seeds 0, 1, 100 and 101."""
+models were trained from scratch on other questions of the same generator; the row ICL is the base student with the
+bare prompt, since models of this size do not learn from examples in a prompt. Settings were chosen on training and
+validation questions of the seeds 0, 1, 100 and 101."""
 
 
 def collect(demo: Demo, seconds: dict[str, float]) -> dict[str, Any]:
