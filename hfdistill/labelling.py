@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from hfdistill.errors import HFDistillError
 from hfdistill.evaluation.teacher_figures import TeacherStatistics, draw
 from hfdistill.labelers.base import Labeler
 from hfdistill.labels import labelled_dataset, write_dataset
 from hfdistill.overlap import overlap
 from hfdistill.progress import Progress
-from hfdistill.tasks.base import Question, Task
+from hfdistill.tasks import Question, Task, distinct_names, load_task, task_section
 
 
 def label_and_write(
@@ -21,6 +23,7 @@ def label_and_write(
     task: Task,
     labeler: Labeler,
     benchmarks: Sequence[Task] = (),
+    verdicts: str | Path | None = None,
 ) -> dict[str, Any]:
     """
     Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
@@ -29,13 +32,16 @@ def label_and_write(
         folder (`str` or `Path`): written into.
         questions, responses, task, labeler: as for [`~hfdistill.labels.labelled_dataset`].
         benchmarks (`Sequence[Task]`, *optional*): further tasks whose test questions must not be trained on.
+        verdicts (`str` or `Path`, *optional*): file for a labeler that pays for its verdicts, so that a labelling that
+            was killed buys none twice.
 
     Returns:
         `dict`: what [`~hfdistill.evaluation.teacher_figures.teacher_statistics`] returns, and `overlap` of the
         training questions with the test questions of the task and of each benchmark.
     """
     # A vote takes seconds, a judge that waits on an endpoint may take hours.
-    with Progress("judge", len(questions), "questions", enabled=labeler.reads_text) as progress:
+    kept = labeler.keeping(Path(verdicts)) if verdicts is not None else nullcontext()
+    with kept, Progress("judge", len(questions), "questions", enabled=labeler.reads_text) as progress:
         response_rows, question_rows = labelled_dataset(
             questions, responses, task, labeler=labeler, on_labelled=progress.update
         )
@@ -51,8 +57,29 @@ def label_and_write(
     figures = statistics.result()
     draw(figures, Path(folder) / "figures")
     trained = [question for question in questions if question.split == "train"]
-    for tested_by in (task, *benchmarks) if trained else ():
-        tested = [question for question in tested_by.questions() if question.split == "test"]
-        if tested:
-            figures.setdefault("overlap", {})[f"{tested_by.name} test"] = overlap(trained, tested)
+    compared = (task, *benchmarks)
+    for name, tested_by in zip(distinct_names(compared), compared, strict=True) if trained else ():
+        if tested := held_out(tested_by):
+            figures.setdefault("overlap", {})[f"{name} test"] = overlap(trained, tested)
     return figures
+
+
+def load_benchmarks(entries: Sequence[str | dict[str, Any]]) -> list[Task]:
+    """
+    Further tasks with their test questions at hand: called before anything is bought, since a benchmark that cannot be
+    loaded is a mistake that should not wait for the end.
+
+    Args:
+        entries (`Sequence[str | dict]`): as [`~hfdistill.tasks.task_section`] reads them.
+    """
+    benchmarks = [load_task(task_section(entry)) for entry in entries]
+    for benchmark in benchmarks:
+        if not held_out(benchmark):
+            raise HFDistillError(
+                f"the benchmark {benchmark.name!r} has no test questions to compare the training questions with"
+            )
+    return benchmarks
+
+
+def held_out(task: Task) -> list[Question]:
+    return [question for question in task.questions() if question.split == "test"]

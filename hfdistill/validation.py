@@ -5,7 +5,7 @@ from typing import Any
 
 from .config import STAGES, load_config, stage_class
 from .errors import HFDistillError
-from .tasks import load_task
+from .tasks import load_task, task_section
 
 
 def validate(path: str, flags: Sequence[str] = ()) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def validate(path: str, flags: Sequence[str] = ()) -> dict[str, Any]:
     for stage in STAGES:
         configs[stage] = load_config(stage, stage_class(stage), ["--config", path, *flags])
     label = configs["label"]
-    load_task(label.task)
+    for entry in (label.task, *label.stage.benchmarks, *configs["evaluate"].stage.benchmarks):
+        load_task(task_section(entry))
     if not label.teacher.endpoints:
         raise HFDistillError(
             f"{path} names no endpoint of the teacher: add teacher.endpoints, or give "

@@ -12,13 +12,14 @@ Writes:  {run}-results, a dataset with the configs `results` (a row a model) and
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.hub.artifacts import Store, fingerprint, manifest, open_artifact
-from hfdistill.tasks import Task, load_task
+from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
 
 TEACHER, OURS = "Teacher", "Ours"
@@ -32,7 +33,7 @@ def main() -> None:
 
     # 1. The models of the table, pinned to a commit each.
     models = {name: open_artifact(ref, "model") for name, ref in rows(config, store).items()}
-    tasks = [load_task(section) for section in task_sections(config)]
+    tasks = [load_task(task_section(entry)) for entry in (config.task, *stage.benchmarks)]
     key = fingerprint("evaluate", config, models)
     if found := store.find("results", "dataset", key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
@@ -53,7 +54,7 @@ def main() -> None:
     graded, metrics = [], {}
 
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
-    for task in tasks:
+    for task, task_name in zip(tasks, distinct_names(tasks), strict=True):
         questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
         golds = task.golds()
         check(task, questions, golds)
@@ -65,7 +66,7 @@ def main() -> None:
             row = finished.get(row_key)
             if row is None:
                 if model is None:
-                    folder = Path(stage.output_dir) / "teacher"
+                    folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
                     responses = answer_by_teacher(config, task, questions, folder) if state.is_main_process else []
                 else:
                     shots = None if name in stage.few_shot else 0
@@ -74,8 +75,8 @@ def main() -> None:
                     row = grade(task, name, questions, golds, responses)
                     finished.put(row_key, row)
             if state.is_main_process:
-                graded += row
-                metrics.setdefault(task.name, {})[name] = summary(row)
+                graded += [replace(answered, task=task_name) for answered in row]
+                metrics.setdefault(task_name, {})[name] = summary(row, task.unanswerable)
 
     # 3. Publish the table with its intervals, and the difference to the baseline on the same questions.
     if state.is_main_process:
@@ -87,10 +88,16 @@ def main() -> None:
             published = store.publish(folder, "results", "dataset", made, card)
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
             if "value" in row:
-                interval = f"[{row['low']:.3f}, {row['high']:.3f}]"
-                print(f"{task_name:14} {name:22} {row['value']:.3f}  {interval}  n = {row['n']}")
+                print_accuracy(task_name, name, row)
+            if "answerable" in row:
+                print_accuracy("  answerable", name, row["answerable"])
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     state.wait_for_everyone()
+
+
+def print_accuracy(task_name: str, name: str, figures: dict) -> None:
+    interval = f"[{figures['low']:.3f}, {figures['high']:.3f}]"
+    print(f"{task_name:14} {name:22} {figures['value']:.3f}  {interval}  n = {figures['n']}")
 
 
 def rows(config: Config, store: Store) -> dict[str, str]:
@@ -99,14 +106,6 @@ def rows(config: Config, store: Store) -> dict[str, str]:
         return dict(model.split("=", 1) for model in config.stage.models)
     base = config.student.model + (f"@{config.student.revision}" if config.student.revision else "")
     return {"ICL": base, "Ours w/o R": store.parent("warmup"), OURS: store.parent("policy")}
-
-
-def task_sections(config: Config) -> list[dict]:
-    """The run's own task, then the further benchmarks."""
-    import yaml
-
-    extra = [yaml.safe_load(item) if isinstance(item, str) else item for item in config.stage.benchmarks]
-    return [config.task, *({"name": item} if isinstance(item, str) else item for item in extra)]
 
 
 def check(task: Task, questions: list, golds: dict[str, str]) -> None:

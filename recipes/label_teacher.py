@@ -9,8 +9,9 @@
 Reads:   the task's training and validation questions, and the teacher's endpoints (TGI, or OpenAI-style servers).
 Writes:  {run}-teacher, a dataset with the configs `responses`, `questions` and, where the task has golds, `gold`.
 
-What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. One
-process samples; if several are launched, the others end at once.
+What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. What
+a judge said, where one labels, is in verdicts.sqlite beside it. One process samples; if several are launched, the
+others end at once.
 """
 
 import os
@@ -45,19 +46,21 @@ def main() -> None:
         return
     store.prepare("teacher", "dataset")
 
+    from hfdistill.labelling import label_and_write, load_benchmarks
+
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)
     labeler = load_labeler(labeler_section(stage))
     questions = to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
+    benchmarks = load_benchmarks(stage.benchmarks)
     grid = Grid(stage.high_temperatures, stage.high_samples, stage.low_temperatures, stage.low_samples)
     plan = Plan(questions, task.prompt, grid, run.seed)
     decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.hub import cards
-    from hfdistill.labelling import label_and_write
     from hfdistill.teacher.session import collect
     from hfdistill.teacher.sync import PartialSync
 
@@ -70,7 +73,8 @@ def main() -> None:
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:
             responses = ResponseRows(journal, plan, config.teacher.model, asked["endpoint_kind"])
-            metrics = label_and_write(folder, questions, responses, task, labeler)
+            verdicts = Path(stage.output_dir) / "verdicts.sqlite"
+            metrics = label_and_write(folder, questions, responses, task, labeler, benchmarks, verdicts)
             warn_of_duplicates(metrics)
             metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}

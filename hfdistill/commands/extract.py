@@ -25,13 +25,13 @@ def _extract(args: argparse.Namespace) -> int:
 
     import orjson
 
-    from hfdistill.commands.tasks import task_section
+    from hfdistill.commands.tasks import section_of
     from hfdistill.errors import HFDistillError
     from hfdistill.rejects import Rejects
     from hfdistill.responses import Rejected, found, read_rows
     from hfdistill.tasks import load_task
 
-    task = load_task(task_section(args.task))
+    task = load_task(section_of(args.task))
     reasons: Counter[str] = Counter()
     rows = 0
     args.output.parent.mkdir(parents=True, exist_ok=True)

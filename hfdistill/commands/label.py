@@ -43,9 +43,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _label(args: argparse.Namespace) -> int:
     import tempfile
 
-    from hfdistill.commands.tasks import task_section
+    from hfdistill.commands.tasks import section_of
     from hfdistill.errors import HFDistillError
     from hfdistill.labelers import load_labeler
+    from hfdistill.labelling import label_and_write, load_benchmarks
     from hfdistill.rejects import Rejects
     from hfdistill.responses import RowReader, column_mapping, read_rows
     from hfdistill.spool import Matcher, Spool
@@ -55,11 +56,11 @@ def _label(args: argparse.Namespace) -> int:
     place = Path(args.output)
     if not args.push and place.exists() and not _replaceable(place):
         raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
-    section, labeler_section = task_section(args.task), task_section(args.labeler)
+    section, labeler_section = section_of(args.task), section_of(args.labeler)
     if args.threshold is not None:
         labeler_section["threshold"] = args.threshold
     task, labeler = load_task(section), load_labeler(labeler_section)
-    benchmarks = [load_task(task_section(text)) for text in args.benchmarks]
+    benchmarks = load_benchmarks([section_of(text) for text in args.benchmarks])
     reader = RowReader(column_mapping(args.columns), args.high_temperature)
     output = args.output.replace("/", "-") if args.push else args.output.rstrip("/")
     with Rejects(args.rejects or Path(output + ".rejects.jsonl")) as rejects, tempfile.TemporaryDirectory() as work:
@@ -77,9 +78,8 @@ def _label(args: argparse.Namespace) -> int:
         asked = [question for question in matcher.by_id.values() if question.question_id in spool.question_ids]
 
         # 3. Labels, figures, card.
-        from hfdistill.labelling import label_and_write
-
-        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler, benchmarks)
+        verdicts = Path(output + ".verdicts.sqlite")
+        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler, benchmarks, verdicts)
         made["voters"] = {str(voters): count for voters, count in sorted(spool.voters().items())}
         place = _publish(args, section, labeler_section, Path(work) / "dataset", made)
         _report(made, place)

@@ -13,26 +13,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=_tasks)
 
 
-def task_section(text: str) -> dict:
+def section_of(text: str) -> dict:
     """A task or labeler as given on a command line: its name, an inline YAML mapping, or a run's YAML file."""
-    import yaml
-
     from hfdistill.config import read_sections
     from hfdistill.errors import HFDistillError
+    from hfdistill.tasks import task_section
 
-    if text.endswith((".yaml", ".yml")):
-        section = read_sections(text).get("task")
-        if not section:
-            raise HFDistillError(f"{text} has no section task: add `task: {{name: gsm8k}}`")
-        return section
-    if not text.lstrip().startswith("{"):
-        return {"name": text}
-    try:
-        section = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise HFDistillError(f"{text!r} is no YAML mapping: {' '.join(str(error).split())}") from error
-    if not isinstance(section, dict):
-        raise HFDistillError(f"{text!r} is no YAML mapping with a name and options")
+    if not text.endswith((".yaml", ".yml")):
+        return task_section(text)
+    section = read_sections(text).get("task")
+    if not section:
+        raise HFDistillError(f"{text} has no section task: add `task: {{name: gsm8k}}`")
     return section
 
 
@@ -57,7 +48,7 @@ def _show(args: argparse.Namespace) -> int:
     from hfdistill.plugins import plugin_class
     from hfdistill.tasks import Question, installed_tasks
 
-    section = task_section(args.task)
+    section = section_of(args.task)
     kind = plugin_class("task", str(section.get("name")), installed_tasks())
     options = {
         field.name: field.default if field.default is not dataclasses.MISSING else None

@@ -32,10 +32,11 @@ def write_results(
     for name in ("results", "responses"):
         (folder / name).mkdir(parents=True)
     table = [
-        {"task": task, "row": row, **{key: value for key, value in figures.items() if key != "categories"}}
-        for task, rows in metrics.items()
-        for row, figures in rows.items()
+        {"task": task, "row": row, **flat(figures)} for task, rows in metrics.items() for row, figures in rows.items()
     ]
+    # Arrow takes its columns from the first row, and not every task has questions without an answer.
+    columns = dict.fromkeys(column for row in table for column in row)
+    table = [{column: row.get(column) for column in columns} for row in table]
     pq.write_table(pa.Table.from_pylist(table), folder / "results" / "test.parquet")
     pq.write_table(pa.Table.from_pylist([asdict(row) for row in graded]), folder / "responses" / "test.parquet")
 
@@ -51,3 +52,11 @@ def write_results(
             }
             rows[f"{ours} minus {baseline}"] = {"difference": paired_difference(right[ours], right[baseline])}
     return plots
+
+
+def flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """A row's figures as columns: `answerable` is spread over `answerable`, `answerable_low`, … `_high` and `_n`."""
+    columns = {key: value for key, value in figures.items() if key not in ("categories", "answerable")}
+    for key, value in figures.get("answerable", {}).items():
+        columns["answerable" if key == "value" else f"answerable_{key}"] = value
+    return columns

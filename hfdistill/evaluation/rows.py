@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..tasks.base import Question, Task
-from .accuracy import wilson_interval
+from .accuracy import interval
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,27 @@ def grade(
     return graded
 
 
-def summary(graded: Sequence[Graded]) -> dict[str, Any]:
+def summary(graded: Sequence[Graded], unanswerable: str | None = None) -> dict[str, Any]:
     """Accuracy with its 95 % Wilson interval, by category too, share without an answer, and mean length.
 
+    Args:
+        graded (`Sequence[Graded]`): one model's answers to one task.
+        unanswerable (`str`, *optional*): the gold of questions without an answer, see [`~hfdistill.tasks.Task`]. A
+            model that never answers is right about all of them.
+
     Returns:
-        `dict`: `value`, `low`, `high`, `n`, `no_answer`, `mean_tokens`, `categories`.
+        `dict`: `value`, `low`, `high`, `n`, `no_answer`, `mean_tokens`, `categories`; where there are questions
+        without an answer, `answerable`, the accuracy on the others.
     """
-    n, correct = len(graded), sum(row.correct for row in graded)
-    low, high = wilson_interval(correct, n)
+    n = len(graded)
     categories: dict[str, list[bool]] = {}
     for row in graded:
         if row.category is not None:
             categories.setdefault(row.category, []).append(row.correct)
+    answerable = [row.correct for row in graded if row.gold != unanswerable]
     return {
-        "value": correct / n,
-        "low": low,
-        "high": high,
-        "n": n,
+        **interval(sum(row.correct for row in graded), n),
+        **({"answerable": interval(sum(answerable), len(answerable))} if 0 < len(answerable) < n else {}),
         "no_answer": sum(row.answer is None for row in graded) / n,
         "mean_tokens": sum(row.tokens for row in graded) / n,
         "categories": {name: sum(right) / len(right) for name, right in sorted(categories.items())},

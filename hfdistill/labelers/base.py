@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from hfdistill.tasks.base import Question, Task
@@ -70,6 +72,13 @@ class Labeler(ABC):
     name: ClassVar[str] = ""
     reads_text: ClassVar[bool] = False
     workers: int = 1
+
+    def keeping(self, file: Path) -> AbstractContextManager[None]:
+        """
+        Entered around a labelling, for labelers that pay for their verdicts: within it each is kept in `file` as it
+        arrives, and none that is there is bought again. By default nothing is kept.
+        """
+        return nullcontext()
 
     @abstractmethod
     def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:

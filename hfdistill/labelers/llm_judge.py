@@ -5,19 +5,24 @@ a response is good, or which of two is better, and the vote over its verdicts gi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labelers.base import CORRECT, INCORRECT, Candidate, Labeler, Verdict
 from hfdistill.labelers.vote import exact_threshold, vote
 from hfdistill.tasks.base import Question, Task, share_of
+from hfdistill.teacher.journal import Journal, Sample
 
 
 if TYPE_CHECKING:
@@ -66,6 +71,7 @@ class LLMJudge(Labeler):
     tries: int = 5
 
     def __post_init__(self):
+        self._journal: Journal | None = None
         exact_threshold(self.threshold)
         if self.threshold < 0.5:
             raise HFDistillError(
@@ -73,10 +79,20 @@ class LLMJudge(Labeler):
             )
         if self.mode not in MODES:
             raise HFDistillError(f"the judge's mode is 'grade' or 'compare', not {self.mode!r}")
-        if self.verdicts < 1:
-            raise HFDistillError(f"the judge needs at least one verdict a response, not {self.verdicts}")
+        for option, number in (("verdicts", self.verdicts), ("tries", self.tries)):
+            if number < 1:
+                raise HFDistillError(f"the judge's {option} must be at least one, not {number}")
         if self.api_key_env is not None and self.api_key_env not in os.environ:
             raise HFDistillError(f"the judge's token is expected in ${self.api_key_env}, which is not set")
+
+    @contextmanager
+    def keeping(self, file: Path) -> Iterator[None]:
+        """Keep every reply in a journal, by request and try; other judges' replies may lie in it too."""
+        with Journal(file) as self._journal:
+            try:
+                yield
+            finally:
+                self._journal = None
 
     def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:
         judged = [
@@ -109,7 +125,25 @@ class LLMJudge(Labeler):
         return grades
 
     def ask(self, prompt: str, seed: int) -> str | None:
-        """One verdict, `"yes"`, `"no"`, `"a"` or `"b"`: the last one in the reply, if any."""
+        """One verdict, `"yes"`, `"no"`, `"a"` or `"b"`: the last one in the reply, if any; `seed` counts tries."""
+        reply = self._bought(prompt, seed) if self._journal else self._reply(prompt, seed)
+        found = VERDICT.findall(reply[-2000:])
+        return found[-1].lower() if found else None
+
+    def _bought(self, prompt: str, seed: int) -> str:
+        """The judge's reply out of the journal, or into it. The prompt holds the question and the response."""
+        model = self.model or self.endpoint
+        request = "\n".join((model, str(self.max_new_tokens), prompt))
+        key = hashlib.sha256(request.encode("utf-8", "surrogatepass")).hexdigest()
+        for sample in self._journal.of(key):
+            if (sample.temperature, sample.sample) == (self.temperature, seed):
+                return sample.text
+        # What is no text to the file is none to the next call, so it must be none to this one.
+        reply = self._reply(prompt, seed).encode("utf-8", "replace").decode("utf-8")
+        self._journal.add([Sample(key, self.temperature, seed, reply, source=self.endpoint, engine=model)])
+        return reply
+
+    def _reply(self, prompt: str, seed: int) -> str:
         import httpx
 
         # A seed of the prompt's own, so that a verdict does not depend on what is asked beside it.
@@ -120,27 +154,23 @@ class LLMJudge(Labeler):
             "temperature": self.temperature,
             "seed": int(share_of(prompt, str(seed)) * 2**31),
         }
-        for attempt in range(self.tries):
+        for attempt in count(1):
             try:
                 reply = self._client.post("/chat/completions", json=body)
                 reply.raise_for_status()
-                content = reply.json()["choices"][0]["message"]["content"] or ""
+                return reply.json()["choices"][0]["message"]["content"] or ""
             except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
                 answered = isinstance(error, httpx.HTTPStatusError)
                 status = f", status {error.response.status_code}" if answered else ""
                 refused = (
                     error.response.status_code not in BUSY if answered else not isinstance(error, httpx.HTTPError)
                 )
-                if refused or attempt + 1 == self.tries:
+                if refused or attempt == self.tries:
                     raise HFDistillError(
                         f"the judge at {self.endpoint} gave no verdict ({type(error).__name__}{status}): check "
                         "the URL, the model's name, the token and the log of the server"
                     ) from error
-                time.sleep(min(30.0, 0.5 * 2**attempt))
-                continue
-            found = VERDICT.findall(content[-2000:])
-            return found[-1].lower() if found else None
-        return None
+                time.sleep(min(30.0, 0.25 * 2**attempt))
 
     @cached_property
     def _client(self) -> httpx.Client:

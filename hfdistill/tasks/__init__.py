@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from hfdistill.errors import HFDistillError
 from hfdistill.plugins import build, installed
 from hfdistill.tasks.base import Answer, Question, Task
 
 
-__all__ = ["Answer", "Question", "Task", "installed_tasks", "load_task"]
+__all__ = ["Answer", "Question", "Task", "distinct_names", "installed_tasks", "load_task", "task_section"]
 
 GROUP = "hfdistill.tasks"
 
@@ -38,3 +40,37 @@ def load_task(section: dict[str, Any]) -> Task:
         [`Task`]: nothing has been downloaded yet.
     """
     return build("task", section, installed_tasks())
+
+
+def task_section(entry: str | dict[str, Any]) -> dict[str, Any]:
+    """
+    The section of a task as a list of benchmarks or a command line gives it.
+
+    Args:
+        entry (`str` or `dict`): a name (`gsm_plus`), or a mapping with options, read or still in YAML
+            (`"{name: gsm_plus, shots: 3}"`).
+    """
+    if isinstance(entry, dict):
+        return entry
+    if not isinstance(entry, str):
+        raise HFDistillError(f"{entry!r} is neither a name nor a mapping such as {{name: gsm_plus, shots: 3}}")
+    if not entry.lstrip().startswith("{"):
+        return {"name": entry}
+    import yaml
+
+    try:
+        section = yaml.safe_load(entry)
+    except yaml.YAMLError as error:
+        raise HFDistillError(f"{entry!r} is no YAML mapping: {' '.join(str(error).split())}") from error
+    if not isinstance(section, dict):
+        raise HFDistillError(f"{entry!r} is no YAML mapping with a name and options")
+    return section
+
+
+def distinct_names(tasks: Sequence[Task]) -> list[str]:
+    """Names of tasks that stand side by side in one table: the second `generic` is `generic-2`."""
+    names: list[str] = []
+    for place, task in enumerate(tasks):
+        earlier = sum(before.name == task.name for before in tasks[:place])
+        names.append(f"{task.name}-{earlier + 1}" if earlier else task.name)
+    return names

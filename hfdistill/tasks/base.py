@@ -74,6 +74,8 @@ class Task(ABC):
     open_ended: ClassVar[bool] = False
     # Whether answers can only be read with the question's options at hand.
     needs_options: ClassVar[bool] = False
+    # The gold of questions that have no answer; accuracy is then also given without them.
+    unanswerable: ClassVar[str | None] = None
 
     shots: int = 0
     max_new_tokens: int = 512

@@ -14,14 +14,11 @@ from hfdistill.tasks.gsm8k import GradeSchoolMath, gold_number
 from hfdistill.tasks.loading import column, load_rows
 
 
-UNANSWERABLE = "none"
-
-
 @dataclass
 class GsmPlus(GradeSchoolMath):
     """
     Categories are the eight perturbations. The rows of "critical thinking" cannot be answered; their gold is
-    `"none"`, and no answer, or saying so, is right: report accuracy with and without that category.
+    `"none"`, and no answer, or saying so, is right. Accuracy is given with and without them.
 
     Args:
         dataset (`str`): repository on the Hub.
@@ -31,6 +28,7 @@ class GsmPlus(GradeSchoolMath):
     """
 
     name: ClassVar[str] = "gsm_plus"
+    unanswerable: ClassVar[str] = "none"
 
     dataset: str = "qintongli/GSM-Plus"
     hub_split: str = "testmini"
@@ -57,8 +55,8 @@ class GsmPlus(GradeSchoolMath):
         golds = {}
         for number, (question_id, row) in enumerate(self._rows):
             gold = str(column(row, "answer", number, self.name)).strip()
-            golds[question_id] = UNANSWERABLE if gold.lower() == "none" else gold_number(gold, question_id)
+            golds[question_id] = self.unanswerable if gold.lower() == "none" else gold_number(gold, question_id)
         return golds
 
     def correct(self, answer: str | None, gold: str) -> bool:
-        return answer is None if gold == UNANSWERABLE else answer is not None and self.same(answer, gold)
+        return answer is None if gold == self.unanswerable else answer is not None and self.same(answer, gold)

@@ -21,6 +21,8 @@ class LabelConfig:
         labeler_options (`dict`, *optional*): options of another labeler; the vote's is `threshold`.
         threshold (`float`, *optional*, defaults to 0.7): the share of the high-confidence answers that one answer must
             exceed.
+        benchmarks (`list[str]`, *optional*): further tasks whose test questions are looked for among the training
+            questions, each a name (`gsm_plus`) or a mapping with options, as in section `evaluate`.
         top_p (`float`, *optional*): nucleus of the sampling, in (0, 1); the whole distribution by default.
         top_k (`int`, *optional*): number of most probable tokens to sample from; all by default.
         max_new_tokens (`int`, *optional*): longest response in tokens; the task's figure by default.
@@ -59,6 +61,9 @@ class LabelConfig:
     labeler: str = field(default="vote", metadata={"help": "How responses become a pseudo-label."})
     labeler_options: dict | str | None = field(default=None, metadata={"help": "Options of another labeler, as JSON."})
     threshold: float = field(default=0.7, metadata={"help": "Share of the votes that an answer must exceed."})
+    benchmarks: list[str] = field(
+        default_factory=list, metadata={"help": "Further tasks whose test questions must not be among these."}
+    )
     top_p: float | None = field(default=None, metadata={"help": "Nucleus, in (0, 1); all by default."})
     top_k: int | None = field(default=None, metadata={"help": "Most probable tokens; all by default."})
     max_new_tokens: int | None = field(default=None, metadata={"help": "Longest response; the task's by default."})

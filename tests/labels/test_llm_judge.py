@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labelers import load_labeler
+from hfdistill.labelling import label_and_write
 from hfdistill.labels import labelled_dataset
 from hfdistill.tasks import Question, load_task
 
@@ -29,6 +30,8 @@ class Judge:
         self.asked: list[dict] = []
         self.busy_every = 0
         self.status = 200
+        self.fails_after: int | None = None
+        self.seconds = 0.0
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -47,7 +50,9 @@ class Judge:
             return JSONResponse({"error": "no"}, self.status)
         if self.busy_every and len(self.asked) % self.busy_every == 0:
             return JSONResponse({"error": "overloaded"}, 429)
-        await asyncio.sleep(0)
+        if self.fails_after is not None and len(self.asked) > self.fails_after:
+            return JSONResponse({"error": "no"}, 401)
+        await asyncio.sleep(self.seconds)
         prompt = body["messages"][0]["content"]
         if "[Answer B]" in prompt:
             first, second = prompt.partition("[Answer A]")[2].split("[Answer B]")
@@ -128,6 +133,64 @@ def test_the_command(judge, tmp_path):
     assert [row["label"] for row in made] == ["correct", "incorrect", None, "incorrect", "incorrect", "incorrect"]
 
 
+def own_rows(folder: Path, count: int) -> Path:
+    asked = {question.question_id: question.question for question in QUESTIONS}
+    rows = [{"question": asked[f"q{n % 2}"], "response": f"Please or please not, {n}."} for n in range(count)]
+    (folder / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "r.jsonl"
+
+
+def requests(judge: Judge) -> list[tuple[str, int]]:
+    return [(body["messages"][0]["content"], body["seed"]) for body in judge.asked]
+
+
+@pytest.mark.parametrize("mode", ["grade", "compare"])
+def test_what_was_answered_is_not_asked_again(judge, tmp_path, mode):
+    def label(**options) -> list[str | None]:
+        section = {"name": "llm_judge", "endpoint": judge.url, "mode": mode, "verdicts": 3, "workers": 2, **options}
+        label_and_write(
+            tmp_path / "made", QUESTIONS, ROWS, TASK, load_labeler(section), verdicts=tmp_path / "v.sqlite"
+        )
+        return pq.read_table(tmp_path / "made" / "responses")["label"].to_pylist()
+
+    judge.fails_after = 7
+    with pytest.raises(HFDistillError, match="gave no verdict"):
+        label()
+    answered = requests(judge)[:7]
+    judge.asked.clear()
+    judge.fails_after = None
+    labels = label()
+    assert not set(requests(judge)) & set(answered)
+    every = [*requests(judge), *answered]
+    assert len(every) == len(set(every)) and len(judge.asked) > 3
+    # Nor for another threshold, but for another try or another judge.
+    judge.asked.clear()
+    assert label() == labels and label(threshold=0.9) and judge.asked == []
+    label(verdicts=4)
+    assert len(judge.asked) == (5 if mode == "grade" else 0)
+    label(model="another")
+    assert len(judge.asked) > 7
+
+
+def test_a_killed_command_goes_on(judge, tmp_path):
+    judge.seconds = 0.05
+    command = [sys.executable, "-m", "hfdistill", "label", "--task", "{name: generic, answer: open}"]
+    command += ["--responses", own_rows(tmp_path, 80), "--output", tmp_path / "out"]
+    command += ["--labeler", f"{{name: llm_judge, endpoint: '{judge.url}', verdicts: 1, workers: 2}}"]
+    killed = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    while len(judge.asked) < 20:
+        assert killed.poll() is None
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate()
+    assert len(judge.asked) < 80 and not (tmp_path / "out").exists()
+    said = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2])
+    assert said.returncode == 0, said.stderr
+    assert (tmp_path / "out.verdicts.sqlite").is_file()
+    # At most what was under way when the process died, one request a worker, is asked a second time.
+    assert len(set(requests(judge))) == 80 and len(judge.asked) <= 82
+
+
 def test_prompts_come_from_the_task(judge):
     template = "Is this kind? {response} (to: {question})"
     task = load_task({"name": "generic", "answer": "open", "judge_template": template})
@@ -151,7 +214,8 @@ def test_a_judge_that_refuses_or_is_not_there(judge):
     ("options", "message"),
     [
         ({"mode": "rank"}, "'grade' or 'compare'"),
-        ({"verdicts": 0}, "at least one verdict"),
+        ({"verdicts": 0}, "verdicts must be at least one"),
+        ({"tries": 0}, "tries must be at least one"),
         ({"threshold": 0.4}, "0.5 or more"),
         ({"api_key_env": "NO_SUCH_VARIABLE_HERE"}, "which is not set"),
     ],
