@@ -84,7 +84,11 @@ def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
     [
         ("label", ["--task.name", "generik"], "did you mean 'generic'"),
         ("label", ["--treshold", "0.5"], "did you mean '--threshold'"),
-        ("label", ["--teacher.endpoints", "http://127.0.0.1:9", "--patience", "1"], "127.0.0.1:9"),
+        (
+            "label",
+            ["--threshold", "0.6", "--teacher.endpoints", "http://127.0.0.1:9", "--patience", "1"],
+            "127.0.0.1:9",
+        ),
         ("warmup", ["--student.model", "local/nothing-here"], "local/nothing-here"),
         ("reward", ["--warmup", "local/tiny-warmup@no-such-revision"], "no-such-revision"),
         ("ppo", ["--kl_in", "rewards"], "did you mean 'reward'"),
@@ -96,4 +100,4 @@ def test_a_mistake_is_one_clear_error(recipes, finished, stage, flags, message):
     assert done.returncode != 0
     error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert message in error
-    assert "Traceback" not in done.stderr.split("accelerate")[0]
+    assert done.stderr.count("Traceback") == 1  # the launcher's, about the exit status
