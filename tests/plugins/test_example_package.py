@@ -73,16 +73,30 @@ def test_evaluate(site, tmp_path):
         "LlamaForCausalLM(c).save_pretrained(sys.argv[1])\nt.save_pretrained(sys.argv[1])\n"
     )
     assert run(site, "-c", tiny, model).returncode == 0
+    rows = [
+        {"question": "How many?", "answer": "None", "perturbation_type": "critical thinking"},
+        {"question": "How many are 2?", "answer": "2", "perturbation_type": "adding operation"},
+    ]
+    (tmp_path / "plus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plus = {"name": "gsm_plus", "path": str(tmp_path / "plus.jsonl"), "max_new_tokens": 8}
+    benchmarks = [plus, "{name: syllables, shots: 0}"]
     config = {
         "run": {"name": "plugged", "push": False, "output_dir": str(tmp_path / "run")},
         "task": {"name": "syllables"},
         "student": {"model": str(model)},
-        "evaluate": {"models": [f"Ours={model}"], "teacher": False},
+        "evaluate": {"models": [f"Ours={model}"], "teacher": False, "benchmarks": benchmarks},
     }
     (tmp_path / "run.yaml").write_text(json.dumps(config))
     said = run(site, "recipes/evaluate.py", "--config", tmp_path / "run.yaml")
     assert said.returncode == 0, said.stderr
     results = tmp_path / "run" / "artifacts" / "plugged-results"
     responses = pq.read_table(results / "responses").to_pylist()
-    assert {row["task"] for row in responses} == {"syllables"}
-    assert len(responses) == json.loads((results / "hfdistill.json").read_text())["metrics"]["syllables"]["Ours"]["n"]
+    metrics = json.loads((results / "hfdistill.json").read_text())["metrics"]
+    assert set(metrics) == {row["task"] for row in responses} == {"syllables", "gsm_plus", "syllables-2"}
+    assert len(responses) == sum(task["Ours"]["n"] for task in metrics.values())
+    # The untrained model answers nothing, which is right where there is no answer.
+    found = {row["task"]: row for row in pq.read_table(results / "results").to_pylist()}
+    plus_row = found["gsm_plus"]
+    assert (plus_row["value"], plus_row["answerable"], plus_row["answerable_n"]) == (0.5, 0, 1)
+    assert found["syllables"]["answerable"] is None
+    assert "  answerable " in said.stdout and "`answerable`" in (results / "README.md").read_text()

@@ -123,6 +123,44 @@ def test_a_complete_journal_needs_no_endpoint(undisturbed):
     assert "is published at" in again.stdout
 
 
+def test_training_questions_in_a_benchmark_are_found(undisturbed, tmp_path):
+    journal = Path("run") / "label" / "journal.sqlite"
+    (tmp_path / journal).parent.mkdir(parents=True)
+    shutil.copy(undisturbed[0] / journal, tmp_path / journal)
+    asked = table(undisturbed[0] / "run" / "artifacts" / "run-teacher", "questions")
+    planted = next(row["question"] for row in asked if row["split"] == "train")
+    sections = []
+    for name, questions in (("clean", ["Why?", "Who?"]), ("planted", ["Why?", planted.upper() + "!"])):
+        (tmp_path / name).mkdir()
+        for split, rows in (("train", [planted]), ("test", questions)):
+            lines = [json.dumps({"question": question}) + "\n" for question in rows]
+            (tmp_path / name / f"{split}.jsonl").write_text("".join(lines))
+        sections.append(f"{{name: generic, path: {tmp_path / name}, test_split: test, validation_share: 0}}")
+    done = label("http://127.0.0.1:9", tmp_path, *LOCAL, "--benchmarks", *sections)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "run" / "artifacts" / "run-teacher"
+    found = json.loads((folder / "hfdistill.json").read_text())["metrics"]["overlap"]
+    assert set(found) == {"word_problems test", "generic test", "generic-2 test"}
+    assert [found[name]["exact"] for name in ("generic test", "generic-2 test")] == [0, 1]
+    assert found["generic-2 test"]["questions"] == 2 and found["generic-2 test"]["copied"] == 1
+    assert "overlap: generic-2 test: exact" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "message"),
+    [
+        ("{name: generic, path: nowhere}", "nowhere"),
+        ("gsm_pluss", "did you mean 'gsm_plus'"),
+        ("{name: word_problems, test: 0}", "has no test questions"),
+        ("{name: generic", "is no YAML mapping"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_loaded_is_known_before_anything_is_asked(tmp_path, benchmark, message):
+    done = label("http://127.0.0.1:9", tmp_path, *LOCAL, "--benchmarks", benchmark)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr and "127.0.0.1" not in done.stderr and "Traceback" not in done.stderr
+
+
 @pytest.mark.timeout(200)
 def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in, undisturbed):
     endpoint = stand_in(latency=0.05, limit=4)
