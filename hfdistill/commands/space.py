@@ -55,11 +55,12 @@ def open_space(run: str, environment: Mapping[str, str]) -> int:
         `int`: exit status.
     """
     command = [sys.executable, "-m", "hfdistill", "space", "open", run, "--port", "0", "--serve_teacher"]
-    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+    # In a session of its own, it ends once, by our word, however this process is interrupted.
+    with subprocess.Popen(command, env={**os.environ, **environment}, start_new_session=True) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal sent Ctrl-C to the page, too: let it end its teacher.
+            process.terminate()
             process.wait()
             return 0
 
