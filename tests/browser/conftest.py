@@ -30,7 +30,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
@@ -41,7 +41,7 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tiny(browser, tmp_path_factory) -> str:
     """Beginning of the paths of a tiny run's artifacts; not made where there is no browser."""
     folder, root = tmp_path_factory.mktemp("run"), Path(hfdistill.__file__).parents[1]
@@ -93,13 +93,13 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     raise AssertionError(f"the Space did not start: {log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space(tiny, tmp_path_factory) -> Iterator[str]:
     with serve(tmp_path_factory.mktemp("space"), Settings(tiny)) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space_without_teacher(tiny, tmp_path_factory) -> Iterator[str]:
     """A Space whose teacher's endpoint is down, and whose policy is gone."""
     settings = Settings(tiny, {"policy": f"{tiny}-gone"}, teacher_endpoint="http://127.0.0.1:9")
