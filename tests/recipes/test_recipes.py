@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,20 @@ def test_a_mistake_is_one_clear_error(recipes, finished, stage, flags, message):
     error = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert message in error
     assert done.stderr.count("Traceback") == 1  # the launcher's, about the exit status
+
+
+def test_run_skips_what_is_complete_and_report_reads_it_back(recipes, finished):
+    def hfdistill(*words: str) -> str:
+        command = [sys.executable, "-m", "hfdistill", *words]
+        done = subprocess.run(command, env=recipes.environment, capture_output=True, text=True, cwd=recipes.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    shown = hfdistill("run", str(finished), "--cpu")
+    assert all(f"  {stage:<18} done in" in shown for stage in RECIPES)
+    logs = recipes.folder / "pushed" / "logs"
+    assert all("is complete at" in (logs / f"{stage}.log").read_text() for stage in RECIPES)
+    report = hfdistill("report", "local/tiny", "--output", "report.md")
+    assert "Ours w/o R" in report and "Pos/Neg" in report
+    assert (recipes.folder / "report.md").read_text().startswith("# local/tiny")
+    assert "questions task generic" in hfdistill("lineage", "local/tiny-policy")
