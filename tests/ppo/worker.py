@@ -5,7 +5,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
 from ppo_toy import PROMPTS, copy_reward, logged, make_trainer
 
 
@@ -38,8 +37,6 @@ def main():
         result = {name: logged(trainer, name) for name in names}
         result["processes"] = trainer.accelerator.num_processes
         (folder / "result.json").write_text(json.dumps(result))
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
