@@ -46,7 +46,7 @@ def main() -> None:
         return
     store.prepare("teacher", "dataset")
 
-    from hfdistill.labelling import label_and_write, load_benchmarks
+    from hfdistill.labels.labelling import label_and_write, load_benchmarks
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)

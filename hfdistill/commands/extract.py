@@ -27,8 +27,8 @@ def _extract(args: argparse.Namespace) -> int:
 
     from hfdistill.commands.tasks import section_of
     from hfdistill.errors import HFDistillError
-    from hfdistill.rejects import Rejects
-    from hfdistill.responses import Rejected, found, read_rows
+    from hfdistill.labels.rejects import Rejects
+    from hfdistill.labels.responses import Rejected, found, read_rows
     from hfdistill.tasks import load_task
 
     task = load_task(section_of(args.task))

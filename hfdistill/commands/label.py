@@ -46,10 +46,10 @@ def _label(args: argparse.Namespace) -> int:
     from hfdistill.commands.tasks import section_of
     from hfdistill.errors import HFDistillError
     from hfdistill.labelers import load_labeler
-    from hfdistill.labelling import label_and_write, load_benchmarks
-    from hfdistill.rejects import Rejects
-    from hfdistill.responses import RowReader, column_mapping, read_rows
-    from hfdistill.spool import Matcher, Spool
+    from hfdistill.labels.labelling import label_and_write, load_benchmarks
+    from hfdistill.labels.rejects import Rejects
+    from hfdistill.labels.responses import RowReader, column_mapping, read_rows
+    from hfdistill.labels.spool import Matcher, Spool
     from hfdistill.tasks import load_task
 
     # 1. Everything that can be wrong before a row is read.
@@ -130,7 +130,7 @@ def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, fol
 
 def _report(made: dict, place: str) -> None:
     from hfdistill.hub.figures import text
-    from hfdistill.overlap import overlap_line
+    from hfdistill.labels.overlap import overlap_line
 
     print(f"{place}: {made['responses']:,} responses to {made['questions']:,} questions")
     for name in ("without_label", "pseudo_labels_right", "unextractable"):

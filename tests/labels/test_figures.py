@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hfdistill.evaluation.teacher_figures import draw, teacher_statistics
-from hfdistill.overlap import overlap, overlap_line
+from hfdistill.labels.overlap import overlap, overlap_line
 from hfdistill.tasks import Question, load_task
 
 

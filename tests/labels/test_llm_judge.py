@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labelers import load_labeler
-from hfdistill.labelling import label_and_write
 from hfdistill.labels import labelled_dataset
+from hfdistill.labels.labelling import label_and_write
 from hfdistill.tasks import Question, load_task
 
 

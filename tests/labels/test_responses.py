@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.responses import Rejected, RowReader, column_mapping, found, read_rows
-from hfdistill.spool import Matcher, Spool
+from hfdistill.labels.responses import Rejected, RowReader, column_mapping, found, read_rows
+from hfdistill.labels.spool import Matcher, Spool
 from hfdistill.tasks import load_task
 
 

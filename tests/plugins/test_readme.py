@@ -130,7 +130,7 @@ def test_every_command_parses(line, monkeypatch):
 
 
 def test_columns_that_are_named_are_known():
-    from hfdistill.responses import column_mapping
+    from hfdistill.labels.responses import column_mapping
 
     named = [words[words.index("--columns") + 1] for words in map(shlex.split, COMMANDS) if "--columns" in words]
     assert named and all(column_mapping([name]) for name in named)

@@ -10,8 +10,8 @@ from typing import Any
 from hfdistill.errors import HFDistillError
 from hfdistill.evaluation.teacher_figures import TeacherStatistics, draw
 from hfdistill.labelers.base import Labeler
-from hfdistill.labels import labelled_dataset, write_dataset
-from hfdistill.overlap import overlap
+from hfdistill.labels.dataset import labelled_dataset, write_dataset
+from hfdistill.labels.overlap import overlap
 from hfdistill.progress import Progress
 from hfdistill.tasks import Question, Task, distinct_names, load_task, task_section
 

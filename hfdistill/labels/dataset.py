@@ -10,27 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labelers.base import CORRECT, HIGH, INCORRECT, LOW, Candidate, Labeler, Verdict
-from hfdistill.labelers.vote import Vote, VoteLabeler, response_label, vote
+from hfdistill.labelers.base import Candidate, Labeler, Verdict
+from hfdistill.labelers.vote import VoteLabeler
 from hfdistill.tasks.base import Question, Task
 
 
 if TYPE_CHECKING:
     import pyarrow
 
-
-__all__ = [
-    "CORRECT",
-    "HIGH",
-    "INCORRECT",
-    "LOW",
-    "RESPONSE_COLUMNS",
-    "Vote",
-    "labelled_dataset",
-    "response_label",
-    "vote",
-    "write_dataset",
-]
 
 # Columns of the config `responses` and the type of each; `answer` and `label` are written here, the rest is given.
 RESPONSE_COLUMNS = {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hfdistill.errors import HFDistillError, unknown
-from hfdistill.labels import HIGH, LOW, RESPONSE_COLUMNS
+from hfdistill.labelers.base import HIGH, LOW
+from hfdistill.labels.dataset import RESPONSE_COLUMNS
 
 
 # Where well-known tools put things; a path walks through objects and lists, and `*` means every element of a list.

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-from hfdistill.labels import HIGH
-from hfdistill.responses import Rejected, RowReader
+from hfdistill.labelers.base import HIGH
+from hfdistill.labels.responses import Rejected, RowReader
 from hfdistill.tasks.base import Question
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import orjson
 
-from hfdistill.responses import REJECTIONS, Rejected
+from hfdistill.labels.responses import REJECTIONS, Rejected
 
 
 SHOWN = 5
