@@ -20,14 +20,8 @@ def make_tokenizer():
 
 def make_config(**kwargs):
     options = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    return LlamaConfig(
-        vocab_size=len(WORDS),
-        max_position_embeddings=64,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=2,
-        **{**options, **kwargs},
-    )
+    options |= {"vocab_size": len(WORDS), "max_position_embeddings": 64}
+    return LlamaConfig(pad_token_id=0, eos_token_id=1, bos_token_id=2, **{**options, **kwargs})
 
 
 def make_policy(seed=0, **kwargs):
