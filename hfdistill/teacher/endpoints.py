@@ -10,6 +10,7 @@ from .transport import Busy, Faulty, Transport, Trouble, authorization, base_url
 
 
 KINDS = ("auto", TGI, COMPLETIONS, CHAT)
+TRANSFORMERS_SERVE = "transformers serve"
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}  # by `owned_by` in /v1/models
 VERSIONS = {
     "vllm": ("/version", "version"),
@@ -142,6 +143,9 @@ class Endpoint:
         )
 
     async def _as_openai(self) -> Identity:
+        kind = CHAT if self._kind == CHAT else COMPLETIONS
+        if self.model and await self._is_transformers_serve():
+            return Identity(Protocol(kind, TRANSFORMERS_SERVE, self.model), self.model)
         try:
             listed = (await self.transport.get("/v1/models")).content.get("data")
         except Trouble as trouble:
@@ -158,13 +162,25 @@ class Endpoint:
             raise HFDistillError(f"{self.url} does not serve teacher.model {self.model!r}; it serves: {names}")
         entry = models[self.model] if self.model in models else next(iter(models.values()))
         engine = ENGINES.get(entry.get("owned_by"), "openai")
-        kind = CHAT if self._kind == CHAT else COMPLETIONS
         return Identity(
             Protocol(kind, engine, entry["id"]),
             entry["id"],
             version=await self._version(engine),
             longest=entry.get("max_model_len"),
         )
+
+    async def _is_transformers_serve(self) -> bool:
+        """Whether this is `transformers serve`, whose /v1/models lists a cache and not what it serves.
+
+        It tells no name; but a GET of its own route for loading a model is a 405, and a 404 elsewhere.
+        """
+        try:
+            await self.transport.get("/load_model")
+        except Trouble as trouble:
+            if trouble.status is None:
+                raise
+            return trouble.status == 405
+        return False
 
     async def _version(self, engine: str) -> str:
         if engine not in VERSIONS:
@@ -185,28 +201,14 @@ class Endpoint:
         answer = await self.transport.post(protocol.route, protocol.body(prompt, temperature, seed, self.decoding))
         return protocol.read(answer.content, answer.headers, self.decoding)
 
-    async def prepare(self, patience: float) -> None:
-        """Find out who answers, waiting while the endpoint starts.
+    async def prepare(self) -> None:
+        """Find out who answers.
 
         Raises:
-            [`~hfdistill.errors.HFDistillError`]: if nobody does, or not what this run needs.
+            [`~hfdistill.teacher.transport.Trouble`]: if nobody does.
+            [`~hfdistill.errors.HFDistillError`]: if it is not what this run needs.
         """
-        loop = asyncio.get_running_loop()
-        end, pause = loop.time() + patience, 1.0
-        while True:
-            try:
-                self.identity = await self.identify()
-                break
-            except (Busy, Faulty) as trouble:
-                starting = isinstance(trouble, Busy)
-                if not starting or loop.time() + pause > end:
-                    raise HFDistillError(f"endpoint {self.url} {trouble}") from trouble
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 15.0)
-            except Trouble as trouble:
-                raise HFDistillError(
-                    f"endpoint {self.url} {trouble}: check teacher.endpoints, the server and its token"
-                ) from trouble
+        self.identity = await self.identify()
         longest, wanted = self.identity.longest, self.decoding.max_new_tokens
         if longest is not None and wanted >= longest:
             raise HFDistillError(
@@ -242,10 +244,12 @@ class Endpoint:
 
     def _unable(self, what: str) -> HFDistillError:
         return HFDistillError(
-            f"endpoint {self.url} ({self.identity.engine}, {self.identity.protocol.kind}) cannot vary the temperature "
-            f"from request to request: its {what}. `transformers serve` does this; use TGI, vLLM, SGLang, llama.cpp "
-            "or `hfdistill serve`"
+            f"{self._named()} cannot vary the temperature from request to request: its {what}. Use TGI, vLLM, SGLang, "
+            "llama.cpp or `hfdistill serve`"
         )
+
+    def _named(self) -> str:
+        return f"endpoint {self.url} ({self.identity.engine}, {self.identity.protocol.kind})"
 
     async def _drop_details(self, prompt: str, short: Decoding) -> None:
         """Leave the list of tokens out of all answers if the headers say how many there were."""
@@ -278,11 +282,11 @@ class Endpoint:
                 return await self.transport.post(self.identity.protocol.route, body)
             except (Busy, Faulty) as trouble:
                 if not left:
-                    raise HFDistillError(f"endpoint {self.url} {trouble}") from trouble
+                    raise HFDistillError(f"{self._named()} {trouble}: look into its log") from trouble
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 15.0)
             except Trouble as trouble:
-                raise HFDistillError(f"endpoint {self.url} {trouble}") from trouble
+                raise HFDistillError(f"{self._named()} {trouble}") from trouble
         raise AssertionError("the last try returns or raises")
 
 

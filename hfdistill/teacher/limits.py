@@ -91,8 +91,9 @@ class Lane:
         self.limit = 1.0
 
     def silent_for(self) -> float:
-        """Seconds since the last answer."""
-        return time.monotonic() - self.last_answer
+        """Seconds since the last answer while there is trouble; 0 while a request is out that may yet be answered."""
+        troubled = (self.open or self.busy) and not self.in_flight
+        return time.monotonic() - self.last_answer if troubled else 0.0
 
 
 def backoff(tries: int, base: float, most: float) -> float:

@@ -6,7 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import HFDistillError
@@ -274,7 +274,7 @@ class Sampler:
                 "since the last look at it were dropped; serve the first model again and run the same command"
             )
         if lane.endpoint.identity is None:
-            lane.endpoint.identity = identity
+            lane.endpoint.identity = replace(identity, protocol=self._expected.protocol)
             lane.reset()
         lane.checked = position
 
@@ -318,7 +318,7 @@ class Sampler:
             lane.trouble = str(trouble)  # requests meet the same trouble and deal with it
 
     def _give_up_the_silent(self) -> None:
-        if all((lane.open or lane.busy) and lane.silent_for() > self._patience for lane in self.lanes):
+        if all(lane.silent_for() > self._patience for lane in self.lanes):
             reasons = "; ".join(f"{lane.endpoint.url} {lane.trouble}" for lane in self.lanes)
             raise HFDistillError(
                 f"no endpoint has answered for {self._patience:g} s: {reasons}. What was answered is kept; "

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from .plan import Grid, Plan
 from .protocols import Decoding
 from .sampler import Sampler
 from .sync import PartialSync
+from .transport import Trouble
+
+
+STARTING = (429, 502, 503, 504)  # what a server that is loading, or the gateway before it, answers
 
 
 def run_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -137,13 +142,36 @@ def open_endpoints(teacher: TeacherConfig, decoding: Decoding, timeout: float) -
 
 
 async def prepare(endpoints: list[Endpoint], patience: float) -> None:
-    """Find out who answers at every endpoint; those that cannot be reached now may join later, if one can."""
-    found = await asyncio.gather(*(endpoint.prepare(patience) for endpoint in endpoints), return_exceptions=True)
-    troubles = [trouble for trouble in found if trouble is not None]
-    for trouble in troubles:
-        if not isinstance(trouble, HFDistillError) or len(troubles) == len(endpoints):
-            raise trouble
-        print(f"warning: {trouble}; going on without it until it is back", file=sys.stderr)
+    """Find out who answers at every endpoint.
+
+    While none is ready and at least one is starting, it waits. As soon as one is ready the run may begin: the others
+    join when they can.
+
+    Args:
+        endpoints (`list[Endpoint]`): those that are not ready in the end have no `identity`.
+        patience (`float`): seconds to wait.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if no endpoint answers, or one is not what this run needs.
+    """
+    end, pause = time.monotonic() + patience, 1.0
+    while True:
+        found = await asyncio.gather(*(endpoint.prepare() for endpoint in endpoints), return_exceptions=True)
+        troubles = {e.url: trouble for e, trouble in zip(endpoints, found, strict=True) if trouble is not None}
+        for trouble in troubles.values():
+            if not isinstance(trouble, Trouble):
+                raise trouble
+        if len(troubles) < len(endpoints):
+            break
+        starting = any(trouble.status in STARTING for trouble in troubles.values())
+        if not starting or time.monotonic() + pause > end:
+            reasons = "; ".join(f"endpoint {url} {trouble}" for url, trouble in troubles.items())
+            waited = f" for {patience:g} s" if starting else ""
+            raise HFDistillError(f"{reasons}{waited}: check teacher.endpoints, the servers and their token")
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 15.0)
+    for url, trouble in troubles.items():
+        print(f"warning: endpoint {url} {trouble}; going on without it until it is back", file=sys.stderr)
 
 
 async def _probe(endpoints: list[Endpoint], journal: Journal, plan: Plan) -> None:

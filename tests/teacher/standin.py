@@ -49,6 +49,7 @@ class Settings:
     fault_seed: int = 0
     hang_seconds: float = 3600.0
     down: bool = False  # every connection is dropped at once
+    starting: int = 0  # status of everything while it loads
     redirect: str | None = None
     tell_seen: bool = False  # which completions were given, in /control
 
@@ -191,6 +192,8 @@ class Connection(asyncio.Protocol):
         endpoint.tokens[token] += 1
         if s.down:
             self.transport.abort()
+        elif s.starting:
+            self.send(s.starting, {"error": "loading"})
         elif s.redirect:
             self.send(302, {}, {"Location": s.redirect + route})
         elif s.token and token != f"Bearer {s.token}":

@@ -5,16 +5,17 @@ import pytest
 from hfdistill.errors import HFDistillError
 from hfdistill.teacher.endpoints import Endpoint, Identity, check_beginning, same_model
 from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol
+from hfdistill.teacher.session import prepare
 
 
 PROMPT = "Q: What is 1 + 1?\nA:"
 
 
-def use(url, work, decoding=None, **options):
+def use(url, work, decoding=None, patience=5.0, **options):
     async def run():
         endpoint = Endpoint(url, decoding or Decoding(64, ("\nQ:",)), **options)
         try:
-            await endpoint.prepare(options.get("patience", 5.0))
+            await prepare([endpoint], patience)
             return await work(endpoint)
         finally:
             await endpoint.close()
@@ -104,6 +105,41 @@ def test_an_unreachable_server_is_one_clear_error(stand_in):
     endpoint.kill()
     with pytest.raises(HFDistillError, match=rf"endpoint {endpoint.url} cannot be reached.*check teacher.endpoints"):
         use(endpoint.url, identity)
+
+
+@pytest.mark.parametrize("status", [503, 502])
+def test_a_server_that_starts_is_waited_for(stand_in, status):
+    endpoint = stand_in(starting=status)
+
+    async def run():
+        one = Endpoint(endpoint.url, Decoding(64))
+        waiting = asyncio.ensure_future(prepare([one], 30.0))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await asyncio.to_thread(endpoint.control, starting=0)
+        await waiting
+        await one.close()
+        return one.identity.model_id
+
+    assert asyncio.run(run()) == "stand-in/teacher"
+
+
+def test_a_server_that_starts_for_too_long_is_one_clear_error(stand_in):
+    with pytest.raises(HFDistillError, match="answered 503: loading for 0.5 s"):
+        use(stand_in(starting=503).url, identity, patience=0.5)
+
+
+def test_nobody_waits_for_one_that_starts_when_another_is_ready(stand_in, capsys):
+    urls = [stand_in().url, stand_in(starting=503).url]
+
+    async def run():
+        both = [Endpoint(url, Decoding(64)) for url in urls]
+        await prepare(both, 600.0)
+        await asyncio.gather(*(endpoint.close() for endpoint in both))
+        return [endpoint.identity is not None for endpoint in both]
+
+    assert asyncio.run(run()) == [True, False]
+    assert "going on without it" in capsys.readouterr().err
 
 
 def test_a_wrong_token_is_one_clear_error(stand_in):

@@ -63,6 +63,18 @@ def test_after_an_outage_one_request_goes_ahead():
     assert one.limit == 80
 
 
+def test_an_endpoint_that_may_yet_answer_is_not_silent():
+    one = lane(said=100)
+    one.last_answer -= 100
+    assert one.silent_for() == 0  # idle
+    one.refused()
+    assert one.silent_for() > 99
+    one.in_flight = 1
+    assert one.silent_for() == 0
+    one.in_flight, one.busy, one.open = 0, False, True
+    assert one.silent_for() > 99
+
+
 def test_pauses_double_up_to_a_bound_with_full_jitter():
     assert all(0 <= backoff(0, 0.5, 30.0) <= 0.5 for _ in range(100))
     assert all(0 <= backoff(99, 0.5, 30.0) <= 30 for _ in range(100))
