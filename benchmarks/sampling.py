@@ -1,15 +1,18 @@
 """Keep many slow endpoints busy from one process: the sampler beside clients that people use for it.
 
     python benchmarks/sampling.py                    # 8 endpoints x 128 slots, 5 s a request, about 2 minutes
-    python benchmarks/sampling.py --lm_eval /path/to/its/python
+    python benchmarks/sampling.py --lm_eval /path/to/its/python --distilabel /path/to/its/python
 
 The endpoints are stand-ins with a fixed latency, each in its own process, so that nothing but the client decides how
 full they are. Every client runs in a process of its own, one after another, against the same endpoints:
 
     sampler        hfdistill's, with its journal on, on a plan of 500,000 requests of which it does what it can
-    hub_client     huggingface_hub.AsyncInferenceClient with a semaphore
-    lm_eval        lm-evaluation-harness's API model, in its own environment; it knows one URL, so it gets one endpoint
-                   with as many slots as the others have in all
+    hub_client     huggingface_hub.AsyncInferenceClient with a semaphore an endpoint
+    lm_eval        lm-evaluation-harness's API model, in its own environment (`lm_eval[api]` and torch)
+    distilabel     its InferenceEndpointsLLM, in its own environment: distilabel 1.5.3 needs `huggingface_hub<1`,
+                   `datasets<4` and requests, and has no newer version
+
+The last two know one URL, so each gets one endpoint with as many slots as the others have in all.
 
 Slots full: share of all slots in use, as the endpoints count it, between two latencies after the start and the end.
 """
@@ -32,7 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STAND_IN = ROOT / "tests" / "teacher" / "standin.py"
 PROMPT = "Q: Natalia sold clips to {} of her friends in April, and then half as many in May. How many in all?\nA:"
-SEPARATE = ("lm_eval",)
+SEPARATE = ("lm_eval", "distilabel")
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def sampler(args: argparse.Namespace) -> None:
     async def work(journal: Journal) -> tuple[int, float]:
         endpoints = [Endpoint(url, Decoding(256, ("\nQ:",))) for url in args.urls]
         for endpoint in endpoints:
-            await endpoint.prepare(10)
+            await endpoint.prepare()
             endpoint.set_details(False)
         journal.claim(same_model({endpoint.url: endpoint.identity for endpoint in endpoints}))
         print("started", flush=True)
@@ -158,33 +161,36 @@ def sampler(args: argparse.Namespace) -> None:
 
 
 def hub_client(args: argparse.Namespace) -> None:
-    """AsyncInferenceClient with a semaphore for all slots; what was answered is kept in a list."""
+    """AsyncInferenceClient with a semaphore an endpoint; what was answered is kept in a list."""
     from huggingface_hub import AsyncInferenceClient
 
     async def work() -> tuple[int, float]:
-        slots = asyncio.Semaphore(args.slots * len(args.urls))
-        clients = [AsyncInferenceClient(base_url=f"{url}/generate", timeout=600) for url in args.urls]
-        answers, end, waiting = [], time.monotonic() + args.seconds, set()
+        answers, end = [], time.monotonic() + args.seconds
+        settings = {"do_sample": True, "temperature": 0.7, "max_new_tokens": 256, "stop": ["\nQ:"]}
 
-        async def ask(index: int) -> None:
+        async def ask(client: AsyncInferenceClient, slots: asyncio.Semaphore, index: int) -> None:
             try:
-                answers.append(
-                    await clients[index % len(clients)].text_generation(
-                        PROMPT.format(index), do_sample=True, temperature=0.7, seed=index + 1, max_new_tokens=256
-                    )
-                )
+                answers.append(await client.text_generation(PROMPT.format(index), seed=index + 1, **settings))
             finally:
                 slots.release()
 
+        async def fill(url: str) -> None:
+            client, slots = (
+                AsyncInferenceClient(base_url=f"{url}/generate", timeout=600),
+                asyncio.Semaphore(args.slots),
+            )
+            waiting, index = set(), 0
+            while time.monotonic() < end:
+                await slots.acquire()
+                task = asyncio.ensure_future(ask(client, slots, index))
+                waiting.add(task)
+                task.add_done_callback(waiting.discard)
+                index += 1
+            await asyncio.gather(*waiting, return_exceptions=True)
+
         print("started", flush=True)
-        cpu, index = time.process_time(), 0
-        while time.monotonic() < end:
-            await slots.acquire()
-            task = asyncio.ensure_future(ask(index))
-            waiting.add(task)
-            task.add_done_callback(waiting.discard)
-            index += 1
-        await asyncio.gather(*waiting, return_exceptions=True)
+        cpu = time.process_time()
+        await asyncio.gather(*(fill(url) for url in args.urls))
         return len(answers), time.process_time() - cpu
 
     report(*asyncio.run(work()))
@@ -213,7 +219,24 @@ def lm_eval(args: argparse.Namespace) -> None:
     report(sum(answer is not None for answer in answers), time.process_time() - cpu)
 
 
-CLIENTS = {"sampler": sampler, "hub_client": hub_client, "lm_eval": lm_eval}
+def distilabel(args: argparse.Namespace) -> None:
+    """distilabel's InferenceEndpointsLLM, batch after batch as its tasks call it, each as large as all slots."""
+    from distilabel.models import InferenceEndpointsLLM
+
+    model = InferenceEndpointsLLM(base_url=args.urls[0], api_key="none")
+    model.load()
+    end, answers, index = time.monotonic() + args.seconds, 0, 0
+    print("started", flush=True)
+    cpu = time.process_time()
+    while time.monotonic() < end:
+        prompts = [[{"role": "user", "content": PROMPT.format(index + i)}] for i in range(args.slots)]
+        made = model.generate_outputs(prompts, temperature=0.7, max_new_tokens=256, stop_sequences=["\nQ:"])
+        answers += sum(output["generations"][0] is not None for output in made)
+        index += len(prompts)
+    report(answers, time.process_time() - cpu)
+
+
+CLIENTS = {"sampler": sampler, "hub_client": hub_client, "lm_eval": lm_eval, "distilabel": distilabel}
 
 
 if __name__ == "__main__":
