@@ -1,5 +1,6 @@
 """One YAML a run: shared sections, and one section a stage whose keys are the fields of that stage's dataclass."""
 
+import argparse
 import dataclasses
 import importlib
 import sys
@@ -231,6 +232,8 @@ def parse_stage(
         raise HFDistillError(f"section {stage!r}: {message}")
 
     parser.error = fail
+    lists = {action.dest: action for action in parser._actions if action.nargs == "+"}
+    section = {key: _listed(stage, lists[key], value) if key in lists else value for key, value in section.items()}
     parser.set_defaults(**{**defaults, **section})
     for action in parser._actions:
         action.required = action.required and action.dest not in section
@@ -247,6 +250,17 @@ def parse_stage(
         action.dest for action in parser._actions for word in argv if word.split("=")[0] in action.option_strings
     }
     return built, {name: getattr(built, name) for name in known if name in section or name in flagged}
+
+
+def _listed(stage: str, action: argparse.Action, value: Any) -> list[Any] | None:
+    """What a file gives for a list: one value makes a list of one, none makes an empty one where there must be one."""
+    if value is None:
+        return None if action.default is None else []
+    items = value if isinstance(value, list) else [value]
+    try:
+        return [item if action.type is str and isinstance(item, dict) else action.type(item) for item in items]
+    except (ValueError, TypeError) as error:
+        raise HFDistillError(f"section {stage!r}: {action.dest} is {value!r}: {error}") from error
 
 
 def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -296,6 +310,8 @@ def _build(section: str, values: dict[str, Any] | None, required: bool) -> Any:
             raise HFDistillError(f"the configuration has no section {section!r}: every run needs one")
         return None
     fields = {f.name: f for f in _fields(section)}
+    lists = {name for name, f in fields.items() if f.type == list[str]}
+    values = {key: [value] if key in lists and isinstance(value, str) else value for key, value in values.items()}
     for key, value in values.items():
         if key not in fields:
             raise unknown(f"key in section {section!r}:", key, fields)

@@ -6,6 +6,7 @@ import pytest
 
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
+from hfdistill.teacher.config import LabelConfig
 
 
 @dataclass
@@ -51,6 +52,23 @@ def test_the_suffix_keeps_an_ablation_apart(path):
     assert config.stage.output_dir == "runs/trial/label-wo-d"
 
 
+@pytest.mark.parametrize(
+    ("value", "temperatures"), [("0.5", [0.5]), ("1e-1", [0.1]), ("[0, 1e-1]", [0.0, 0.1]), ("", [])]
+)
+def test_one_value_makes_a_list_of_one(path, value, temperatures):
+    text = GOOD.replace("threshold: 1e-1", f"temperatures: {value}")
+    assert load_config("label", Settings, ["--config", path(text)]).stage.temperatures == temperatures
+
+
+@pytest.mark.parametrize("value", ["gsm_plus", {"name": "gsm_plus", "shots": 3}])
+def test_one_name_or_mapping_makes_a_list_of_one(path, value):
+    text = GOOD.replace("label: {threshold: 1e-1}", f"label: {{benchmarks: {value}}}")
+    text = text.replace("big/model", "big/model, endpoints: http://a")
+    config = load_config("label", LabelConfig, ["--config", path(text)])
+    assert config.stage.benchmarks == config.given["benchmarks"] == [value]
+    assert config.teacher.endpoints == ["http://a"]
+
+
 def test_identity_ignores_where_and_how_it_runs(path):
     here = load_config("label", Settings, ["--config", path(GOOD)]).identity()
     there = load_config("label", Settings, ["--config", path(GOOD), "--output_dir", "elsewhere"]).identity()
@@ -75,6 +93,7 @@ def test_identity_ignores_where_and_how_it_runs(path):
         (GOOD, ["--threshold", "high"], "invalid float value: 'high'"),
         (GOOD, ["--run.seed", "three"], "run.seed must be int, not 'three'"),
         (GOOD, ["--run.seed", "true"], "run.seed must be int, not True"),
+        (GOOD.replace("threshold: 1e-1", "temperatures: [warm]"), [], "temperatures is ['warm']: could not convert"),
         (GOOD, ["stray"], "cannot place the argument 'stray'"),
         (GOOD, ["--run.seed"], "--run.seed needs a value"),
         ("label: 3", [], "section 'label' of"),
