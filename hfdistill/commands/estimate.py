@@ -1,6 +1,7 @@
 """`hfdistill estimate`: requests, tokens, hours and money of a run, before any is spent."""
 
 import argparse
+import json
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -8,12 +9,17 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser = verbs.add_parser(
         "estimate",
         help="requests, tokens, hours and money of a run, before any is spent",
-        description="Ask the teacher a few questions, measure, and say what the whole run asks for. Prices are the "
-        "configuration's label.gpu_hour_price, label.input_price and label.output_price.",
+        description="Ask the teacher a few questions, measure, and say what the whole run asks for. The teacher's "
+        "prices are the configuration's label.gpu_hour_price, label.input_price and label.output_price. How fast the "
+        "student is nobody knows before it ran: say so, or name a run that did.",
     )
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--questions", type=int, default=8, help="questions to ask (8); 0 asks nothing and assumes")
     parser.add_argument("--samples", type=int, default=7, help="responses to each beside the greedy one (7)")
+    parser.add_argument("--student_tokens_per_second", type=float, help="generated where the student is sampled")
+    parser.add_argument("--ppo_episodes_per_second", type=float, help="of PPO, which logs it as `eps`")
+    parser.add_argument("--like", metavar="RUN", help="take both from an uninterrupted earlier run on that machine")
+    parser.add_argument("--student_hour_price", type=float, help="price of an hour of the student's machine")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)
@@ -21,47 +27,56 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, estimate, print."""
-    from ..config import load_config
     from ..tasks import load_task
-    from ..teacher.config import LabelConfig
     from ..teacher.dataset import to_label
-    from ..teacher.estimate import estimate, guess, probe
+    from ..teacher.estimate import as_json, estimate, guess, probe
 
-    flags = [f"--{setting.removeprefix('label.')}" for setting in args.set]
-    config = load_config("label", LabelConfig, ["--config", args.config, *flags])
+    config = _load("label", args)
     task = load_task(config.task)
     if args.questions > 0:
         rates = probe(config, task, to_label(task)[: args.questions], args.samples)
     else:
         rates = guess(task, config.stage, len(config.teacher.endpoints))
-    samples, episodes = _student(args.config) if config.student else (0, 0)
-    rows = estimate(config, task, rates, samples, episodes)
+    student = _student(args, rates.completion_tokens) if config.student else None
+    rows = estimate(config, task, rates, student)
     if args.json:
-        import json
-
-        from ..teacher.estimate import as_json
-
-        print(json.dumps(as_json(rows, rates)))
+        print(json.dumps(as_json(rows, rates, student)))
     else:
-        _print(rows, rates)
+        _print(rows, rates, student)
     return 0
 
 
-def _student(path: str) -> tuple[int, int]:
-    """Student responses a question and PPO episodes, as the configuration has them."""
-    from ..config import load_config, stage_class
+def _load(stage: str, args: argparse.Namespace):
+    """The configuration as a stage sees it; `--set` may name the fields of any stage."""
+    from ..config import STAGES, load_config, stage_class
 
-    reward, ppo = (load_config(stage, stage_class(stage), ["--config", path]).stage for stage in ("reward", "ppo"))
-    return reward.samples, ppo.total_episodes or 0
+    others = tuple(f"{name}." for name in STAGES if name != stage)
+    flags = [f"--{setting.removeprefix(f'{stage}.')}" for setting in args.set if not setting.startswith(others)]
+    return load_config(stage, stage_class(stage), ["--config", args.config, *flags])
 
 
-def _print(rows: list, rates) -> None:
+def _student(args: argparse.Namespace, completion_tokens: float):
+    from ..teacher.estimate import Student, rates_of
+
+    tokens, episodes = rates_of(args.like, completion_tokens) if args.like else (None, None)
+    reward, ppo = (_load(stage, args).stage for stage in ("reward", "ppo"))
+    return Student(
+        reward.samples,
+        ppo.total_episodes or 0,
+        ppo.num_ppo_epochs,
+        args.student_tokens_per_second or tokens,
+        args.ppo_episodes_per_second or episodes,
+        args.student_hour_price,
+    )
+
+
+def _print(rows: list, rates, student) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
-    table.add_column("")
-    for name in ("requests", "prompt tokens", "generated tokens", "hours", "cost"):
+    table.add_column("", no_wrap=True)
+    for name in ("requests", "prompt tokens", "generated tokens", "trained tokens", "hours", "cost"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
@@ -69,11 +84,22 @@ def _print(rows: list, rates) -> None:
             f"{row.requests:,}",
             f"{row.prompt_tokens:,}",
             f"{row.completion_tokens:,}",
+            f"{row.trained_tokens:,}" if row.trained_tokens else "-",
             "-" if row.hours is None else f"{row.hours:,.2f}",
             "-" if row.cost is None else f"{row.cost:,.2f}",
         )
     console = Console()
     console.print(table)
-    console.print(f"Tokens and hours: {rates.measured}.", highlight=False, soft_wrap=True)
-    if all(row.cost is None for row in rows):
-        console.print("No price is known: set label.gpu_hour_price, or label.input_price and label.output_price.")
+    lines = [f"The teacher's tokens and hours: {rates.measured}."]
+    if rows[0].cost is None:
+        lines.append("For its cost set label.gpu_hour_price, or label.input_price and label.output_price.")
+    if student is not None:
+        lines.append("The student's responses are taken to be as long as the teacher's.")
+        if student.tokens_per_second is None:
+            lines.append("For the hours of its samples give --student_tokens_per_second, or --like RUN.")
+        if student.episodes_per_second is None:
+            lines.append("For the hours of PPO give --ppo_episodes_per_second, or --like RUN.")
+        if student.hour_price is None:
+            lines.append("For the cost of both give --student_hour_price.")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a run will ask for and cost, from its configuration and a probe of a few questions."""
+"""What a run will ask for, take and cost, from its configuration and a probe of a few questions."""
 
 import dataclasses
 import tempfile
@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import Config
 from ..errors import HFDistillError
+from ..hub.artifacts import open_artifact
 from ..tasks.base import Question, Task
 from .config import LabelConfig
 from .dataset import to_label
@@ -19,7 +20,6 @@ from .protocols import Decoding
 
 CHARACTERS_PER_TOKEN = 4.0  # of English text, where nothing could be measured
 PROBE_TEMPERATURE = 0.7
-STUDENT_STAGES = ("student samples", "PPO")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,27 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class Student:
+    """What the later stages ask of the student, and how fast its machine is, as far as anybody measured that.
+
+    Attributes:
+        samples (`int`): responses a question that the reward model learns from.
+        episodes (`int`): of PPO.
+        epochs (`int`): passes of PPO over each of them.
+        tokens_per_second (`float`, *optional*): that the machine generates.
+        episodes_per_second (`float`, *optional*): of PPO, generation and training together.
+        hour_price (`float`, *optional*): price of an hour of the machine.
+    """
+
+    samples: int
+    episodes: int
+    epochs: int
+    tokens_per_second: float | None = None
+    episodes_per_second: float | None = None
+    hour_price: float | None = None
+
+
+@dataclass(frozen=True)
 class Row:
     """One stage's demand; `hours` and `cost` are `None` where they cannot be told."""
 
@@ -49,6 +70,7 @@ class Row:
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    trained_tokens: int = 0
     hours: float | None = None
     cost: float | None = None
 
@@ -87,7 +109,7 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
         cost["requests"] / hours if hours else None,
         endpoints,
         f"measured on {len(responses)} responses to {len(questions)} questions at {endpoints} endpoint(s); a long run "
-        "keeps the endpoints fuller and is faster",
+        "keeps the endpoints fuller and is faster, and so does a probe of more --questions",
     )
 
 
@@ -108,37 +130,75 @@ def decoding_of(task: Task, settings: LabelConfig) -> Decoding:
     return Decoding(settings.max_new_tokens or task.max_new_tokens, task.stop, settings.top_p, settings.top_k)
 
 
-def estimate(config: Config, task: Task, rates: Rates, samples: int = 0, episodes: int = 0) -> list[Row]:
-    """Demand of labelling, and of the student's generation in the later stages.
+def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
+    """How fast an earlier run's student was, from the manifests of what it made.
+
+    Args:
+        run (`str`): the run: `namespace/name`, or the folder and name in front of `-rewards` and `-policy`.
+        completion_tokens (`float`): mean length of a response.
+
+    Returns:
+        `tuple[float, float]`: tokens a second while it was sampled, and episodes a second of PPO.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the run has not come so far.
+    """
+    sampled, trained = _manifest(f"{run}-rewards", "dataset"), _manifest(f"{run}-policy", "model")
+    responses = sum(sampled["metrics"][split]["responses"] for split in ("train", "validation"))
+    return (
+        responses * completion_tokens / sampled["cost"]["seconds"],
+        trained["metrics"]["episodes"] / trained["cost"]["seconds"],
+    )
+
+
+def _manifest(ref: str, repo_type: str) -> dict[str, Any]:
+    content = open_artifact(ref, repo_type, []).manifest
+    if not content:
+        raise HFDistillError(f"{ref} holds no hfdistill.json, so it tells no rates: name a run of hfdistill")
+    return content
+
+
+def estimate(config: Config, task: Task, rates: Rates, student: Student | None = None) -> list[Row]:
+    """Demand of labelling, and of the later stages that generate.
 
     Args:
         config ([`~hfdistill.config.Config`]): as the label stage sees it.
         task ([`~hfdistill.tasks.base.Task`]): has the questions.
-        rates ([`Rates`]): from [`probe`] or [`guess`].
-        samples (`int`, *optional*): student responses a training question.
-        episodes (`int`, *optional*): episodes of PPO.
+        rates ([`Rates`]): from [`probe`] or [`guess`]. The student's responses are taken to be as long as the
+            teacher's, from which it learns.
+        student ([`Student`], *optional*): adds the student's samples and PPO.
 
     Returns:
-        `list[Row]`: the teacher's, then the student's where asked for.
+        `list[Row]`: a stage each.
     """
     settings: LabelConfig = config.stage
     questions = to_label(task, settings.max_questions)
     grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
     asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests
-    rows = [
-        _priced(
-            Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens)),
-            rates,
-            settings,
-        )
-    ]
-    trained = [question for question in questions if question.split == "train"]
-    bare = sum(len(task.prompt(question, shots=0)) for question in trained) / rates.characters_per_token
-    mean = bare / max(len(trained), 1)
-    for stage, count in zip(STUDENT_STAGES, (samples * len(trained), episodes), strict=True):
-        if count:
-            rows.append(Row(stage, count, round(count * mean), round(count * rates.completion_tokens)))
+    teacher = Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
+    rows = [_priced(teacher, rates, settings)]
+    if student is not None:
+        bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
+        rows += _student_rows(student, len(questions), bare / max(len(questions), 1), rates.completion_tokens)
+    return rows
+
+
+def _student_rows(student: Student, questions: int, prompt: float, completion: float) -> list[Row]:
+    # All questions, though those without a label are not sampled: how many that are nobody knows yet.
+    samples, episodes = student.samples * questions, student.episodes
+    seconds = (
+        samples * completion / student.tokens_per_second if student.tokens_per_second else None,
+        episodes / student.episodes_per_second if student.episodes_per_second else None,
+    )
+    trained = (0, round(episodes * (prompt + completion) * student.epochs))
+    rows = []
+    for stage, count, took, tokens in zip(
+        ("student samples", "PPO"), (samples, episodes), seconds, trained, strict=True
+    ):
+        hours = None if took is None else took / 3600
+        cost = None if hours is None or student.hour_price is None else hours * student.hour_price
+        rows.append(Row(stage, count, round(count * prompt), round(count * completion), tokens, hours, cost))
     return rows
 
 
@@ -153,6 +213,10 @@ def _priced(row: Row, rates: Rates, settings: LabelConfig) -> Row:
     return dataclasses.replace(row, hours=hours, cost=cost)
 
 
-def as_json(rows: Sequence[Row], rates: Rates) -> dict[str, Any]:
+def as_json(rows: Sequence[Row], rates: Rates, student: Student | None = None) -> dict[str, Any]:
     """The estimate for programs."""
-    return {"rows": [dataclasses.asdict(row) for row in rows], "rates": dataclasses.asdict(rates)}
+    return {
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "rates": dataclasses.asdict(rates),
+        "student": dataclasses.asdict(student) if student else None,
+    }

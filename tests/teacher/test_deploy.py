@@ -3,6 +3,7 @@
 import argparse
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -163,7 +164,8 @@ def test_a_configured_endpoint_wins(config):
     assert use_deployed(config).teacher.endpoints == ["http://127.0.0.1:8080"]
 
 
-def test_the_command(service, tmp_path, capsys):
+def test_the_command(service, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # ten seconds between two looks
     sections = {
         "run": {"name": "run", "namespace": "tester", "output_dir": str(tmp_path)},
         "task": {"name": "gsm8k"},
