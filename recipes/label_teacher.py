@@ -29,6 +29,7 @@ from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
 from hfdistill.teacher.protocols import Decoding
+from hfdistill.teacher.session import collect, warn_of_another_model
 
 
 @exit_on_user_error
@@ -42,6 +43,7 @@ def main() -> None:
     store = Store(run)
     key = fingerprint("label", config, {})
     if found := store.find("teacher", "dataset", key):
+        warn_of_another_model(config.teacher, found.manifest["metrics"].get("served", {}), found.repo_id)
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
     store.prepare("teacher", "dataset")
@@ -61,7 +63,6 @@ def main() -> None:
 
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.hub import cards
-    from hfdistill.teacher.session import collect
     from hfdistill.teacher.sync import PartialSync
 
     sync = PartialSync(store.name("teacher"), stage.sync_every) if run.push and stage.sync_every else None

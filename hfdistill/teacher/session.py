@@ -14,16 +14,17 @@ from ..tasks.base import Question, Task
 from .board import Outcome, count_there
 from .budget import Budget
 from .config import LabelConfig
-from .endpoints import Endpoint, same_model
+from .endpoints import Endpoint, Identity, same_model
 from .journal import Journal, Sample
 from .plan import Grid, Plan
 from .protocols import Decoding
 from .sampler import Sampler
 from .sync import PartialSync
-from .transport import Trouble
+from .transport import Trouble, on_hugging_face
 
 
 STARTING = (429, 502, 503, 504)  # what a server that is loading, or the gateway before it, answers
+AT_ONCE = 3.0  # seconds
 
 
 def run_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -172,6 +173,44 @@ async def prepare(endpoints: list[Endpoint], patience: float) -> None:
         pause = min(2 * pause, 15.0)
     for url, trouble in troubles.items():
         print(f"warning: endpoint {url} {trouble}; going on without it until it is back", file=sys.stderr)
+
+
+def warn_of_another_model(teacher: TeacherConfig, served: dict[str, Any], dataset: str) -> None:
+    """Say so where an endpoint serves another model under the teacher's name than a finished dataset was made from.
+
+    Endpoints that do not answer at once are left alone, and Hugging Face's are not asked: that could start one that
+    costs money.
+
+    Args:
+        teacher ([`~hfdistill.config.TeacherConfig`]): its endpoints.
+        served (`dict`): `model_id` and `model_sha` of who answered then.
+        dataset (`str`): its name.
+    """
+
+    async def identify(url: str) -> Identity:
+        endpoint = Endpoint(url, Decoding(1), teacher.model, teacher.kind, teacher.chat, teacher.api_key_env, AT_ONCE)
+        try:
+            return await endpoint.identify()
+        finally:
+            await endpoint.close()
+
+    async def identify_all() -> list[Any]:
+        return await asyncio.gather(*map(identify, urls), return_exceptions=True)
+
+    urls = [url for url in teacher.endpoints if not on_hugging_face(url)]
+    for url, found in zip(urls, run_loop(identify_all()), strict=True):
+        if isinstance(found, (Trouble, HFDistillError)):
+            continue
+        if isinstance(found, BaseException):
+            raise found
+        for name in ("model_id", "model_sha"):
+            was, now = served.get(name), found.fingerprint()[name]
+            if was and now and was != now:
+                print(
+                    f"warning: endpoint {url} serves {name} {now!r}, but {dataset} was made from {was!r}. To label "
+                    "with what it serves now, give the run another name",
+                    file=sys.stderr,
+                )
 
 
 async def _probe(endpoints: list[Endpoint], journal: Journal, plan: Plan) -> None:

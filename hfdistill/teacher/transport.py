@@ -78,14 +78,18 @@ def authorization(url: str, api_key_env: str | None) -> str | None:
         if not key:
             raise HFDistillError(f"teacher.api_key_env is {api_key_env!r}, but that environment variable is not set")
         return f"Bearer {key}"
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme != "https" or not any(host == known or host.endswith(f".{known}") for known in HUGGING_FACE_HOSTS):
+    if urllib.parse.urlsplit(url).scheme != "https" or not on_hugging_face(url):
         return None
     from huggingface_hub import get_token
 
     token = get_token()
     return f"Bearer {token}" if token else None
+
+
+def on_hugging_face(url: str) -> bool:
+    """Whether a URL's host is Hugging Face's."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    return any(host == known or host.endswith(f".{known}") for known in HUGGING_FACE_HOSTS)
 
 
 def proxy_of(url: str) -> str | None:

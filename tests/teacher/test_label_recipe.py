@@ -115,6 +115,18 @@ def test_a_complete_dataset_needs_no_endpoint(undisturbed):
     assert "is complete at" in again.stdout
 
 
+def test_another_model_behind_the_name_of_a_complete_dataset_is_told(undisturbed, stand_in):
+    home, same = undisturbed
+    other = stand_in(sha="b" * 40)
+    again = label(other.url, home, *LOCAL)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "is complete at" in again.stdout
+    assert f"endpoint {other.url} serves model_sha '{'b' * 40}', but" in again.stderr
+    assert f"was made from '{'a' * 40}'" in again.stderr
+    assert other.control()["answered"] == 0
+    assert "warning" not in label(same.url, home, *LOCAL).stderr
+
+
 def test_a_complete_journal_needs_no_endpoint(undisturbed):
     home, _ = undisturbed
     shutil.rmtree(home / "run" / "artifacts", ignore_errors=False)
