@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..encoding import Encoder
 from ..generation import Sampling, StopStrings, generate
+from ..generation.stopping import cut
 from ..tasks.base import Question, Task
 from .intervals import interval, wilson_interval
 
@@ -82,9 +83,3 @@ def greedy_answers(
         text = cut(encoder.decode(row.token_ids), stop_strings)
         responses.append(Response(text, task.extract(text, question).value, row.finish_reason, row.token_ids))
     return responses
-
-
-def cut(text: str, stop_strings: Sequence[str]) -> str:
-    """The text before the first of the stop strings, none of which belongs to a response."""
-    ends = [text.find(string) for string in stop_strings]
-    return text[: min([end for end in ends if end >= 0], default=len(text))]

@@ -66,10 +66,13 @@ class Generated:
     Attributes:
         token_ids (`list[int]`): the tokens drawn, without the end-of-sequence token.
         finish_reason (`str`): `"eos_token"`, `"length"` or `"stop_sequence"`.
+        log_probs (`list[float]`, *optional*):
+            What each token was drawn with, the end-of-sequence token included; only where another back end drew them.
     """
 
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = "length"
+    log_probs: list[float] | None = None
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Options of PPO, and of the stage that runs it."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from transformers import TrainingArguments
@@ -31,6 +32,24 @@ class PPOConfig(TrainingArguments):
         max_prompt_length (`int`, *optional*): longer prompts are left out, and counted; by default those that leave
             no room for `max_completion_length` tokens in the model's context.
         temperature (`float`, *optional*, defaults to 1.0): of sampling; divides the logits in training, too.
+        stop_strings (`list[str]`, *optional*): each ends a response, and is no part of its text.
+        use_transformers_continuous_batching (`bool`, *optional*, defaults to `False`): sample by transformers'
+            `generate_batch` instead of our own loop.
+        transformers_continuous_batching_config (`dict`, *optional*): options of its `ContinuousBatchingConfig`.
+        use_vllm (`bool`, *optional*, defaults to `False`): sample by vLLM (`pip install 'hfdistill[vllm]'`).
+        vllm_mode (`str`, *optional*, defaults to `"colocate"`): `"colocate"` runs vLLM in the training processes,
+            `"server"` asks a server, which TRL's documentation of vLLM tells how to start.
+        vllm_server_base_url (`str`, *optional*): address of that server.
+        vllm_server_timeout (`float`, *optional*, defaults to 240.0): seconds to wait for it to be up.
+        vllm_group_port (`int`, *optional*, defaults to 51216): port that weights are sent to it by.
+        vllm_gpu_memory_utilization (`float`, *optional*, defaults to 0.3): share of a GPU's memory for a colocated
+            vLLM.
+        vllm_max_model_length (`int`, *optional*): its context; the model's by default.
+        vllm_tensor_parallel_size (`int`, *optional*, defaults to 1): GPUs that share a colocated model.
+        vllm_enable_sleep_mode (`bool`, *optional*, defaults to `False`): free a colocated vLLM's memory in training.
+        vllm_importance_sampling_correction (`bool`, *optional*, defaults to `True`): weigh the policy loss of a token
+            by its probability in training over that at sampling, where vLLM or continuous batching sampled.
+        vllm_importance_sampling_clip_max (`float`, *optional*, defaults to 3.0): the largest such weight.
         missing_eos_penalty (`float`, *optional*): subtracted from the score of an episode cut off by its length.
         reward_weights (`list[float]`, *optional*): weight of each reward function; 1 by default.
         kl_in (`str`, *optional*, defaults to `"reward"`): `"reward"` subtracts the KL to the reference from each
@@ -59,6 +78,11 @@ class PPOConfig(TrainingArguments):
             and starts one is refused.
     """
 
+    _VALID_DICT_FIELDS: ClassVar[list[str]] = [
+        *TrainingArguments._VALID_DICT_FIELDS,
+        "transformers_continuous_batching_config",
+    ]
+
     learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the policy."})
     adam_epsilon: float = field(default=1e-5, metadata={"help": "Epsilon of Adam."})
     logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between logs."})
@@ -75,6 +99,20 @@ class PPOConfig(TrainingArguments):
     max_completion_length: int = field(default=512, metadata={"help": "Most new tokens."})
     max_prompt_length: int | None = field(default=None, metadata={"help": "Longer prompts are left out."})
     temperature: float = field(default=1.0, metadata={"help": "Sampling temperature."})
+    stop_strings: list[str] | None = field(default=None, metadata={"help": "Strings that end a response."})
+    use_transformers_continuous_batching: bool = field(default=False, metadata={"help": "Sample by generate_batch."})
+    transformers_continuous_batching_config: dict | str | None = field(default=None, metadata={"help": "Its options."})
+    use_vllm: bool = field(default=False, metadata={"help": "Sample by vLLM."})
+    vllm_mode: str = field(default="colocate", metadata={"help": "'colocate' or 'server'."})
+    vllm_server_base_url: str | None = field(default=None, metadata={"help": "Address of the vLLM server."})
+    vllm_server_timeout: float = field(default=240.0, metadata={"help": "Seconds to wait for the vLLM server."})
+    vllm_group_port: int = field(default=51216, metadata={"help": "Port that weights are sent by."})
+    vllm_gpu_memory_utilization: float = field(default=0.3, metadata={"help": "vLLM's share of a GPU's memory."})
+    vllm_max_model_length: int | None = field(default=None, metadata={"help": "vLLM's context; the model's."})
+    vllm_tensor_parallel_size: int = field(default=1, metadata={"help": "GPUs that share vLLM's model."})
+    vllm_enable_sleep_mode: bool = field(default=False, metadata={"help": "Free vLLM's memory in training."})
+    vllm_importance_sampling_correction: bool = field(default=True, metadata={"help": "Weigh by p_train / p_sampler."})
+    vllm_importance_sampling_clip_max: float = field(default=3.0, metadata={"help": "Largest such weight."})
     missing_eos_penalty: float | None = field(default=None, metadata={"help": "Penalty for cut off episodes."})
     reward_weights: list[float] | None = field(default=None, metadata={"help": "Weight of each reward function."})
     kl_in: str = field(default="reward", metadata={"help": "'reward' or 'loss'."})
@@ -104,6 +142,7 @@ class PPOConfig(TrainingArguments):
             ("kl_estimator", ("k1", "k3")),
             ("value_backbone", ("separate", "shared")),
             ("value_head_init", ("copy", "zero")),
+            ("vllm_mode", ("colocate", "server")),
         ):
             if getattr(self, name) not in known:
                 raise unknown(f"value of {name}:", getattr(self, name), known)
@@ -123,6 +162,10 @@ class PPOConfig(TrainingArguments):
                 f"gradient_accumulation_steps is {self.gradient_accumulation_steps}: leave it 1 and set "
                 "rollout_batch_size; mini-batches accumulate over passes of per_device_train_batch_size by themselves"
             )
+        if self.use_vllm and self.use_transformers_continuous_batching:
+            raise HFDistillError("use_vllm and use_transformers_continuous_batching are both set: keep one")
+        if self.use_vllm and self.vllm_mode == "server" and self.vllm_server_base_url is None:
+            raise HFDistillError("vllm_mode is 'server': set vllm_server_base_url, for example http://my-vllm:8000")
         if self.kl_target is not None and self.kl_in == "loss":
             raise HFDistillError("kl_target adapts the KL in the reward: leave it out, or set kl_in to 'reward'")
 

@@ -7,6 +7,7 @@ import torch
 from ..errors import HFDistillError
 from .advantages import explained_variance, generalised_advantages, kl_estimate, masked_mean, token_rewards, whiten
 from .config import PPOConfig
+from .losses import importance_weights
 
 
 @dataclass
@@ -18,6 +19,8 @@ class Episodes:
         sequences (`list[list[int]]`): prompt and response ids, end-of-sequence included where it was sampled.
         prompt_lengths (`list[int]`): where each response starts.
         scores (`torch.Tensor`): float32 `(episodes,)`.
+        sampling_log_probs (`torch.Tensor`, *optional*): what the sampler says that it drew each response token with,
+            NaN where it says nothing, `(episodes, time)`; where it is not the training's own forward pass.
         log_probs, values, advantages, returns (`torch.Tensor`): float32 `(episodes, time)` over response tokens, made
             by the policy before the update; empty until [`~Episodes.estimate`].
     """
@@ -26,6 +29,7 @@ class Episodes:
     sequences: list[list[int]]
     prompt_lengths: list[int]
     scores: torch.Tensor
+    sampling_log_probs: torch.Tensor | None = None
     log_probs: torch.Tensor | None = None
     values: torch.Tensor | None = None
     advantages: torch.Tensor | None = None
@@ -83,6 +87,8 @@ class Episodes:
             rewards = whiten(rewards, mask, shift_mean=False)
         advantages, self.returns = generalised_advantages(rewards, self.values, mask, config.gamma, config.lam)
         self.advantages = whiten(advantages, mask)
+        if self.sampling_log_probs is not None:
+            metrics |= self._correct(config)
         metrics |= {
             "objective/entropy": -(self.log_probs * mask).sum(1).mean().item(),
             "objective/non_score_reward": non_score.mean().item(),
@@ -93,6 +99,23 @@ class Episodes:
             "val/value_mean": masked_mean(self.values, mask).item(),
         }
         return metrics
+
+    def _correct(self, config: PPOConfig) -> dict[str, float]:
+        """Weigh the advantages by what sampler and training differ in: Eq. 8's first term is linear in them."""
+        mask = self.mask & self.sampling_log_probs.isfinite()
+        weights = importance_weights(self.log_probs, self.sampling_log_probs, config.vllm_importance_sampling_clip_max)
+        if config.vllm_importance_sampling_correction:
+            self.advantages = self.advantages * weights.where(self.mask, 1.0)
+        if not mask.any():
+            return {}
+        difference = (self.log_probs - self.sampling_log_probs)[mask].abs()
+        return {
+            "sampling/sampling_logp_difference/mean": difference.mean().item(),
+            "sampling/sampling_logp_difference/max": difference.max().item(),
+            "sampling/importance_sampling_ratio/min": weights[mask].min().item(),
+            "sampling/importance_sampling_ratio/mean": weights[mask].mean().item(),
+            "sampling/importance_sampling_ratio/max": weights[mask].max().item(),
+        }
 
     def state_dict(self) -> dict[str, object]:
         """Everything, as plain lists and tensors."""

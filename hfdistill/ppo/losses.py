@@ -49,6 +49,15 @@ def policy_loss(ratio: torch.Tensor, advantages: torch.Tensor, cliprange: float)
     return -torch.minimum(ratio * advantages, clipped * advantages)
 
 
+def importance_weights(log_probs: torch.Tensor, sampling_log_probs: torch.Tensor, largest: float) -> torch.Tensor:
+    """Truncated importance sampling: a token's probability in training over that at sampling, at most `largest`.
+
+    Where the sampler's log-probability is unknown (NaN), the weight is 1.
+    """
+    difference = (log_probs - sampling_log_probs).nan_to_num(nan=0.0)
+    return difference.clamp(max=LARGEST_LOG_RATIO).exp().clamp(max=largest)
+
+
 def previous_policy_kl(ratio: torch.Tensor, estimator: str) -> torch.Tensor:
     """Eq. 8's second term: estimate of KL(policy ‖ previous policy) from tokens of the previous policy.
 

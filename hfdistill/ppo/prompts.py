@@ -77,9 +77,8 @@ class PromptDataset:
         names = [name for name in self.rows[0] if name != "prompt"]
         return {name: [self.rows[i][name] for i in rows] for name in names}
 
-    def completions(self, rows: Sequence[int], token_ids: Sequence[Sequence[int]]) -> list[Any]:
+    def completions(self, rows: Sequence[int], texts: Sequence[str]) -> list[Any]:
         """Completions as text, or as the assistant's message where the prompt is made of messages."""
-        texts = [self.encoder.decode(ids) for ids in token_ids]
         return [
             text if isinstance(self.rows[i]["prompt"], str) else [{"role": "assistant", "content": text}]
             for i, text in zip(rows, texts, strict=True)

@@ -13,7 +13,8 @@ from transformers.utils import logging
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..generation import Generated, Sampling, generate
+from ..generation import Generated
+from ..generation.stopping import cut
 from ..training import gather_shares, my_share
 from .actor_critic import ActorCritic, Passage, read_policy
 from .batching import QuestionStream, episode_seeds, micro_batches, mini_batches
@@ -21,6 +22,7 @@ from .config import PPOConfig
 from .episodes import Episodes
 from .prompts import PromptDataset
 from .rewards import Rewards
+from .samplers import Sampler
 
 
 logger = logging.get_logger(__name__)
@@ -41,6 +43,7 @@ class Rollouts:
 
     Args:
         model ([`ActorCritic`]): policy and value.
+        sampler ([`~hfdistill.ppo.samplers.Sampler`]): draws the policy's responses.
         reference (`PreTrainedModel`, *optional*): what the KL is measured to; without it the policy with its adapters
             off, if it has any, and no KL otherwise.
         rewards ([`Rewards`]): what scores.
@@ -51,6 +54,7 @@ class Rollouts:
     """
 
     model: ActorCritic
+    sampler: Sampler
     reference: PreTrainedModel | None
     rewards: Rewards
     prompts: PromptDataset
@@ -76,9 +80,8 @@ class Rollouts:
         seeds = self._share(episode_seeds(config.seed, update, size))
         # 2. Sample.
         with self._timed("generation"):
-            settings = [Sampling(config.max_completion_length, config.temperature, seed=seed) for seed in seeds]
             prompt_ids = [self.prompts.prompt_ids[row] for row in rows]
-            generated = self.generate(prompt_ids, settings)
+            generated = self.sampler.sample(prompt_ids, config.temperature, seeds)
         # 3. Score, and share the episodes among all processes.
         with self._timed("reward"):
             mine = self._score(rows, generated)
@@ -112,18 +115,6 @@ class Rollouts:
             self.accelerator.device,
         )
 
-    def generate(self, prompt_ids: list[list[int]], settings: Sampling | list[Sampling]) -> list[Generated]:
-        """Responses of the policy as it is now."""
-        with self.accelerator.autocast():
-            return generate(
-                self.model.policy,
-                prompt_ids,
-                settings,
-                eos_token_id=self.encoder.eos_token_id,
-                pad_token_id=self.encoder.pad_token_id,
-                batch_size=self.config.generation_batch_size,
-            )
-
     def judge(
         self,
         dataset: PromptDataset,
@@ -132,7 +123,7 @@ class Rollouts:
         eval_func: Callable[..., list[bool]] | None,
     ) -> dict[str, list[float]]:
         """What greedy completions of these rows are worth: `accuracy` by `eval_func`, else `reward`."""
-        completions = dataset.completions(rows, [row.token_ids for row in generated])
+        completions = self._completions(dataset, rows, generated)
         if eval_func is not None:
             right = eval_func(prompts=dataset.prompts(rows), completions=completions, **dataset.columns(rows))
             if len(right) != len(rows):
@@ -154,6 +145,10 @@ class Rollouts:
             dataset.columns(rows),
         )
 
+    def _completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
+        texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
+        return dataset.completions(rows, texts)
+
     def _completion_ids(self, row: Generated) -> list[int]:
         """Ids of a response, with the end-of-sequence token where it was sampled: choosing it is an action, too."""
         return [*row.token_ids, self.encoder.eos_token_id] if row.finish_reason == "eos_token" else row.token_ids
@@ -170,7 +165,7 @@ class Rollouts:
     def _score(self, rows: list[int], generated: list[Generated]) -> list[dict[str, Any]]:
         if not rows:
             return []
-        completions = self.prompts.completions(rows, [row.token_ids for row in generated])
+        completions = self._completions(self.prompts, rows, generated)
         said = self._ask(self.prompts, rows, generated, completions)
         mine = []
         for row, response, values in zip(rows, generated, said, strict=True):
@@ -183,6 +178,7 @@ class Rollouts:
                     "completion": self._completion_ids(response),
                     "finished": finished,
                     "score": score,
+                    "log_probs": response.log_probs,
                     "said": values,
                 }
             )
@@ -217,6 +213,11 @@ class Rollouts:
             [len(episode["prompt"]) for episode in scored],
             torch.tensor([episode["score"] for episode in scored]),
         )
+        if scored[0]["log_probs"] is not None:
+            episodes.sampling_log_probs = torch.full(episodes.mask.shape, float("nan"))
+            episodes.sampling_log_probs[episodes.mask] = torch.tensor(
+                [log_prob for episode in scored for log_prob in episode["log_probs"]]
+            )
         return episodes, metrics
 
     @torch.no_grad()

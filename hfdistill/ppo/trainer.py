@@ -16,7 +16,6 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..generation import Sampling
 from ..training import EarlyStopping, gather_shares, my_share
 from . import checkpoint
 from .actor_critic import ActorCritic, build_value_model, causal_model
@@ -28,6 +27,7 @@ from .metrics import Metrics
 from .prompts import PromptDataset
 from .rewards import RewardFunction, Rewards
 from .rollout import Rollouts
+from .samplers import make_sampler
 
 
 class PPOTrainer(Trainer):
@@ -129,6 +129,7 @@ class PPOTrainer(Trainer):
         self._seconds, self._tokens, self._episodes, self._logged_at = 0.0, 0, 0, time.perf_counter()
         self.rollouts = Rollouts(
             actor_critic,
+            make_sampler(model, self.encoder, args, self.accelerator),
             ref_model,
             rewards,
             prompts,
@@ -294,7 +295,7 @@ class PPOTrainer(Trainer):
         processes = self.accelerator.num_processes
         rows = my_share(range(len(dataset)), self.accelerator.process_index, processes)
         prompt_ids = [dataset.prompt_ids[row] for row in rows]
-        generated = self.rollouts.generate(prompt_ids, Sampling(self.args.max_completion_length))
+        generated = self.rollouts.sampler.sample(prompt_ids, temperature=0.0)
         figures = {
             "mean_length": [float(len(row.token_ids)) for row in generated],
             "finished": [float(row.finish_reason != "length") for row in generated],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..evaluation.accuracy import cut
+from ..generation.stopping import cut
 from ..hub.artifacts import open_artifact
 from ..tasks import Question, Task
 

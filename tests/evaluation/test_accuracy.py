@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfdistill.evaluation.accuracy import accuracy, cut, interval, wilson_interval
+from hfdistill.evaluation.accuracy import accuracy, interval, wilson_interval
 
 
 def test_published_intervals():
@@ -38,9 +38,3 @@ def test_accuracy():
         accuracy([], [], str.__eq__)
     with pytest.raises(ValueError, match="shorter|longer"):
         accuracy(["1"], ["1", "2"], str.__eq__)
-
-
-def test_cut_at_the_first_stop_string():
-    assert cut("The answer is 3.\nQ: next\n\nQ:", ["\n\nQ:", "\nQ:"]) == "The answer is 3."
-    assert cut("The answer is 3.", ["\nQ:"]) == "The answer is 3."
-    assert cut("as it is", ()) == "as it is"

@@ -3,6 +3,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from hfdistill.generation import StopStrings
+from hfdistill.generation.stopping import cut
 
 
 def words():
@@ -45,3 +46,9 @@ def test_ends_at_the_first_token_that_completes_a_string(make, stop, text, lengt
 def test_most_tokens_need_no_look():
     stops = StopStrings(words(), ["Q :"])
     assert [index for index, may in enumerate(stops.endings) if may] == [3]
+
+
+def test_cut_at_the_first_stop_string():
+    assert cut("The answer is 3.\nQ: next\n\nQ:", ["\n\nQ:", "\nQ:"]) == "The answer is 3."
+    assert cut("The answer is 3.", ["\nQ:"]) == "The answer is 3."
+    assert cut("as it is", ()) == "as it is"
