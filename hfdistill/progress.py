@@ -1,10 +1,17 @@
 """Progress of long work: a live bar on a terminal, JSON lines where there is none."""
 
+from __future__ import annotations
+
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+
+if TYPE_CHECKING:
+    from rich.columns import Columns
+    from rich.console import Group
 
 SECONDS_BETWEEN_LINES = 1.0
 
@@ -12,9 +19,9 @@ SECONDS_BETWEEN_LINES = 1.0
 class Progress:
     """Report how much of a stage is done and how long the rest will take.
 
-    On a terminal it draws one `rich` bar. Elsewhere it prints JSON lines, at most one a second and always the last:
-    `{"progress": stage, "done": …, "total": …, "unit": …, "elapsed_s": …, "left_s": …}` plus the fields given to
-    [`~Progress.update`]. That is how one process shows the progress of another.
+    On a terminal it draws one `rich` bar, and the fields given to [`~Progress.update`] below it. Elsewhere it prints
+    JSON lines, at most one a second and always the last: `{"progress": stage, "done": …, "total": …, "unit": …,
+    "elapsed_s": …, "left_s": …}` plus these fields. That is how one process shows the progress of another.
 
     Args:
         stage (`str`): what is being done, for example `"label"`.
@@ -30,10 +37,11 @@ class Progress:
         self._first = done
         self._started = time.monotonic()
         self._printed = 0.0
-        self._bar = None
+        self._live = None
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Progress:
         if self.enabled and sys.stdout.isatty():
+            from rich.live import Live
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
 
@@ -45,17 +53,17 @@ class Progress:
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}", style="dim"),
             )
-            self._bar.start()
-            self._task = self._bar.add_task(self.stage, total=self.total, completed=self.done, unit=self.unit, note="")
+            self._task = self._bar.add_task(self.stage, total=self.total, completed=self.done, unit=self.unit)
+            self._live = Live(get_renderable=self._picture, refresh_per_second=4)
+            self._live.start()
         self._show(last=False)
         return self
 
     def __exit__(self, *error) -> None:
         self._show(last=True)
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
 
     @property
     def elapsed(self) -> float:
@@ -81,9 +89,8 @@ class Progress:
     def _show(self, last: bool) -> None:
         if not self.enabled:
             return
-        if self._bar is not None:
-            note = "  ".join(f"{name} {_short(value)}" for name, value in self.fields.items())
-            self._bar.update(self._task, completed=self.done, total=self.total, note=note)
+        if self._live is not None:
+            self._bar.update(self._task, completed=self.done, total=self.total)
             return
         now = time.monotonic()
         if not last and now - self._printed < SECONDS_BETWEEN_LINES:
@@ -100,6 +107,31 @@ class Progress:
             **self.fields,
         }
         print(json.dumps(line), flush=True)
+
+    def _picture(self) -> Group:
+        from rich.console import Group
+        from rich.table import Table
+
+        several = {name: items for name, items in self.fields.items() if isinstance(items, Mapping)}
+        single = {name: value for name, value in self.fields.items() if name not in several}
+        table = Table.grid(padding=(0, 2))
+        for name, items in {"": single, **several}.items():
+            if items:
+                table.add_row(_words(name), _items(items))
+        return Group(self._bar.get_renderable(), table)
+
+
+def _items(values: Mapping[str, Any]) -> Columns:
+    from rich.columns import Columns
+    from rich.text import Text
+
+    return Columns(
+        [Text.assemble((_words(name), "dim"), " ", _short(value)) for name, value in values.items()], padding=(0, 3)
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _short(value: Any) -> str:

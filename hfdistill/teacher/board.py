@@ -64,12 +64,12 @@ class Board:
             return
         fields: dict[str, Any] = {
             "by_temperature": {f"{t:g}": f"{self._there[t]}/{count}" for t, count in self._planned.items()},
-            "tokens_per_s": round(self._tokens / max(time.monotonic() - self._started, 1e-9), 1),
             "in_flight": {
-                lane.endpoint.url: "out" if lane.open else f"{lane.in_flight}/{int(lane.limit)}"
+                lane.endpoint.url: f"out, {lane.trouble}" if lane.open else f"{lane.in_flight}/{int(lane.limit)}"
                 for lane in self._lanes
             },
-            "refused": round(self._refused(), 4),
+            "tokens_per_s": round(self._tokens / max(time.monotonic() - self._started, 1e-9)),
+            "refused_share": round(self._refused(), 4),
         }
         if self._budget.has_price:
             fields["cost"] = round(self._budget.cost, 2)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -339,5 +340,10 @@ class Sampler:
             self._over.set()
             return
         self._stopped = "interrupted"
+        print(
+            f"interrupted: waiting up to {GRACE_SECONDS:g} s for {len(self._tasks)} answers in flight; "
+            "once more ends it at once",
+            file=sys.stderr,
+        )
         self._loop.call_later(GRACE_SECONDS, self._over.set)
         self._pump()

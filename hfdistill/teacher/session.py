@@ -112,6 +112,9 @@ async def _collect(
         await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan)
         budget = _budget(journal, settings, len(endpoints))
         sampler = Sampler(endpoints, journal, budget, settings.concurrency, settings.tries, settings.patience)
+        done = sum(count_there(plan, journal).values())
+        if show:
+            print(_description(endpoints, done, len(plan)), flush=True)
         if look is not None:
             outcome = await sampler.run(plan.first_look(settings.first_look))
             if outcome.stopped:
@@ -128,6 +131,15 @@ async def _collect(
                 await asyncio.gather(sharing, return_exceptions=True)
     finally:
         await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
+
+
+def _description(endpoints: list[Endpoint], done: int, planned: int) -> str:
+    identity = next(endpoint.identity for endpoint in endpoints if endpoint.identity)
+    revision = f" at {identity.model_sha[:12]}" if identity.model_sha else ""
+    return (
+        f"{identity.model_id}{revision} answers by {identity.engine} at {len(endpoints)} endpoint(s); "
+        f"{done:,} of {planned:,} responses are there"
+    )
 
 
 def open_endpoints(teacher: TeacherConfig, decoding: Decoding, timeout: float) -> list[Endpoint]:

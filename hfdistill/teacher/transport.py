@@ -165,7 +165,7 @@ class Transport:
         except orjson.JSONDecodeError as error:
             raise Faulty(f"answered invalid JSON: {error}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Gone(f"cannot be reached ({_short(error)})") from error
+            raise Gone(f"cannot be reached ({_short(error.__cause__ or error)})") from error
         except asyncio.TimeoutError as error:
             raise Faulty(f"did not answer within {seconds:g} s") from error
         except (aiohttp.ClientError, ConnectionError) as error:
