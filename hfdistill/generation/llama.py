@@ -19,7 +19,7 @@ _STEADY_ROPE = ("default", "linear", "llama3")
 
 def is_small_llama(model) -> bool:
     """Whether [`LlamaForward`] computes the same as this model's own forward, and is worth its copy of the weights."""
-    if type(model) is not LlamaForCausalLM or model.device.type != "cpu":
+    if type(model) is not LlamaForCausalLM or model.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
     config = model.config
     parameters = list(model.parameters())

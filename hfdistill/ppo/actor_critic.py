@@ -221,6 +221,11 @@ def check_scalar_model(model: PreTrainedModel, policy: PreTrainedModel, role: st
     """Refuse a value or reward model that cannot read what the policy writes."""
     if model.config.num_labels != 1:
         raise HFDistillError(f"the {role} {model.name_or_path!r} has {model.config.num_labels} outputs instead of 1")
+    check_vocabulary(model, policy, role)
+
+
+def check_vocabulary(model: PreTrainedModel, policy: PreTrainedModel, role: str) -> None:
+    """Refuse a model that knows other tokens than the policy."""
     theirs, ours = model.config.get_text_config().vocab_size, policy.config.get_text_config().vocab_size
     if theirs != ours:
         raise HFDistillError(

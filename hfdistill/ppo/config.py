@@ -59,6 +59,8 @@ class PPOConfig(TrainingArguments):
         kl_target (`float`, *optional*): KL an episode that `kl_coef` is adapted to reach; fixed without it.
         kl_horizon (`int`, *optional*, defaults to 10000): episodes that an adaptation takes; see
             [`~hfdistill.ppo.advantages.AdaptiveKL`].
+        offload_ref_model (`bool`, *optional*, defaults to `False`): keep the reference in the CPU's memory; it comes
+            to the accelerator only while a rollout is scored.
         gamma (`float`, *optional*, defaults to 1.0): discount.
         lam (`float`, *optional*, defaults to 0.95): lambda of generalised advantage estimation.
         whiten_rewards (`bool`, *optional*, defaults to `False`): scale token rewards to unit variance.
@@ -120,6 +122,7 @@ class PPOConfig(TrainingArguments):
     kl_estimator: str = field(default="k1", metadata={"help": "'k1' or 'k3'."})
     kl_target: float | None = field(default=None, metadata={"help": "KL an episode to adapt kl_coef to."})
     kl_horizon: int = field(default=10000, metadata={"help": "Episodes that an adaptation takes."})
+    offload_ref_model: bool = field(default=False, metadata={"help": "Keep the reference on the CPU."})
     gamma: float = field(default=1.0, metadata={"help": "Discount."})
     lam: float = field(default=0.95, metadata={"help": "Lambda of generalised advantage estimation."})
     whiten_rewards: bool = field(default=False, metadata={"help": "Scale token rewards to unit variance."})

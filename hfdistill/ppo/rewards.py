@@ -123,8 +123,16 @@ class Rewards:
                     "return a list with one number, or None, for each"
                 )
             for row, value in zip(said, values, strict=True):
-                row[name] = None if value is None or not math.isfinite(value) else float(value)
+                row[name] = self._number(name, value)
         return said
+
+    def _number(self, name: str, value: Any) -> float | None:
+        try:
+            return None if value is None or not math.isfinite(value) else float(value)
+        except (TypeError, ValueError):
+            raise HFDistillError(
+                f"the reward function {name!r} returned {value!r} for a completion: it must be a number, or None"
+            ) from None
 
     def total(self, said: dict[str, float | None]) -> float | None:
         """Weighted sum over the functions that said something; `None` if none did."""

@@ -89,7 +89,7 @@ class Rollouts:
             episodes, metrics = self._assemble(update, everyone)
         # 4. Log-probabilities and values before the update, by the very passes that training starts with: the ratio
         #    of the first step is 1, and not 1 up to the rounding of another kernel.
-        with self._timed("scoring"):
+        with self._timed("scoring"), self._reference_at_hand():
             plan = self.plan(episodes, epoch=0)
             episodes.log_probs, values, reference, entropy = self._read(episodes, plan)
         # 5. KL, rewards, advantages, returns.
@@ -161,6 +161,15 @@ class Rollouts:
         started = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
+
+    @contextmanager
+    def _reference_at_hand(self) -> Iterator[None]:
+        if not self.config.offload_ref_model:
+            yield
+            return
+        self.reference.to(self.accelerator.device)
+        yield
+        self.reference.to("cpu")
 
     def _score(self, rows: list[int], generated: list[Generated]) -> list[dict[str, Any]]:
         if not rows:

@@ -18,7 +18,7 @@ from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..training import EarlyStopping, gather_shares, my_share
 from . import checkpoint
-from .actor_critic import ActorCritic, build_value_model, causal_model
+from .actor_critic import ActorCritic, build_value_model, causal_model, check_vocabulary
 from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
@@ -78,6 +78,13 @@ class PPOTrainer(Trainer):
         rewards = Rewards(reward_funcs, args.reward_weights, self.encoder, model)
         if peft_config is None and ref_model is None and args.kl_in == "reward" and isinstance(model, PreTrainedModel):
             ref_model = deepcopy(model)
+        if ref_model is not None:
+            check_vocabulary(ref_model, model, "reference model")
+        elif args.offload_ref_model:
+            raise HFDistillError(
+                "offload_ref_model is set, and there is no reference model: it is the policy with its adapter off, or "
+                "kl_in is 'loss'; leave the option out"
+            )
         if peft_config is not None:
             from peft import get_peft_model
 
@@ -120,7 +127,8 @@ class PPOTrainer(Trainer):
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:
-            frozen.requires_grad_(False).eval().to(self.accelerator.device)
+            offloaded = frozen is ref_model and args.offload_ref_model
+            frozen.requires_grad_(False).eval().to("cpu" if offloaded else self.accelerator.device)
         self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
         self.metrics = Metrics()
         self.episodes: Episodes | None = None

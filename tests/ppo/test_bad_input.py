@@ -40,15 +40,15 @@ def test_no_tokenizer(tmp_path):
         build(None, tmp_path)
 
 
-@pytest.mark.parametrize("role", ["value_model", "reward"])
+@pytest.mark.parametrize("role", ["value_model", "ref_model", "reward"])
 def test_vocabularies_must_agree(tmp_path, role):
-    other = make_value_model()
+    other = make_policy() if role == "ref_model" else make_value_model()
     other.resize_token_embeddings(99)
     with pytest.raises(HFDistillError, match="knows 99 tokens and the policy 12"):
         if role == "reward":
             make_trainer(tmp_path, reward=other)
         else:
-            make_trainer(tmp_path, trainer_kwargs={"value_model": other})
+            make_trainer(tmp_path, trainer_kwargs={role: other})
 
 
 def test_a_value_model_has_one_output(tmp_path):
@@ -88,6 +88,14 @@ def test_a_reward_function_returns_one_number_an_episode(tmp_path, values, found
 
     with pytest.raises(HFDistillError, match=f"'short' returned {found} for 16"):
         make_trainer(tmp_path, reward=short).train()
+
+
+def test_a_reward_that_is_no_number(tmp_path):
+    def words(completions, **columns):
+        return ["good"] * len(completions)
+
+    with pytest.raises(HFDistillError, match="'words' returned 'good' for a completion"):
+        make_trainer(tmp_path, reward=words).train()
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), float("inf")])
@@ -188,6 +196,7 @@ def test_diverged_weights_are_said_to_be(tmp_path):
         ({"num_ppo_epochs": 0}, "must be at least 1"),
         ({"kl_in": "loss", "kl_target": 1.0}, "kl_target"),
         ({"num_processes": 2}, "but 1 take part"),
+        ({"kl_in": "loss", "offload_ref_model": True}, "there is no reference model"),
     ],
     ids=str,
 )

@@ -152,3 +152,16 @@ def test_stop_strings_end_a_response_and_are_no_part_of_its_text(tmp_path, optio
 def test_options_that_cannot_be(tmp_path, options, message):
     with pytest.raises(HFDistillError, match=message):
         make_trainer(tmp_path, **options)
+
+
+def test_continuous_batching_in_the_precision_of_training(tmp_path):
+    trainer = make_trainer(tmp_path, bf16=True, policy=make_policy(initializer_range=0.2), **CONTINUOUS)
+    prompts = trainer.rollouts.prompts.prompt_ids[:4]
+    rows = trainer.rollouts.sampler.sample(prompts, 1.0, seeds=[0] * 4)
+    differences = [
+        abs(ours - theirs)
+        for prompt, row in zip(prompts, rows, strict=True)
+        for ours, theirs in zip(exact(trainer, prompt, row), row.log_probs, strict=True)
+    ]
+    assert 1e-4 < max(differences) < 0.1
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}

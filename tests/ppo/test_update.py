@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ppo_toy import (
     copy_reward,
     logged,
     make_policy,
+    make_tokenizer,
     make_trainer,
     make_value_model,
     weights,
@@ -18,9 +20,13 @@ from ppo_toy import (
 from transformers import TrainerCallback
 
 from hfdistill.ppo.actor_critic import ActorCritic, Passage
+from hfdistill.reward.model import RewardScorer
 
 
 EXACT = {"atol": 0, "rtol": 0}
+
+
+PROMPTS_BY_IDS = {tuple(make_tokenizer()(row["prompt"])["input_ids"]): row["prompt"] for row in PROMPTS}
 
 
 @pytest.mark.parametrize("backbone", ["separate", "shared"])
@@ -37,6 +43,55 @@ def test_the_ratio_of_the_first_step_is_exactly_1(tmp_path, backbone, kl_in):
     # The second update starts from the policy as it is then.
     assert logged(trainer, "policy/approxkl_avg")[4] == 0
     assert all(value > 0 for value in logged(trainer, "policy/approxkl_avg")[1:4])
+
+
+def test_the_update_against_float64(tmp_path):
+    """Everything from scores to loss anew, by loops in float64, on a policy that has moved away from its samples."""
+    trainer = make_trainer(tmp_path, learning_rate=3e-2, kl_coef=0.3, gamma=0.97, cliprange_value=0.05)
+    trainer.train()
+    args, episodes, model = trainer.args, trainer.episodes, trainer.model
+    kl_coef, rows = logged(trainer, "objective/kl_coef")[-1], [0, 3, 7, 8]
+    reference = make_policy()
+    responses = [ids[start:] for ids, start in zip(episodes.sequences, episodes.prompt_lengths, strict=True)]
+    every = []
+    for row, (ids, start) in enumerate(zip(episodes.sequences, episodes.prompt_lengths, strict=True)):
+        length = len(ids) - start
+        with torch.no_grad():
+            theirs = torch.log_softmax(reference(torch.tensor([ids])).logits[0].double(), -1)
+        log_probs = episodes.log_probs[row, :length].double().tolist()
+        values = [*episodes.values[row, :length].double().tolist(), 0.0]
+        rewards = [
+            -kl_coef * (log_prob - theirs[start + t - 1, ids[start + t]].item())
+            for t, log_prob in enumerate(log_probs)
+        ]
+        rewards[-1] += copy_reward([PROMPTS_BY_IDS[tuple(ids[:start])]], [trainer.encoder.decode(ids[start:])])[0]
+        advantage, advantages = 0.0, [0.0] * length
+        for t in reversed(range(length)):
+            delta = rewards[t] + args.gamma * values[t + 1] - values[t]
+            advantage = advantages[t] = delta + args.gamma * args.lam * advantage
+        every.append(advantages)
+    flat = [value for advantages in every for value in advantages]
+    mean = sum(flat) / len(flat)
+    deviation = (sum((value - mean) ** 2 for value in flat) / (len(flat) - 1)) ** 0.5
+    loss = tokens = 0.0
+    for row in rows:
+        ids, start = episodes.sequences[row], episodes.prompt_lengths[row]
+        with torch.no_grad():
+            now = torch.log_softmax(model.policy(torch.tensor([ids])).logits[0].double(), -1)
+            hidden = model.value_model.model(torch.tensor([ids])).last_hidden_state[0]
+            values = model.value_model.score(hidden)[start - 1 : -1, 0].double().tolist()
+        for t, advantage in enumerate(every[row]):
+            old_value = episodes.values[row, t].item()
+            ratio = math.exp(now[start + t - 1, responses[row][t]].item() - episodes.log_probs[row, t].item())
+            scaled = (advantage - mean) / deviation
+            policy = -min(ratio * scaled, min(max(ratio, 0.8), 1.2) * scaled)
+            target = advantage + old_value
+            clipped = old_value + min(max(values[t] - old_value, -0.05), 0.05)
+            value = 0.5 * max((values[t] - target) ** 2, (clipped - target) ** 2)
+            loss += policy + args.vf_coef * value
+            tokens += 1
+    ours = trainer._loss(model, rows, int(tokens), False)
+    assert ours.item() == pytest.approx(loss / tokens, abs=1e-4)
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k3"])
@@ -127,8 +182,8 @@ def test_dropout_is_off(tmp_path):
 
 def test_gradient_checkpointing_changes_nothing(tmp_path):
     runs = []
-    for checkpointing in (False, True):
-        trainer = make_trainer(tmp_path, activation_checkpointing=checkpointing)
+    for options in ({}, {"activation_checkpointing": True}):
+        trainer = make_trainer(tmp_path, **options)
         trainer.train()
         runs.append(weights(trainer.model))
     assert trainer.model.policy.is_activation_checkpointing
@@ -240,6 +295,48 @@ def test_value_and_reward_heads_compute_in_float32(tmp_path):
     assert episodes.log_probs.dtype == episodes.values.dtype == episodes.scores.dtype == torch.float32
 
 
+@pytest.mark.parametrize("backbone", ["separate", "shared"])
+def test_bf16_has_float32_heads_and_log_probs(tmp_path, backbone):
+    trainer = make_trainer(tmp_path, bf16=True, value_backbone=backbone, reward=[make_value_model(), copy_reward])
+    scored, logits = [], []
+    forward = trainer.model.forward
+    trainer.model.forward = lambda *args, **kwargs: scored.append(forward(*args, **kwargs)) or scored[-1]
+    trainer.model.policy.lm_head.register_forward_hook(lambda module, args, output: logits.append(output.dtype))
+    trainer.train()
+    assert set(logits) == {torch.bfloat16}
+    assert {row.log_probs.dtype for row in scored} == {row.values.dtype for row in scored} == {torch.float32}
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    # The first ratio is exactly 1 there, too.
+    assert logged(trainer, "policy/approxkl_avg")[0] == 0
+    assert all(map(math.isfinite, logged(trainer, "loss")))
+
+
+def test_an_offloaded_reference_comes_to_score_and_leaves(tmp_path):
+    runs = []
+    for offload in (False, True):
+        trainer = make_trainer(tmp_path, offload_ref_model=offload)
+        reference, moves = trainer.rollouts.reference, []
+        to = reference.to
+        reference.to = lambda device, to=to, moves=moves: moves.append(torch.device(device)) or to(device)
+        trainer.train()
+        runs.append((logged(trainer, "objective/kl"), moves))
+    assert runs[0][0] == runs[1][0]
+    assert runs[0][1] == []
+    # Where the accelerator is the CPU, that it moves is all that is seen.
+    assert runs[1][1] == [trainer.accelerator.device, torch.device("cpu")] * 2
+
+
+def test_a_reward_model_and_a_function_are_added_up(tmp_path):
+    model = make_value_model(seed=5)
+    trainer = make_trainer(tmp_path, reward=[model, copy_reward], reward_weights=[0.5, 2.0])
+    episodes, figures = trainer.rollouts.collect(0, 0.0)
+    for row, (ids, start) in enumerate(zip(episodes.sequences, episodes.prompt_lengths, strict=True)):
+        score = RewardScorer(model, trainer.encoder).score_ids([ids]).item()
+        copied = copy_reward([PROMPTS_BY_IDS[tuple(ids[:start])]], [trainer.encoder.decode(ids[start:])])[0]
+        assert episodes.scores[row].item() == pytest.approx(0.5 * score + 2 * copied, abs=1e-4)
+    assert {"rewards/LlamaForSequenceClassification", "rewards/copy_reward"} <= figures.keys()
+
+
 def test_the_adaptive_coefficient_moves(tmp_path):
     trainer = make_trainer(tmp_path, total_episodes=64, kl_target=1e-3, kl_horizon=100)
     trainer.train()
@@ -274,3 +371,14 @@ def test_metrics_have_the_classic_names(tmp_path):
     val/explained_variance completions/mean_length tokens_per_second policy/skipped_steps"""
     assert set(names.split()) <= log.keys() | trainer.state.log_history[-5].keys()
     assert log["episode"] == 32
+
+
+def test_tensorboard_shows_them(tmp_path):
+    pytest.importorskip("tensorboard", reason="report_to: tensorboard needs it")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = make_trainer(tmp_path, report_to=["tensorboard"])
+    trainer.train()
+    events = EventAccumulator(str(next(tmp_path.rglob("events*")).parent)).Reload()
+    shown = [event.value for event in events.Scalars("train/objective/scores")]
+    assert shown == pytest.approx(logged(trainer, "objective/scores"))
