@@ -14,7 +14,8 @@ full they are. Every client runs in a process of its own, one after another, aga
 
 The last two know one URL, so each gets one endpoint with as many slots as the others have in all.
 
-Slots full: share of all slots in use, as the endpoints count it, between two latencies after the start and the end.
+Slots full: share of all slots in use, as the endpoints count it, between two latencies after the start and the end;
+requests/s follows from it. CPU and peak memory are those of the client's process.
 """
 
 import argparse
@@ -106,8 +107,9 @@ def measure(name: str, python: str, args: argparse.Namespace) -> str:
             endpoint.kill()
             endpoint.wait()
     seconds = after[0]["at"] - before[0]["at"]
-    rate = sum(b["answered"] - a["answered"] for a, b in zip(before, after, strict=True)) / seconds
     busy = sum(b["busy_seconds"] - a["busy_seconds"] for a, b in zip(before, after, strict=True))
+    # Each answer holds a slot for one latency; counted, they would come in waves that a window cuts.
+    rate = busy / (seconds * args.latency)
     full = busy / (seconds * slots * count)
     per_request = 1000 * used["cpu"] / max(used["requests"], 1)
     return f"{name:12} {rate:11.1f} {full:11.1%} {per_request:15.3f} {used['peak_mb']:8.0f}"

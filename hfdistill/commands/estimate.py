@@ -16,13 +16,23 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--questions", type=int, default=8, help="questions to ask (8); 0 asks nothing and assumes")
     parser.add_argument("--samples", type=int, default=7, help="responses to each beside the greedy one (7)")
-    parser.add_argument("--student_tokens_per_second", type=float, help="generated where the student is sampled")
-    parser.add_argument("--ppo_episodes_per_second", type=float, help="of PPO, which logs it as `eps`")
-    parser.add_argument("--like", metavar="RUN", help="take both from an uninterrupted earlier run on that machine")
-    parser.add_argument("--student_hour_price", type=float, help="price of an hour of the student's machine")
+    for flag, metavar, what in (
+        ("--student_tokens_per_second", "RATE", "tokens a second that the student's machine generates"),
+        ("--ppo_episodes_per_second", "RATE", "episodes a second of PPO there, which logs them as `eps`"),
+        ("--student_hour_price", "PRICE", "price of an hour of that machine"),
+    ):
+        parser.add_argument(flag, type=_positive, metavar=metavar, help=what)
+    parser.add_argument("--like", metavar="RUN", help="take both rates from an earlier run that was not cut off")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

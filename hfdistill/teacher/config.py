@@ -35,8 +35,9 @@ class LabelConfig:
             generation, or long answers would be lost more often than short ones.
         tries (`int`, *optional*, defaults to 5): how often a request that fails is sent before its row is parked. A
             request refused because the endpoint is busy costs none.
-        patience (`float`, *optional*, defaults to 900): seconds without any answer after which an endpoint is given
-            up. An endpoint scaled to zero needs minutes to start.
+        patience (`float`, *optional*, defaults to 900): seconds without an answer after which the run ends, when all
+            endpoints are out or refuse and no request waits for one. It must exceed the start of an endpoint, up to
+            ten minutes from zero.
         max_missing (`float`, *optional*, defaults to 0): share of the responses that may be missing when the dataset
             is published.
         retry_failed (`bool`, *optional*, defaults to `False`): ask again for rows that failed or were parked earlier.

@@ -177,9 +177,7 @@ class Endpoint:
         try:
             await self.transport.get("/load_model")
         except Trouble as trouble:
-            if trouble.status is None:
-                raise
-            return trouble.status == 405
+            return trouble.status == 405  # any other trouble is met again at /v1/models
         return False
 
     async def _version(self, engine: str) -> str:

@@ -52,7 +52,7 @@ class Protocol:
 
     Attributes:
         kind (`str`): `"tgi"`, `"openai_completions"` or `"openai_chat"`.
-        engine (`str`): `"tgi"`, `"vllm"`, `"sglang"`, `"llama.cpp"` or `"openai"`.
+        engine (`str`): `"tgi"`, `"vllm"`, `"sglang"`, `"llama.cpp"`, `"transformers serve"` or `"openai"`.
         model (`str`): the model's name at the endpoint.
         details (`bool`): ask TGI for its list of tokens; needed where a proxy drops the headers that count them.
         greedy_top_k (`bool`): send `top_k: 1` at temperature 0, for TGI's back ends that never read `do_sample`.

@@ -121,3 +121,5 @@ def test_run_skips_what_is_complete_and_report_reads_it_back(recipes, finished):
     assert "Ours w/o R" in report and "Pos/Neg" in report
     assert (recipes.folder / "report.md").read_text().startswith("# local/tiny")
     assert "questions task generic" in hfdistill("lineage", "local/tiny-policy")
+    estimated = hfdistill("estimate", str(finished), "--questions", "0", "--like", "local/tiny", "--json")
+    assert all(row["hours"] > 0 for row in json.loads(estimated)["rows"][1:])

@@ -33,7 +33,7 @@ def make_plan(count: int, grid: Grid = GRID) -> Plan:
     return Plan(questions, lambda question: f"Q: {question.question}\nA:", grid)
 
 
-async def fill(urls, journal, plan, timeout=20.0, tries=1000, patience=60.0, wait=(0.02, 0.2), **options):
+async def fill(urls, journal, plan, timeout=20.0, tries=1000, patience=300.0, wait=(0.02, 0.2), **options):
     endpoints = [Endpoint(url, Decoding(64, ("\nQ:",)), timeout=timeout) for url in urls]
     try:
         await prepare(endpoints, patience)

@@ -88,7 +88,7 @@ def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_
         wait_for(port)
 
     async def disturb(journal):
-        running = asyncio.ensure_future(fill(urls, journal, plan, timeout=120, patience=300, concurrency=4))
+        running = asyncio.ensure_future(fill(urls, journal, plan, timeout=120, concurrency=4))
         while sum(journal.counts().values()) < 30:
             await asyncio.sleep(0.02)
         first.kill()
@@ -102,6 +102,6 @@ def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_
         sources = {row.source for row in journal.rows()}
     assert sources == set(urls)
     with Journal(tmp_path / "one.sqlite") as journal:
-        assert asyncio.run(fill(urls[1:], journal, plan, timeout=120, patience=300)).missing == 0
+        assert asyncio.run(fill(urls[1:], journal, plan, timeout=120)).missing == 0
         assert list(ResponseRows(journal, plan, "teacher", "tgi")) == two
     assert len({row["response"] for row in two if row["temperature"] == 1.0}) > 60
