@@ -32,6 +32,8 @@ def main() -> None:
     store = Store(config.run)
     task = load_task(config.task)
     stage.max_completion_length = stage.max_completion_length or task.max_new_tokens
+    if stage.few_shot:
+        stage.stop_strings = stage.stop_strings or list(task.stop)
 
     # 1. Inputs, pinned to a commit each.
     parents = open_parents(config, store)
@@ -109,10 +111,10 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     scorer = RewardScorer(reward_model, Encoder(tokenizer))
     trainer = PPOTrainer(
         AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **kwargs),
-        DistilledReward(task, scorer, stage.reward_variant, stage.reward_function),
+        DistilledReward(task, scorer, stage.reward_variant, stage.reward_function, stage.few_shot),
         stage,
-        training_rows(task, labelled, answers),
-        validation_rows(task, labelled, stage.validation_labels, stage.validation_questions),
+        training_rows(task, labelled, answers, stage.few_shot),
+        validation_rows(task, labelled, stage.validation_labels, stage.validation_questions, stage.few_shot),
         processing_class=tokenizer,
         value_model=load_reward_model(str(parents["reward"].path), **kwargs),
         eval_func=answers_match(task),

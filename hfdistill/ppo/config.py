@@ -191,6 +191,9 @@ class DistillPPOConfig(PPOConfig):
             paper's row "Ours w/o D".
         rewards (`str`, *optional*): the student's labelled responses, for D_S; `{run}-rewards` by default.
         reward (`str`, *optional*): the reward model, which the value model starts from; `{run}-reward` by default.
+        few_shot (`bool`, *optional*, defaults to `False`): put the task's worked examples in front of each question,
+            and end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The
+            reward model reads them behind the bare prompt. `evaluate.few_shot` is then to name the policy's row, too.
         reward_variant (`str`, *optional*, defaults to `"min"`): what a wrong answer gets in Eq. 7, `"min"` or
             `"minus"` (Fig. 7).
         reward_function (`str`, *optional*): `"module:function"` with the signature of
@@ -207,6 +210,7 @@ class DistillPPOConfig(PPOConfig):
     warmup: str | None = field(default=None, metadata={"help": "Model to train."})
     rewards: str | None = field(default=None, metadata={"help": "The student's labelled responses."})
     reward: str | None = field(default=None, metadata={"help": "Reward model."})
+    few_shot: bool = field(default=False, metadata={"help": "Worked examples in the prompts."})
     reward_variant: str = field(default="min", metadata={"help": "'min' or 'minus' (Eq. 7, Fig. 7)."})
     reward_function: str | None = field(default=None, metadata={"help": "module:function in place of Eq. 7."})
     validation_labels: str = field(default="pseudo", metadata={"help": "'pseudo' or 'gold'."})

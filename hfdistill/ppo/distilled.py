@@ -12,7 +12,10 @@ from ..tasks.base import Question, Task
 
 
 def training_rows(
-    task: Task, labelled: Iterable[Mapping[str, Any]], student_responses: Iterable[Mapping[str, Any]]
+    task: Task,
+    labelled: Iterable[Mapping[str, Any]],
+    student_responses: Iterable[Mapping[str, Any]],
+    few_shot: bool = False,
 ) -> list[dict[str, Any]]:
     """Prompts of D_S and D_fail with their pseudo-labels, `None` in D_fail.
 
@@ -20,6 +23,7 @@ def training_rows(
         task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
         labelled (`Iterable[Mapping]`): config `questions` of the teacher dataset.
         student_responses (`Iterable[Mapping]`): config `responses` of the rewards dataset.
+        few_shot (`bool`, *optional*, defaults to `False`): with the task's worked examples in the prompts.
     """
     failures = set(student_failures(student_responses))
     questions = {question.question_id: question for question in task.questions()}
@@ -27,7 +31,7 @@ def training_rows(
     for row in labelled:
         key = row["question_id"]
         if row["split"] == "train" and (row["pseudo_label"] is None or key in failures):
-            rows.append(_row(task, _known(questions, key), row["pseudo_label"]))
+            rows.append(_row(task, _known(questions, key), row["pseudo_label"], few_shot))
     if not rows:
         raise HFDistillError(
             "nothing to train on: the student answered every labelled question right, and the teacher failed on none"
@@ -36,7 +40,7 @@ def training_rows(
 
 
 def validation_rows(
-    task: Task, labelled: Iterable[Mapping[str, Any]], labels: str, limit: int | None
+    task: Task, labelled: Iterable[Mapping[str, Any]], labels: str, limit: int | None, few_shot: bool = False
 ) -> list[dict[str, Any]]:
     """Prompts of the validation questions with the answers that they are validated against.
 
@@ -45,6 +49,7 @@ def validation_rows(
         labelled (`Iterable[Mapping]`): config `questions` of the teacher dataset.
         labels (`str`): `"pseudo"`, or `"gold"` for the task's own answers.
         limit (`int`, *optional*): only the first so many.
+        few_shot (`bool`, *optional*, defaults to `False`): as in [`training_rows`].
     """
     questions = [question for question in task.questions() if question.split == "validation"]
     if labels == "gold":
@@ -52,7 +57,7 @@ def validation_rows(
     else:
         references = {row["question_id"]: row["pseudo_label"] for row in labelled}
     rows = [
-        _row(task, question, references[question.question_id])
+        _row(task, question, references[question.question_id], few_shot)
         for question in questions
         if references.get(question.question_id) is not None
     ]
@@ -71,11 +76,21 @@ class DistilledReward:
         scorer ([`~hfdistill.reward.model.RewardScorer`]): the reward model.
         variant (`str`, *optional*, defaults to `"min"`): of Eq. 7.
         function (`str`, *optional*): `"module:function"` in place of Eq. 7.
+        few_shot (`bool`, *optional*, defaults to `False`): whether prompts hold worked examples. The reward model was
+            trained without, on responses that end by themselves, and reads them so.
     """
 
-    def __init__(self, task: Task, scorer: RewardScorer, variant: str = "min", function: str | None = None):
+    def __init__(
+        self,
+        task: Task,
+        scorer: RewardScorer,
+        variant: str = "min",
+        function: str | None = None,
+        few_shot: bool = False,
+    ):
         self.task = task
         self.scorer = scorer
+        self.few_shot = few_shot
         self.questions = {question.question_id: question for question in task.questions()}
         self.options: dict[str, Any] = {"same": task.same} if function else {"same": task.same, "variant": variant}
         self.function = distilled_reward if function is None else load_function(function)
@@ -85,6 +100,7 @@ class DistilledReward:
         prompt_ids: Sequence[list[int]],
         completions: Sequence[str],
         completion_ids: Sequence[list[int]],
+        finished: Sequence[bool],
         question_id: Sequence[str],
         pseudo_label: Sequence[str | None],
         log_metric: Callable[[str, float], None],
@@ -96,8 +112,12 @@ class DistilledReward:
             self.task.extract(text, question).value for text, question in zip(completions, questions, strict=True)
         ]
         asked = [index for index, answer in enumerate(answers) if answer is not None]
-        sequences = [prompt_ids[index] + completion_ids[index] for index in asked]
-        scores: dict[int, float] = dict(zip(asked, self.scorer.score_ids(sequences).tolist(), strict=True))
+        if self.few_shot:
+            bare = [self.task.prompt(questions[index], shots=0) for index in asked]
+            values = self.scorer(bare, [completions[i] for i in asked], [finished[i] for i in asked])
+        else:
+            values = self.scorer.score_ids([prompt_ids[index] + completion_ids[index] for index in asked]).tolist()
+        scores: dict[int, float] = dict(zip(asked, values, strict=True))
         log_metric("objective/no_answer_rate", 1 - len(asked) / len(answers))
         labelled = [
             answer is not None and self.task.same(answer, label)
@@ -136,9 +156,9 @@ def answers_match(task: Task) -> Callable[..., list[bool]]:
     return match
 
 
-def _row(task: Task, question: Question, label: str | None) -> dict[str, Any]:
+def _row(task: Task, question: Question, label: str | None, few_shot: bool) -> dict[str, Any]:
     return {
-        "prompt": task.prompt(question, shots=0),
+        "prompt": task.prompt(question, shots=None if few_shot else 0),
         "question_id": question.question_id,
         "pseudo_label": label,
     }

@@ -146,7 +146,8 @@ class ContinuousBatching(Sampler):
 class VLLM(Sampler):
     """vLLM through TRL, in this process or on a server; the policy's weights are sent before every call.
 
-    It draws its noise by itself: a resumed run goes on, but does not sample what the first one would have.
+    It draws its noise by itself: a resumed run goes on, but does not sample what the first one would have. Tested
+    with TRL's own code on what stands in for vLLM; never run on vLLM itself, which installs on no CPU.
     """
 
     def __init__(self, policy: PreTrainedModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):

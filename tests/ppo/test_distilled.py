@@ -2,11 +2,17 @@
 
 import pytest
 import torch
+from ppo_toy import make_args, make_policy, make_value_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
+from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
+from hfdistill.ppo import PPOTrainer
 from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
 from hfdistill.ppo.figures import curve, draw_learning_curve, training_metrics
-from hfdistill.tasks import load_task
+from hfdistill.reward.model import RewardScorer, prepare_reward_model
+from hfdistill.tasks import Answer, load_task
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +87,7 @@ def ask(task, scorer, texts, labels, lengths, **options):
         prompt_ids=[[9]] * len(texts),
         completions=texts,
         completion_ids=[[1] * length for length in lengths],
+        finished=[True] * len(texts),
         question_id=train_ids(task)[:1] * len(texts),
         pseudo_label=labels,
         log_metric=figures.__setitem__,
@@ -126,6 +133,54 @@ def test_a_function_of_ones_own_takes_the_place_of_eq_7(task, tmp_path, monkeypa
     assert rewards == [0.0, 1.0, 0.0, 0.0, 0.0]
     with pytest.raises(HFDistillError, match="'my_reward:two' cannot be loaded"):
         ask(task, Scorer(), TEXTS, LABELS, LENGTHS, function="my_reward:two")
+
+
+def test_a_base_student_answers_behind_examples_and_stops_before_the_next(tmp_path):
+    task = load_task({"name": "word_problems", "train": 4, "validation": 3, "test": 2, "shots": 2})
+    rows = training_rows(task, labelled(task, {}), [], few_shot=True)
+    assert all(row["prompt"].count("The answer is") == 2 and row["prompt"].count("Q: ") == 3 for row in rows)
+    validation = validation_rows(task, [], "gold", 2, few_shot=True)
+    tokenizer = letters()
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
+    asked = []
+
+    class Reader(RewardScorer):
+        def score_ids(self, sequences):
+            asked.extend(sequences)
+            return super().score_ids(sequences)
+
+    scorer = Reader(prepare_reward_model(make_value_model(**sizes)), Encoder(tokenizer))
+    task.extract = lambda text, question: Answer("1")
+    trainer = PPOTrainer(
+        make_policy(**sizes),
+        DistilledReward(task, scorer, few_shot=True),
+        make_args(tmp_path, max_completion_length=24, stop_strings=["Q:", *"aeiou"]),
+        rows,
+        validation,
+        processing_class=tokenizer,
+        eval_func=answers_match(task),
+    )
+    trainer.train()
+    assert trainer.evaluate()["eval_accuracy"] >= 0
+    bare = [tokenizer(task.prompt(question, shots=0))["input_ids"] for question in task.questions()]
+    eos, stops = tokenizer.eos_token_id, set(tokenizer.convert_tokens_to_ids([*"aeiou"]))
+    responses = [next(ids[len(prompt) :] for prompt in bare if ids[: len(prompt)] == prompt) for ids in asked]
+    assert all(stops.isdisjoint(ids) for ids in responses)
+    assert eos in {ids[-1] for ids in responses}
+    # The policy did choose the stop strings' tokens: it is trained on them.
+    assert not stops.isdisjoint(ids[-1] for ids in trainer.episodes.sequences)
+
+
+def letters():
+    """A tokenizer of single letters."""
+    text = "".join(map(chr, range(32, 127))) + "\n"
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", *text])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>", bos_token="<bos>"
+    )
 
 
 def test_validation_counts_extracted_answers(task):
