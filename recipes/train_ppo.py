@@ -43,7 +43,7 @@ def main() -> None:
         return
 
     from hfdistill.hub import cards
-    from hfdistill.ppo.figures import draw_learning_curve, training_metrics
+    from hfdistill.ppo.figures import draw_diagnostics, draw_learning_curve, training_metrics
     from hfdistill.training import last_checkpoint, save_model
 
     main_process = stage.process_index == 0
@@ -61,16 +61,15 @@ def main() -> None:
     if main_process:
         with tempfile.TemporaryDirectory() as folder:
             save_model(policy, trainer.processing_class, folder)
-            log = trainer.state.log_history
-            draw_learning_curve(
-                log, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / "learning_curve.png"
-            )
+            plots = {"learning_curve.png": draw_learning_curve, "diagnostics.png": draw_diagnostics}
+            for name, draw in plots.items():
+                draw(trainer.state.log_history, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / name)
             metrics = training_metrics(trainer.state, len(trainer.eval_dataset), stage)
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest("ppo", config, parents, metrics, cost)
-            card = cards.policy_model(made, repo_id=store.name("policy"), plots=["learning_curve.png"])
+            card = cards.policy_model(made, repo_id=store.name("policy"), plots=list(plots))
             published = store.publish(folder, "policy", "model", made, card)
         accuracy = metrics["validation_accuracy"]["value"]
         print(f"validation accuracy {metrics['validation_accuracy_before']['value']:.3f} -> {accuracy:.3f}")

@@ -1,4 +1,4 @@
-"""The learning curve as a picture, and as figures for the card."""
+"""Learning curve and diagnostics as pictures, and the figures for the card."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +9,15 @@ from ..evaluation.plots import new_figure, save
 
 
 Log = Iterable[Mapping[str, Any]]
+
+DIAGNOSTICS = {
+    "policy/entropy_avg": "entropy (nats a token)",
+    "policy/clipfrac_avg": "share of tokens clipped",
+    "val/explained_variance": "explained variance of returns",
+    "completions/mean_length": "length (tokens)",
+    "objective/no_answer_rate": "share without an answer",
+    "tokens_per_second": "tokens a second",
+}
 
 
 def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size: int) -> tuple[list, list]:
@@ -44,6 +53,19 @@ def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_s
     draw[1][3].set_ylabel("score, KL")
     draw[1][3].spines["top"].set_visible(False)
     axes.legend(lines, [line.get_label() for line in lines], loc="lower right", fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def draw_diagnostics(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
+    """Draw what tells how a training went, against episodes: a panel for each of `DIAGNOSTICS`."""
+    figure, whole = new_figure(9, 4.5)
+    whole.remove()
+    for axes, (name, label) in zip(figure.subplots(2, 3).flat, DIAGNOSTICS.items(), strict=True):
+        axes.plot(*curve(log_history, name, steps_per_update, rollout_batch_size), linewidth=1)
+        axes.set_title(label, loc="left", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("episodes", fontsize=9)
     save(figure, path)
 
 

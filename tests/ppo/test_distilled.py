@@ -10,7 +10,7 @@ from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.ppo import PPOTrainer
 from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
-from hfdistill.ppo.figures import curve, draw_learning_curve, training_metrics
+from hfdistill.ppo.figures import curve, draw_diagnostics, draw_learning_curve, training_metrics
 from hfdistill.reward.model import RewardScorer, prepare_reward_model
 from hfdistill.tasks import Answer, load_task
 
@@ -216,6 +216,7 @@ def test_figures_and_picture(tmp_path):
     assert metrics["best_step"] == 4
     assert metrics["episodes"] == 32
     assert metrics["skipped_steps"] == 1
-    for name in ("a.png", "b.png"):
-        draw_learning_curve(State.log_history, 4, 16, tmp_path / name)
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    for draw in (draw_learning_curve, draw_diagnostics):
+        for name in ("a.png", "b.png"):
+            draw(State.log_history, 4, 16, tmp_path / name)
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
