@@ -127,7 +127,8 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
         [`Artifact`]
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if it does not exist, may not be read, or the Hub cannot be reached.
+        [`~hfdistill.errors.HFDistillError`]: if it does not exist, is empty, may not be read, or the Hub cannot be
+            reached.
     """
     folder = Path(ref)
     if folder.is_dir():
@@ -141,6 +142,10 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
             repo_id, repo_type=repo_type, revision=revision or None, allow_patterns=_with_manifest(patterns)
         )
     folder = Path(snapshot)
+    if not any(file.is_file() and file.name != ".gitattributes" for file in folder.rglob("*")):
+        raise HFDistillError(
+            f"the {repo_type} {ref!r} holds nothing to read yet: let the stage that makes it finish, or name another"
+        )
     return Artifact(repo_id, repo_type, folder.name, folder, _read_manifest(folder))
 
 

@@ -196,8 +196,9 @@ class DistillPPOConfig(PPOConfig):
             reward model reads them behind the bare prompt. `evaluate.few_shot` is then to name the policy's row, too.
         reward_variant (`str`, *optional*, defaults to `"min"`): what a wrong answer gets in Eq. 7, `"min"` or
             `"minus"` (Fig. 7).
-        reward_function (`str`, *optional*): `"module:function"` with the signature of
-            [`~hfdistill.reward.shaping.distilled_reward`], in its place.
+        reward_function (`str`, *optional*): `"module:function"` in place of Eq. 7:
+            `f(question, response, answer, pseudo_label, score)`, and `same` if it wants it; see
+            [`~hfdistill.reward.shaping.distilled_reward`].
         validation_labels (`str`, *optional*, defaults to `"pseudo"`): `"pseudo"` or `"gold"`.
         validation_questions (`int`, *optional*): only the first so many validation questions.
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to

@@ -1,6 +1,7 @@
 """What the paper's PPO trains on and for: questions of D_S and D_fail, and Eq. 7 as a reward function."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -92,8 +93,11 @@ class DistilledReward:
         self.scorer = scorer
         self.few_shot = few_shot
         self.questions = {question.question_id: question for question in task.questions()}
-        self.options: dict[str, Any] = {"same": task.same} if function else {"same": task.same, "variant": variant}
         self.function = distilled_reward if function is None else load_function(function)
+        # A function of the user's own need not care when two answers are equal, nor for variants of Eq. 7.
+        accepted = inspect.signature(self.function).parameters
+        options = {"same": task.same, "variant": variant}
+        self.options = {name: value for name, value in options.items() if name in accepted}
 
     def __call__(
         self,

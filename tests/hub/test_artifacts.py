@@ -170,7 +170,7 @@ out = [
 """
     read, _ = hub.python(code, "read")
     assert "ann/mine-teacher" in read[0] and "403" in read[0] and "write access" in read[0]
-    assert "403" in read[1] and read[2] is None
+    assert "403" in read[1] and "holds nothing to read yet" in read[2]
     nobody, _ = hub.python(code)
     assert "HF_TOKEN" in nobody[0]
     assert "401" in nobody[1] and "HF_TOKEN" in nobody[1]

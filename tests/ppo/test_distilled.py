@@ -127,10 +127,14 @@ def test_a_function_of_ones_own_takes_the_place_of_eq_7(task, tmp_path, monkeypa
     (tmp_path / "my_reward.py").write_text(
         "def one(question, response, answer, pseudo_label, score, *, same):\n"
         "    return float(answer is not None and pseudo_label is not None and same(answer, pseudo_label))\n"
+        "def short(question, response, answer, pseudo_label, score):\n"
+        "    return float(len(response))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     rewards, _ = ask(task, Scorer(), TEXTS, LABELS, LENGTHS, function="my_reward:one")
     assert rewards == [0.0, 1.0, 0.0, 0.0, 0.0]
+    rewards, _ = ask(task, Scorer(), TEXTS, LABELS, LENGTHS, function="my_reward:short")
+    assert rewards == [len(text) for text in TEXTS]
     with pytest.raises(HFDistillError, match="'my_reward:two' cannot be loaded"):
         ask(task, Scorer(), TEXTS, LABELS, LENGTHS, function="my_reward:two")
 
