@@ -57,7 +57,10 @@ class Encoder:
         if tokenizer.eos_token_id is None:
             raise HFDistillError(f"the tokenizer {name!r} has no eos_token: set one, and save it with the model")
         if tokenizer.pad_token_id is None:
-            raise HFDistillError(f"the tokenizer {name!r} has no pad_token: name one in student.pad_token")
+            raise HFDistillError(
+                f"the tokenizer {name!r} has no pad_token: set it to a token of its vocabulary that is not "
+                f"{tokenizer.eos_token!r}, in a configuration by student.pad_token"
+            )
         if tokenizer.pad_token_id == tokenizer.eos_token_id:
             raise HFDistillError(
                 f"the tokenizer {name!r} uses {tokenizer.eos_token!r} both to pad and to end a sequence: "

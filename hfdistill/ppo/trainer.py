@@ -354,14 +354,15 @@ class PPOTrainer(Trainer):
         super().log(logs, start_time)
 
     def _speed(self) -> dict[str, float]:
-        """Seconds by phase, and tokens and episodes a second, since the last log."""
-        now = time.perf_counter()
-        elapsed, self._logged_at = now - self._logged_at, now
+        """Seconds by phase since the last log; where it has a rollout, tokens and episodes a second since the last."""
         figures = {f"time/{phase}": seconds for phase, seconds in self.rollouts.seconds.items()}
-        figures |= {"time/training": self._seconds, "eps": self._episodes / elapsed}
-        figures["tokens_per_second"] = self._tokens / elapsed
+        figures["time/training"], self._seconds = self._seconds, 0.0
         self.rollouts.seconds.clear()
-        self._seconds, self._tokens, self._episodes = 0.0, 0, 0
+        if self._episodes:
+            now = time.perf_counter()
+            elapsed, self._logged_at = now - self._logged_at, now
+            figures |= {"eps": self._episodes / elapsed, "tokens_per_second": self._tokens / elapsed}
+            self._tokens, self._episodes = 0, 0
         return figures
 
     # ---- Checkpoints ----

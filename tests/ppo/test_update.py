@@ -371,6 +371,8 @@ def test_metrics_have_the_classic_names(tmp_path):
     val/explained_variance completions/mean_length tokens_per_second policy/skipped_steps"""
     assert set(names.split()) <= log.keys() | trainer.state.log_history[-5].keys()
     assert log["episode"] == 32
+    # Where there was no rollout since the last log, there is no rate of it, rather than 0.
+    assert len(logged(trainer, "tokens_per_second")) == 2 and min(logged(trainer, "tokens_per_second")) > 0
 
 
 def test_tensorboard_shows_them(tmp_path):

@@ -66,6 +66,7 @@ def serving(server):
     return {"vllm_mode": "server", "vllm_server_base_url": server, "vllm_group_port": free_port()}
 
 
+@pytest.mark.slow
 def test_a_server(folder, server):
     check(train(folder, **serving(server)))
 
