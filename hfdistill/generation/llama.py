@@ -10,26 +10,23 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import LlamaForCausalLM
 
+from hfdistill.llama import is_plain_config
+
 
 _MOST_PARAMETERS = 50_000_000
 _FEWEST_ROWS = 8
 _FEWEST_POSITIONS = 64
-_STEADY_ROPE = ("default", "linear", "llama3")
 
 
 def is_small_llama(model) -> bool:
     """Whether [`LlamaForward`] computes the same as this model's own forward, and is worth its copy of the weights."""
     if type(model) is not LlamaForCausalLM or model.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
-    config = model.config
     parameters = list(model.parameters())
     return (
         sum(parameter.numel() for parameter in parameters) <= _MOST_PARAMETERS
         and {parameter.dtype for parameter in parameters} in ({torch.float32}, {torch.float64})
-        and config.hidden_act == "silu"
-        and not config.attention_bias
-        and not config.mlp_bias
-        and config.rope_parameters["rope_type"] in _STEADY_ROPE
+        and is_plain_config(model.config)
         # Anything else in the place of a projection is an adapter or a quantized weight.
         and all(type(module) is nn.Linear for layer in model.model.layers for module in _projections(layer))
     )

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -11,7 +11,9 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from ..encoding import right_pad
 from ..errors import HFDistillError
+from ..llama import Ragged, is_plain_llama, read_hidden_states
 from ..reward.model import Float32Head
 from .losses import token_log_probs
 
@@ -24,35 +26,52 @@ class Scored(NamedTuple):
     entropy: torch.Tensor | None
 
 
-@dataclass
 class Passage:
-    """A right-padded batch of prompts with responses.
+    """Prompts with responses, laid out for a forward pass.
 
-    No attention mask: padding stands on the right, where no causal position looks.
+    Args:
+        sequences (`Sequence[Sequence[int]]`): prompt and response ids.
+        prompt_lengths (`Sequence[int]`): where each response starts.
+        pad_token_id (`int`): what fills up rows.
+        device (`torch.device`): where the passage is read.
 
     Attributes:
-        input_ids (`torch.Tensor`): `(batch, time)`.
         first (`int`), last (`int`): the span of positions that predict a response token in any row.
-        positions (`torch.Tensor`): within that span, the position before each response token, `(batch, responses)`.
     """
 
-    input_ids: torch.Tensor
-    first: int
-    last: int
-    positions: torch.Tensor
+    def __init__(
+        self,
+        sequences: Sequence[Sequence[int]],
+        prompt_lengths: Sequence[int],
+        pad_token_id: int,
+        device: torch.device,
+    ):
+        self.sequences, self.prompt_lengths = sequences, prompt_lengths
+        self.pad_token_id, self.device = pad_token_id, device
+        self.first, self.last = min(prompt_lengths) - 1, max(map(len, sequences)) - 1
 
-    @classmethod
-    def of(
-        cls, sequences: Sequence[Sequence[int]], prompt_lengths: Sequence[int], pad_token_id: int, device: torch.device
-    ) -> "Passage":
-        """Lay out sequences (prompt and response) whose prompts have these lengths."""
-        time = max(map(len, sequences))
-        input_ids = torch.tensor([[*ids, *[pad_token_id] * (time - len(ids))] for ids in sequences])
-        starts = torch.tensor(prompt_lengths)[:, None] - 1
-        first, last = int(starts.min()), time - 1
-        responses = max(len(ids) - length for ids, length in zip(sequences, prompt_lengths, strict=True))
-        positions = (starts - first + torch.arange(responses)).clamp(max=last - first - 1)
-        return cls(input_ids.to(device), first, last, positions.to(device))
+    @cached_property
+    def input_ids(self) -> torch.Tensor:
+        """Ids, `(batch, time)`, padded on the right: no causal position looks there, so attention needs no mask."""
+        return right_pad(self.sequences, self.pad_token_id)[0].to(self.device)
+
+    @cached_property
+    def positions(self) -> torch.Tensor:
+        """Within the span, the position before each response token, `(batch, responses)`."""
+        starts = torch.tensor(self.prompt_lengths)[:, None] - 1 - self.first
+        longest = max(len(ids) - length for ids, length in zip(self.sequences, self.prompt_lengths, strict=True))
+        return (starts + torch.arange(longest)).clamp(max=self.last - self.first - 1).to(self.device)
+
+    @cached_property
+    def ragged(self) -> Ragged:
+        """The same without padding; the states that predict response tokens are wanted."""
+        return Ragged([ids[:-1] for ids in self.sequences], [length - 1 for length in self.prompt_lengths])
+
+    @cached_property
+    def responses(self) -> torch.Tensor:
+        """Ids of all response tokens, end to end."""
+        pairs = zip(self.sequences, self.prompt_lengths, strict=True)
+        return torch.tensor([token for ids, length in pairs for token in ids[length:]])
 
 
 class ActorCritic(nn.Module):
@@ -125,11 +144,9 @@ class ActorCritic(nn.Module):
                 log_probs, entropy, hidden = read_policy(self.policy, passage, self.temperature, with_entropy, shared)
             if with_value:
                 if self.value_model is not None:
-                    hidden = self.value_model.base_model(passage.input_ids, use_cache=False).last_hidden_state
-                hidden = hidden[:, passage.first : passage.last]
+                    hidden = read_backbone(self.value_model.base_model, passage)
                 head = self.value_head if self.value_model is None else self.value_model.score
                 values = head(hidden.detach() if only_value_head and shared else hidden).squeeze(-1)
-                values = values.gather(1, passage.positions)
         return Scored(log_probs, values, entropy)
 
 
@@ -143,11 +160,19 @@ def read_policy(
     """One forward pass of a policy, or of a reference.
 
     Returns:
-        `tuple`: log-probabilities of the response tokens, entropy or `None`, both `(batch, time)` over response
-        tokens, and the last hidden states `(batch, time, hidden)` over all tokens, or `None`.
+        `tuple`: log-probabilities of the response tokens, entropy or `None`, both `(batch, time)`, and the hidden
+        states that predict them, `(batch, time, hidden)`, or `None`.
     """
+    if is_plain_llama(policy):
+        hidden = read_hidden_states(policy.model, passage.ragged)
+        log_probs, entropy = token_log_probs(policy.lm_head(hidden), passage.responses, temperature, with_entropy)
+        return (
+            passage.ragged.pad(log_probs),
+            passage.ragged.pad(entropy) if with_entropy else None,
+            passage.ragged.pad(hidden) if with_hidden_states else None,
+        )
     output = policy(
-        input_ids=passage.input_ids,
+        input_ids=passage.input_ids[:, : passage.last],
         use_cache=False,
         output_hidden_states=with_hidden_states,
         logits_to_keep=torch.arange(passage.first, passage.last, device=passage.input_ids.device),
@@ -157,8 +182,21 @@ def read_policy(
     return (
         log_probs.gather(1, passage.positions),
         entropy.gather(1, passage.positions) if with_entropy else None,
-        output.hidden_states[-1] if with_hidden_states else None,
+        _before_responses(output.hidden_states[-1], passage) if with_hidden_states else None,
     )
+
+
+def read_backbone(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
+    """The last hidden states that predict response tokens, `(batch, time, hidden)`."""
+    if is_plain_llama(backbone):
+        return passage.ragged.pad(read_hidden_states(backbone, passage.ragged))
+    hidden = backbone(passage.input_ids[:, : passage.last], use_cache=False).last_hidden_state
+    return _before_responses(hidden, passage)
+
+
+def _before_responses(hidden: torch.Tensor, passage: Passage) -> torch.Tensor:
+    index = passage.positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+    return hidden[:, passage.first : passage.last].gather(1, index)
 
 
 def causal_model(policy: PreTrainedModel) -> PreTrainedModel:

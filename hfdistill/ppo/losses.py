@@ -8,6 +8,8 @@ import torch
 
 # exp() of a larger difference is of no use to learning and soon of no use to float32.
 LARGEST_LOG_RATIO = 20.0
+# Tokens whose entropy is computed at once.
+ENTROPY_TOKENS = 512
 
 
 def token_log_probs(
@@ -16,13 +18,13 @@ def token_log_probs(
     """Log-probabilities of tokens under the distribution that they are sampled from, in float32.
 
     Args:
-        logits (`torch.Tensor`): `(batch, time, vocabulary)`.
-        targets (`torch.Tensor`): ids of the tokens, `(batch, time)`.
+        logits (`torch.Tensor`): `(…, vocabulary)`.
+        targets (`torch.Tensor`): ids of the tokens, `(…)`.
         temperature (`float`): the sampling temperature, which divides the logits.
         with_entropy (`bool`, *optional*, defaults to `False`): also the entropy at each position, without gradient.
 
     Returns:
-        `tuple[torch.Tensor, torch.Tensor or None]`: log-probabilities and entropy, both `(batch, time)`.
+        `tuple[torch.Tensor, torch.Tensor or None]`: log-probabilities and entropy, both `(…)`.
     """
     logits = logits.float() / temperature
     log_normaliser = logits.logsumexp(-1)
@@ -30,12 +32,9 @@ def token_log_probs(
     if not with_entropy:
         return log_probs, None
     with torch.no_grad():
-        # Row by row: all rows at once would hold a second copy of the largest tensor there is.
-        rows = [
-            normaliser - (torch.exp(row - normaliser.unsqueeze(-1)) * row).sum(-1)
-            for row, normaliser in zip(logits, log_normaliser, strict=True)
-        ]
-    return log_probs, torch.stack(rows)
+        # In parts: all at once would hold a second copy of the largest tensor there is.
+        mean_logit = [(part.softmax(-1) * part).sum(-1) for part in logits.flatten(0, -2).split(ENTROPY_TOKENS)]
+        return log_probs, log_normaliser - torch.cat(mean_logit).view_as(log_normaliser)
 
 
 def probability_ratio(log_probs: torch.Tensor, old_log_probs: torch.Tensor) -> torch.Tensor:

@@ -108,7 +108,7 @@ class Rollouts:
 
     def passage(self, episodes: Episodes, rows: list[int]) -> Passage:
         """Lay out episodes for a forward pass."""
-        return Passage.of(
+        return Passage(
             [episodes.sequences[i] for i in rows],
             [episodes.prompt_lengths[i] for i in rows],
             self.encoder.pad_token_id,

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
+from ..llama import Ragged, is_plain_llama, read_hidden_states
 
 
 class Float32Head(nn.Linear):
@@ -153,14 +154,19 @@ class RewardScorer:
         was_training = self.model.training
         self.model.eval()
         for batch in self._batches([len(sequence) for sequence in sequences]):
-            # Padding stands at the end, where no causal position looks, so attention needs no mask.
-            input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
-            positions = attention_mask.sum(1, keepdim=True) - 1
-            device = self.model.device
-            output = self.model(input_ids.to(device), score_positions=positions.to(device))
-            scores[batch] = output.logits[:, 0].float().cpu()
+            scores[batch] = self._score([sequences[i] for i in batch])
         self.model.train(was_training)
         return scores
+
+    def _score(self, sequences: list[Sequence[int]]) -> torch.Tensor:
+        if is_plain_llama(self.model.base_model):
+            ragged = Ragged(sequences, [len(sequence) - 1 for sequence in sequences])
+            return self.model.score(read_hidden_states(self.model.base_model, ragged))[:, 0].float()
+        # Padding stands at the end, where no causal position looks, so attention needs no mask.
+        input_ids, attention_mask = right_pad(sequences, self.encoder.pad_token_id)
+        positions = attention_mask.sum(1, keepdim=True) - 1
+        device = self.model.device
+        return self.model(input_ids.to(device), score_positions=positions.to(device)).logits[:, 0].float().cpu()
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         batches: list[list[int]] = []

@@ -187,7 +187,8 @@ def test_gradient_checkpointing_changes_nothing(tmp_path):
         trainer.train()
         runs.append(weights(trainer.model))
     assert trainer.model.policy.is_activation_checkpointing
-    assert_same_weights(*runs, **EXACT)
+    # With it, the pass is the model's own, with sums in another order.
+    assert_same_weights(*runs, atol=1e-4, rtol=0)
 
 
 def test_the_value_warm_up_leaves_the_policy_alone(tmp_path):
@@ -263,7 +264,7 @@ def test_values_are_read_before_each_token():
     model = ActorCritic(make_policy(), make_value_model())
     ids = [[2, 4, 5, 6, 7, 1], [2, 4, 5, 8, 1]]
     with torch.no_grad():
-        scored = model(Passage.of(ids, [3, 2], 0, torch.device("cpu")))
+        scored = model(Passage(ids, [3, 2], 0, torch.device("cpu")))
         for row, (sequence, start) in enumerate(zip(ids, (3, 2), strict=True)):
             hidden = model.value_model.model(torch.tensor([sequence])).last_hidden_state[0]
             expected = model.value_model.score(hidden)[start - 1 : -1, 0].tolist()
