@@ -85,7 +85,9 @@ class EvictingLoop(Sampler):
 class ContinuousBatching(Sampler):
     """transformers' `generate_batch`, its cache sized for these prompts instead of for all memory that is free.
 
-    It knows no stop strings: responses are cut after they are drawn, which gives the same responses.
+    It knows no stop strings: responses are cut after they are drawn, which gives the same responses. Its thread takes
+    prompts while they still come in, so that a seed gives the same responses mostly, and not always: a resumed run
+    goes on, but need not sample what the first one would have.
     """
 
     # Tokens of a forward pass: attention masks grow with their product with the cache.

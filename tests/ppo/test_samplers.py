@@ -90,7 +90,6 @@ def test_continuous_batching_samples_from_the_policy_as_it_is(tmp_path):
         assert 1 not in row.token_ids
         assert (row.finish_reason == "length") == (len(row.log_probs) == len(row.token_ids) == 6)
     assert {row.finish_reason for row in rows} == {"eos_token", "length"}
-    assert sampler.sample(prompts, 0.7, seeds=[0] * len(prompts)) == rows
     assert sampler.sample(prompts, 0.7, seeds=[1] * len(prompts)) != rows
     # Greedy, both back ends agree.
     ours = make_trainer(tmp_path, policy=policy).rollouts.sampler.sample(prompts, 0.0)
