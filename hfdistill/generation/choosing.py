@@ -1,5 +1,6 @@
 """The choice of the next token for a batch of rows with settings of their own."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,10 @@ from hfdistill.generation.sampling import Sampling, uniforms
 
 @dataclass
 class Likelihood:
-    """The log-probability of the token drawn, and of the most likely ones, in the distribution that was drawn from."""
+    """
+    The log-probability of the token drawn, and of the most likely ones, in the distribution that was drawn from. What
+    top-k and its kin forbid is not among them.
+    """
 
     logprob: float
     top: list[tuple[int, float]]
@@ -97,12 +101,15 @@ class Chooser:
         return tokens, scores
 
     def _penalise(self, logits: torch.Tensor, rows: list[int], history) -> torch.Tensor:
+        largest = min(torch.finfo(logits.dtype).max, torch.finfo(torch.float32).max)
         for row in rows:
             everything, response = history(row)
             if self.repetition[row] != 1:
                 seen = torch.from_numpy(np.unique(everything)).to(self.device)
                 old = logits[row, seen]
-                logits[row, seen] = torch.where(old < 0, old * self.repetition[row], old / self.repetition[row])
+                new = torch.where(old < 0, old * self.repetition[row], old / self.repetition[row])
+                # The difference of two infinities would be no number.
+                logits[row, seen] = new.clamp(-largest, largest)
             if self.frequency[row] != 0 and len(response):
                 tokens, times = np.unique(response, return_counts=True)
                 penalty = torch.from_numpy(self.frequency[row] * times).to(self.device, logits.dtype)
@@ -156,6 +163,9 @@ def likelihoods(scores: torch.Tensor, tokens: torch.Tensor, top: list[int]) -> l
     values, indices = logprobs.topk(min(most, logprobs.shape[-1]))
     values, indices = values.tolist(), indices.tolist()
     return [
-        Likelihood(drawn[row], list(zip(indices[row], values[row], strict=True))[: top[row]])
+        Likelihood(
+            drawn[row],
+            [pair for pair in zip(indices[row][: top[row]], values[row], strict=False) if pair[1] > -math.inf],
+        )
         for row in range(len(drawn))
     ]

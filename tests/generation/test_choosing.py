@@ -103,6 +103,16 @@ def test_penalties():
     torch.testing.assert_close(frequency.choose(logits, np.array([3]), history)[1], expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize("penalty", [1e-45, 1e38])
+def test_a_penalty_without_measure_still_leaves_numbers(dtype, penalty):
+    chooser = chooser_of([Sampling(max_new_tokens=1, temperature=1e-45, seed=0, repetition_penalty=penalty)])
+    logits = torch.tensor([[3.0, -2.0, 1.0, 2.0, -1.0]], dtype=dtype)
+    tokens, scores = chooser.choose(logits, np.array([0]), lambda row: (np.array([0, 1]), np.array([0])))
+    assert tokens.tolist() == ([0] if penalty < 1 else [3])
+    assert not scores.isnan().any() and not scores.softmax(-1).isnan().any()
+
+
 def test_likelihoods():
     scores = torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
     first, second = likelihoods(scores, torch.tensor([1, 2]), [2, 0])
@@ -110,3 +120,9 @@ def test_likelihoods():
     assert [token for token, _ in first.top] == [0, 1]
     assert first.top[0][1] == pytest.approx(np.log(0.5), abs=1e-6)
     assert second.logprob == pytest.approx(np.log(0.8), abs=1e-6) and second.top == []
+
+
+def test_what_is_forbidden_is_not_among_the_most_likely():
+    scores = scores_of(torch.tensor([[3.0, 1.0, 2.0, 0.0]]), temperature=1.0, top_k=2)
+    (likelihood,) = likelihoods(scores, torch.tensor([0]), [4])
+    assert [token for token, _ in likelihood.top] == [0, 2]

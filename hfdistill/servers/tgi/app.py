@@ -46,8 +46,7 @@ def create_app(service: Service, api_key: str | None = None) -> ASGIApp:
             Route("/v1/completions", openai.completions, methods=["POST"]),
             Route("/v1/chat/completions", openai.chat_completions, methods=["POST"]),
             Route("/generate_stream", native.generate_stream, methods=["POST"]),
-            Route("/", native.generate_or_stream, methods=["POST"]),
-            Route("/", native.health, methods=["GET"]),
+            Route("/", native.root, methods=["GET", "POST"]),
             Route("/health", native.health, methods=["GET"]),
             Route("/ping", native.health, methods=["GET"]),
             Route("/info", native.info, methods=["GET"]),
@@ -159,8 +158,9 @@ def serve(
     state = backend.wait_until_ready()
     info = _info(model_id or files.model_id, files.sha, state, limits, max_batch_size)
     app = create_app(Service(backend, text, limits, info, payload_limit), api_key)
+    # What is wrong with a request is told to who sent it.
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75, server_header=False
+        app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=75, server_header=False
     )
     server = _Server(config, backend)
     for number in (signal.SIGINT, signal.SIGTERM):

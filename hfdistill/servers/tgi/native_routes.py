@@ -23,8 +23,10 @@ async def generate(request: Request) -> Response:
     return await _generate(service, request, generate_request(await service.body(request)), wrap=False)
 
 
-async def generate_or_stream(request: Request) -> Response:
-    """`POST /`: the same in a list, or a stream."""
+async def root(request: Request) -> Response:
+    """`POST /`: the same in a list, or a stream. `GET /`: health."""
+    if request.method != "POST":
+        return await health(request)
     service: Service = request.app.state.service
     wanted = generate_request(await service.body(request))
     if wanted.stream:
@@ -197,7 +199,7 @@ async def info(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """`GET /health`, `/ping` and `/`."""
+    """`GET /health` and `/ping`."""
     return Response() if request.app.state.service.backend.alive else UnhealthyError().response()
 
 

@@ -10,6 +10,10 @@ from .errors import ValidationError
 from .text import Text
 
 
+# TGI reads an f32, which is zero from here down.
+_ZERO = 2.0**-150
+
+
 @dataclass(frozen=True)
 class Limits:
     """
@@ -62,9 +66,9 @@ def validate(
     if best_of > 1 and not (drawing or _any_given(parameters)):
         raise ValidationError("you must use sampling when `best_of` is > 1")
     temperature = 1.0 if parameters.temperature is None else parameters.temperature
-    if not temperature > 0:
+    if not temperature > _ZERO:
         raise ValidationError("`temperature` must be strictly positive")
-    if parameters.repetition_penalty is not None and not parameters.repetition_penalty > 0:
+    if parameters.repetition_penalty is not None and not parameters.repetition_penalty > _ZERO:
         raise ValidationError("`repetition_penalty` must be strictly positive")
     if parameters.frequency_penalty is not None and not -2 <= parameters.frequency_penalty <= 2:
         raise ValidationError("`frequency_penalty` must be >= -2.0 and <= 2.0")
