@@ -1,22 +1,19 @@
-"""The sampler against two real `hfdistill serve` processes, one of which is killed and restarted meanwhile."""
+"""The labelling recipe against two real `hfdistill serve` processes, one of them killed and restarted meanwhile."""
 
-import asyncio
+import contextlib
+import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from hfdistill.teacher.dataset import ResponseRows
 from hfdistill.teacher.journal import Journal
-from hfdistill.teacher.plan import Grid
-
-
-sys.path.insert(0, str(Path(__file__).parent))
-from sampling_driver import fill, make_plan
 
 
 ROOT = Path(__file__).parents[2]
@@ -79,29 +76,57 @@ def wait_for(port):
     raise AssertionError(f"nothing answers on {port}")
 
 
+def label(folder, questions, urls):
+    """Start the labelling recipe; its artifact is a folder."""
+    folder.mkdir()
+    command = [
+        *(sys.executable, str(ROOT / "recipes" / "label_teacher.py"), "--run.name", "run", "--run.push", "false"),
+        *("--teacher.model", "tiny/teacher", "--teacher.endpoints", *urls, "--concurrency", "4"),
+        *("--task.name", "generic", "--task.path", str(questions), "--task.answer", "open", "--max_new_tokens", "64"),
+        *("--high_temperatures", "0", "0.3", "--high_samples", "2", "--low_temperatures", "1", "--low_samples", "2"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+
+
+def answered(folder):
+    """Rows so far, read beside the process that writes them."""
+    with contextlib.closing(sqlite3.connect(folder / "runs" / "run" / "label" / "journal.sqlite")) as journal:
+        return journal.execute("SELECT COUNT(*) FROM samples").fetchone()[0]
+
+
+def responses(folder):
+    return next((folder / "runs" / "run" / "artifacts" / "run-teacher" / "responses").glob("*.parquet"))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_path, serve):
-    plan, urls = make_plan(40, Grid([0.0, 0.3], 2, [1.0], 2)), [f"http://127.0.0.1:{port}" for port in PORTS]
+    questions, urls = tmp_path / "questions.jsonl", [f"http://127.0.0.1:{port}" for port in PORTS]
+    questions.write_text("".join(json.dumps({"question": f"What is {i} + 1 ?"}) + "\n" for i in range(40)))
     first, _ = serve(PORTS[0]), serve(PORTS[1])
     for port in PORTS:
         wait_for(port)
 
-    async def disturb(journal):
-        running = asyncio.ensure_future(fill(urls, journal, plan, timeout=120, concurrency=4))
-        while sum(journal.counts().values()) < 30:
-            await asyncio.sleep(0.02)
-        first.kill()
-        await asyncio.sleep(1)
-        serve(PORTS[0])
-        return await running
+    labelling, count = label(tmp_path / "two", questions, urls), 0
+    while count < 30:
+        assert labelling.poll() is None, labelling.communicate()[1]
+        time.sleep(0.05)
+        with contextlib.suppress(sqlite3.OperationalError):  # not made yet
+            count = answered(tmp_path / "two")
+    first.kill()
+    time.sleep(1)
+    serve(PORTS[0])
+    ended(labelling)
+    with Journal(tmp_path / "two" / "runs" / "run" / "label" / "journal.sqlite") as journal:
+        assert {row.source for row in journal.rows()} == set(urls)
 
-    with Journal(tmp_path / "two.sqlite") as journal:
-        assert asyncio.run(disturb(journal)).missing == 0
-        two = list(ResponseRows(journal, plan, "teacher", "tgi"))
-        sources = {row.source for row in journal.rows()}
-    assert sources == set(urls)
-    with Journal(tmp_path / "one.sqlite") as journal:
-        assert asyncio.run(fill(urls[1:], journal, plan, timeout=120)).missing == 0
-        assert list(ResponseRows(journal, plan, "teacher", "tgi")) == two
-    assert len({row["response"] for row in two if row["temperature"] == 1.0}) > 60
+    ended(label(tmp_path / "one", questions, urls[1:]))
+    assert responses(tmp_path / "two").read_bytes() == responses(tmp_path / "one").read_bytes()
+    rows = pq.read_table(responses(tmp_path / "one")).to_pylist()
+    assert len({row["response"] for row in rows if row["temperature"] == 1.0}) > 60
