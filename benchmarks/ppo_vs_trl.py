@@ -1,13 +1,14 @@
 """PPO beside the last PPOTrainer that TRL shipped (1.12.0): episodes a CPU second, peak memory, learning curves.
 
-    python benchmarks/ppo_vs_trl.py --peer ENV/bin/python [--episodes 1024] [--picture ppo_vs_trl.png]
+    python benchmarks/ppo_vs_trl.py --peer ENV/bin/python [--episodes 2048] [--seeds 3] [--picture ppo_vs_trl.png]
 
 The peer lives in an environment of its own: python -m venv ENV && ENV/bin/pip install trl==1.12.0 torch==2.13.0
 
-Both train the same policy against the same reward model with the same value model, prompts, seed and options: word
-problems, a Llama of 2 layers made on the spot, 64 episodes an update, 4 PPO epochs of one mini-batch, at most 64 new
-tokens at temperature 1. Each side is a process with one thread. Times are CPU seconds of `train()`, so that other work
-on the machine counts little; memory is what the process grew by while it trained.
+Both train the same policy against the same reward model with the same value model, prompts, seeds and options: word
+problems, a Llama made on the spot (2 layers, 64 wide), 64 episodes an update, 4 PPO epochs of one mini-batch, at most
+64 new tokens at temperature 1, forward passes of the same number of rows. Each run is a process with one thread. Times
+are CPU seconds of `train()`, so that other work on the machine counts little; memory is what the process grew by while
+it trained.
 """
 
 import argparse
@@ -30,7 +31,6 @@ OPTIONS = {
     "kl_coef": 0.05,
     "vf_coef": 0.1,
     "temperature": 1.0,
-    "seed": 0,
     "bf16": False,
     "use_cpu": True,
     "save_strategy": "no",
@@ -38,31 +38,40 @@ OPTIONS = {
     "disable_tqdm": True,
     "report_to": "none",
 }
-EPISODES_AN_UPDATE, PASS, NEW_TOKENS = 64, 16, 64
+EPISODES_AN_UPDATE, NEW_TOKENS = 64, 64
+NAMES = {"ours": "hfdistill", "shared": "hfdistill, shared backbone", "trl": "trl 1.12.0"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer", help="Python of an environment with trl 1.12.0; without it only our side runs")
-    parser.add_argument("--episodes", type=int, default=1024)
+    parser.add_argument("--episodes", type=int, default=2048)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=64, help="rows of a forward pass in training, on both sides")
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--solutions", type=int, default=6000, help="corpus that the policy is made from")
     parser.add_argument("--picture", default="ppo_vs_trl.png")
     parser.add_argument("--worker", choices=["ours", "shared", "trl"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         run_worker(args)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        prepare(folder, args.solutions)
+        prepare(folder, args)
         sides = {"ours": sys.executable, "shared": sys.executable, **({"trl": args.peer} if args.peer else {})}
-        results = {side: launch(side, python, folder, args.episodes) for side, python in sides.items()}
+        results = {side: [] for side in sides}
+        for seed in range(args.seeds):
+            for side, python in sides.items():
+                results[side].append(launch(side, python, folder, args, seed))
     report(results)
     draw(results, Path(args.picture))
 
 
-def prepare(folder: Path, solutions: int) -> None:
+def prepare(folder: Path, args: argparse.Namespace) -> None:
     """Make the policy, an untrained reward model on its backbone, and the prompts."""
     sys.path.insert(0, str(ROOT))
     from itertools import islice
@@ -71,14 +80,15 @@ def prepare(folder: Path, solutions: int) -> None:
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.tasks.word_problems import bare_prompt, problems
 
-    train(Recipe(layers=2, hidden=64, solutions=solutions), 0, folder / "policy", "policy")
+    recipe = Recipe(layers=args.layers, hidden=args.hidden, solutions=args.solutions)
+    train(recipe, 0, folder / "policy", "policy")
     pad = json.loads((folder / "policy/config.json").read_text())["pad_token_id"]
     initialise_reward_model(str(folder / "policy"), pad).save_pretrained(folder / "reward")
     prompts = [bare_prompt(problem.text) for problem in islice(problems(1, "train"), 2000)]
     (folder / "prompts.json").write_text(json.dumps(prompts))
 
 
-def launch(side: str, python: str, folder: Path, episodes: int) -> dict:
+def launch(side: str, python: str, folder: Path, args: argparse.Namespace, seed: int) -> dict:
     """Run one side in a process of its own."""
     environment = {
         **os.environ,
@@ -88,7 +98,8 @@ def launch(side: str, python: str, folder: Path, episodes: int) -> dict:
         "HF_HUB_OFFLINE": "1",
         "TRL_EXPERIMENTAL_SILENCE": "1",
     }
-    command = [python, __file__, "--worker", side, "--folder", str(folder), "--episodes", str(episodes)]
+    options = {"worker": side, "folder": folder, "episodes": args.episodes, "rows": args.rows, "seed": seed}
+    command = [python, __file__, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return json.loads((folder / f"{side}.json").read_text())
 
@@ -133,7 +144,8 @@ def make_ours(args: argparse.Namespace):
     config = PPOConfig(
         output_dir=str(args.folder / args.worker),
         rollout_batch_size=EPISODES_AN_UPDATE,
-        per_device_train_batch_size=PASS,
+        per_device_train_batch_size=args.rows,
+        seed=args.seed,
         max_completion_length=NEW_TOKENS,
         total_episodes=args.episodes,
         value_backbone="shared" if args.worker == "shared" else "separate",
@@ -151,8 +163,9 @@ def make_trl(args: argparse.Namespace):
     tokenizer.padding_side = "left"
     config = PPOConfig(
         output_dir=str(args.folder / args.worker),
-        per_device_train_batch_size=PASS,
-        gradient_accumulation_steps=EPISODES_AN_UPDATE // PASS,
+        per_device_train_batch_size=args.rows,
+        seed=args.seed,
+        gradient_accumulation_steps=EPISODES_AN_UPDATE // args.rows,
         local_rollout_forward_batch_size=EPISODES_AN_UPDATE,
         response_length=NEW_TOKENS,
         total_episodes=args.episodes,
@@ -173,42 +186,62 @@ def make_trl(args: argparse.Namespace):
     )
 
 
-def report(results: dict[str, dict]) -> None:
-    """Print a row a side, and the ratios to TRL."""
-    names = {"ours": "hfdistill", "shared": "hfdistill, shared backbone", "trl": "trl 1.12.0"}
-    base = results.get("trl")
+def report(results: dict[str, list[dict]]) -> None:
+    """Print a row a side: means over the seeds, and the ratios to TRL."""
     print(f"{'':28} {'episodes/CPU s':>15} {'ratio':>6} {'grew by MB':>11} {'ratio':>6} {'score, first and last':>24}")
-    for side, result in results.items():
-        speed, memory = result["episodes"] / result["seconds"], result["megabytes"]
-        ratio = f"{speed / (base['episodes'] / base['seconds']):.2f}" if base else ""
-        share = f"{memory / base['megabytes']:.2f}" if base else ""
-        first, last = (mean(result["log"][part]) for part in (slice(0, 2), slice(-3, None)))
-        print(f"{names[side]:28} {speed:15.2f} {ratio:>6} {memory:11.0f} {share:>6} {first:12.3f} {last:11.3f}")
+    base = results.get("trl")
+    for side, runs in results.items():
+        ratio = f"{speed(runs) / speed(base):.2f}" if base else ""
+        share = f"{memory(runs) / memory(base):.2f}" if base else ""
+        curve = mean_curve(runs)
+        first, last = sum(curve[:4]) / 4, sum(curve[-4:]) / 4
+        print(
+            f"{NAMES[side]:28} {speed(runs):15.1f} {ratio:>6} {memory(runs):11.0f} {share:>6} {first:12.3f} {last:11.3f}"
+        )
 
 
-def mean(log: list[dict]) -> float:
-    return sum(entry["score"] for entry in log) / len(log)
+def speed(runs: list[dict]) -> float:
+    """Episodes a CPU second."""
+    return sum(run["episodes"] for run in runs) / sum(run["seconds"] for run in runs)
 
 
-def draw(results: dict[str, dict], path: Path) -> None:
-    """Scores against episodes and against time."""
+def memory(runs: list[dict]) -> float:
+    return sum(run["megabytes"] for run in runs) / len(runs)
+
+
+def mean_curve(runs: list[dict]) -> list[float]:
+    """Score of each update, over the seeds."""
+    return [sum(scores) / len(scores) for scores in zip(*scores_of(runs), strict=True)]
+
+
+def scores_of(runs: list[dict]) -> list[list[float]]:
+    return [[entry["score"] for entry in run["log"]] for run in runs]
+
+
+def draw(results: dict[str, list[dict]], path: Path) -> None:
+    """Scores against episodes and against time: the mean over the seeds, and their range."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, by in zip(figure.subplots(1, 2), ("episodes", "CPU seconds"), strict=True):
-        for side, result in results.items():
-            scale = 1 if by == "episodes" else result["seconds"] / result["episodes"]
-            axes.plot(
-                [entry["episodes"] * scale for entry in result["log"]],
-                [entry["score"] for entry in result["log"]],
-                label=side,
-            )
+    for axes, by in zip(figure.subplots(1, 2, sharey=True), ("episodes", "CPU seconds"), strict=True):
+        for side, runs in results.items():
+            scale = 1 if by == "episodes" else 1 / speed(runs)
+            at = [entry["episodes"] * scale for entry in runs[0]["log"]]
+            columns = list(zip(*(smooth(scores) for scores in scores_of(runs)), strict=True))
+            (line,) = axes.plot(at, [sum(column) / len(column) for column in columns], label=NAMES[side])
+            axes.fill_between(at, list(map(min, columns)), list(map(max, columns)), color=line.get_color(), alpha=0.15)
         axes.set_xlabel(by)
-        axes.set_ylabel("score of the reward model")
-        axes.legend(frameon=False)
+    figure.axes[0].set_ylabel("score of the reward model, mean of 4 updates")
+    figure.axes[1].legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def smooth(scores: list[float], window: int = 4) -> list[float]:
+    """Mean over an update and those before it."""
+    parts = [scores[max(0, i + 1 - window) : i + 1] for i in range(len(scores))]
+    return [sum(part) / len(part) for part in parts]
 
 
 if __name__ == "__main__":

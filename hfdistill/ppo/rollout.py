@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedType
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -16,7 +16,7 @@ from ..errors import HFDistillError
 from ..generation import Generated
 from ..generation.stopping import cut
 from ..training import gather_shares, my_share
-from .actor_critic import ActorCritic, Passage, read_policy
+from .actor_critic import ActorCritic, Passage, Scored, read_policy
 from .batching import QuestionStream, episode_seeds, micro_batches, mini_batches
 from .config import PPOConfig
 from .episodes import Episodes
@@ -63,6 +63,7 @@ class Rollouts:
     accelerator: Accelerator
     seconds: dict[str, float] = field(default_factory=dict)
     sample: Sample | None = None
+    first_pass: Scored | None = None
 
     def collect(self, update: int, kl_coef: float) -> tuple[Episodes, dict[str, float]]:
         """Sample and score the episodes of an update.
@@ -237,10 +238,16 @@ class Rollouts:
         with_reference = self.reference is not None or not isinstance(self.model.policy, PreTrainedModel)
         with_reference = with_reference and (self.config.kl_in == "reward" or self.reference is not None)
         read = torch.zeros(4, *shape)
+        # Where an epoch is one pass, training starts with the very pass that is made here, and goes on from it.
+        alone = self.accelerator.distributed_type == DistributedType.NO
+        kept = alone and [len(batch[rank]) for batch in plan] == [1]
+        kept = kept and episodes.update >= self.config.value_warmup_updates
         for batch in plan:
             for rows in batch[rank]:
                 passage = self.passage(episodes, rows or [0])
-                scored = self.model(passage, with_entropy=True)
+                with torch.set_grad_enabled(kept):
+                    scored = self.model(passage, with_entropy=True)
+                self.first_pass = scored if kept else None
                 tensors = [scored.log_probs, scored.values, scored.entropy]
                 if with_reference:
                     tensors.append(self._reference_log_probs(passage))

@@ -219,9 +219,11 @@ class PPOTrainer(Trainer):
         """Part of a mini-batch's loss that these episodes make: sums over their tokens, divided by all its tokens."""
         args, episodes = self.args, self.episodes
         # A process without episodes left takes part with a weight of zero.
-        passage = self.rollouts.passage(episodes, rows or [0])
         distributed = self.accelerator.num_processes > 1
-        scored = model(passage, with_policy=not warming or distributed, only_value_head=warming)
+        scored, self.rollouts.first_pass = self.rollouts.first_pass, None
+        if scored is None:
+            passage = self.rollouts.passage(episodes, rows or [0])
+            scored = model(passage, with_policy=not warming or distributed, only_value_head=warming)
         span, device = scored.values.shape[1], scored.values.device
         mask, old_log_probs, old_values, advantages, returns = (
             tensor[rows or [0], :span].to(device)

@@ -150,6 +150,33 @@ def test_how_the_work_is_cut_does_not_change_the_update(tmp_path, change):
     assert_same_weights(runs[0][0], runs[1][0], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("backbone", ["separate", "shared"])
+def test_an_epoch_of_one_pass_goes_on_from_the_pass_that_scored(tmp_path, backbone):
+    runs = []
+    for reused in (True, False):
+        trainer = make_trainer(tmp_path, num_mini_batches=1, value_backbone=backbone)
+        passes = []
+        trainer.model.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        if not reused:
+            trainer.rollouts.collect = _forgetful(trainer.rollouts)
+        trainer.train()
+        runs.append(weights(trainer.model))
+        # Two updates of two epochs, and a scoring pass each.
+        assert len(passes) == (4 if reused else 6)
+    assert_same_weights(*runs, **EXACT)
+
+
+def _forgetful(rollouts):
+    collect = rollouts.collect
+
+    def collect_and_forget(*args):
+        collected = collect(*args)
+        rollouts.first_pass = None
+        return collected
+
+    return collect_and_forget
+
+
 def test_padding_side_of_the_tokenizer_has_no_say(tmp_path):
     runs = []
     for side in ("left", "right"):
