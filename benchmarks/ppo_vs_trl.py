@@ -195,9 +195,8 @@ def report(results: dict[str, list[dict]]) -> None:
         share = f"{memory(runs) / memory(base):.2f}" if base else ""
         curve = mean_curve(runs)
         first, last = sum(curve[:4]) / 4, sum(curve[-4:]) / 4
-        print(
-            f"{NAMES[side]:28} {speed(runs):15.1f} {ratio:>6} {memory(runs):11.0f} {share:>6} {first:12.3f} {last:11.3f}"
-        )
+        costs = f"{speed(runs):15.1f} {ratio:>6} {memory(runs):11.0f} {share:>6}"
+        print(f"{NAMES[side]:28} {costs} {first:12.3f} {last:11.3f}")
 
 
 def speed(runs: list[dict]) -> float:
@@ -233,7 +232,7 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
             (line,) = axes.plot(at, [sum(column) / len(column) for column in columns], label=NAMES[side])
             axes.fill_between(at, list(map(min, columns)), list(map(max, columns)), color=line.get_color(), alpha=0.15)
         axes.set_xlabel(by)
-    figure.axes[0].set_ylabel("score of the reward model, mean of 4 updates")
+    figure.axes[0].set_ylabel("score, mean of 4 updates")
     figure.axes[1].legend(frameon=False, loc="lower right")
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
