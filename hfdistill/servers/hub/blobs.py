@@ -1,17 +1,18 @@
 """Content-addressed files: one copy of each content, whoever owns it and however it came."""
 
-import errno
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from .contents import Blob, Part
 from .database import Database, now
+from .direct_files import Incoming, disk_errors, put, sync_folder
 from .errors import HubError, bad_request
 
 
@@ -22,7 +23,6 @@ SMALL = 64 * 1024
 MAX_SIZE = 50 * 1000**3
 # Free space that uploads may not eat: the database must still be able to write.
 RESERVE = 64 * 1024**2
-WRITE_BEHIND = 8 * 1024**2
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -50,77 +50,15 @@ def check_sha256(value: object) -> str:
     return value
 
 
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Turns a full disk into 507, which clients do not take for a passing fault and retry."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise HubError(507, "The Hub's disk is full.") from error
-        raise
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A content ready to be read: either its bytes or its file."""
-
-    size: int
-    data: bytes | None
-    path: Path | None
-
-    def read(self, limit: int | None = None) -> bytes:
-        if self.data is not None:
-            return self.data if limit is None else self.data[:limit]
-        with open(self.path, "rb") as file:
-            return file.read(-1 if limit is None else limit)
-
-
-class Incoming:
-    """A file being received: hashed while written, then moved to its place or thrown away.
-
-    Args:
-        path (`Path`):
-            Where to write.
-        checked (`bool`, *optional*, defaults to `True`):
-            Whether it is hashed, and flushed to disk at the end.
-    """
-
-    def __init__(self, path: Path, checked: bool = True):
-        self.path = path
-        self.size = 0
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - closed by close or discard
-        self._hash = hashlib.sha256() if checked else None
-        self._handed_over = 0
-
-    def write(self, data: bytes | memoryview) -> None:
-        if self._hash:
-            self._hash.update(data)
-        view = memoryview(data)
-        with disk_errors():
-            while view:
-                view = view[self._file.write(view) :]
-        self.size += len(data)
-        if self._hash and self.size - self._handed_over >= WRITE_BEHIND:
-            # Lets the kernel begin to write to disk now, so that little is left to wait for at the end.
-            os.posix_fadvise(self._file.fileno(), self._handed_over, WRITE_BEHIND, os.POSIX_FADV_DONTNEED)
-            self._handed_over = self.size
-
-    def close(self) -> str | None:
-        """Returns the sha256 once the file is safe on disk; `None` for one that is not checked."""
-        if self._hash:
-            with disk_errors():
-                os.fsync(self._file.fileno())
-        self._file.close()
-        return self._hash.hexdigest() if self._hash else None
-
-    def discard(self) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+def wrong_sha256(actual: str, announced: str) -> HubError:
+    return bad_request(f"The content's sha256 is {actual}, announced was {announced}.")
 
 
 class BlobStore:
     """Blobs under `folder/sha256/aa/bb/…`, small ones in the database.
+
+    A blob is a file, named by its sha256, or was put together from parts of other files: then `<sha256>.parts` lists
+    them, and `<sha256>.0`, `<sha256>.1`, … are links to those files, so that it does not depend on their first names.
 
     Args:
         folder (`Path`):
@@ -142,27 +80,42 @@ class BlobStore:
     def find(self, sha256: str) -> Blob | None:
         path = self.path(sha256)
         try:
-            return Blob(path.stat().st_size, None, path)
+            size = path.stat().st_size
+            return Blob(size, None, (Part(path, 0, size),))
         except FileNotFoundError:
             pass
         row = self.database.row("SELECT data FROM small_blobs WHERE sha256 = ?", sha256)
-        return Blob(len(row["data"]), row["data"], None) if row else None
+        if row:
+            return Blob(len(row["data"]), row["data"])
+        try:
+            listed = json.loads(path.with_suffix(".parts").read_bytes())
+        except FileNotFoundError:
+            return None
+        parts = tuple(Part(path.with_suffix(f".{number}"), start, end) for number, start, end in listed)
+        return Blob(sum(part.end - part.start for part in parts), None, parts)
 
-    def touch(self, sha256: str) -> None:
-        """Marks a blob as wanted, so that a collection running now leaves it for the commit that is coming."""
+    def touch(self, sha256: str) -> bool:
+        """Marks a blob as wanted, so that a collection running now leaves it for the commit that is coming.
+
+        Returns:
+            `bool`: whether there are files of it.
+        """
         path = self.path(sha256)
-        if path.exists():
-            os.utime(path)
+        for marked in (path, path.with_suffix(".parts")):
+            if marked.exists():
+                os.utime(marked)
+                return True
+        return False
 
     def check_space(self, size: int) -> None:
         if size > shutil.disk_usage(self.folder).free - RESERVE:
             raise HubError(507, f"No room on the Hub's disk for {size} bytes.")
 
     @contextmanager
-    def receive(self, checked: bool = True) -> Iterator[Incoming]:
+    def receive(self, hashed: bool = True) -> Iterator[Incoming]:
         """A temporary file to write to; it vanishes unless [`keep`] took it."""
         with disk_errors():
-            incoming = Incoming(self.temporary / secrets.token_hex(16), checked)
+            incoming = Incoming(self.temporary / secrets.token_hex(16), hashed)
         try:
             yield incoming
         finally:
@@ -172,22 +125,45 @@ class BlobStore:
         """Moves a received file to its place once its hash is what was announced."""
         actual = incoming.close()
         if actual != sha256:
-            raise bad_request(f"The content's sha256 is {actual}, announced was {sha256}.")
+            raise wrong_sha256(actual, sha256)
         target = self.path(sha256)
         with disk_errors():
-            if target.exists():
-                os.utime(target)
-            else:
+            if not self.touch(sha256):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(incoming.path, target)
                 sync_folder(target.parent)
         self.record_upload(sha256, user)
 
+    def put_together(self, sha256: str, parts: tuple[Part, ...], user: str) -> None:
+        """Keeps a content as parts of files that stay where they are. Its sha256 must have been verified.
+
+        A write transaction keeps collections away until everything is in its place; a kill before that leaves links
+        that belong to no blob.
+        """
+        target = self.path(sha256)
+        with disk_errors(), self.database.write() as write, self.receive() as incoming:
+            if not self.touch(sha256):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                numbers: dict[Path, int] = {}
+                for part in parts:
+                    if part.path not in numbers:
+                        numbers[part.path] = len(numbers)
+                        link = target.with_suffix(f".{numbers[part.path]}")
+                        link.unlink(missing_ok=True)
+                        os.link(part.path, link)
+                listed = [(numbers[part.path], part.start, part.end) for part in parts]
+                put(json.dumps(listed).encode(), incoming)
+                incoming.close()
+                sync_folder(target.parent)
+                os.rename(incoming.path, target.with_suffix(".parts"))
+                sync_folder(target.parent)
+            write.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, now()))
+
     def put(self, data: bytes, user: str) -> str:
         """Stores bytes too long for the database; returns the sha256."""
         sha256 = hashlib.sha256(data).hexdigest()
         with self.receive() as incoming:
-            incoming.write(data)
+            put(data, incoming)
             self.keep(incoming, sha256, user)
         return sha256
 
@@ -199,11 +175,3 @@ class BlobStore:
         """Removes what a killed server left half received; only a server that starts may do it."""
         for path in self.temporary.iterdir():
             path.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

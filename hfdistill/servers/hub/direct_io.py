@@ -6,22 +6,22 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import Callable
 from typing import BinaryIO
 
 import anyio
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from .direct_files import PIECE, Receiver, put
+
 
 EXTENSION = "hfdistill.direct_io"
-PIECE = 1024 * 1024
 # Seconds without a byte after which an upload is given up.
 PATIENCE = 60
 # What is still read of an upload that is refused half-way.
 DRAINED = 64 * PIECE
 # Uploads at once, in threads of their own so that they cannot hold up anything else.
-UPLOADS = 64
+UPLOADS = 32
 
 
 class DirectIO:
@@ -49,10 +49,10 @@ class DirectIO:
         # uvicorn counts the bytes of a body against its announced length; these went past it.
         self._cycle.expected_content_length -= count
 
-    async def take_body(self, write: Callable[[memoryview], None], length: int) -> None:
-        """Hands a request's body of `length` bytes, of which the application has read nothing, to `write`.
+    async def take_body(self, receiver: Receiver, length: int) -> None:
+        """Hands a request's body of `length` bytes, of which the application has read nothing, to `receiver`.
 
-        `write` runs in a thread. The connection ends with the response, since the parser has not seen the body.
+        That runs in a thread. The connection ends with the response, since the parser has not seen the body.
 
         Raises:
             `ClientDisconnect`: The client has gone, or sends nothing any more.
@@ -68,46 +68,44 @@ class DirectIO:
         try:
             with socket.socket(fileno=descriptor) as copy:
                 await anyio.to_thread.run_sync(
-                    _read, copy, first, length, write, limiter=self._protocol.upload_limit()
+                    _read, copy, first, length, receiver, limiter=self._protocol.upload_limit()
                 )
         except ConnectionError as error:
             raise ClientDisconnect from error
 
 
-def _read(connection: socket.socket, first: bytes, length: int, write: Callable[[memoryview], None]) -> None:
+def _read(connection: socket.socket, first: bytes, length: int, receiver: Receiver) -> None:
     left = length - len(first)
-    buffer = memoryview(bytearray(min(PIECE, left)))
     try:
-        if first:
-            write(memoryview(first))
+        put(first, receiver)
         while left > 0:
-            piece = buffer[:left]
-            _fill(connection, piece)
-            left -= len(piece)
-            write(piece)
+            count = _read_into(connection, receiver.room()[:left])
+            left -= count
+            receiver.advance(count)
     except ConnectionError:
         raise
     except Exception:
         # A client that is still sending when the connection closes never sees the answer that says why.
-        for _ in range(0, min(left, DRAINED), PIECE):
-            _fill(connection, buffer[:left])
-            left -= min(left, len(buffer))
+        left = min(left, DRAINED)
+        room = memoryview(bytearray(PIECE))
+        while left > 0:
+            left -= _read_into(connection, room[:left])
         raise
 
 
-def _fill(connection: socket.socket, piece: memoryview) -> None:
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    while piece:
+def _read_into(connection: socket.socket, room: memoryview) -> int:
+    while True:
         try:
-            count = connection.recv_into(piece)
+            count = connection.recv_into(room)
         except BlockingIOError:
+            poll = select.poll()
+            poll.register(connection, select.POLLIN)
             if not poll.poll(PATIENCE * 1000):
                 raise ConnectionResetError("the upload has stalled") from None
             continue
         if count == 0:
             raise ConnectionResetError("the client has gone")
-        piece = piece[count:]
+        return count
 
 
 class DirectProtocol(HttpToolsProtocol):

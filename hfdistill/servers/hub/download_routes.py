@@ -11,8 +11,10 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from .blobs import Blob, check_sha256
-from .direct_io import EXTENSION, PIECE
+from .blobs import check_sha256
+from .contents import Blob
+from .direct_files import PIECE
+from .direct_io import EXTENSION
 from .errors import HubError, entry_not_found
 from .routing import Call, Routes
 from .trees import FOLDER, LARGE, check_path
@@ -43,22 +45,22 @@ class BlobResponse(Response):
             await send(head)
             await send({"type": "http.response.body", "body": data})
             return
-        with open(self.blob.path, "rb", buffering=0) as file:
-            await send(head)
-            position = self.start
-            direct = scope.get("extensions", {}).get(EXTENSION)
-            if direct and self.end - self.start > PIECE:
-                await direct.send_file(file, self.start, self.end - self.start)
-                position = self.end
-                await send({"type": "http.response.body", "body": b""})
-            while position < self.end:
-                length = min(PIECE, self.end - position)
-                data = await self.in_thread(os.pread, file.fileno(), length, position)
-                if not data:
-                    raise RuntimeError(f"{self.blob.path} is shorter than it was")
-                position += len(data)
-                more = position < self.end
-                await send({"type": "http.response.body", "body": data, "more_body": more})
+        await send(head)
+        direct = scope.get("extensions", {}).get(EXTENSION)
+        for part in self.blob.between(self.start, self.end):
+            with open(part.path, "rb", buffering=0) as file:
+                if direct and self.end - self.start > PIECE:
+                    await direct.send_file(file, part.start, part.end - part.start)
+                    continue
+                position = part.start
+                while position < part.end:
+                    length = min(PIECE, part.end - position)
+                    data = await self.in_thread(os.pread, file.fileno(), length, position)
+                    if not data:
+                        raise RuntimeError(f"{part.path} is shorter than it was")
+                    position += len(data)
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from .blobs import Blob
+from .contents import Blob
 
 
 ROWS = 20
@@ -73,8 +73,7 @@ def first_rows(path: str, blob: Blob) -> FirstRows | None:
 def _parquet(blob: Blob) -> list[dict]:
     import pyarrow.parquet as pq
 
-    source = pa.BufferReader(blob.data) if blob.data is not None else blob.path
-    with pq.ParquetFile(source, memory_map=False) as file:
+    with pq.ParquetFile(blob.open()) as file:
         if file.metadata.num_row_groups == 0:
             return []
         names = file.schema_arrow.names[:COLUMNS]

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from hfdistill.errors import HFDistillError
 
-from .blobs import sync_folder
+from .contents import Blob
 from .database import time_text
+from .direct_files import sync_folder
 from .service import Hub
 from .trees import EMPTY_TREE, FOLDER, pack, unpack
 
@@ -124,14 +125,23 @@ def collect(hub: Hub, grace: float) -> Collected:
     with hub.database.write() as write:
         # Again, inside of the transaction that holds all commits back: contents may have been put to use since.
         used = _contents(write, {row[0] for row in write.execute("SELECT id FROM trees").fetchall()})
-        for path in hub.blobs.folder.glob("*/*/*"):
-            status = path.stat()
-            if path.name not in used and status.st_mtime < oldest:
-                path.unlink()
+        for sha256, paths in _files_of_blobs(hub).items():
+            statuses = [path.stat() for path in paths]
+            if sha256 not in used and all(status.st_mtime < oldest for status in statuses):
+                for path in paths:
+                    path.unlink()
                 collected.blobs += 1
-                collected.bytes += status.st_size
+                collected.bytes += sum(status.st_size for status in statuses if status.st_nlink == 1)
     collected.bytes += _collect_xorbs(hub, oldest)
     return collected
+
+
+def _files_of_blobs(hub: Hub) -> dict[str, list[Path]]:
+    """The files of each blob, the list of its parts before the parts: killed in between, no half blob is found."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(hub.blobs.folder.glob("*/*/*"), key=lambda path: path.suffix != ".parts"):
+        files.setdefault(path.stem, []).append(path)
+    return files
 
 
 def _kept_trees(write: sqlite3.Connection, live: set[str]) -> set[str]:
@@ -172,7 +182,7 @@ def _collect_xorbs(hub: Hub, oldest: float) -> int:
     for folder in hub.xorbs.folder.iterdir():
         files = [path.stat() for path in folder.glob("*/*")]
         if folder.name != hub.xorbs.current and all(status.st_mtime < oldest for status in files):
-            freed += sum(status.st_size for status in files)
+            freed += sum(status.st_size for status in files if status.st_nlink == 1)
             shutil.rmtree(folder)
     return freed
 
@@ -216,18 +226,17 @@ def _check_blob(hub: Hub, sha256: str, size: int, contents: bool) -> str | None:
         return f"content {sha256} is missing"
     if blob.size != size:
         return f"content {sha256} has {blob.size} bytes instead of {size}"
-    if contents and _hash(blob.data, blob.path) != sha256:
+    if any(not part.path.exists() or part.path.stat().st_size < part.end for part in blob.parts):
+        return f"a part of content {sha256} is missing"
+    if contents and _hash(blob) != sha256:
         return f"content {sha256} is damaged"
     return None
 
 
-def _hash(data: bytes | None, path: Path | None) -> str:
-    if data is not None:
-        return hashlib.sha256(data).hexdigest()
+def _hash(blob: Blob) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1024 * 1024):
-            digest.update(piece)
+    for piece in blob.pieces():
+        digest.update(piece)
     return digest.hexdigest()
 
 
@@ -235,7 +244,7 @@ def backup(hub: Hub, target: Path) -> int:
     """Copies a Hub's folder, also under a running server; returns the number of contents copied.
 
     The database is copied first, as of one moment; contents never change, so whatever it refers to can follow. A
-    second backup to the same target copies what is new. Unfinished Xet uploads are left out.
+    second backup to the same target copies what is new. Each content is one file there, and xorbs are left out.
 
     Raises:
         [`HFDistillError`]: The target is the Hub's own folder or holds something else.
@@ -261,13 +270,14 @@ def backup(hub: Hub, target: Path) -> int:
     copied = 0
     folder = target / "blobs" / "sha256"
     for sha256 in wanted:
-        source, place = hub.blobs.path(sha256), folder / sha256[:2] / sha256[2:4] / sha256
-        if place.exists() or not source.exists():
+        blob, place = hub.blobs.find(sha256), folder / sha256[:2] / sha256[2:4] / sha256
+        if place.exists() or blob is None or not blob.parts:
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_suffix(".partial")
-        shutil.copyfile(source, temporary)
-        with open(temporary, "rb") as file:
+        with open(temporary, "wb") as file:
+            file.writelines(blob.pieces())
+            file.flush()
             os.fsync(file.fileno())
         temporary.rename(place)
         copied += 1

@@ -6,14 +6,15 @@ import re
 import tempfile
 import time
 
-from .blobs import Incoming, check_sha256, check_size
+from .blobs import check_sha256, check_size
 from .commits import MAX_REGULAR, Push, read_push
-from .direct_io import EXTENSION, PIECE
+from .direct_files import PIECE, Receiver, put
+from .direct_io import EXTENSION
 from .errors import HubError, bad_request, revision_not_found
 from .repositories import Commit, Repo
 from .routing import Call, Response, Routes, json_response
 from .trees import FOLDER, LARGE, check_path
-from .xet import MAX_SHARD, MAX_XORB, read_shard
+from .xet import MAX_SHARD, MAX_XORB, Unpacker, read_shard
 
 
 routes = Routes()
@@ -211,20 +212,22 @@ def _size(text: str) -> int:
     return check_size(int(text))
 
 
-async def _receive(call: Call, incoming: Incoming, limit: int) -> None:
-    """Writes a body to disk, a large one of announced length past the event loop."""
+async def _receive(call: Call, receiver: Receiver, limit: int) -> None:
+    """Takes in a body, a large one of announced length past the event loop."""
     announced = call.request.headers.get("content-length", "")
     length = int(announced) if announced.isascii() and announced.isdigit() else None
     if length is not None and length > limit:
         raise HubError(413, f"{length} bytes are coming, at most {limit} were announced.")
     direct = call.request.scope.get("extensions", {}).get(EXTENSION)
     if direct and length is not None and length > PIECE:
-        await direct.take_body(incoming.write, length)
+        await direct.take_body(receiver, length)
         return
+    size = 0
     async for chunk in call.request.stream():
-        if incoming.size + len(chunk) > limit:
+        size += len(chunk)
+        if size > limit:
             raise HubError(413, f"More than the announced {limit} bytes came.")
-        await call.in_thread(incoming.write, chunk)
+        await call.in_thread(put, chunk, receiver)
 
 
 @routes("POST", "/{prefix}{repo}.git/info/lfs/verify")
@@ -270,9 +273,11 @@ async def xorb(call: Call) -> Response:
     _xet_user(call)
     hub.xorbs.path(call.params["store"], call.params["hash"])
     hub.blobs.check_space(MAX_XORB)
-    # Neither hashed nor flushed: the files made of it are, and a crash starts a new store.
-    with hub.blobs.receive(checked=False) as incoming:
-        await _receive(call, incoming, MAX_XORB)
+    # Not hashed: the files made of it are.
+    with hub.blobs.receive(hashed=False) as incoming:
+        unpacker = Unpacker(incoming)
+        await _receive(call, unpacker, MAX_XORB)
+        await call.in_thread(unpacker.finish)
         new = await call.in_thread(hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
     return json_response({"was_inserted": new})
 
@@ -285,10 +290,10 @@ async def shard(call: Call) -> Response:
         data += chunk
         if len(data) > MAX_SHARD:
             raise HubError(413, f"A shard may weigh at most {MAX_SHARD} bytes.")
-    await call.in_thread(_rebuild, call, bytes(data), user)
+    await call.in_thread(_make_files, call, bytes(data), user)
     return json_response({"result": 1})
 
 
-def _rebuild(call: Call, data: bytes, user: str) -> None:
+def _make_files(call: Call, data: bytes, user: str) -> None:
     for recipe in read_shard(data):
-        call.hub.xorbs.rebuild(call.params["store"], recipe, user)
+        call.hub.xorbs.make_file(call.params["store"], recipe, user)

@@ -163,7 +163,7 @@ def test_kill_during_mixed_uploads(start_hub, tmp_path, start_command) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_hundred_kills_during_mixed_uploads(start_hub, tmp_path, start_command) -> None:
     kill_often(start_hub, tmp_path / "hub", 100, start_command)
 
@@ -217,7 +217,7 @@ def test_graceful_end_finishes_what_is_under_way(start_hub) -> None:
 def test_full_disk(start_hub, tmp_path) -> None:
     """With the size of files limited the kernel refuses writes as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500 * 4096, hard))
     try:
         hub = start_hub()
     finally:

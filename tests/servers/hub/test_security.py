@@ -272,10 +272,12 @@ def test_decompression_bombs(hub, repo) -> None:
 
     store, token = xet_store(hub, repo)
     bomb = pa.Codec("lz4").compress(bytes(200_000_000), asbytes=True)
-    small = chunk(bomb[:900_000], scheme=1, size=1_000_000)
-    assert request(hub, "POST", f"{store}/v1/xorbs/default/{'4' * 64}", small, token)[0] == 200
-    body = shard("4" * 64, "5" * 64, 1_000_000)
-    assert request(hub, "POST", f"{store}/v1/shards", body, token)[0] == 400
+    for body in (chunk(bomb[:100_000], scheme=1, size=200_000), chunk(bomb, scheme=1, size=2**24 - 1)):
+        assert request(hub, "POST", f"{store}/v1/xorbs/default/{'4' * 64}", body, token)[0] == 400
+    # Chunks that are small each, and too much together.
+    some = chunk(pa.Codec("lz4").compress(bytes(200_000), asbytes=True), scheme=1, size=200_000)
+    assert request(hub, "POST", f"{store}/v1/xorbs/default/{'4' * 64}", some * 500, token)[0] == 400
+    assert request(hub, "POST", f"{store}/v1/xorbs/default/{'4' * 64}", some * 100, token)[0] == 200
     # One chunk, named so often that the file would fill any disk.
     data = os.urandom(100_000)
     assert request(hub, "POST", f"{store}/v1/xorbs/default/{'6' * 64}", chunk(data), token)[0] == 200

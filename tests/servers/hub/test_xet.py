@@ -1,12 +1,11 @@
 """The Xet formats, chunk by chunk."""
 
-import os
-
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from hfdistill.servers.hub.xet import chunk_positions, unpack_chunks
+from hfdistill.servers.hub.direct_files import Incoming, put
+from hfdistill.servers.hub.xet import Unpacker, chunk_ends
 
 
 def grouped(data: bytes) -> bytes:
@@ -23,14 +22,14 @@ def test_chunks_come_back_as_they_were(tmp_path, size: int, scheme: int) -> None
     for content in contents * 7:
         packed = content if scheme == 0 else lz4.compress(content if scheme == 1 else grouped(content), asbytes=True)
         xorb += b"\0" + len(packed).to_bytes(3, "little") + bytes([scheme]) + size.to_bytes(3, "little") + packed
-    path = tmp_path / "xorb"
     # The footer that clients may append is not a chunk.
-    path.write_bytes(xorb + b"XETBLOB" + bytes(100))
-    file = os.open(path, os.O_RDONLY)
-    try:
-        chunks = chunk_positions(file, path.stat().st_size)
-        assert len(chunks) == 21
-        assert b"".join(bytes(piece) for piece in unpack_chunks(file, chunks)) == b"".join(contents * 7)
-        assert b"".join(bytes(piece) for piece in unpack_chunks(file, chunks[2:4])) == contents[2] + contents[0]
-    finally:
-        os.close(file)
+    xorb += b"XETBLOB" + bytes(100)
+    incoming = Incoming(tmp_path / "xorb", hashed=False)
+    unpacker = Unpacker(incoming)
+    for start in range(0, len(xorb), 70_001):
+        put(xorb[start : start + 70_001], unpacker)
+    unpacker.finish()
+    incoming.close()
+    ends = chunk_ends(tmp_path / "xorb")
+    assert list(ends) == [size * count for count in range(22)]
+    assert (tmp_path / "xorb").read_bytes()[: ends[-1]] == b"".join(contents * 7)

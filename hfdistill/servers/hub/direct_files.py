@@ -1,0 +1,135 @@
+"""Large files past the page cache: no copy of what is not read again soon, and no memory taken from whoever trains on
+the same machine.
+"""
+
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from .errors import HubError
+
+
+PIECE = 512 * 1024
+# What the kernel wants positions, lengths and addresses of direct reads and writes to be a multiple of.
+ALIGNMENT = 4096
+
+_writers = ThreadPoolExecutor(8, thread_name_prefix="write")
+
+
+def open_direct(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_DIRECT, 0o644)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, flags, 0o644)  # a file system that knows only the page cache
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Turns a full disk into 507, which clients do not take for a passing fault and retry."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise HubError(507, "The Hub's disk is full.") from error
+        raise
+
+
+class Receiver(Protocol):
+    """Takes bytes in place: whoever has some puts them into [`room`] and then says how many."""
+
+    def room(self) -> memoryview: ...
+
+    def advance(self, count: int) -> None: ...
+
+
+def put(data: bytes | memoryview, receiver: Receiver) -> None:
+    view = memoryview(data)
+    while view:
+        room = receiver.room()[: len(view)]
+        room[:] = view[: len(room)]
+        receiver.advance(len(room))
+        view = view[len(room) :]
+
+
+class Incoming:
+    """A file being received, hashed here while a thread writes the piece before.
+
+    Args:
+        path (`Path`):
+            Where to write.
+        hashed (`bool`, *optional*, defaults to `True`):
+            Whether its sha256 is wanted.
+    """
+
+    def __init__(self, path: Path, hashed: bool = True):
+        self.path = path
+        self.size = 0
+        self._file = open_direct(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        self._hash = hashlib.sha256() if hashed else None
+        self._buffers = [memoryview(mmap.mmap(-1, PIECE)) for _ in range(2)]
+        self._filled = 0
+        self._writing: Future | None = None
+
+    def room(self) -> memoryview:
+        return self._buffers[0][self._filled :]
+
+    def advance(self, count: int) -> None:
+        if self._hash:
+            self._hash.update(self._buffers[0][self._filled : self._filled + count])
+        self.size += count
+        self._filled += count
+        if self._filled == PIECE:
+            self._finish_writing()
+            self._writing = _writers.submit(_write, self._file, self._buffers[0])
+            self._buffers.reverse()
+            self._filled = 0
+
+    def _finish_writing(self) -> None:
+        if self._writing:
+            with disk_errors():
+                self._writing.result()
+
+    def close(self) -> str | None:
+        """Returns the sha256, where it was wanted, once the file is safe on disk."""
+        self._finish_writing()
+        # The end is no multiple of what a direct write takes.
+        flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+        fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        with disk_errors():
+            _write(self._file, self._buffers[0][: self._filled])
+            os.fsync(self._file)
+        self._close()
+        return self._hash.hexdigest() if self._hash else None
+
+    def discard(self) -> None:
+        if self._writing:
+            wait([self._writing])
+        self._close()
+        self.path.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _write(file: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(file, data) :]
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
