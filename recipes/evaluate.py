@@ -48,7 +48,7 @@ def main() -> None:
 
     state = PartialState()
     if state.is_main_process:
-        store.prepare("results", "dataset")
+        store.prepare("results", "dataset", manifest("evaluate", config, models))
     finished = FinishedRows(Path(stage.output_dir))
     started = time.monotonic()
     graded, metrics = [], {}

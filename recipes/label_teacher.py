@@ -46,7 +46,7 @@ def main() -> None:
         warn_of_another_model(config.teacher, found.manifest["metrics"].get("served", {}), found.repo_id)
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
-    store.prepare("teacher", "dataset")
+    store.prepare("teacher", "dataset", manifest("label", config, {}))
 
     from hfdistill.labels.labelling import label_and_write, load_benchmarks
 

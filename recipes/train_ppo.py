@@ -48,7 +48,7 @@ def main() -> None:
 
     main_process = stage.process_index == 0
     if main_process:
-        store.prepare("policy", "model")
+        store.prepare("policy", "model", manifest("ppo", config, parents))
 
     # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
     stage.output_dir = str(Path(stage.output_dir) / key)

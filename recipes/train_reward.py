@@ -70,7 +70,7 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
     stage, student, state = config.stage, config.student, PartialState()
     if state.is_main_process:
-        store.prepare("rewards", "dataset")
+        store.prepare("rewards", "dataset", manifest("rewards", config, parents))
     started = time.monotonic()
     warmup, teacher = parents["warmup"], parents["teacher"].path
     asked = [row for row in read_rows(teacher, "questions") if row["pseudo_label"] is not None]
@@ -122,7 +122,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
     stage, student, warmup = config.stage, config.student, parents["warmup"].path
     if stage.should_save:
-        store.prepare("reward", "model")
+        store.prepare("reward", "model", manifest("reward", config, parents))
     started = time.monotonic()
     encoder = Encoder(load_tokenizer(warmup, student.pad_token))
     triples = read_rows(parents["rewards"].path, "triples")

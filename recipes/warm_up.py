@@ -45,7 +45,7 @@ def main() -> None:
     from hfdistill.training import last_checkpoint, save_trained
 
     if stage.should_save:
-        store.prepare("warmup", "model")
+        store.prepare("warmup", "model", manifest("warmup", config, parents))
 
     # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
     started = time.monotonic()

@@ -75,7 +75,11 @@ def fingerprint_of(stage: str, identity: dict[str, Any], refs: dict[str, str]) -
 
 
 def manifest(
-    stage: str, config: Config, parents: dict[str, Artifact], metrics: dict[str, Any], cost: dict[str, Any]
+    stage: str,
+    config: Config,
+    parents: dict[str, Artifact],
+    metrics: dict[str, Any] | None = None,
+    cost: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the content of `hfdistill.json`.
 
@@ -83,8 +87,8 @@ def manifest(
         stage (`str`): name of the stage.
         config ([`~hfdistill.config.Config`]): the configuration it ran with.
         parents (`dict[str, Artifact]`): what it was made from, by role (`"teacher"`, `"warmup"`, …).
-        metrics (`dict`): figures measured.
-        cost (`dict`): what it took, for example `{"seconds": 12.3, "requests": 51000}`.
+        metrics (`dict`, *optional*): figures measured.
+        cost (`dict`, *optional*): what it took, for example `{"seconds": 12.3, "requests": 51000}`.
     """
     content = {
         "format": 1,
@@ -101,8 +105,8 @@ def manifest(
             **{package: metadata.version(package) for package in PACKAGES},
         },
         "command": _command(sys.argv),
-        "metrics": metrics,
-        "cost": cost,
+        "metrics": metrics or {},
+        "cost": cost or {},
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
     return _scrub(content, _secrets(config))
@@ -162,6 +166,7 @@ class Store:
     def __init__(self, run: RunConfig):
         self.run = run
         self.namespace = run.namespace
+        self._told: set[str] = set()
         if run.push and self.namespace is None:
             from huggingface_hub import HfApi, constants, get_token
 
@@ -217,8 +222,13 @@ class Store:
             card = (copy / "README.md").read_text(encoding="utf-8")
             return self.publish(copy, kind, found.repo_type, found.manifest, card)
 
-    def prepare(self, kind: str, repo_type: str) -> None:
+    def prepare(self, kind: str, repo_type: str, coming: dict[str, Any] | None = None) -> None:
         """Create the repository before anything expensive, so that a missing right is known before and not after.
+
+        Args:
+            kind (`str`), repo_type (`str`): as for [`publish`].
+            coming (`dict`, *optional*): [`manifest`] of what will be published. If there is an earlier version, what
+                changed since is printed: the time to notice a slip in the configuration is now.
 
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if the token may not write there, or the run is private and the
@@ -232,6 +242,8 @@ class Store:
                 raise HFDistillError(
                     f"folder {str(place.parent)!r} is not writable: set run.output_dir to another one"
                 )
+            if coming:
+                self._tell_changes(name, repo_type, coming)
             return
         from huggingface_hub import HfApi
 
@@ -246,12 +258,23 @@ class Store:
                     f"{repo_type} {name!r} is public, but run.private is true: make it private in its settings, or "
                     "choose another run.name"
                 )
+        if coming:
+            self._tell_changes(name, repo_type, coming)
+
+    def _tell_changes(self, name: str, repo_type: str, coming: dict[str, Any]) -> list[str]:
+        """What is different from the version published last, printed once."""
+        changes = describe_changes(self._latest(name, repo_type), coming)
+        if changes and coming["fingerprint"] not in self._told:
+            print(f"{name}: a new version, because of\n" + "\n".join(f"  {line}" for line in changes))
+        self._told.add(coming["fingerprint"])
+        return changes
 
     def publish(self, folder: str | Path, kind: str, repo_type: str, manifest: dict[str, Any], card: str) -> Artifact:
         """Publish a folder with its card and manifest as one commit, check what arrived, and tag it as complete.
 
         Files that an earlier version had and this one has not are deleted in the same commit, and what changed since
-        that version is printed. The artifact is added to the run's Collection.
+        that version stands in its message, and is printed unless [`prepare`] did. The artifact is added to the run's
+        Collection.
 
         Args:
             folder (`str` or `Path`): files of the artifact.
@@ -275,9 +298,7 @@ class Store:
             card = fit_to_folder(card, folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card, encoding="utf-8")
-        changes = describe_changes(self._latest(name, repo_type), manifest)
-        if changes:
-            print(f"{name}: a new version, because of\n" + "\n".join(f"  {line}" for line in changes))
+        changes = self._tell_changes(name, repo_type, manifest)
         if not self.run.push:
             return _replace_folder(folder, Path(name), repo_type)
         self.prepare(kind, repo_type)

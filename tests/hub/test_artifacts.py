@@ -18,6 +18,8 @@ rows(place, "responses", [{"question_id": "a", "response": "b"}])
 made = store.publish(place, "teacher", "dataset", manifest("label", settings, {}, {}, {}), "# card\\n")
 found = store.find("teacher", "dataset", key)
 changed = config(given={"epochs": 2})
+store.prepare("teacher", "dataset", manifest("label", changed, {}))
+print("the expensive step")
 (place / "big" / "weights_safetensors").unlink()
 second = store.publish(place, "teacher", "dataset", manifest("label", changed, {}, {}, {}), "# card\\n")
 api = HfApi()
@@ -48,7 +50,8 @@ out["again_files"] = sorted(api.list_repo_files(made.repo_id, repo_type="dataset
     assert {"README.md", "hfdistill.json", "responses/part-0.parquet"} <= set(out["files"])
     assert out["titles"][0].startswith("label ")
     assert "config.stage.epochs: 1 -> 2" in out["message"]
-    assert "local/demo-teacher: a new version, because of\n  config.stage.epochs: 1 -> 2\n" in printed
+    told = "local/demo-teacher: a new version, because of\n  config.stage.epochs: 1 -> 2\n"
+    assert f"{told}the expensive step" in printed and printed.count(told) == 1
 
 
 @pytest.mark.parametrize("xet", ["0", "1"])
