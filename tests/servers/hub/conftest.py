@@ -1,5 +1,7 @@
 """A real Hub in a process of its own, and the table of calls that unmodified clients made of it."""
 
+import base64
+import http.client
 import json
 import os
 import signal
@@ -8,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -50,6 +53,33 @@ class RunningHub:
 
     def requests(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def request(self, method: str, path: str, body=None, headers: dict | None = None) -> tuple[int, dict, bytes]:
+        """Status, headers and content of one raw request."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=60)
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, content
+
+    def create(self, name: str, **more) -> str:
+        """Makes the model `sec/<name>`."""
+        status, _, content = self.request("POST", "/api/repos/create", {"name": name, "organization": "sec", **more})
+        assert status in (200, 409), content
+        return f"sec/{name}"
+
+    def commit(self, repo: str, *operations: dict, **header) -> tuple[int, dict, bytes]:
+        lines = [{"key": "header", "value": {"summary": "commit", **header}}, *operations]
+        return self.request("POST", f"/api/models/{repo}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+
+    @staticmethod
+    def file(path: str, data: bytes = b"x") -> dict:
+        """The operation of a commit that adds a file."""
+        content = base64.b64encode(data).decode()
+        return {"key": "file", "value": {"path": path, "content": content, "encoding": "base64"}}
 
     def memory(self) -> float:
         """Resident megabytes."""
@@ -125,6 +155,14 @@ def served() -> Iterator[Callable[[Path], RunningHub]]:
 def hub(served: Callable[[Path], RunningHub], tmp_path_factory: pytest.TempPathFactory) -> RunningHub:
     """One open Hub for a module's tests."""
     return served(tmp_path_factory.mktemp("hub") / "data")
+
+
+@pytest.fixture(scope="module")
+def repo(hub: RunningHub) -> str:
+    """A model with a README.md of seven bytes."""
+    name = hub.create("repo")
+    assert hub.commit(name, hub.file("README.md", b"# hello"))[0] == 200
+    return name
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""Names and addresses that lead elsewhere, ranges, conditions and queries, sent as raw HTTP."""
+
+from urllib.parse import quote
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/{repo}/resolve/main/..%2F..%2Fhub.sqlite",
+        "/{repo}/resolve/main/%2e%2e/%2e%2e/hub.sqlite",
+        "/{repo}/resolve/..%2F..%2Fmain/README.md",
+        "/{repo}/resolve/main/%00",
+        "/{repo}/resolve/main/%ff%fe",
+        "/{repo}/resolve/%ff/README.md",
+        "/api/models/{repo}/tree/main/..%2F..",
+        "/api/models/{repo}/revision/..%2F..%2Fx",
+        "/api/models/..%2F../x",
+        "/_lfs/../../hub.sqlite/1",
+        "/_cas/..%2F..%2Fhub/v1/xorbs/default/x",
+        "/../../etc/passwd",
+        "//etc/passwd",
+    ],
+)
+def test_addresses_lead_nowhere_else(hub, repo, path: str) -> None:
+    status, _, content = hub.request("GET", path.replace("{repo}", repo))
+    assert status in (400, 403, 404, 405)
+    assert b"SQLite" not in content and b"root:" not in content
+
+
+def test_names_that_differ_by_case_stay_apart(hub) -> None:
+    repo = hub.create("case")
+    assert hub.commit(repo, hub.file("Readme", b"upper"), hub.file("readme", b"lower"))[0] == 200
+    assert hub.request("GET", f"/{repo}/resolve/main/Readme")[2] == b"upper"
+    assert hub.request("GET", f"/{repo}/resolve/main/readme")[2] == b"lower"
+    # A repository's name is another matter: two that differ by case would be one folder on some disks.
+    assert hub.request("POST", "/api/repos/create", {"name": "CASE", "organization": "SEC"})[0] == 409
+    assert hub.request("GET", "/api/models/SEC/Case")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a b", "a/b", "-a", "a--b", "a..b", "x" * 97, "a.git", "ä", None, 7, "a\n"]
+)
+def test_repository_names(hub, name) -> None:
+    assert hub.request("POST", "/api/repos/create", {"name": name, "organization": "sec"})[0] == 400
+
+
+@pytest.mark.parametrize("namespace", ["api", "datasets", "_cas", "a/b", "..", "Models"])
+def test_namespaces_that_would_hide_a_route(hub, namespace: str) -> None:
+    assert hub.request("POST", "/api/repos/create", {"name": "x", "organization": namespace})[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "content"),
+    [
+        ("bytes=0-3", 206, b"0123"),
+        ("bytes=6-", 206, b"6789"),
+        ("bytes=-3", 206, b"789"),
+        ("bytes=5-500", 206, b"56789"),
+        ("bytes=10-", 416, None),
+        ("bytes=-0", 416, None),
+        ("bytes=4-2", 200, b"0123456789"),
+        ("bytes=0-1,3-4", 200, b"0123456789"),
+        ("lines=1-2", 200, b"0123456789"),
+        ("bytes=a-b", 200, b"0123456789"),
+        ("bytes=999999999999999999999999-", 200, b"0123456789"),
+    ],
+)
+def test_ranges(hub, asked: str, status: int, content: bytes | None) -> None:
+    repo = hub.create("range")
+    hub.commit(repo, hub.file("digits", b"0123456789"))
+    answer, headers, body = hub.request("GET", f"/{repo}/resolve/main/digits", headers={"Range": asked})
+    assert answer == status
+    if content is not None:
+        assert body == content
+    else:
+        assert headers["content-range"] == "bytes */10"
+
+
+def test_conditions(hub, repo) -> None:
+    path = f"/{repo}/resolve/main/README.md"
+    _, headers, _ = hub.request("HEAD", path)
+    etag = headers["etag"]
+    assert headers["content-length"] == "7" and len(headers["x-repo-commit"]) == 40
+    assert hub.request("GET", path, headers={"If-None-Match": etag})[0] == 304
+    assert hub.request("GET", path, headers={"If-None-Match": '"else"'})[0] == 200
+    assert hub.request("GET", path, headers={"Range": "bytes=0-1", "If-Range": etag})[0] == 206
+    assert hub.request("GET", path, headers={"Range": "bytes=0-1", "If-Range": '"else"'})[0] == 200
+
+
+def test_errors_tell_clients_what_is_missing(hub, repo) -> None:
+    def code(path: str) -> tuple[int, str | None]:
+        status, headers, _ = hub.request("GET", path)
+        return status, headers.get("x-error-code")
+
+    assert code("/api/models/sec/none") == (404, "RepoNotFound")
+    assert code("/gpt2/resolve/main/config.json") == (404, "RepoNotFound")
+    assert code(f"/api/models/{repo}/revision/none") == (404, "RevisionNotFound")
+    assert code(f"/{repo}/resolve/main/none") == (404, "EntryNotFound")
+    assert code(f"/{repo}/resolve/none/README.md") == (404, "RevisionNotFound")
+    assert code(f"/api/models/{repo}/tree/main/none") == (404, "EntryNotFound")
+    assert code("/api/none") == (404, None)
+
+
+def test_queries_that_make_no_sense(hub, repo) -> None:
+    for query in ("limit=-1", "limit=x", "cursor=%ff", "cursor=x", "cursor=W10=", f"filter={quote('a' * 5000)}"):
+        assert hub.request("GET", f"/api/models?{query}")[0] in (200, 400)
+    assert hub.request("GET", f"/api/models/{repo}/commits/main?cursor=none")[0] == 404
+    assert hub.request("POST", f"/api/models/{repo}/paths-info/main", b"paths=%ff")[0] == 400
+    assert hub.request("POST", "/api/repos/create", b"x" * (40 * 1024**2))[0] == 413
+    assert hub.request("POST", "/api/repos/create", b"[1]")[0] == 400
+    assert hub.request("POST", "/api/repos/create", b"\xff")[0] == 400
