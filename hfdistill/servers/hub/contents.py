@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .direct_files import ALIGNMENT, PIECE, open_direct
+from .direct_files import ALIGNMENT, open_direct
+
+
+PIECE = 2 * 1024**2
 
 
 class Part(NamedTuple):
@@ -41,10 +44,10 @@ class Blob:
             return file.read(limit)
 
     def open(self) -> BinaryIO:
-        return io.BytesIO(self.data) if self.data is not None else io.BufferedReader(_Joined(self), PIECE)
+        return io.BytesIO(self.data) if self.data is not None else io.BufferedReader(_Joined(self), PIECE // 8)
 
     def pieces(self) -> Iterator[bytes | memoryview]:
-        """The whole content, half a megabyte at a time; each piece is gone when the next one comes.
+        """The whole content, two megabytes at a time; each piece is gone when the next one comes.
 
         Files are read past the page cache, and one piece ahead: whoever hashes need not wait for the disk.
         """

@@ -8,7 +8,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -17,10 +17,10 @@ from .errors import HubError
 
 
 PIECE = 512 * 1024
+# Of an upload, while others of its pieces are hashed and written.
+BUFFERS = 3
 # What the kernel wants positions, lengths and addresses of direct reads and writes to be a multiple of.
 ALIGNMENT = 4096
-
-_writers = ThreadPoolExecutor(8, thread_name_prefix="write")
 
 
 def open_direct(path: Path, flags: int) -> int:
@@ -61,7 +61,7 @@ def put(data: bytes | memoryview, receiver: Receiver) -> None:
 
 
 class Incoming:
-    """A file being received, hashed here while a thread writes the piece before.
+    """A file being received: while a piece comes in, a thread hashes those before it, and another one writes them.
 
     Args:
         path (`Path`):
@@ -75,44 +75,51 @@ class Incoming:
         self.size = 0
         self._file = open_direct(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self._hash = hashlib.sha256() if hashed else None
-        self._buffers = [memoryview(mmap.mmap(-1, PIECE)) for _ in range(2)]
+        self._hasher, self._writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._buffers = [memoryview(mmap.mmap(-1, PIECE)) for _ in range(BUFFERS)]
         self._filled = 0
-        self._writing: Future | None = None
+        self._working: list[list[Future]] = []
 
     def room(self) -> memoryview:
         return self._buffers[0][self._filled :]
 
     def advance(self, count: int) -> None:
-        if self._hash:
-            self._hash.update(self._buffers[0][self._filled : self._filled + count])
         self.size += count
         self._filled += count
         if self._filled == PIECE:
-            self._finish_writing()
-            self._writing = _writers.submit(_write, self._file, self._buffers[0])
-            self._buffers.reverse()
+            work = [self._writer.submit(_write, self._file, self._buffers[0])]
+            if self._hash:
+                work.append(self._hasher.submit(self._hash.update, self._buffers[0]))
+            self._working.append(work)
+            self._buffers.append(self._buffers.pop(0))
             self._filled = 0
+            self._finish_work(BUFFERS - 1)
 
-    def _finish_writing(self) -> None:
-        if self._writing:
-            with disk_errors():
-                self._writing.result()
+    def _finish_work(self, left: int) -> None:
+        """Waits until all buffers but `left` are free."""
+        with disk_errors():
+            while len(self._working) > left:
+                for work in self._working.pop(0):
+                    work.result()
 
     def close(self) -> str | None:
         """Returns the sha256, where it was wanted, once the file is safe on disk."""
-        self._finish_writing()
+        self._finish_work(0)
+        rest = self._buffers[0][: self._filled]
+        if self._hash:
+            self._hash.update(rest)
         # The end is no multiple of what a direct write takes.
         flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
         fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         with disk_errors():
-            _write(self._file, self._buffers[0][: self._filled])
+            _write(self._file, rest)
             os.fsync(self._file)
         self._close()
         return self._hash.hexdigest() if self._hash else None
 
     def discard(self) -> None:
-        if self._writing:
-            wait([self._writing])
+        self._hasher.shutdown()
+        self._writer.shutdown()
         self._close()
         self.path.unlink(missing_ok=True)
 
