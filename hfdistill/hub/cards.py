@@ -113,19 +113,28 @@ def fit_to_folder(card: str, folder: Path) -> str:
         counts[path.parent.name] += pyarrow.parquet.read_metadata(path).num_rows
     if not data or not counts:
         return card
-    declared = [config["config_name"] for config in data.get("configs", [])]
-    order = [name for name in declared if name in counts] + [name for name in counts if name not in declared]
-    data["configs"] = [metadata.dataset_config(name) for name in order]
+    declared = {config["config_name"]: config for config in data.get("configs", [])}
+    splits = [config["data_files"][0]["split"] for config in declared.values()]
+    found = {name: metadata.dataset_config(name, splits[0] if splits else "train") for name in counts}
+    data["configs"] = [found[name] for name in dict.fromkeys([*declared, *counts]) if name in found]
     data["size_categories"] = [metadata.size_category(max(counts.values()))]
     return join(data, body)
 
 
+def page(repo_type: str, repo_id: str, revision: str | None = None) -> str:
+    """Path of a repository's page, at a revision if one is given.
+
+    Cards link by it alone, so that their links hold wherever the Hub that shows them is, or moves to.
+    """
+    prefix = "" if repo_type == "model" else f"{repo_type}s/"
+    return f"/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
+
+
 def url(repo_type: str, repo_id: str, revision: str | None = None, endpoint: str | None = None) -> str:
-    """Address of a repository's page, at a revision if one is given, on the Hub in use if no other is."""
+    """Address of a repository's page on the Hub in use if no other is given."""
     from huggingface_hub import constants
 
-    prefix = "" if repo_type == "model" else f"{repo_type}s/"
-    return f"{endpoint or constants.ENDPOINT}/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
+    return (endpoint or constants.ENDPOINT) + page(repo_type, repo_id, revision)
 
 
 def _render(
@@ -184,7 +193,7 @@ def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
     for role, ref in manifest["parents"].items():
         repo_type, repo_id, revision = parse_ref(ref)
         if metadata.is_commit(revision):
-            link = f"[{repo_id}]({url(repo_type, repo_id, revision)})"
+            link = f"[{repo_id}]({page(repo_type, repo_id, revision)})"
             parents.append({"role": role, "what": f"{repo_type} {link}", "revision": f"`{revision[:12]}`"})
         else:
             parents.append(
@@ -195,7 +204,7 @@ def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
         section = _involved(manifest, who)
         if section and section["model"] not in pinned:
             name = section["model"]
-            what = f"model [{name}]({url('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
+            what = f"model [{name}]({page('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
             revision = metadata.teacher_revision(manifest) if who == "teacher" else section.get("revision")
             parents.append(
                 {"role": role, "what": what, "revision": f"`{revision[:12]}`" if revision else "not pinned"}

@@ -16,6 +16,8 @@ CONFIGS = {
     "rewards": ("responses", "triples"),
     "results": ("results", "responses"),
 }
+# The one split of each: results are answers to test questions, nothing to learn from.
+SPLITS = {"teacher": "train", "rewards": "train", "results": "test"}
 TASK_CATEGORIES = {
     "teacher": ["text-generation", "question-answering"],
     "rewards": ["text-generation", "reinforcement-learning"],
@@ -55,7 +57,7 @@ def dataset(kind: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]
         **_listed("source_datasets", hub_parents(manifest, "dataset")),
         **_teacher(manifest),
         "tags": [*TAGS, _task(manifest)],
-        "configs": [dataset_config(name) for name in CONFIGS[kind]],
+        "configs": [dataset_config(name, SPLITS[kind]) for name in CONFIGS[kind]],
     }
 
 
@@ -150,9 +152,9 @@ def size_category(row_count: int) -> str:
     return next((name for limit, name in SIZES if row_count < limit), "n>10M")
 
 
-def dataset_config(name: str) -> dict[str, Any]:
+def dataset_config(name: str, split: str) -> dict[str, Any]:
     """One entry of `configs`: every Parquet file of the folder, as one split."""
-    return {"config_name": name, "data_files": [{"split": "train", "path": f"{name}/*.parquet"}]}
+    return {"config_name": name, "data_files": [{"split": split, "path": f"{name}/*.parquet"}]}
 
 
 def _licence_of(manifest: dict[str, Any], who: str) -> str | None:
