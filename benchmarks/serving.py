@@ -4,7 +4,8 @@ Requests a second of `hfdistill serve`, beside `transformers serve --continuous-
     OMP_NUM_THREADS=1 python benchmarks/serving.py
 
 The same model with random weights, the same requests to `/v1/completions` from the same client, one server after the
-other, in rounds; the best round of each counts. `transformers serve` needs the package openai; without it, it is left
+other, for each dtype and number of clients; the best round counts. `cpu_ms` is what a request costs a server in all of
+its processes, which a busy machine changes less. `transformers serve` needs the package openai; without it, it is left
 out and the reason is printed.
 """
 
@@ -27,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import psutil
 
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *(f"word{number}" for number in range(96))]
@@ -67,7 +69,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], url: str, log: Path) -> Iterator[None]:
+def running(command: list[str], url: str, log: Path) -> Iterator[subprocess.Popen]:
     """A server, from its first answer to the end of the context."""
     with log.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
@@ -81,7 +83,7 @@ def running(command: list[str], url: str, log: Path) -> Iterator[None]:
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.2)
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -91,7 +93,14 @@ def running(command: list[str], url: str, log: Path) -> Iterator[None]:
             process.wait()
 
 
-async def ask(url: str, model: str, prompts: list[str], at_once: int, limit: int) -> tuple[float, int]:
+def cpu_seconds(process: subprocess.Popen) -> float:
+    """What a process and its children have used."""
+    parent = psutil.Process(process.pid)
+    times = [member.cpu_times() for member in (parent, *parent.children(recursive=True))]
+    return sum(time.user + time.system for time in times)
+
+
+async def ask(url: str, model: str, prompts: list[str], at_once: int, limit: int, stream: bool) -> tuple[float, int]:
     """Seconds for all requests, and the tokens that came."""
     waiting, tokens = iter(prompts), 0
     connector = aiohttp.TCPConnector(limit=0)
@@ -100,65 +109,72 @@ async def ask(url: str, model: str, prompts: list[str], at_once: int, limit: int
         async def client() -> None:
             nonlocal tokens
             for prompt in waiting:
-                body = {"model": model, "prompt": prompt, "max_tokens": limit, "temperature": 1.0}
+                body = {"model": model, "prompt": prompt, "max_tokens": limit, "temperature": 1.0, "stream": stream}
                 async with session.post(f"{url}/v1/completions", json=body) as response:
-                    answer = await response.json()
-                    if response.status != 200:
-                        raise RuntimeError(f"{url} answered {response.status}: {answer}")
-                    tokens += answer["usage"]["completion_tokens"]
+                    answer = await response.read()
+                if response.status != 200:
+                    raise RuntimeError(f"{url} answered {response.status}: {answer!r}")
+                # A stream has an event a token, one for the end, and [DONE].
+                tokens += answer.count(b"data:") - 2 if stream else json.loads(answer)["usage"]["completion_tokens"]
 
         start = time.perf_counter()
         await asyncio.gather(*(client() for _ in range(at_once)))
         return time.perf_counter() - start, tokens
 
 
+def commands(folder: Path, dtype: str) -> dict[str, list[str]]:
+    """How each server is started."""
+    ours = [sys.executable, "-m", "hfdistill", "serve", str(folder), "--dtype", dtype]
+    peer = shutil.which("transformers", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if importlib.util.find_spec("openai") is None or peer is None:
+        print(json.dumps({"server": "transformers serve", "left_out": "the package openai is not installed"}))
+        return {"hfdistill serve": ours}
+    # Without these bounds it takes most of the memory for its cache.
+    bounds = ["--cb-num-blocks", "2048", "--cb-max-batch-tokens", "512"]
+    theirs = [peer, "serve", str(folder), "--dtype", dtype, "--continuous-batching", *bounds]
+    return {"transformers serve": theirs, "hfdistill serve": ours}
+
+
 def main() -> None:
-    """Measures, and prints one JSON line a server."""
+    """Measures, and prints one JSON line a server, dtype and number of clients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--requests", type=int, default=256)
-    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--at-once", type=int, nargs="+", default=[8, 64, 128])
+    parser.add_argument("--dtype", nargs="+", default=["float32", "float64"])
     parser.add_argument("--max-new-tokens", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--stream", action="store_true", help="answers token by token")
     args = parser.parse_args()
     rng = random.Random(0)
     prompts = [" ".join(rng.choices(WORDS[4:], k=rng.randint(15, 35))) for _ in range(args.requests)]
-    best: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         make_model(folder, args.layers, args.hidden)
-        commands = {
-            "hfdistill serve": [sys.executable, "-m", "hfdistill", "serve", str(folder)],
-            "hfdistill serve, float64": [
-                sys.executable,
-                "-m",
-                "hfdistill",
-                "serve",
-                str(folder),
-                "--dtype",
-                "float64",
-            ],
-        }
-        peer = shutil.which("transformers", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-        if importlib.util.find_spec("openai") is None or peer is None:
-            print(json.dumps({"server": "transformers serve", "left_out": "the package openai is not installed"}))
-        else:
-            # Without these bounds it takes most of the memory for its cache.
-            bounds = ["--cb-num-blocks", "2048", "--cb-max-batch-tokens", "512"]
-            commands["transformers serve"] = [peer, "serve", str(folder), "--continuous-batching", *bounds]
-        for name, command in commands.items():
-            url = f"http://127.0.0.1:{(port := free_port())}"
-            with running([*command, "--host", "127.0.0.1", "--port", str(port)], url, Path(temporary) / "log"):
-                asyncio.run(ask(url, str(folder), prompts[:8], 8, 4))
-                for _ in range(args.rounds):
-                    seconds, tokens = asyncio.run(ask(url, str(folder), prompts, args.at_once, args.max_new_tokens))
-                    rate = args.requests / seconds, tokens / seconds
-                    best[name] = max(best.get(name, rate), rate)
-    base = best.get("transformers serve", (None, None))[0]
-    for name, (rate, tokens) in best.items():
-        times = {} if base is None else {"times": round(rate / base, 1)}
-        print(json.dumps({"server": name, "requests_per_s": round(rate, 1), "tokens_per_s": round(tokens), **times}))
+        for dtype in args.dtype:
+            base: dict[int, float] = {}
+            for name, command in commands(folder, dtype).items():
+                url = f"http://127.0.0.1:{(port := free_port())}"
+                options = ["--host", "127.0.0.1", "--port", str(port)]
+                with running([*command, *options], url, Path(temporary) / "log") as process:
+                    asyncio.run(ask(url, str(folder), prompts[:8], 8, 4, args.stream))
+                    for at_once in args.at_once:
+                        used = cpu_seconds(process)
+                        asked = (url, str(folder), prompts, at_once, args.max_new_tokens, args.stream)
+                        seconds, tokens = min(asyncio.run(ask(*asked)) for _ in range(args.rounds))
+                        used = cpu_seconds(process) - used
+                        rate = args.requests / seconds
+                        line = {
+                            "server": name,
+                            "dtype": dtype,
+                            "at_once": at_once,
+                            "requests_per_s": round(rate, 1),
+                            "times": round(rate / base.setdefault(at_once, rate), 1),
+                            "tokens_per_s": round(tokens / seconds),
+                            "cpu_ms": round(1000 * used / args.requests / args.rounds, 2),
+                        }
+                        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class _Layer:
 
 class LlamaForward:
     """
-    The two passes of a decode loop.
+    What [`SlotForward`] does.
 
     Args:
         model (`LlamaForCausalLM`): one of which [`is_small_llama`] holds. Its weights are read once, now.
@@ -87,7 +87,7 @@ class LlamaForward:
         self._resize(_FEWEST_POSITIONS)
 
     def prefill(self, tokens: torch.Tensor, first: int) -> None:
-        """Fills the slots from `first` with prompts `(rows, length)`, padded on the right."""
+        """As [`SlotForward.prefill`]."""
         # Steps of 16 positions in attention, and not too few tokens in all, keep the order of sums.
         tokens = F.pad(tokens, (0, max(_FEWEST_ROWS - tokens.shape[1], 0)))
         rows, length = tokens.shape
@@ -112,17 +112,7 @@ class LlamaForward:
             hidden = self._mlp(layer, torch.addmm(hidden, mixed, layer.output))
 
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
-        """
-        Adds a token to each of the first rows.
-
-        Args:
-            tokens (`torch.Tensor`): `(rows,)`.
-            positions (`torch.Tensor`): `(rows,)`.
-            length (`int`): the largest position plus one.
-
-        Returns:
-            `torch.Tensor`: logits, `(rows, vocabulary)`.
-        """
+        """As [`SlotForward.decode`]: adds a token to each of the first rows, and returns their logits."""
         rows = len(tokens)
         if rows < _FEWEST_ROWS:
             # Few rows go another way through the matrix library, with sums in another order.

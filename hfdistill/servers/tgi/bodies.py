@@ -206,7 +206,6 @@ def _openai_parameters(given: dict[str, Any]) -> Parameters:
         max_new_tokens=given.get("max_tokens"),
         stop=given.get("stop", []),
         seed=given.get("seed"),
-        details=True,
     )
 
 
@@ -231,13 +230,14 @@ def chat_request(value: dict[str, Any]) -> ChatRequest:
     if "presence_penalty" in given:
         # TGI knows no presence penalty: it takes it for a repetition penalty, moved to where 0 does nothing bad.
         parameters.repetition_penalty = given["presence_penalty"] + 2.0
-    parameters.top_n_tokens = given.get("top_logprobs") if given.get("logprobs") else None
+    parameters.details = given.get("logprobs", False)
+    parameters.top_n_tokens = given.get("top_logprobs") if parameters.details else None
     return ChatRequest(
         messages=given["messages"],
         parameters=parameters,
         stream=given.get("stream", False),
         include_usage=bool(given.get("stream_options", {}).get("include_usage")),
-        logprobs=given.get("logprobs", False),
+        logprobs=parameters.details,
         wants_tools=bool(given.get("tools")) and given.get("tool_choice") != "none",
         wants_format="response_format" in given and given["response_format"].get("type") != "text",
     )

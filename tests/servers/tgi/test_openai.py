@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 
@@ -129,5 +131,19 @@ def test_completion_refusals(server, body, message):
     assert response.json() == {"error": f"Input validation error: {message}", "error_type": "validation"}
 
 
-def test_logprobs_of_completions_follow_openai_s_shape_or_are_null(server):
-    assert server.post("/v1/completions", {"prompt": "Tom"}).json()["choices"][0]["logprobs"] is None
+def test_completions_have_no_logprobs(server):
+    """TGI's request has no such field, so it is ignored like any unknown one, and the response always says null."""
+    body = {"prompt": "Tom", "max_tokens": 3, "logprobs": 2}
+    assert server.post("/v1/completions", body).json()["choices"][0]["logprobs"] is None
+    chunks = server.events("/v1/completions", {**body, "stream": True})[:-1]
+    assert {chunk["choices"][0]["logprobs"] for chunk in chunks} == {None}
+
+
+def test_many_completion_streams_say_what_the_answers_say(server):
+    bodies = [{"prompt": f"Tom has {seed % 20}", "max_tokens": 20, "seed": seed} for seed in range(64)]
+    with ThreadPoolExecutor(64) as pool:
+        streams = list(pool.map(lambda body: server.events("/v1/completions", {**body, "stream": True}), bodies))
+    for body, events in zip(bodies[::8], streams[::8], strict=True):
+        text = "".join(event["choices"][0]["text"] for event in events[:-1])
+        assert text == server.post("/v1/completions", body).json()["choices"][0]["text"]
+    assert all(events[-1] == "[DONE]" for events in streams)
