@@ -72,7 +72,7 @@ def serving(model, log, *options):
         process.wait()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "options",
     [(), pytest.param(("--continuous-batching", *BOUNDS), marks=pytest.mark.slow)],
@@ -91,7 +91,6 @@ def test_transformers_serve_is_refused_by_name_before_anything_is_bought(tmp_pat
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=200,
         )
     assert done.returncode == 2, done.stdout + done.stderr
     assert f"endpoint {url} (transformers serve, openai_completions) cannot vary the temperature" in done.stderr
