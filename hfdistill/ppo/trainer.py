@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import DistributedType
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder
@@ -88,6 +88,8 @@ class PPOTrainer(Trainer):
         if peft_config is not None:
             from peft import get_peft_model
 
+            # An adapter's first weights follow the seed, too; the Trainer sets it later.
+            set_seed(args.seed)
             model = get_peft_model(model, peft_config)
         if args.value_backbone == "separate":
             if value_model is None and rewards.models:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig
-from ppo_toy import assert_same_weights, logged, make_trainer, weights
+from ppo_toy import assert_same_weights, logged, make_policy, make_trainer, weights
 
 from hfdistill.training import last_checkpoint
 
@@ -35,6 +35,18 @@ def test_only_adapter_and_value_change(tmp_path, backbone):
     assert {name for name in changed if name.startswith("policy.")} == {name for name in before if "lora_" in name}
     assert any(name.startswith("value_") for name in changed)
     assert trainer.rollouts.reference is None
+
+
+def test_the_adapter_follows_the_seed(tmp_path):
+    runs = []
+    for seed in (3, 3, 4):
+        policy = make_policy()
+        torch.manual_seed(len(runs))
+        config = LoraConfig(r=4, target_modules=["q_proj"])
+        trainer = make_trainer(tmp_path, policy=policy, trainer_kwargs={"peft_config": config}, seed=seed)
+        runs.append(weights(trainer.model))
+    name = next(name for name in runs[0] if "lora_A" in name)
+    assert torch.equal(runs[0][name], runs[1][name]) and not torch.equal(runs[0][name], runs[2][name])
 
 
 def test_the_kl_is_measured_with_the_adapter_off(tmp_path):

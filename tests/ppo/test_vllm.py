@@ -50,7 +50,7 @@ def train(folder, launcher=(), **options):
 def check(result):
     # The policy moves far, and the sampler stays within the rounding of bf16 of it: it gets every update's weights.
     assert result["objective/kl"][0] == pytest.approx(0, abs=1e-5)
-    assert max(map(abs, result["objective/kl"])) > 0.2
+    assert max(map(abs, result["objective/kl"])) > 0.1
     differences = result["sampling/sampling_logp_difference/max"]
     assert len(differences) == 3
     assert all(1e-4 < difference < 0.1 for difference in differences)

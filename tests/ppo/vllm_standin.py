@@ -209,6 +209,7 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     Handler.llm = LLM(sys.argv[1])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)

@@ -44,7 +44,7 @@ def main():
         eval_steps=4,
         total_episodes=45,
         rollout_batch_size=15,
-        learning_rate=1e-2,
+        learning_rate=3e-2 if peft_config else 3e-3,
         **options,
     )
     trainer.train()
