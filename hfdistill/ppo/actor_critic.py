@@ -102,6 +102,9 @@ class ActorCritic(nn.Module):
         else:
             self.value_model = value_model
             self.value_head = None
+        # What FSDP shards by.
+        models = [causal_model(policy), *([] if value_model is None else [value_model])]
+        self._no_split_modules = sorted({name for model in models for name in model._no_split_modules or ()})
         # Always: dropout would make the ratio of the first step differ from 1.
         self.eval()
 

@@ -28,7 +28,11 @@ def save_models(model: ActorCritic, folder: str | Path, state_dict: dict[str, to
         state_dict (`dict`, *optional*): the whole weights, where the model holds only a shard of them.
     """
     folder = Path(folder)
-    model.policy.save_pretrained(folder, state_dict=_part(state_dict, "policy."))
+    policy = _part(state_dict, "policy.")
+    if policy is not None and isinstance(model.policy, PreTrainedModel):
+        # Gathered weights are no longer tied.
+        policy = {name: value for name, value in policy.items() if name not in model.policy.all_tied_weights_keys}
+    model.policy.save_pretrained(folder, state_dict=policy)
     if model.value_model is not None:
         model.value_model.save_pretrained(folder / VALUE_MODEL, state_dict=_part(state_dict, "value_model."))
     else:

@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 
 from ..errors import HFDistillError, unknown
 from ..reward.shaping import VARIANTS
+from ..sharding import load_whole
 
 
 @dataclass
@@ -140,6 +141,7 @@ class PPOConfig(TrainingArguments):
         if self.metric_for_best_model is None and (self.load_best_model_at_end or self.early_stopping_patience):
             self.metric_for_best_model = "accuracy"
         super().__post_init__()
+        load_whole()
         for name, known in (
             ("kl_in", ("reward", "loss")),
             ("kl_estimator", ("k1", "k3")),

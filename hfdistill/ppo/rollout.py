@@ -261,8 +261,8 @@ class Rollouts:
         return log_probs, values, reference if with_reference else None, entropy
 
     def _reference_log_probs(self, passage: Passage) -> torch.Tensor:
-        with self.accelerator.autocast():
-            if self.reference is not None:
-                return read_policy(self.reference, passage, self.config.temperature)[0]
+        if self.reference is None:
             with self.model.policy.disable_adapter():
-                return read_policy(self.model.policy, passage, self.config.temperature)[0]
+                return self.model(passage, with_value=False).log_probs
+        with self.accelerator.autocast():
+            return read_policy(self.reference, passage, self.config.temperature)[0]

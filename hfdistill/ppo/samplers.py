@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation import Generated, Sampling, StopStrings, generate
+from ..sharding import WholeModel
 from .actor_critic import causal_model
 from .config import PPOConfig
 
@@ -24,13 +25,13 @@ class Sampler(ABC):
     """Samples from the policy as it is when it is asked.
 
     Args:
-        policy (`PreTrainedModel` or `PeftModel`): a causal language model.
+        policy ([`~hfdistill.sharding.WholeModel`]): a causal language model.
         encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
         config ([`~hfdistill.ppo.PPOConfig`]): options.
         accelerator (`Accelerator`): the processes.
     """
 
-    def __init__(self, policy: PreTrainedModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):
+    def __init__(self, policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):
         self.policy = policy
         self.encoder = encoder
         self.config = config
@@ -70,9 +71,9 @@ class EvictingLoop(Sampler):
         self, prompt_ids: Sequence[list[int]], temperature: float, seeds: Sequence[int] | None = None
     ) -> list[Generated]:
         longest = self.config.max_completion_length
-        with self.accelerator.autocast():
+        with self.policy.gathered() as policy, self.accelerator.autocast():
             return generate(
-                self.policy,
+                policy,
                 list(prompt_ids),
                 [Sampling(longest, temperature, seed=seed) for seed in seeds or [0] * len(prompt_ids)],
                 eos_token_id=self.encoder.eos_token_id,
@@ -97,10 +98,18 @@ class ContinuousBatching(Sampler):
     def sample(
         self, prompt_ids: Sequence[list[int]], temperature: float, seeds: Sequence[int] | None = None
     ) -> list[Generated]:
+        with self.policy.gathered() as policy:
+            return self._draw(policy, prompt_ids, temperature, seeds) if prompt_ids else []
+
+    def _draw(
+        self,
+        policy: PreTrainedModel,
+        prompt_ids: Sequence[list[int]],
+        temperature: float,
+        seeds: Sequence[int] | None,
+    ) -> list[Generated]:
         from transformers.generation import ContinuousBatchingConfig
 
-        if not prompt_ids:
-            return []
         longest = self.config.max_completion_length
         settings = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         rows = min(self.config.generation_batch_size, len(prompt_ids))
@@ -118,7 +127,7 @@ class ContinuousBatching(Sampler):
         device = self.accelerator.device
         # It seeds torch's generators, which are not its own.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            outputs = self._model().generate_batch(
+            outputs = self._model(policy).generate_batch(
                 list(prompt_ids),
                 generation_config=GenerationConfig(
                     max_new_tokens=longest,
@@ -137,9 +146,9 @@ class ContinuousBatching(Sampler):
             )
         return [self.response(output.generated_tokens, output.logprobs) for output in outputs.values()]
 
-    def _model(self) -> PreTrainedModel:
+    def _model(self, policy: PreTrainedModel) -> PreTrainedModel:
         """The policy in the precision of training: its thread is out of autocast's reach."""
-        model = causal_model(self.policy)
+        model = causal_model(policy)
         dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
         dtype = dtypes.get(self.accelerator.mixed_precision)
         return model if dtype is None else deepcopy(model).to(dtype)
@@ -152,7 +161,7 @@ class VLLM(Sampler):
     with TRL's own code on what stands in for vLLM; never run on vLLM itself, which installs on no CPU.
     """
 
-    def __init__(self, policy: PreTrainedModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):
+    def __init__(self, policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):
         super().__init__(policy, encoder, config, accelerator)
         from trl.import_utils import is_vllm_available
 
@@ -160,7 +169,7 @@ class VLLM(Sampler):
             raise HFDistillError(
                 "use_vllm is set, and vLLM is not installed: pip install 'hfdistill[vllm]', or leave use_vllm out"
             )
-        if config.vllm_mode == "colocate" and not causal_model(policy).name_or_path:
+        if config.vllm_mode == "colocate" and not causal_model(policy.model).name_or_path:
             raise HFDistillError(
                 "vllm_mode 'colocate' loads the policy from its path, and this one has none: load it with "
                 "from_pretrained, or serve it and set vllm_mode to 'server'"
@@ -168,7 +177,7 @@ class VLLM(Sampler):
         from trl.generation import VLLMGeneration
 
         self.vllm = VLLMGeneration(
-            policy,
+            policy.model,
             accelerator,
             encoder.tokenizer,
             mode=config.vllm_mode,
@@ -199,7 +208,7 @@ class VLLM(Sampler):
         ]
 
 
-def make_sampler(policy: PreTrainedModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator) -> Sampler:
+def make_sampler(policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator) -> Sampler:
     """The sampler that the options name."""
     if config.use_vllm:
         kind = VLLM

@@ -16,6 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
+from ..sharding import WholeModel
 from ..training import EarlyStopping, gather_shares, my_share
 from . import checkpoint
 from .actor_critic import ActorCritic, build_value_model, causal_model, check_vocabulary
@@ -120,12 +121,6 @@ class PPOTrainer(Trainer):
                 f"num_processes is {args.num_processes}, but {self.accelerator.num_processes} take part: start them "
                 f"with `accelerate launch --multi_gpu --num_processes {args.num_processes}` or torchrun"
             )
-        plugin = self.accelerator.state.deepspeed_plugin
-        if self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3):
-            raise HFDistillError(
-                "PPO cannot sample from a policy whose weights are sharded (FSDP, ZeRO-3): use DDP or ZeRO-2, or "
-                "train an adapter (peft_config), which needs little memory"
-            )
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:
@@ -137,9 +132,10 @@ class PPOTrainer(Trainer):
         self.skipped_steps = 0
         self._eval_prompts: dict[int, PromptDataset] = {}
         self._seconds, self._tokens, self._episodes, self._logged_at = 0.0, 0, 0, time.perf_counter()
+        self.whole = WholeModel(model, self.accelerator)
         self.rollouts = Rollouts(
             actor_critic,
-            make_sampler(model, self.encoder, args, self.accelerator),
+            make_sampler(self.whole, self.encoder, args, self.accelerator),
             ref_model,
             rewards,
             prompts,
@@ -192,6 +188,8 @@ class PPOTrainer(Trainer):
             self.metrics.add_update(figures)
             self._tokens += sum(self.episodes.lengths)
             self._episodes += self.args.rollout_batch_size
+        if step == 0 and update == self.args.value_warmup_updates > 0:
+            self._forget_warmup()
         started = time.perf_counter()
         epoch, batch = divmod(step, self.args.num_mini_batches)
         passes = self.rollouts.plan(self.episodes, epoch)[batch]
@@ -267,12 +265,21 @@ class PPOTrainer(Trainer):
     def _keep_value_gradients(self) -> None:
         """Leave only the value's gradients: without a gradient Adam does not touch a weight, nor its moments.
 
-        DeepSpeed keeps gradients to itself; there the policy's are zero, and Adam moves nothing either.
+        DeepSpeed keeps gradients to itself; there the policy's are zero, and Adam moves nothing either, but it counts
+        the steps: see [`~PPOTrainer._forget_warmup`].
         """
         value = {id(parameter) for parameter in self.model.value_parameters()}
         for parameter in self.model.parameters():
             if id(parameter) not in value:
                 parameter.grad = None
+
+    def _forget_warmup(self) -> None:
+        """Let DeepSpeed's Adam begin to correct the bias of the policy's moments where they begin."""
+        if self.is_deepspeed_enabled:
+            state = self.optimizer.optimizer.optimizer.state
+            for weights, moments in list(state.items()):
+                if not any(moment.any() for name, moment in moments.items() if name != "step"):
+                    del state[weights]
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """The norm as the Trainer has it. Where it is not finite, the step is skipped: no gradient, no move."""
@@ -280,6 +287,9 @@ class PPOTrainer(Trainer):
         if norm is not None and not math.isfinite(norm):
             self.skipped_steps += 1
             model.zero_grad()
+            if self.is_deepspeed_enabled:
+                # It skips by itself, and the Trainer then holds the schedule back, as nowhere else.
+                self.lr_scheduler.step()
         return norm
 
     # ---- Validation ----
@@ -373,7 +383,7 @@ class PPOTrainer(Trainer):
 
     def whole_policy(self) -> PreTrainedModel:
         """The policy as a plain model, adapter merged; to be called by every process."""
-        policy = self.model.policy
+        policy = self.whole.gather()
         return policy if isinstance(policy, PreTrainedModel) else policy.merge_and_unload()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
@@ -384,6 +394,7 @@ class PPOTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        self._forget_first_save()
         if self.args.should_save:
             # Within an update, the rest of its steps needs its episodes.
             within = self.state.global_step % self.steps_per_update
@@ -394,19 +405,28 @@ class PPOTrainer(Trainer):
             }
             checkpoint.save_state(state, output_dir)
 
+    def _forget_first_save(self) -> None:
+        """Before there is a step, torch makes one of zeros to have moments of a sharded optimizer to save: undo it."""
+        if self.is_fsdp_enabled and self.state.global_step == 0:
+            self.optimizer.state.clear()
+
     def _load_optimizer_and_scheduler(self, checkpoint_folder: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint_folder)
         if checkpoint_folder is not None:
+            self._forget_first_save()
             state = checkpoint.load_state(checkpoint_folder)
             self.episodes = None if state["episodes"] is None else Episodes(**state["episodes"])
             self.kl.coefficient = state["kl_coef"]
             self.skipped_steps = state["skipped_steps"]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        checkpoint.load_models(self.model, resume_from_checkpoint)
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            checkpoint.load_models(self.model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
-        if self.is_deepspeed_enabled:
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             super()._load_best_model()
         else:
             checkpoint.load_models(self.model, self.state.best_model_checkpoint)

@@ -6,6 +6,7 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
+from ..sharding import load_whole
 from .triples import SOURCES
 
 
@@ -77,6 +78,7 @@ class RewardConfig(TrainingArguments):
         if self.bf16 is None:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
+        load_whole()
         if self.source not in SOURCES:
             raise HFDistillError(f"reward.source is {self.source!r}: it must be one of {', '.join(SOURCES)}")
         if self.source != "both" and self.teacher_per_pair != 1.0:

@@ -1,9 +1,6 @@
-"""Two processes make the update that one makes."""
+"""Two processes make the update that one makes, however the models are spread over them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,58 +8,84 @@ import torch
 from ppo_toy import assert_same_weights
 from safetensors.torch import load_file
 
+from ..launch import launch
+
 
 WORKER = Path(__file__).with_name("worker.py")
+EVERYWHERE = ("ddp", "fsdp", "zero2", "zero3")
+UNEVEN = {
+    "total_episodes": 45,
+    "rollout_batch_size": 15,
+    "per_device_train_batch_size": 3,
+    "num_mini_batches": 2,
+    "value_warmup_updates": 1,
+}
 
 
-def launch(folder, launcher=(), **options):
-    """Train in processes of their own; returns what was logged, and the weights."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, *launcher, str(WORKER), str(folder), json.dumps(options)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
+def train(folder, configuration=None, **options):
+    """Train in two processes, or in one; returns what was logged, and the weights."""
+    launch(configuration, WORKER, str(folder), json.dumps(options))
     result = json.loads((folder / "result.json").read_text())
-    weights = {path.name: load_file(path) for path in sorted((folder / "final").rglob("*.safetensors"))}
-    return result, weights
+    files = sorted((folder / "final").rglob("*.safetensors"))
+    return result, {str(file.relative_to(folder)): load_file(file) for file in files}
 
 
-def torchrun(processes):
-    return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    """What one process makes of these options."""
+    made = {}
+
+    def run(**options):
+        key = json.dumps(options, sort_keys=True)
+        if key not in made:
+            made[key] = train(tmp_path_factory.mktemp("one"), **options)
+        return made[key]
+
+    return run
 
 
 def assert_equal_runs(one, two, atol=1e-4):
-    assert two[0].pop("processes") == 2
-    one[0].pop("processes", None)
-    for name, values in one[0].items():
-        assert two[0][name] == pytest.approx(values, abs=1e-4), name
+    assert (one[0]["processes"], two[0]["processes"]) == (1, 2)
+    for name in one[0].keys() - {"processes"}:
+        assert two[0][name] == pytest.approx(one[0][name], abs=1e-4), name
     assert one[1].keys() == two[1].keys()
     for file, weights in one[1].items():
         assert_same_weights(two[1][file], weights, atol=atol, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"rollout_batch_size": 15, "per_device_train_batch_size": 3, "num_mini_batches": 2, "value_warmup_updates": 1},
-        pytest.param({"value_backbone": "shared", "kl_in": "loss"}, marks=pytest.mark.slow),
-        pytest.param({"lora": True}, marks=pytest.mark.slow),
-    ],
-    ids=["separate", "shared", "lora"],
-)
-def test_data_parallel(tmp_path, options):
-    options = {"total_episodes": 45, **options}
-    one = launch(tmp_path / "one", **options)
-    two = launch(tmp_path / "two", torchrun(2), num_processes=2, **options)
-    assert_equal_runs(one, two)
     assert all(torch.isfinite(value).all() for weights in two[1].values() for value in weights.values())
 
 
+@pytest.mark.parametrize("configuration", ["ddp", "fsdp", pytest.param("zero2", marks=pytest.mark.slow), "zero3"])
+def test_two_processes(tmp_path, one_process, configuration):
+    assert_equal_runs(one_process(**UNEVEN), train(tmp_path, configuration, num_processes=2, **UNEVEN))
+
+
 @pytest.mark.slow
-def test_a_run_of_two_processes_resumes_within_an_update(tmp_path):
-    options = {"total_episodes": 48, "save_strategy": "steps", "save_steps": 3, "num_processes": 2}
-    whole = launch(tmp_path, torchrun(2), **options)
+@pytest.mark.parametrize("configuration", EVERYWHERE)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"value_backbone": "shared", "kl_in": "loss", "tied": True},
+        {"lora": True},
+        {"nan_steps": [1, 4], "gradient_checkpointing": True},
+    ],
+    ids=["shared-tied", "lora", "not-finite"],
+)
+def test_two_processes_with(tmp_path, one_process, configuration, options):
+    two = train(tmp_path, configuration, **options)
+    assert_equal_runs(one_process(**options), two)
+    assert two[0]["policy/skipped_steps"][-1] == len(options.get("nan_steps", ()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", EVERYWHERE)
+def test_resumed_within_an_update_with_the_best_checkpoint(tmp_path, one_process, configuration):
+    options = {"total_episodes": 48, "save_strategy": "steps", "save_steps": 2, "eval_steps": 2, "eval_on_start": True}
+    options |= {"load_best_model_at_end": True, "metric_for_best_model": "mean_length", "greater_is_better": True}
+    whole = train(tmp_path, configuration, **options)
+    assert_equal_runs(one_process(**options), whole)
+    assert whole[0]["best_step"] == 0
     (tmp_path / "result.json").unlink()
-    resumed = launch(tmp_path, torchrun(2), resume=str(tmp_path / "checkpoint-6"), **options)
+    resumed = train(tmp_path, configuration, resume=str(tmp_path / "checkpoint-6"), **options)
     assert resumed[0] == whole[0]
     for file, weights in whole[1].items():
         assert_same_weights(resumed[1][file], weights, atol=0, rtol=0)

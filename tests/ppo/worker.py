@@ -1,15 +1,27 @@
 """One of the processes that `test_processes.py` starts: trains the toy policy and writes what came out."""
 
 import json
-import os
+import math
 import sys
 from pathlib import Path
 
-from ppo_toy import PROMPTS, copy_reward, logged, make_trainer
+from ppo_toy import PROMPTS, copy_reward, logged, make_policy, make_trainer
+
+from tests.launch import cpu_options
 
 
 def same(prompts, completions, **columns):
     return [prompt == completion for prompt, completion in zip(prompts, completions, strict=True)]
+
+
+def make_steps_nan(trainer, steps):
+    loss = trainer._loss
+
+    def sometimes_nan(*args):
+        value = loss(*args)
+        return value * float("nan") if trainer.state.global_step in steps else value
+
+    trainer._loss = sometimes_nan
 
 
 def main():
@@ -19,22 +31,29 @@ def main():
         from peft import LoraConfig
 
         peft_config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=True)
-    resume = options.pop("resume", None)
+    resume, nan_steps = options.pop("resume", None), options.pop("nan_steps", ())
+    policy = make_policy(tie_word_embeddings=options.pop("tied", False))
     trainer = make_trainer(
         folder,
         reward=copy_reward,
+        policy=policy,
         evaluate=PROMPTS,
         trainer_kwargs={"eval_func": same, "peft_config": peft_config},
-        ddp_backend="gloo" if "WORLD_SIZE" in os.environ else None,
         eval_strategy="steps",
-        eval_steps=4,
-        **options,
+        **cpu_options(),
+        **{"eval_steps": 4, **options},
     )
+    make_steps_nan(trainer, nan_steps)
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(str(folder / "final"))
+    whole = trainer.whole_policy()
     if trainer.is_world_process_zero():
-        names = ["loss", "objective/scores", "objective/kl", "policy/approxkl_avg", "val/ratio", "eval_accuracy"]
+        whole.save_pretrained(folder / "final" / "whole")
+        names = ["loss", "objective/scores", "objective/kl", "policy/approxkl_avg", "val/ratio"]
+        names += ["policy/skipped_steps", "eval_mean_length", "eval_accuracy"]
         result = {name: logged(trainer, name) for name in names}
+        result["grad_norm"] = [norm for norm in logged(trainer, "grad_norm") if math.isfinite(norm)]
+        result["best_step"] = trainer.state.best_global_step
         result["processes"] = trainer.accelerator.num_processes
         (folder / "result.json").write_text(json.dumps(result))
 
