@@ -145,6 +145,9 @@ class Bench:
         with open(path, "wb") as file:
             for _ in range(self.megabytes):
                 file.write((draw.standard_normal(250_000, dtype=np.float32) * 0.02).tobytes())
+            # Else a Hub that flushes what it was sent would wait for this file too.
+            file.flush()
+            os.fsync(file.fileno())
         return path
 
     def downloads(self) -> None:

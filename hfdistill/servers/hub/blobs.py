@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .contents import Blob, Part
 from .database import Database, now
-from .direct_files import Incoming, disk_errors, put, sync_folder
+from .direct_files import Incoming, disk_errors, put, sync
 from .errors import HubError, bad_request
 
 
@@ -131,7 +131,7 @@ class BlobStore:
             if not self.touch(sha256):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.rename(incoming.path, target)
-                sync_folder(target.parent)
+                sync(target.parent)
         self.record_upload(sha256, user)
 
     def put_together(self, sha256: str, parts: tuple[Part, ...], user: str) -> None:
@@ -151,12 +151,13 @@ class BlobStore:
                         link = target.with_suffix(f".{numbers[part.path]}")
                         link.unlink(missing_ok=True)
                         os.link(part.path, link)
+                        sync(link)
                 listed = [(numbers[part.path], part.start, part.end) for part in parts]
                 put(json.dumps(listed).encode(), incoming)
                 incoming.close()
-                sync_folder(target.parent)
+                sync(target.parent)
                 os.rename(incoming.path, target.with_suffix(".parts"))
-                sync_folder(target.parent)
+                sync(target.parent)
             write.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, now()))
 
     def put(self, data: bytes, user: str) -> str:

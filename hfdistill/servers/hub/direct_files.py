@@ -67,7 +67,7 @@ class Incoming:
         path (`Path`):
             Where to write.
         hashed (`bool`, *optional*, defaults to `True`):
-            Whether its sha256 is wanted.
+            Whether its sha256 is wanted, and the file flushed at the end.
     """
 
     def __init__(self, path: Path, hashed: bool = True):
@@ -103,7 +103,7 @@ class Incoming:
                     work.result()
 
     def close(self) -> str | None:
-        """Returns the sha256, where it was wanted, once the file is safe on disk."""
+        """Returns the sha256 once the file is safe on disk; `None` for one that is not hashed."""
         self._finish_work(0)
         rest = self._buffers[0][: self._filled]
         if self._hash:
@@ -113,7 +113,8 @@ class Incoming:
         fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~os.O_DIRECT)
         with disk_errors():
             _write(self._file, rest)
-            os.fsync(self._file)
+            if self._hash:
+                os.fsync(self._file)
         self._close()
         return self._hash.hexdigest() if self._hash else None
 
@@ -134,8 +135,9 @@ def _write(file: int, data: memoryview) -> None:
         data = data[os.write(file, data) :]
 
 
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Flushes a file or a folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -13,7 +13,7 @@ from hfdistill.errors import HFDistillError
 
 from .contents import Blob
 from .database import time_text
-from .direct_files import sync_folder
+from .direct_files import sync
 from .service import Hub
 from .trees import EMPTY_TREE, FOLDER, pack, unpack
 
@@ -284,5 +284,5 @@ def backup(hub: Hub, target: Path) -> int:
     for name in ("hub.sqlite-wal", "hub.sqlite-shm"):
         (target / name).unlink(missing_ok=True)
     partial.rename(target / "hub.sqlite")
-    sync_folder(target)
+    sync(target)
     return copied

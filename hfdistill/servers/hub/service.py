@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 from pathlib import Path
 
 from hfdistill.errors import HFDistillError
@@ -15,6 +16,14 @@ from .discussions import Discussions
 from .repositories import Repositories
 from .trees import Trees
 from .xet import XorbStore
+
+
+def boot_id() -> str:
+    """Changes when the machine starts; where that cannot be told, it always changes."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except FileNotFoundError:
+        return secrets.token_hex(8)
 
 
 class Hub:
@@ -56,6 +65,10 @@ class Hub:
             raise HFDistillError(f"another `hfdistill hub serve` already uses {self.data_dir}") from error
         self._lock = descriptor
         self.blobs.clear_temporary()
+        if self.database.meta("boot") != (boot := boot_id()):
+            # Xorbs that no file is made of are not flushed, so some from before the machine went down may be missing.
+            self.xorbs.begin()
+            self.database.set_meta("boot", boot)
 
     def close(self) -> None:
         self.database.close()

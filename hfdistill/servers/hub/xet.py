@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from .blobs import BlobStore, check_size, wrong_sha256
 from .contents import Blob, Part
-from .direct_files import Incoming, disk_errors, put, sync_folder
+from .direct_files import Incoming, disk_errors, put
 from .errors import HubError, bad_request
 
 
@@ -189,8 +189,9 @@ def chunk_ends(xorb: Path) -> np.ndarray:
 class XorbStore:
     """Unpacked xorbs by the id of the store that they were sent to.
 
-    Clients keep what they know of a store by its address. When old xorbs are collected, a store with a new id begins,
-    and so a new address, where clients know nothing yet. Uploads under way to the old one go on.
+    Clients keep what they know of a store by its address. Whenever xorbs may be gone, because old ones were collected
+    or the machine crashed before they reached the disk, a store with a new id begins, and so a new address, where
+    clients know nothing yet. Uploads under way to the old one go on.
 
     Args:
         folder (`Path`):
@@ -231,8 +232,6 @@ class XorbStore:
             # An old one is replaced, so that nobody can spoil a hash for others by sending rubbish under it first.
             # Files made of the old one have links of their own to it.
             os.rename(incoming.path, target)
-            sync_folder(target.parent)
-            sync_folder(target.parent.parent)
         return new
 
     def make_file(self, store: str, recipe: FileRecipe, user: str) -> None:
