@@ -26,6 +26,8 @@ from transformers.models.llama.modeling_llama import (
 
 # Rows attended to at once, times their longest: what a core's cache holds of their attention.
 _PART_TOKENS = 1024
+# Attention weights are kept, the square of a length; from here on the model's own attention is the faster one.
+_LONGEST = 512
 _STEADY_ROPE = ("default", "linear", "llama3")
 _KINDS = ({(torch.device("cpu"), torch.float32)}, {(torch.device("cpu"), torch.float64)})
 _PLAIN = {
@@ -53,13 +55,14 @@ def is_plain_config(config: LlamaConfig) -> bool:
     )
 
 
-def is_plain_llama(model: nn.Module) -> bool:
+def is_plain_llama(model: nn.Module, longest: int) -> bool:
     """Whether [`read_hidden_states`] computes the same as the own forward of this backbone, or of a causal language
-    model's.
+    model's, and sooner.
 
-    Adapters, quantized or sharded weights, hooks, activation checkpointing and mixed precision all go their own way.
+    Adapters, quantized or sharded weights, hooks, activation checkpointing and mixed precision all go their own way,
+    and so do sequences whose `longest` has more than 512 tokens.
     """
-    if type(model) not in (LlamaModel, LlamaForCausalLM) or not is_plain_config(model.config):
+    if type(model) not in (LlamaModel, LlamaForCausalLM) or not is_plain_config(model.config) or longest > _LONGEST:
         return False
     backbone = model.base_model
     if torch.is_autocast_enabled("cpu") or any(layer.gradient_checkpointing for layer in backbone.layers):

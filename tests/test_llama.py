@@ -54,7 +54,7 @@ def test_states_and_gradients_are_the_models_own(monkeypatch, options, part_toke
     monkeypatch.setattr(LlamaRMSNorm, "forward", exact_norm)
     monkeypatch.setattr("hfdistill.llama._PART_TOKENS", part_tokens)
     model, rows = make(**options), sequences()
-    assert is_plain_llama(model)
+    assert is_plain_llama(model, 512)
     results = []
     for states in (one_by_one(model, rows, FIRST), read_hidden_states(model, Ragged(rows, FIRST))):
         loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
@@ -112,11 +112,15 @@ def adapted(model):
     ids=["activation", "bias", "moving positions", "bfloat16", "hook", "checkpointing", "replaced", "adapter"],
 )
 def test_what_it_does_not_compute_is_left_to_the_model(change):
-    assert not is_plain_llama(change(make()))
+    assert not is_plain_llama(change(make()), 512)
 
 
 def test_mixed_precision_is_left_to_the_model():
     model = make(torch.float32, LlamaForCausalLM)
-    assert is_plain_llama(model)
+    assert is_plain_llama(model, 512)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not is_plain_llama(model)
+        assert not is_plain_llama(model, 512)
+
+
+def test_long_sequences_are_left_to_the_model():
+    assert not is_plain_llama(make(), 513)

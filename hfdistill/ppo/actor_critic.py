@@ -166,7 +166,7 @@ def read_policy(
         `tuple`: log-probabilities of the response tokens, entropy or `None`, both `(batch, time)`, and the hidden
         states that predict them, `(batch, time, hidden)`, or `None`.
     """
-    if is_plain_llama(policy):
+    if is_plain_llama(policy, passage.last):
         hidden = read_hidden_states(policy.model, passage.ragged)
         log_probs, entropy = token_log_probs(policy.lm_head(hidden), passage.responses, temperature, with_entropy)
         return (
@@ -191,7 +191,7 @@ def read_policy(
 
 def read_backbone(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
     """The last hidden states that predict response tokens, `(batch, time, hidden)`."""
-    if is_plain_llama(backbone):
+    if is_plain_llama(backbone, passage.last):
         return passage.ragged.pad(read_hidden_states(backbone, passage.ragged))
     hidden = backbone(passage.input_ids[:, : passage.last], use_cache=False).last_hidden_state
     return _before_responses(hidden, passage)

@@ -159,7 +159,7 @@ class RewardScorer:
         return scores
 
     def _score(self, sequences: list[Sequence[int]]) -> torch.Tensor:
-        if is_plain_llama(self.model.base_model):
+        if is_plain_llama(self.model.base_model, max(map(len, sequences))):
             ragged = Ragged(sequences, [len(sequence) - 1 for sequence in sequences])
             return self.model.score(read_hidden_states(self.model.base_model, ragged))[:, 0].float()
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
