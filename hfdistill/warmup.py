@@ -3,7 +3,6 @@
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +12,11 @@ from datasets import Dataset
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTConfig, SFTTrainer
-from trl.models import unwrap_model_for_generation
 
 from .encoding import Encoder
 from .errors import HFDistillError
 from .evaluation.accuracy import greedy_answers
+from .sharding import WholeModel, load_whole
 from .tasks.base import Question, Task
 from .training import EarlyStopping, gather_shares, my_share
 
@@ -77,6 +76,7 @@ class WarmupConfig(SFTConfig):
         if self.bf16 is None:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
+        load_whole()
         for name, known in (("data", DATA), ("validation_labels", VALIDATION_LABELS)):
             value = vars(self)[name]
             if value not in known:
@@ -252,18 +252,14 @@ class WarmupTrainer(SFTTrainer):
             processing_class=encoder.tokenizer,
             callbacks=callbacks,
         )
+        self.whole = WholeModel(self.model, self.accelerator)
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
         """Answer the validation questions greedily; the data loader's batches would only give a loss."""
-        with self._whole_model() as model:
+        with self.whole.gathered() as model:
             figures = self.validation.figures(model, self.args.process_index, self.args.world_size)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         return EvalLoopOutput(None, None, metrics, len(self.validation.questions))
-
-    def _whole_model(self) -> AbstractContextManager[PreTrainedModel]:
-        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
-            return unwrap_model_for_generation(self.model_wrapped, self.accelerator)
-        return nullcontext(self.accelerator.unwrap_model(self.model))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Mean loss of the response tokens (Eq. 2).

@@ -121,6 +121,11 @@ class PPOTrainer(Trainer):
                 f"num_processes is {args.num_processes}, but {self.accelerator.num_processes} take part: start them "
                 f"with `accelerate launch --multi_gpu --num_processes {args.num_processes}` or torchrun"
             )
+        if self.is_deepspeed_enabled and args.value_warmup_updates and args.weight_decay:
+            raise HFDistillError(
+                f"weight_decay is {args.weight_decay}: DeepSpeed would apply it to the policy in the "
+                "value_warmup_updates, too; set one of them to 0"
+            )
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:

@@ -4,18 +4,19 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from hfdistill.reward.config import RewardConfig
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.trainer import TripletTrainer
+from hfdistill.training import save_trained
+from tests.launch import cpu_options
 from tests.reward.conftest import PAD, draw_triples, make_tokenizer
 
 
 def main(student: str, out: str, batch_size: str, world_size: str) -> None:
+    options = cpu_options()
     args = RewardConfig(
         output_dir=f"{out}/checkpoints",
         per_device_train_batch_size=int(batch_size),
@@ -24,9 +25,9 @@ def main(student: str, out: str, batch_size: str, world_size: str) -> None:
         num_train_epochs=3,
         learning_rate=3e-3,
         logging_steps=1,
-        use_cpu=True,
         bf16=False,
         disable_tqdm=True,
+        **options,
     )
     assert args.world_size == int(world_size), f"{args.world_size} processes instead of {world_size}"
     # Some triples without a teacher's answer, so that the processes hold different numbers of comparisons.
@@ -34,13 +35,13 @@ def main(student: str, out: str, batch_size: str, world_size: str) -> None:
     model = initialise_reward_model(student, PAD)
     trainer = TripletTrainer(model, args, train, draw_triples(23, seed=3), make_tokenizer())
     trainer.train()
+    save_trained(trainer, f"{out}/final")
     if trainer.is_world_process_zero():
         log = [
             {k: v for k, v in entry.items() if "time" not in k and "second" not in k}
             for entry in trainer.state.log_history
         ]
         Path(out, "log.json").write_text(json.dumps(log))
-        torch.save(trainer.model.state_dict(), Path(out, "weights.pt"))
 
 
 if __name__ == "__main__":
