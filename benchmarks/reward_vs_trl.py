@@ -1,11 +1,11 @@
 """
 Responses a CPU second in training a reward model: `TripletTrainer` beside TRL's `RewardTrainer`, on the same pairs.
 
-    OMP_NUM_THREADS=1 python benchmarks/reward_vs_trl.py [--hidden 64 --layers 2 --triples 960 --rounds 3]
+    OMP_NUM_THREADS=1 python benchmarks/reward_vs_trl.py [--hidden 64 --layers 2 --triples 480 --rounds 3]
 
 A triple (right student, wrong student, right teacher response) is two pairs: teacher above student, right above wrong.
-TRL takes the pairs, so it computes the shared response twice and the prompt four times; here each is computed once.
-The second comparison has no shared response, as with pairs of right and wrong answers alone, and shows what is left.
+TRL takes the pairs, so it computes the shared response twice; here each is computed once. The second comparison has no
+shared response, as with pairs of right and wrong answers alone, and shows what is left.
 Same weights, pairs, batch in pairs, learning rate and objective (lambda 0), lengths as in GSM8K. Both in turn in one
 process, several rounds; the best round of each counts, since other work on the machine only slows a round down.
 """
@@ -127,7 +127,7 @@ def compare(folder: str, tokenizer, triples: list[EncodedTriple], args: argparse
     """Train both on the same comparisons, in turn, and return the figures of the best round of each."""
     data = pairs(triples)
     each = len(data) // len(triples)
-    seconds: dict[str, list[float]] = {"trl": [], "rows_apart": [], "shared_prefix": []}
+    seconds: dict[str, list[float]] = {"trl": [], "ours": []}
     losses = {}
     for _ in range(args.rounds):
         for way in seconds:
@@ -146,11 +146,9 @@ def compare(folder: str, tokenizer, triples: list[EncodedTriple], args: argparse
             else:
                 settings = RewardConfig(
                     output_dir=folder,
-                    per_device_train_batch_size=args.batch // 4,
-                    gradient_accumulation_steps=4,
+                    per_device_train_batch_size=args.batch,
                     classification_weight=0.0,
                     load_best_model_at_end=False,
-                    share_prefix=way == "shared_prefix",
                     **SETTINGS,
                 )
                 trainer = TripletTrainer(model, settings, triples, [], tokenizer)

@@ -21,6 +21,11 @@ class EncodedTriple:
     def __len__(self) -> int:
         return len(self.prompt) + sum(len(ids) for ids in self.responses if ids is not None)
 
+    @property
+    def longest(self) -> int:
+        """Length of the prompt with its longest response."""
+        return len(self.prompt) + max(len(ids or ()) for ids in self.responses)
+
 
 def encode_triples(
     triples: Sequence[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder

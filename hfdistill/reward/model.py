@@ -96,11 +96,22 @@ def _forward(
         return type(model).forward(
             model, input_ids, attention_mask=attention_mask, position_ids=position_ids, **kwargs
         )
-    hidden_states = model.base_model(
-        input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-    ).last_hidden_state
-    index = score_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
-    return SequenceClassifierOutputWithPast(logits=model.score(hidden_states.gather(1, index)).squeeze(-1))
+    if (
+        attention_mask is None
+        and score_positions.shape[1] == 1
+        and is_plain_llama(model.base_model, input_ids.shape[1])
+    ):
+        # Rows of similar length side by side cost the least.
+        last, order = score_positions[:, 0].sort(descending=True)
+        rows = [ids[: end + 1] for ids, end in zip(input_ids[order].tolist(), last.tolist(), strict=True)]
+        hidden_states = read_hidden_states(model.base_model, Ragged(rows, last.tolist()))[order.argsort(), None]
+    else:
+        hidden_states = model.base_model(
+            input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+        ).last_hidden_state
+        index = score_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
+        hidden_states = hidden_states.gather(1, index)
+    return SequenceClassifierOutputWithPast(logits=model.score(hidden_states).squeeze(-1))
 
 
 class RewardScorer:
@@ -154,19 +165,14 @@ class RewardScorer:
         was_training = self.model.training
         self.model.eval()
         for batch in self._batches([len(sequence) for sequence in sequences]):
-            scores[batch] = self._score([sequences[i] for i in batch])
+            # Padding stands at the end, where no causal position looks, so attention needs no mask.
+            input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
+            positions = attention_mask.sum(1, keepdim=True) - 1
+            device = self.model.device
+            output = self.model(input_ids.to(device), score_positions=positions.to(device))
+            scores[batch] = output.logits[:, 0].float().cpu()
         self.model.train(was_training)
         return scores
-
-    def _score(self, sequences: list[Sequence[int]]) -> torch.Tensor:
-        if is_plain_llama(self.model.base_model, max(map(len, sequences))):
-            ragged = Ragged(sequences, [len(sequence) - 1 for sequence in sequences])
-            return self.model.score(read_hidden_states(self.model.base_model, ragged))[:, 0].float()
-        # Padding stands at the end, where no causal position looks, so attention needs no mask.
-        input_ids, attention_mask = right_pad(sequences, self.encoder.pad_token_id)
-        positions = attention_mask.sum(1, keepdim=True) - 1
-        device = self.model.device
-        return self.model(input_ids.to(device), score_positions=positions.to(device)).logits[:, 0].float().cpu()
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         batches: list[list[int]] = []

@@ -9,6 +9,7 @@ import torch
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from ..errors import HFDistillError
+from ..llama import is_plain_llama
 from ..training import EarlyStopping
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
@@ -47,10 +48,13 @@ class TripletTrainer(Trainer):
         callbacks = [*(callbacks or []), _Epochs(self)]
         if args.early_stopping_patience and args.load_best_model_at_end:
             callbacks.append(EarlyStopping(args.early_stopping_patience))
+        # The pass written out for Llama on a CPU takes rows apart, and is faster with them.
+        longest = max(triple.longest for triple in train_dataset)
+        share_prefix = args.share_prefix and not is_plain_llama(model.base_model, longest)
         super().__init__(
             model=model,
             args=args,
-            data_collator=TripleCollator(processing_class.pad_token_id, args.share_prefix),
+            data_collator=TripleCollator(processing_class.pad_token_id, share_prefix),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -90,8 +94,10 @@ class TripletTrainer(Trainer):
         present = inputs.pop("present")
         if self.model.config._attn_implementation == "eager" and "attention_mask" in inputs:
             # The eager kernel adds its mask to the attention scores.
-            hidden = ~inputs["attention_mask"]
-            inputs["attention_mask"] = hidden * torch.finfo(self.model.dtype).min
+            visible, dtype = inputs["attention_mask"], self.model.dtype
+            inputs["attention_mask"] = torch.zeros_like(visible, dtype=dtype).masked_fill(
+                ~visible, torch.finfo(dtype).min
+            )
         scores = model(**inputs).logits
         if scores.shape == present.shape:
             return scores
@@ -176,7 +182,7 @@ def _check(
             f"reward.share_prefix needs the attention 'sdpa' or 'eager', not {model.config._attn_implementation!r}: "
             "set student.attn_implementation: sdpa, or reward.share_prefix: false"
         )
-    longest = max(len(triple.prompt) + max(len(ids or ()) for ids in triple.responses) for triple in train_dataset)
+    longest = max(triple.longest for triple in train_dataset)
     if longest > model.config.max_position_embeddings:
         raise HFDistillError(
             f"a prompt with its response has {longest} tokens, the model's context "

@@ -72,6 +72,13 @@ def draw_triples(n: int, seed: int = 0, teacher: bool = True) -> list[EncodedTri
     return triples
 
 
+MIXED = [
+    *draw_triples(5),
+    EncodedTriple([20, 21], ([22, EOS], None, [EOS], None)),
+    EncodedTriple([20, 21, 22], (None, [], None, [23, 24])),
+]
+
+
 @pytest.fixture
 def make_args(tmp_path):
     def build(**settings) -> RewardConfig:

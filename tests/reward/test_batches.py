@@ -1,43 +1,6 @@
-import pytest
-import torch
-
 from hfdistill.reward.batches import EncodedTriple, LengthSortedWindows, TripleCollator, encode_triples
-from hfdistill.reward.model import RewardScorer, initialise_reward_model
 
-from .conftest import EOS, PAD, draw_triples
-
-
-TRIPLES = [
-    *draw_triples(5),
-    EncodedTriple([20, 21], ([22, EOS], None, [EOS], None)),
-    EncodedTriple([20, 21, 22], (None, [], None, [23, 24])),
-]
-
-
-def alone(model, encoder) -> torch.Tensor:
-    """Each response's score when it is asked alone, 0 where there is none."""
-    scorer = RewardScorer(model, encoder)
-    return torch.tensor(
-        [
-            [0.0 if ids is None else scorer.score_ids([triple.prompt + ids]).item() for ids in triple.responses]
-            for triple in TRIPLES
-        ]
-    )
-
-
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("share_prefix", [True, False])
-def test_scores_in_a_batch_are_those_alone(student_folder, encoder, make_args, attention, share_prefix):
-    from hfdistill.reward.trainer import TripletTrainer
-
-    model = initialise_reward_model(student_folder, PAD, attn_implementation=attention).eval()
-    args = make_args(share_prefix=share_prefix, eval_strategy="no", load_best_model_at_end=False)
-    trainer = TripletTrainer(model, args, TRIPLES, [], encoder.tokenizer)
-    batch = TripleCollator(PAD, share_prefix)(TRIPLES)
-    with torch.no_grad():
-        scores = trainer._scores(model, batch)
-    expected = alone(model, encoder)
-    assert torch.allclose(scores * batch["present"], expected, atol=2e-6)
+from .conftest import EOS, MIXED, PAD
 
 
 def test_prompt_stands_once_in_a_row():
@@ -52,7 +15,7 @@ def test_prompt_stands_once_in_a_row():
 
 
 def test_rows_apart_have_no_padding_inside():
-    batch = TripleCollator(PAD, share_prefix=False)(TRIPLES)
+    batch = TripleCollator(PAD, share_prefix=False)(MIXED)
     assert batch["input_ids"].shape[0] == int(batch["present"].sum())
     lengths = (batch["score_positions"][:, 0] + 1).tolist()
     for row, length in zip(batch["input_ids"].tolist(), lengths, strict=True):

@@ -8,8 +8,9 @@ from transformers import AutoModelForSequenceClassification
 from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.reward.model import Float32Head, RewardScorer, initialise_reward_model, load_reward_model
+from hfdistill.reward.trainer import TripletTrainer
 
-from .conftest import EOS, PAD, VOCABULARY, make_tokenizer
+from .conftest import EOS, PAD, VOCABULARY, draw_triples, make_tokenizer
 
 
 SEQUENCES = [[20, 21, EOS], [22] * 17, [23, 24, 25, EOS], [30], [31, 32, 33, 34, 35, 36, 37, EOS]]
@@ -101,6 +102,33 @@ def test_head_is_fp32_in_a_bf16_model_and_under_autocast(student_folder, encoder
         scores = model.score(hidden.bfloat16())
     assert scores.dtype == torch.float32
     assert torch.equal(scores, exact)
+
+
+def test_autocast_leaves_the_head_fp32(student_folder, encoder, make_args):
+    """In training with `bf16` and in scoring: the backbone computes in bf16, the score in fp32."""
+    model = initialise_reward_model(student_folder, PAD)
+    types = []
+
+    def note_type(module, inputs, output):
+        types.append(output.dtype)
+
+    model.model.layers[0].mlp.down_proj.register_forward_hook(note_type)
+    model.score.register_forward_hook(note_type)
+    settings = {"eval_strategy": "no", "load_best_model_at_end": False, "num_train_epochs": 1}
+    triples = draw_triples(8)
+    trainer = TripletTrainer(model, make_args(bf16=True, **settings), triples, [], encoder.tokenizer)
+    trainer.train()
+    assert types == [torch.bfloat16, torch.float32]
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    types.clear()
+    scorer = RewardScorer(initialise_reward_model(student_folder, PAD), encoder)
+    exact = scorer.score_ids(SEQUENCES)
+    scorer.model.model.layers[0].mlp.down_proj.register_forward_hook(note_type)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = scorer.score_ids(SEQUENCES)
+    assert types == [torch.bfloat16]
+    assert not torch.equal(scores.bfloat16().float(), scores), "the scores are finer than bf16"
+    assert torch.allclose(scores, exact, atol=0.05)
 
 
 def test_a_copy_is_a_model_of_its_own(model, encoder):

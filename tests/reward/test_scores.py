@@ -1,0 +1,67 @@
+"""Neither shared prefixes nor batches nor the pass written out for Llama change scores or gradients."""
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel
+
+from hfdistill.reward.losses import reward_loss
+from hfdistill.reward.model import initialise_reward_model
+from hfdistill.reward.trainer import TripletTrainer
+
+from .conftest import EOS, MIXED, PAD, VOCABULARY
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def causal_model(request, student_folder, tmp_path) -> str:
+    """Of the family whose pass is written out, and of another."""
+    if request.param == "llama":
+        return student_folder
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=EOS, eos_token_id=EOS
+    )
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+@pytest.mark.parametrize("share_prefix", [True, False])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_scores_and_gradients_are_those_of_plain_forwards(
+    causal_model, tokenizer, make_args, tmp_path, share_prefix, attention, checkpointing
+):
+    """Against one forward a response of the model as transformers loads it, in float64.
+
+    Llama's norms and the eager softmax compute in fp32 whatever the model's type, hence the tolerance.
+    """
+    model = initialise_reward_model(causal_model, PAD, dtype=torch.float64, attn_implementation=attention)
+    # The head is fp32 whatever the backbone is, which its own test sees to.
+    head = torch.nn.Linear(model.score.in_features, 1, bias=False, dtype=torch.float64)
+    head.load_state_dict(model.score.state_dict())
+    model.score = head
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    model.save_pretrained(tmp_path / "plain")
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path / "plain", attn_implementation=attention)
+    scores = torch.zeros(len(MIXED), 4, dtype=torch.float64)
+    for row, triple in enumerate(MIXED):
+        for role, ids in enumerate(triple.responses):
+            if ids is not None:
+                scores[row, role] = plain(torch.tensor([triple.prompt + ids])).logits[0, 0]
+
+    args = make_args(share_prefix=share_prefix, eval_strategy="no", load_best_model_at_end=False)
+    trainer = TripletTrainer(model, args, MIXED, [], tokenizer)
+    batch = trainer.data_collator(MIXED)
+    present = batch["present"].double()
+    ours = trainer._scores(model.train(), {**batch, "present": present})
+    reward_loss(scores, present, 0.5).backward()
+    assert torch.allclose(ours * present, scores, rtol=1e-6, atol=1e-7)
+    reward_loss(ours, present, 0.5).backward()
+    expected = gradients(plain)
+    assert gradients(model).keys() == expected.keys()
+    for name, gradient in gradients(model).items():
+        assert torch.allclose(gradient, expected[name], rtol=1e-5, atol=1e-6), name
