@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from hfdistill.hub.tables import read_rows
 from hfdistill.labels import labelled_dataset, write_dataset
+from hfdistill.reward.triples import ROLES
 from hfdistill.tasks import load_task
 from hfdistill.tasks.word_problems import problems, solution
 
@@ -215,6 +216,28 @@ def test_parents_and_suffix_are_flags(whole, tmp_path, monkeypatch):
     assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags) == 2
     manifest = json.loads((whole / "artifacts/run-rewards-without-data/hfdistill.json").read_text())
     assert "/base@" in manifest["parents"]["warmup"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "roles"),
+    [
+        (["--source", "teacher"], {"teacher_positive", "teacher_negative"}),
+        (["--source", "student"], {"student_positive", "student_negative"}),
+        (["--teacher_per_pair", "0.5", "--classification_weight", "0.1"], set(ROLES[:3])),
+    ],
+    ids=["teacher", "student", "half"],
+)
+def test_ablations(whole, monkeypatch, flags, roles):
+    """They change what is learnt from, not what is validated on."""
+    suffix = "-".join(flags).strip("-")
+    shared = ["--output_dir", str(whole / "reward"), "--num_train_epochs", "1"]
+    assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags, *shared, f"--run.suffix=-{suffix}") == 0
+    triples, usual = (read_rows(whole / f"artifacts/run-rewards{name}", "triples") for name in (f"-{suffix}", ""))
+    there = {role for row in triples if row["split"] == "train" for role in ROLES if row.get(role)}
+    assert there == roles
+    validation = [[row for row in rows if row["split"] == "validation"] for rows in (triples, usual)]
+    ids = [[[row[f"{role}_id"] for role in ROLES[:3]] for row in rows] for rows in validation]
+    assert ids[0] == ids[1]
 
 
 @pytest.mark.slow
