@@ -156,6 +156,8 @@ def serve(
     max_batch_size = max_batch_size or max_concurrent_requests
     backend = Backend(str(files.folder), dtype, device, max_batch_size, max_concurrent_requests)
     state = backend.wait_until_ready()
+    if text.tokenizer.chat_template is None:
+        print("this model has no chat template, so /v1/chat/completions refuses every request", file=sys.stderr)
     info = _info(model_id or files.model_id, files.sha, state, limits, max_batch_size)
     app = create_app(Service(backend, text, limits, info, payload_limit), api_key)
     # What is wrong with a request is told to who sent it.
@@ -180,6 +182,8 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise HFDistillError(f"--port {port} is not between 0 and 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -129,6 +130,17 @@ def test_api_key(start_server, model):
     assert server.client.post("/generate", json=body, headers={"authorization": "Bearer sesame"}).status_code == 200
 
 
+def test_a_base_model_has_no_chat(start_server, model, tmp_path):
+    base = shutil.copytree(model, tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    server = start_server(base)
+    assert "no chat template" in server.log.read_text()
+    response = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Tom"}]})
+    assert response.status_code == 422
+    assert response.json() == {"error": "Template error: template not found", "error_type": "template_error"}
+    assert server.post("/v1/completions", {"prompt": "Tom", "max_tokens": 2}).status_code == 200
+
+
 def test_a_broken_request_is_the_model_s_fault(start_server, model_maker, tmp_path):
     server = start_server(model_maker(tmp_path / "broken", broken=True))
     bodies = [
@@ -149,6 +161,7 @@ def test_a_broken_request_is_the_model_s_fault(start_server, model_maker, tmp_pa
         (["{empty}"], "holds no config.json"),
         (["{model}", "--max-total-tokens", "999"], "beyond the model's 128 positions"),
         (["{model}", "--port", "{taken}"], "cannot listen on"),
+        (["{model}", "--port", "99999"], "--port 99999 is not between 0 and 65535"),
         (["{weightless}"], "the model cannot be loaded"),
     ],
 )
