@@ -48,7 +48,7 @@ class TripletTrainer(Trainer):
         callbacks = [*(callbacks or []), _Epochs(self)]
         if args.early_stopping_patience and args.load_best_model_at_end:
             callbacks.append(EarlyStopping(args.early_stopping_patience))
-        # The pass written out for Llama on a CPU takes rows apart, and is faster with them.
+        # The pass written out for Llama on a CPU takes rows apart, without padding.
         longest = max(triple.longest for triple in train_dataset)
         share_prefix = args.share_prefix and not is_plain_llama(model.base_model, longest)
         super().__init__(
