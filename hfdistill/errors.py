@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 
@@ -35,7 +36,9 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
 
     def wrapped(*args, **kwargs) -> None:
         try:
-            sys.exit(main(*args, **kwargs) or 0)
+            status = main(*args, **kwargs) or 0
+            _settle_process_group()
+            sys.exit(status)
         except HFDistillError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
@@ -44,3 +47,13 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
             sys.exit(130)
 
     return wrapped
+
+
+def _settle_process_group() -> None:
+    """Let the threads of a process group drop the tensors of its last collective.
+
+    gloo's need the interpreter for that: one that ends meanwhile aborts the process, and its launcher the others.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        time.sleep(1)

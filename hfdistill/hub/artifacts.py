@@ -146,7 +146,7 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
             repo_id, repo_type=repo_type, revision=revision or None, allow_patterns=_with_manifest(patterns)
         )
     folder = Path(snapshot)
-    if not any(file.is_file() and file.name != ".gitattributes" for file in folder.rglob("*")):
+    if patterns is None and not any(file.is_file() and file.name != ".gitattributes" for file in folder.rglob("*")):
         raise HFDistillError(
             f"the {repo_type} {ref!r} holds nothing to read yet: let the stage that makes it finish, or name another"
         )

@@ -14,11 +14,14 @@ from ppo_toy import PROMPTS, logged, make_trainer  # noqa: E402
 from transformers import AutoModelForCausalLM  # noqa: E402
 from trl.generation.vllm_client import VLLMClient  # noqa: E402
 
+from hfdistill.errors import exit_on_user_error  # noqa: E402
+
 
 # It wants a CUDA device for NCCL; that is all that differs here.
 VLLMClient.init_communicator = lambda self, device, original=VLLMClient.init_communicator: original(self, "cuda")
 
 
+@exit_on_user_error
 def main():
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     peft_config = None

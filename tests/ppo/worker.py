@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ppo_toy import PROMPTS, copy_reward, logged, make_policy, make_trainer
 
+from hfdistill.errors import exit_on_user_error
 from tests.launch import cpu_options
 
 
@@ -24,6 +25,7 @@ def make_steps_nan(trainer, steps):
     trainer._loss = sometimes_nan
 
 
+@exit_on_user_error
 def main():
     folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
     peft_config = None

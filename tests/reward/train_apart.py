@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from hfdistill.errors import exit_on_user_error
 from hfdistill.reward.config import RewardConfig
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.trainer import TripletTrainer
@@ -15,6 +16,7 @@ from tests.launch import cpu_options
 from tests.reward.conftest import PAD, draw_triples, make_tokenizer
 
 
+@exit_on_user_error
 def main(student: str, out: str, batch_size: str, world_size: str) -> None:
     options = cpu_options()
     args = RewardConfig(

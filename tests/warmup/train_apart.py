@@ -8,12 +8,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hfdistill.encoding import Encoder, load_tokenizer
+from hfdistill.errors import exit_on_user_error
 from hfdistill.training import save_trained
 from hfdistill.warmup import WarmupConfig
 from tests.launch import cpu_options
 from tests.warmup.test_trainer import make
 
 
+@exit_on_user_error
 def main(student: str, out: str, resume: str | None = None) -> None:
     options = cpu_options()
     args = WarmupConfig(
