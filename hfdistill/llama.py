@@ -29,7 +29,7 @@ _PART_TOKENS = 1024
 # Attention weights are kept, the square of a length; from here on the model's own attention is the faster one.
 _LONGEST = 512
 _STEADY_ROPE = ("default", "linear", "llama3")
-_KINDS = ({(torch.device("cpu"), torch.float32)}, {(torch.device("cpu"), torch.float64)})
+_KINDS = ({("cpu", torch.float32)}, {("cpu", torch.float64)})
 _PLAIN = {
     LlamaForCausalLM,
     LlamaModel,
@@ -74,7 +74,7 @@ def is_plain_llama(model: nn.Module, longest: int) -> bool:
             return False
         kinds.update((p.device.type, p.dtype) for p in module._parameters.values() if p is not None)
         modules += module._modules.values()
-    return kinds in ({("cpu", torch.float32)}, {("cpu", torch.float64)})
+    return kinds in _KINDS
 
 
 class Ragged:
