@@ -163,7 +163,7 @@ def peers(rows: list[dict]) -> dict[str, tuple[list[str | None], float]]:
 
 def million(rows: list[dict], count: int) -> None:
     """Extract and vote, streamed: 35 responses a question, 20 of them vote."""
-    from hfdistill.labels import labelled_dataset
+    from hfdistill.labels.dataset import labelled_dataset
     from hfdistill.tasks import load_task
 
     task = load_task({"name": "generic"})

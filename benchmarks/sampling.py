@@ -131,7 +131,7 @@ def sampler(args: argparse.Namespace) -> None:
     """hfdistill's sampler, interrupted when its time is over."""
     import uvloop
 
-    from hfdistill.teacher.config import LabelConfig
+    from hfdistill.labels.config import LabelConfig
     from hfdistill.teacher.endpoints import Endpoint, same_model
     from hfdistill.teacher.journal import Journal
     from hfdistill.teacher.plan import Grid, Plan

@@ -14,8 +14,8 @@ from .errors import HFDistillError, unknown
 
 
 STAGES = {
-    "label": "hfdistill.teacher.config:LabelConfig",
-    "warmup": "hfdistill.warmup:WarmupConfig",
+    "label": "hfdistill.labels.config:LabelConfig",
+    "warmup": "hfdistill.warmup.config:WarmupConfig",
     "reward": "hfdistill.reward.config:RewardConfig",
     "ppo": "hfdistill.ppo.config:DistillPPOConfig",
     "evaluate": "hfdistill.evaluation.config:EvaluateConfig",

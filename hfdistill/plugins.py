@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from hfdistill.errors import HFDistillError, unknown
+from .errors import HFDistillError, unknown
 
 
 def installed(group: str, built_in: dict[str, str]) -> dict[str, str]:

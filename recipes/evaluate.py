@@ -15,10 +15,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
-from hfdistill.hub.artifacts import Store, fingerprint, manifest, open_artifact
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
 
@@ -41,10 +41,10 @@ def main() -> None:
 
     from accelerate import PartialState
 
+    from hfdistill.artifacts import cards
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
-    from hfdistill.evaluation.publish import write_results
-    from hfdistill.evaluation.rows import FinishedRows, grade, summary
-    from hfdistill.hub import cards
+    from hfdistill.evaluation.grading import FinishedRows, grade, summary
+    from hfdistill.evaluation.results import write_results
 
     state = PartialState()
     if state.is_main_process:

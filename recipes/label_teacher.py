@@ -18,13 +18,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from hfdistill.artifacts.store import Store, fingerprint, manifest
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
-from hfdistill.hub.artifacts import Store, fingerprint, manifest
-from hfdistill.labelers import load_labeler
+from hfdistill.labels.config import LabelConfig
+from hfdistill.labels.labelers import load_labeler
+from hfdistill.labels.sampled import ResponseRows, to_label, warn_of_duplicates, with_teacher
 from hfdistill.tasks import Task, load_task
-from hfdistill.teacher.config import LabelConfig
-from hfdistill.teacher.dataset import ResponseRows, to_label, warn_of_duplicates, with_teacher
 from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
@@ -62,7 +62,7 @@ def main() -> None:
     decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
-    from hfdistill.hub import cards
+    from hfdistill.artifacts import cards
     from hfdistill.teacher.sync import PartialSync
 
     sync = PartialSync(store.name("teacher"), stage.sync_every) if run.push and stage.sync_every else None

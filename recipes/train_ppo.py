@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
 
@@ -42,9 +42,9 @@ def main() -> None:
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
-    from hfdistill.hub import cards
-    from hfdistill.ppo.figures import draw_diagnostics, draw_learning_curve, training_metrics
-    from hfdistill.training import last_checkpoint, save_model
+    from hfdistill.artifacts import cards
+    from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve, training_metrics
+    from hfdistill.training.checkpoints import last_checkpoint, save_model
 
     main_process = stage.process_index == 0
     if main_process:
@@ -97,7 +97,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     from hfdistill.ppo import PPOTrainer
     from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
     from hfdistill.reward.model import RewardScorer, load_reward_model
-    from hfdistill.training import show_progress
+    from hfdistill.training.progress import show_progress
 
     stage, student = config.stage, config.student
     kwargs = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}

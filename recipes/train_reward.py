@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
 
@@ -61,12 +61,12 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from accelerate.utils import broadcast_object_list
     from transformers import AutoModelForCausalLM
 
+    from hfdistill.artifacts import cards
     from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.generation import Sampling
-    from hfdistill.hub import cards
-    from hfdistill.hub.tables import known_questions, read_rows
     from hfdistill.reward.dataset import draw_triples, write_rewards
     from hfdistill.reward.student import label_samples, sample_student
+    from hfdistill.rows import known_questions, read_rows
 
     stage, student, state = config.stage, config.student, PartialState()
     if state.is_main_process:
@@ -110,15 +110,17 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
 def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
+    from hfdistill.artifacts import cards
     from hfdistill.encoding import Encoder, load_tokenizer
-    from hfdistill.hub import cards
-    from hfdistill.hub.tables import known_questions, read_rows
     from hfdistill.reward.batches import encode_triples
     from hfdistill.reward.figures import reward_figures, with_intervals
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
-    from hfdistill.training import last_checkpoint, save_trained, show_progress, training_dtype
+    from hfdistill.rows import known_questions, read_rows
+    from hfdistill.training.checkpoints import last_checkpoint, save_trained
+    from hfdistill.training.loading import training_dtype
+    from hfdistill.training.progress import show_progress
 
     stage, student, warmup = config.stage, config.student, parents["warmup"].path
     if stage.should_save:

@@ -18,11 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.hub.artifacts import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.tasks import load_task
-from hfdistill.warmup import WarmupConfig
+from hfdistill.warmup.config import WarmupConfig
 
 
 @exit_on_user_error
@@ -39,10 +39,10 @@ def main() -> None:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
-    from hfdistill.evaluation.accuracy import interval
-    from hfdistill.evaluation.curves import training_curves
-    from hfdistill.hub import cards
-    from hfdistill.training import last_checkpoint, save_trained
+    from hfdistill.artifacts import cards
+    from hfdistill.intervals import interval
+    from hfdistill.plots import training_curves
+    from hfdistill.training.checkpoints import last_checkpoint, save_trained
 
     if stage.should_save:
         store.prepare("warmup", "model", manifest("warmup", config, parents))
@@ -86,9 +86,12 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from transformers import AutoModelForCausalLM
 
     from hfdistill.encoding import Encoder, load_tokenizer
-    from hfdistill.hub.tables import known_questions, read_rows
-    from hfdistill.training import show_progress, training_dtype
-    from hfdistill.warmup import Validation, WarmupTrainer, encode_examples, references, select_responses
+    from hfdistill.rows import known_questions, read_rows
+    from hfdistill.training.loading import training_dtype
+    from hfdistill.training.progress import show_progress
+    from hfdistill.warmup.examples import encode_examples, select_responses
+    from hfdistill.warmup.trainer import WarmupTrainer
+    from hfdistill.warmup.validation import Validation, references
 
     stage, student, dataset = config.stage, config.student, parents["teacher"].path
     task = load_task(config.task)

@@ -6,7 +6,7 @@ import pytest
 
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.config import LabelConfig
+from hfdistill.labels.config import LabelConfig
 
 
 @dataclass

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from hfdistill.errors import HFDistillError
-from hfdistill.validation import validate
+from hfdistill.runs.validation import validate
 
 
 ROOT = Path(__file__).parents[1]

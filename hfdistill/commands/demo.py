@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from ..demo.pipeline import FIRST_SEED, Demo, is_complete, run_demo, same_ports, start_hub
     from ..demo.report import show, write
     from ..errors import HFDistillError
-    from ..steps import end_leftovers
+    from ..runs.steps import end_leftovers
 
     if args.seeds < 1 or not 0 < args.scale <= 1:
         raise HFDistillError("--seeds must be at least 1, and --scale above 0 and at most 1")

@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> int:
 
     from huggingface_hub import HfApi, constants, get_token
 
+    from ..artifacts.errors import hub_errors
     from ..errors import HFDistillError
-    from ..hub.artifacts import hub_errors
 
     try:
         if get_token() is None:

@@ -37,9 +37,9 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, estimate, print."""
+    from ..labels.sampled import to_label
+    from ..runs.estimate import as_json, estimate, guess, probe
     from ..tasks import load_task
-    from ..teacher.dataset import to_label
-    from ..teacher.estimate import as_json, estimate, guess, probe
 
     config = _load("label", args)
     task = load_task(config.task)
@@ -66,7 +66,7 @@ def _load(stage: str, args: argparse.Namespace):
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):
-    from ..teacher.estimate import Student, rates_of
+    from ..runs.estimate import Student, rates_of
 
     tokens, episodes = rates_of(args.like, completion_tokens) if args.like else (None, None)
     reward, ppo = (_load(stage, args).stage for stage in ("reward", "ppo"))

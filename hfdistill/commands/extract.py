@@ -25,11 +25,11 @@ def _extract(args: argparse.Namespace) -> int:
 
     import orjson
 
-    from hfdistill.commands.tasks import section_of
-    from hfdistill.errors import HFDistillError
-    from hfdistill.labels.rejects import Rejects
-    from hfdistill.labels.responses import Rejected, found, read_rows
-    from hfdistill.tasks import load_task
+    from ..errors import HFDistillError
+    from ..labels.rejects import Rejects
+    from ..labels.responses import Rejected, found, read_rows
+    from ..tasks import load_task
+    from .tasks import section_of
 
     task = load_task(section_of(args.task))
     reasons: Counter[str] = Counter()
@@ -65,7 +65,7 @@ def _extract(args: argparse.Namespace) -> int:
 
 def _question(task, row: dict, number: int):
     """The question as far as extraction needs it, or what is missing of its options."""
-    from hfdistill.tasks import Question
+    from ..tasks import Question
 
     options = row.get("options")
     if options is None and isinstance(row.get("n_options"), int):

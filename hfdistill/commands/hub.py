@@ -73,15 +73,15 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from hfdistill.servers.hub.app import serve
+    from ..servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
     return 0
 
 
 def _hub(args: argparse.Namespace, make: bool = False):
-    from hfdistill.errors import HFDistillError
-    from hfdistill.servers.hub.service import Hub
+    from ..errors import HFDistillError
+    from ..servers.hub.service import Hub
 
     if not make and not (args.data.expanduser() / "hub.sqlite").exists():
         raise HFDistillError(f"there is no Hub in {args.data}: name its folder with --data")
@@ -91,8 +91,8 @@ def _hub(args: argparse.Namespace, make: bool = False):
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """The Hub's own refusals are the user's errors here."""
-    from hfdistill.errors import HFDistillError
-    from hfdistill.servers.hub.errors import HubError
+    from ..errors import HFDistillError
+    from ..servers.hub.errors import HubError
 
     try:
         yield
@@ -127,7 +127,7 @@ def _remove_member(args: argparse.Namespace) -> int:
 
 
 def _done(done: bool, otherwise: str) -> int:
-    from hfdistill.errors import HFDistillError
+    from ..errors import HFDistillError
 
     if not done:
         raise HFDistillError(otherwise)
@@ -135,7 +135,7 @@ def _done(done: bool, otherwise: str) -> int:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    from hfdistill.servers.hub.maintenance import collect
+    from ..servers.hub.maintenance import collect
 
     removed = collect(_hub(args), args.grace * 3600)
     print(
@@ -146,7 +146,7 @@ def _gc(args: argparse.Namespace) -> int:
 
 
 def _fsck(args: argparse.Namespace) -> int:
-    from hfdistill.servers.hub.maintenance import check
+    from ..servers.hub.maintenance import check
 
     problems = check(_hub(args), contents=not args.quick)
     for problem in problems:
@@ -156,7 +156,7 @@ def _fsck(args: argparse.Namespace) -> int:
 
 
 def _backup(args: argparse.Namespace) -> int:
-    from hfdistill.servers.hub.maintenance import backup
+    from ..servers.hub.maintenance import backup
 
     print(f"copied {backup(_hub(args), args.target)} new contents to {args.target}")
     return 0

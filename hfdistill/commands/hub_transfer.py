@@ -49,8 +49,8 @@ def _target(parser: argparse.ArgumentParser) -> None:
 def _promote(args: argparse.Namespace) -> int:
     from huggingface_hub import constants
 
+    from ..artifacts.history import HubHistory
     from ..errors import HFDistillError
-    from ..hub.history import HubHistory
 
     source = _client(args.source or constants.ENDPOINT, args.from_token_env)
     target = _client(args.to, args.to_token_env)
@@ -64,8 +64,8 @@ def _promote(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from huggingface_hub import constants
 
-    from ..hub.history import HubHistory
-    from ..hub.transfer import export_run
+    from ..artifacts.export import export_run
+    from ..artifacts.history import HubHistory
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-export-") as folder:
         history = HubHistory(_client(constants.ENDPOINT, None), Path(folder))
@@ -78,7 +78,7 @@ def _export(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from huggingface_hub import constants
 
-    from ..hub.transfer import Archive
+    from ..artifacts.export import Archive
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-import-") as folder:
         archive = Archive(args.file, Path(folder))
@@ -86,9 +86,9 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _replay(run, contents, target: "HfApi", args: argparse.Namespace) -> int:
-    from ..hub.cards import url
-    from ..hub.errors import hub_errors
-    from ..hub.promote import Replay
+    from ..artifacts.cards import url
+    from ..artifacts.errors import hub_errors
+    from ..artifacts.promote import Replay
 
     namespace = args.namespace
     if namespace is None:

@@ -43,14 +43,14 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _label(args: argparse.Namespace) -> int:
     import tempfile
 
-    from hfdistill.commands.tasks import section_of
-    from hfdistill.errors import HFDistillError
-    from hfdistill.labelers import load_labeler
-    from hfdistill.labels.labelling import label_and_write, load_benchmarks
-    from hfdistill.labels.rejects import Rejects
-    from hfdistill.labels.responses import RowReader, column_mapping, read_rows
-    from hfdistill.labels.spool import Matcher, Spool
-    from hfdistill.tasks import load_task
+    from ..errors import HFDistillError
+    from ..labels.labelers import load_labeler
+    from ..labels.labelling import label_and_write, load_benchmarks
+    from ..labels.rejects import Rejects
+    from ..labels.responses import RowReader, column_mapping, read_rows
+    from ..labels.spool import Matcher, Spool
+    from ..tasks import load_task
+    from .tasks import section_of
 
     # 1. Everything that can be wrong before a row is read.
     place = Path(args.output)
@@ -95,9 +95,9 @@ def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, fol
     import json
     import shutil
 
-    from hfdistill.config import Config, RunConfig, TeacherConfig
-    from hfdistill.hub import cards
-    from hfdistill.hub.artifacts import MANIFEST, manifest
+    from ..artifacts import cards
+    from ..artifacts.store import MANIFEST, manifest
+    from ..config import Config, RunConfig, TeacherConfig
 
     name = args.output.rstrip("/")
     teacher = TeacherConfig(
@@ -113,8 +113,8 @@ def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, fol
     if args.push:
         from huggingface_hub import HfApi
 
-        from hfdistill.hub.errors import hub_errors
-        from hfdistill.hub.push import push_folder
+        from ..artifacts.errors import hub_errors
+        from ..artifacts.push import push_folder
 
         with hub_errors("dataset", name):
             HfApi().create_repo(name, repo_type="dataset", private=args.private or None, exist_ok=True)
@@ -129,8 +129,8 @@ def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, fol
 
 
 def _report(made: dict, place: str) -> None:
-    from hfdistill.hub.figures import text
-    from hfdistill.labels.overlap import overlap_line
+    from ..artifacts.figures import text
+    from ..labels.overlap import overlap_line
 
     print(f"{place}: {made['responses']:,} responses to {made['questions']:,} questions")
     for name in ("without_label", "pseudo_labels_right", "unextractable"):

@@ -23,13 +23,13 @@ def run(args: argparse.Namespace) -> int:
     """Print the tree, and draw it if asked to."""
     from huggingface_hub.utils import disable_progress_bars
 
-    from ..hub.lineage import lineage, text_tree
+    from ..artifacts.lineage import lineage, text_tree
 
     disable_progress_bars()  # only manifests are fetched, a few hundred bytes each
     root = lineage(args.repo, args.type)
     print(text_tree(root))
     if args.output:
-        from ..hub.drawing import draw
+        from ..artifacts.drawing import draw
 
         print(f"\ndrawn into {draw(root, args.output)}")
     return 0

@@ -17,9 +17,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of accuracies and the figures of labels and reward model."""
     from rich.console import Console
 
+    from ..artifacts.store import MANIFEST, open_artifact
     from ..errors import HFDistillError, unknown
-    from ..evaluation.report import KINDS, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
-    from ..hub.artifacts import MANIFEST, open_artifact
+    from ..runs.report import KINDS, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
 
     runs = []
     for name in args.run:

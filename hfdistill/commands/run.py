@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Validate the configuration, then run the stages."""
     from ..config import RunConfig, read_sections
     from ..errors import HFDistillError, unknown
-    from ..run import RECIPES, stages
-    from ..steps import Runner
-    from ..validation import validate
+    from ..runs.stages import RECIPES, stages
+    from ..runs.steps import Runner
+    from ..runs.validation import validate
 
     for stage in (args.first, args.last):
         if stage not in RECIPES:

@@ -52,7 +52,7 @@ def _positive(value: str) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from hfdistill.servers.tgi.app import serve
+    from ..servers.tgi.app import serve
 
     serve(
         args.model,

@@ -90,9 +90,9 @@ def _settings(args: argparse.Namespace) -> "Settings":
 
 def _place(run: str) -> str:
     """Where the artifacts of a run are, without the kind at the end."""
+    from ..artifacts.store import Store
     from ..config import RunConfig, read_sections
     from ..errors import HFDistillError
-    from ..hub.artifacts import Store
 
     if run.endswith((".yaml", ".yml")):
         section = read_sections(run).get("run")
@@ -161,7 +161,7 @@ def _free_port() -> int:
 def _deploy(args: argparse.Namespace) -> int:
     from huggingface_hub import HfApi
 
-    from ..hub.cards import url
+    from ..artifacts.cards import url
     from ..space.deploy import deploy
     from ..space.settings import TOKEN_VARIABLE
 

@@ -15,9 +15,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def section_of(text: str) -> dict:
     """A task or labeler as given on a command line: its name, an inline YAML mapping, or a run's YAML file."""
-    from hfdistill.config import read_sections
-    from hfdistill.errors import HFDistillError
-    from hfdistill.tasks import task_section
+    from ..config import read_sections
+    from ..errors import HFDistillError
+    from ..tasks import task_section
 
     if not text.endswith((".yaml", ".yml")):
         return task_section(text)
@@ -30,8 +30,8 @@ def section_of(text: str) -> dict:
 def _tasks(args: argparse.Namespace) -> int:
     if args.task is not None:
         return _show(args)
-    from hfdistill.labelers import installed_labelers
-    from hfdistill.tasks import installed_tasks
+    from ..labels.labelers import installed_labelers
+    from ..tasks import installed_tasks
 
     found = {"tasks": installed_tasks(), "labelers": installed_labelers()}
     if args.json:
@@ -45,8 +45,8 @@ def _tasks(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from hfdistill.plugins import plugin_class
-    from hfdistill.tasks import Question, installed_tasks
+    from ..plugins import plugin_class
+    from ..tasks import Question, installed_tasks
 
     section = section_of(args.task)
     kind = plugin_class("task", str(section.get("name")), installed_tasks())
@@ -63,7 +63,7 @@ def _show(args: argparse.Namespace) -> int:
     for name, value in options.items():
         print(f"  {name:17} {value!r}")
     question = Question("example", "How many legs do three dogs have?", "train", ("3", "12"))
-    from hfdistill.tasks import load_task
+    from ..tasks import load_task
 
     print("\nThe student's prompt:\n")
     print(load_task(section).prompt(question, shots=0))

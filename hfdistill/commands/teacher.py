@@ -35,7 +35,7 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 def _config(args: argparse.Namespace):
     from ..config import load_config
-    from ..teacher.config import LabelConfig
+    from ..labels.config import LabelConfig
 
     return load_config("label", LabelConfig, ["--config", args.config, *(f"--{setting}" for setting in args.set)])
 

@@ -13,7 +13,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Validate each file and say what it makes."""
-    from ..validation import validate
+    from ..runs.validation import validate
 
     for path in args.config:
         configs = validate(path, [f"--{setting}" for setting in args.set])

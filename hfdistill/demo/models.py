@@ -100,7 +100,7 @@ def train(recipe: Recipe, seed: int, folder: Path, stage: str) -> float:
     """
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed
 
-    from ..training import show_progress
+    from ..training.progress import show_progress
 
     set_seed(seed)
     words = tokenizer()

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import read_sections
-from ..run import launch, recipes_folder
+from ..runs.stages import launch, recipes_folder
+from ..runs.steps import Runner, Step, record_processes
 from ..servers.process import ServerProcess
-from ..steps import Runner, Step, record_processes
 
 
 NAMESPACE = "local"

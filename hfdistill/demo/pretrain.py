@@ -6,9 +6,9 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..artifacts.store import Store, fingerprint, manifest
 from ..config import Config, RunConfig
 from ..errors import exit_on_user_error
-from ..hub.artifacts import Store, fingerprint, manifest
 from .models import STUDENT, TEACHER, train
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.report import (
+from ..runs.report import (
     accuracy_rows,
     accuracy_table,
     figure_lines,
@@ -15,7 +15,7 @@ from ..evaluation.report import (
     summarise,
     times_table,
 )
-from ..view import clock
+from ..runs.view import clock
 from .pipeline import ALL_DATA, WITHOUT_DATA, Demo
 
 

@@ -5,15 +5,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config, StudentConfig
+from ..encoding import Encoder
+from ..generation import Sampling, StopStrings, generate
+from ..generation.stopping import cut
 from ..progress import Progress
 from ..tasks.base import Question, Task
-from .rows import Answered
+from .grading import Answered
 
 
 if TYPE_CHECKING:
-    from ..hub.artifacts import Artifact
+    from transformers import PreTrainedModel
+
+    from ..artifacts.store import Artifact
 
 QUESTIONS_A_ROUND = 512
+
+
+def greedy_answers(
+    model: "PreTrainedModel",
+    encoder: Encoder,
+    task: Task,
+    questions: Sequence[Question],
+    *,
+    shots: int = 0,
+    batch_size: int = 256,
+) -> list[Answered]:
+    """Answer questions at temperature 0.
+
+    The task's stop strings are heeded after a few-shot prompt, which a base model goes on writing; a student that saw
+    bare prompts in training ends by itself.
+
+    Args:
+        model (`PreTrainedModel`): a causal language model.
+        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
+        questions (`Sequence[Question]`): what to answer.
+        shots (`int`, *optional*, defaults to 0): examples in the prompt.
+        batch_size (`int`, *optional*, defaults to 256): rows generated at once.
+
+    Returns:
+        `list[Answered]`: one a question, in their order.
+    """
+    stop_strings = task.stop if shots else ()
+    generated = generate(
+        model,
+        [encoder.prompt_ids(task.prompt(question, shots=shots)) for question in questions],
+        Sampling(max_new_tokens=task.max_new_tokens),
+        eos_token_id=encoder.eos_token_id,
+        pad_token_id=encoder.pad_token_id,
+        batch_size=batch_size,
+        stop=StopStrings(encoder.tokenizer, stop_strings) if stop_strings else None,
+    )
+    responses = []
+    for question, row in zip(questions, generated, strict=True):
+        text = cut(encoder.decode(row.token_ids), stop_strings)
+        responses.append(Answered(text, task.extract(text, question).value, row.finish_reason, len(row.token_ids)))
+    return responses
 
 
 def answer_locally(
@@ -28,7 +75,7 @@ def answer_locally(
     """Greedy answers of a model, split among the processes.
 
     Args:
-        model ([`~hfdistill.hub.artifacts.Artifact`]): a causal language model with its tokenizer.
+        model ([`~hfdistill.artifacts.store.Artifact`]): a causal language model with its tokenizer.
         student ([`~hfdistill.config.StudentConfig`]): dtype and attention to load it with.
         task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
         questions (`Sequence[Question]`): what to ask.
@@ -42,9 +89,8 @@ def answer_locally(
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM
 
-    from ..encoding import Encoder, load_tokenizer
-    from ..training import gather_shares, my_share
-    from .accuracy import greedy_answers
+    from ..encoding import load_tokenizer
+    from ..training.shares import gather_shares, my_share
 
     state = PartialState()
     encoder = Encoder(load_tokenizer(model.path, student.pad_token))
@@ -57,9 +103,7 @@ def answer_locally(
         for first in range(0, len(mine), QUESTIONS_A_ROUND):
             asked = mine[first : first + QUESTIONS_A_ROUND]
             shown = task.shots if shots is None else shots
-            for response in greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size):
-                tokens = len(response.tokens)
-                responses.append(Answered(response.text, response.answer, response.finish_reason, tokens))
+            responses += greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size)
             progress.update(min(len(responses) * state.num_processes, len(questions)))
     return gather_shares(responses, state.num_processes)
 

@@ -1,6 +1,6 @@
 """Sampling from any decoder-only model: `generate` for a list of prompts, `DecodeLoop` for a running batch."""
 
-from hfdistill.generation.sampling import Generated, Sampling, row_seeds
+from .sampling import Generated, Sampling, row_seeds
 
 
 __all__ = ["DecodeLoop", "Generated", "Row", "Sampling", "StopStrings", "generate", "row_seeds"]

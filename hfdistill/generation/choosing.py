@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from hfdistill.generation.sampling import Sampling, uniforms
+from .sampling import Sampling, uniforms
 
 
 @dataclass

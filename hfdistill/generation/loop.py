@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hfdistill.errors import HFDistillError
-from hfdistill.generation.choosing import Chooser, Likelihood, likelihoods
-from hfdistill.generation.llama import LlamaForward, is_small_llama
-from hfdistill.generation.sampling import Generated, Sampling
-from hfdistill.generation.slots import SlotForward
-from hfdistill.generation.stopping import StopStrings
+from ..errors import HFDistillError
+from ..llama.decoding import LlamaForward, is_small_llama
+from .choosing import Chooser, Likelihood, likelihoods
+from .sampling import Generated, Sampling
+from .slots import SlotForward
+from .stopping import StopStrings
 
 
 _PREFILL_TOKENS = 8192

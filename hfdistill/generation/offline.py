@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
-from hfdistill.errors import HFDistillError
-from hfdistill.generation.loop import DecodeLoop, Row
-from hfdistill.generation.sampling import Generated, Sampling, row_seeds
-from hfdistill.generation.stopping import StopStrings
+from ..errors import HFDistillError
+from .loop import DecodeLoop, Row
+from .sampling import Generated, Sampling, row_seeds
+from .stopping import StopStrings
 
 
 def generate(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hfdistill.errors import HFDistillError
+from ..errors import HFDistillError
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

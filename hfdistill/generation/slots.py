@@ -3,7 +3,7 @@
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
 
-from hfdistill.errors import HFDistillError
+from ..errors import HFDistillError
 
 
 _FULL = "full_attention"

@@ -9,10 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfdistill.errors import HFDistillError
-from hfdistill.labelers.base import Candidate, Labeler, Verdict
-from hfdistill.labelers.vote import VoteLabeler
-from hfdistill.tasks.base import Question, Task
+from ..errors import HFDistillError
+from ..tasks.base import Question, Task
+from .labeler import Candidate, Labeler, Verdict
+from .vote import VoteLabeler
 
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from hfdistill.errors import HFDistillError
-from hfdistill.evaluation.teacher_figures import TeacherStatistics, draw
-from hfdistill.labelers.base import Labeler
-from hfdistill.labels.dataset import labelled_dataset, write_dataset
-from hfdistill.labels.overlap import overlap
-from hfdistill.progress import Progress
-from hfdistill.tasks import Question, Task, distinct_names, load_task, task_section
+from ..errors import HFDistillError
+from ..progress import Progress
+from ..tasks import Question, Task, distinct_names, load_task, task_section
+from .dataset import labelled_dataset, write_dataset
+from .labeler import Labeler
+from .overlap import overlap
+from .statistics import TeacherStatistics, draw
 
 
 def label_and_write(
@@ -30,13 +30,13 @@ def label_and_write(
 
     Args:
         folder (`str` or `Path`): written into.
-        questions, responses, task, labeler: as for [`~hfdistill.labels.labelled_dataset`].
+        questions, responses, task, labeler: as for [`~hfdistill.labels.dataset.labelled_dataset`].
         benchmarks (`Sequence[Task]`, *optional*): further tasks whose test questions must not be trained on.
         verdicts (`str` or `Path`, *optional*): file for a labeler that pays for its verdicts, so that a labelling that
             was killed buys none twice.
 
     Returns:
-        `dict`: what [`~hfdistill.evaluation.teacher_figures.teacher_statistics`] returns, and `overlap` of the
+        `dict`: what [`~hfdistill.labels.statistics.teacher_statistics`] returns, and `overlap` of the
         training questions with the test questions of the task and of each benchmark.
     """
     # A vote takes seconds, a judge that waits on an endpoint may take hours.

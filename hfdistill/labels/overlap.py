@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hfdistill.tasks.base import Question
+from ..tasks.base import Question
 
 
 WORDS = 8

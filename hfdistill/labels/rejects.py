@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import orjson
 
-from hfdistill.labels.responses import REJECTIONS, Rejected
+from .responses import REJECTIONS, Rejected
 
 
 SHOWN = 5

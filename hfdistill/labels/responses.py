@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hfdistill.errors import HFDistillError, unknown
-from hfdistill.labelers.base import HIGH, LOW
-from hfdistill.labels.dataset import RESPONSE_COLUMNS
+from ..errors import HFDistillError, unknown
+from .dataset import RESPONSE_COLUMNS
+from .labeler import HIGH, LOW
 
 
 # Where well-known tools put things; a path walks through objects and lists, and `*` means every element of a list.

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from hfdistill.labelers.base import HIGH
-from hfdistill.labels.responses import Rejected, RowReader
-from hfdistill.tasks.base import Question
+from ..tasks.base import Question
+from .labeler import HIGH
+from .responses import Rejected, RowReader
 
 
 class Matcher:

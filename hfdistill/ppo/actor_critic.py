@@ -13,7 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..encoding import right_pad
 from ..errors import HFDistillError
-from ..llama import Ragged, is_plain_llama, read_hidden_states
+from ..llama.training import Ragged, is_plain_llama, read_hidden_states
 from ..reward.model import Float32Head
 from .losses import token_log_probs
 

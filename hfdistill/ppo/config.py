@@ -7,8 +7,8 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError, unknown
-from ..reward.shaping import VARIANTS
-from ..sharding import load_whole
+from ..reward.distilled import VARIANTS
+from ..training.loading import load_whole
 
 
 @dataclass
@@ -200,7 +200,7 @@ class DistillPPOConfig(PPOConfig):
             `"minus"` (Fig. 7).
         reward_function (`str`, *optional*): `"module:function"` in place of Eq. 7:
             `f(question, response, answer, pseudo_label, score)`, and `same` if it wants it; see
-            [`~hfdistill.reward.shaping.distilled_reward`].
+            [`~hfdistill.reward.distilled.distilled_reward`].
         validation_labels (`str`, *optional*, defaults to `"pseudo"`): `"pseudo"` or `"gold"`.
         validation_questions (`int`, *optional*): only the first so many validation questions.
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to

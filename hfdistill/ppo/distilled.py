@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import HFDistillError
+from ..reward.distilled import distilled_reward
 from ..reward.model import RewardScorer
-from ..reward.shaping import distilled_reward
 from ..reward.triples import student_failures
 from ..tasks.base import Question, Task
 

@@ -15,7 +15,7 @@ from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation import Generated
 from ..generation.stopping import cut
-from ..training import gather_shares, my_share
+from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Passage, Scored, read_policy
 from .batching import QuestionStream, episode_seeds, micro_batches, mini_batches
 from .config import PPOConfig

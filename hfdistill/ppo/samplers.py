@@ -16,7 +16,7 @@ from transformers import GenerationConfig, PreTrainedModel
 from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation import Generated, Sampling, StopStrings, generate
-from ..sharding import WholeModel
+from ..training.whole import WholeModel
 from .actor_critic import causal_model
 from .config import PPOConfig
 
@@ -25,7 +25,7 @@ class Sampler(ABC):
     """Samples from the policy as it is when it is asked.
 
     Args:
-        policy ([`~hfdistill.sharding.WholeModel`]): a causal language model.
+        policy ([`~hfdistill.training.whole.WholeModel`]): a causal language model.
         encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
         config ([`~hfdistill.ppo.PPOConfig`]): options.
         accelerator (`Accelerator`): the processes.

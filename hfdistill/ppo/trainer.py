@@ -16,8 +16,9 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..sharding import WholeModel
-from ..training import EarlyStopping, gather_shares, my_share
+from ..training.early_stopping import EarlyStopping
+from ..training.shares import gather_shares, my_share
+from ..training.whole import WholeModel
 from . import checkpoint
 from .actor_critic import ActorCritic, build_value_model, causal_model, check_vocabulary
 from .advantages import AdaptiveKL

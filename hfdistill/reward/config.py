@@ -6,7 +6,7 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
-from ..sharding import load_whole
+from ..training.loading import load_whole
 from .triples import SOURCES
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..labels import write_rows
+from ..labels.dataset import write_rows
 from ..teacher.journal import export_parquet
 from .config import RewardConfig
 from .triples import ROLES, count_triples, make_triples, student_failures

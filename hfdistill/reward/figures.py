@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.intervals import interval
+from ..intervals import interval
 
 
 def pair_accuracy(higher: np.ndarray, lower: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
-from ..llama import Ragged, is_plain_llama, read_hidden_states
+from ..llama.training import Ragged, is_plain_llama, read_hidden_states
 
 
 class Float32Head(nn.Linear):

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.curves import training_curves
-from ..evaluation.plots import new_figure, save
+from ..plots import new_figure, save, training_curves
 from .figures import calibration
 
 

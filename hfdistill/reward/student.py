@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 
 from ..encoding import Encoder
 from ..generation import Sampling, generate
-from ..labels import response_label
+from ..labels.vote import response_label
 from ..progress import Progress
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal, Sample
-from ..training import gather_shares, my_share
+from ..training.shares import gather_shares, my_share
 
 
 def sample_student(

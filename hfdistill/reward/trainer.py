@@ -9,8 +9,8 @@ import torch
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from ..errors import HFDistillError
-from ..llama import is_plain_llama
-from ..training import EarlyStopping
+from ..llama.training import is_plain_llama
+from ..training.early_stopping import EarlyStopping
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
 from .figures import reward_figures

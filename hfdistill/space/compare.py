@@ -199,7 +199,7 @@ def _with_scores(run: Run, models: Models, comparison: Comparison) -> Iterator[C
 
 def score(run: Run, models: Models, comparison: Comparison) -> None:
     """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
-    from ..reward.shaping import distilled_reward
+    from ..reward.distilled import distilled_reward
 
     scorer = models.scorer(run.settings.ref("reward"))
     answers, question = comparison.samples(), comparison.question

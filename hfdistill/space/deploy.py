@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from ..artifacts import cards
+from ..artifacts.metadata import is_commit
+from ..artifacts.store import Artifact, Store, manifest, open_artifact
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
-from ..hub import cards
-from ..hub.artifacts import Artifact, Store, manifest, open_artifact
-from ..hub.metadata import is_commit
 from .run import Run
 from .settings import Settings
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..hub import figures
-from ..hub.cards import url
-from ..hub.metadata import is_commit
-from ..reward.shaping import NO_ANSWER_REWARD
+from ..artifacts import figures
+from ..artifacts.cards import url
+from ..artifacts.metadata import is_commit
+from ..reward.distilled import NO_ANSWER_REWARD
 from .compare import Comparison
 from .models import Sample
 from .run import Run, shown

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..artifacts.store import Artifact, open_artifact
 from ..errors import HFDistillError
-from ..hub.artifacts import Artifact, open_artifact
 from ..tasks import Question, Task, load_task
 from .settings import ARTIFACTS, Settings
 

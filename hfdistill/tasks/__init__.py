@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hfdistill.errors import HFDistillError
-from hfdistill.plugins import build, installed
-from hfdistill.tasks.base import Answer, Question, Task
+from ..errors import HFDistillError
+from ..plugins import build, installed
+from .base import Answer, Question, Task
 
 
 __all__ = ["Answer", "Question", "Task", "distinct_names", "installed_tasks", "load_task", "task_section"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hfdistill.errors import HFDistillError
+from ..errors import HFDistillError
 
 
 SPLITS = ("train", "validation", "test")

@@ -8,20 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from hfdistill.errors import HFDistillError, unknown
-from hfdistill.tasks.answers import extract_letter, extract_number, same_number
-from hfdistill.tasks.base import SPLITS, Answer, Question, Task, check_share, split_of
-from hfdistill.tasks.gsm8k import LEAD_IN, gold_number
-from hfdistill.tasks.loading import column, load_rows, refuse_file
-from hfdistill.tasks.mmlu_pro import LETTERS, options_block
-from hfdistill.tasks.texts import (
-    extract_expression,
-    extract_phrase,
-    gold_expression,
-    need_math_verify,
-    same_expression,
-    same_phrase,
-)
+from ..errors import HFDistillError, unknown
+from .answers import extract_letter, extract_number, same_number
+from .base import SPLITS, Answer, Question, Task, check_share, split_of
+from .gsm8k import LEAD_IN, gold_number
+from .loading import column, load_rows, refuse_file
+from .mmlu_pro import LETTERS, options_block
+from .texts import extract_expression, extract_phrase, gold_expression, need_math_verify, same_expression, same_phrase
 
 
 class Kind(NamedTuple):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from hfdistill.errors import HFDistillError
-from hfdistill.tasks.answers import canonical_number, extract_number, same_number
-from hfdistill.tasks.base import Answer, Question, Task, check_share, split_of
-from hfdistill.tasks.loading import column, load_rows, refuse_file
+from ..errors import HFDistillError
+from .answers import canonical_number, extract_number, same_number
+from .base import Answer, Question, Task, check_share, split_of
+from .loading import column, load_rows, refuse_file
 
 
 # The three worked examples of Figure 8, Appendix A.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from hfdistill.tasks.base import Question
-from hfdistill.tasks.gsm8k import GradeSchoolMath, gold_number
-from hfdistill.tasks.loading import column, load_rows
+from .base import Question
+from .gsm8k import GradeSchoolMath, gold_number
+from .loading import column, load_rows
 
 
 @dataclass

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from hfdistill.tasks.base import Answer
-from hfdistill.tasks.markers import QUESTION_LINES, after, boxed, cut, first_value
+from .base import Answer
+from .markers import QUESTION_LINES, after, boxed, cut, first_value
 
 
 # Truth tables have lines that begin with `Q:`, so only the whole word cuts.

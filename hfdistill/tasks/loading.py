@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hfdistill.errors import HFDistillError
+from ..errors import HFDistillError
 
 
 SUFFIXES = (".jsonl", ".json", ".parquet")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from hfdistill.tasks.base import Answer
+from .base import Answer
 
 
 WINDOW = 400

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from hfdistill.errors import HFDistillError
-from hfdistill.tasks.answers import extract_letter
-from hfdistill.tasks.base import Answer, Question, Task, check_share, split_of
-from hfdistill.tasks.gsm8k import LEAD_IN
-from hfdistill.tasks.loading import column, load_rows, split_files
+from ..errors import HFDistillError
+from .answers import extract_letter
+from .base import Answer, Question, Task, check_share, split_of
+from .gsm8k import LEAD_IN
+from .loading import column, load_rows, split_files
 
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

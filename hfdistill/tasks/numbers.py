@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from hfdistill.tasks.base import Answer
-from hfdistill.tasks.markers import (
+from .base import Answer
+from .markers import (
     ANSWER_COLON,
     ANSWER_IS,
     NO_ABBREVIATION,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 
-from hfdistill.errors import HFDistillError
-from hfdistill.tasks.base import Answer
-from hfdistill.tasks.markers import (
+from ..errors import HFDistillError
+from .base import Answer
+from .markers import (
     ANSWER_COLON,
     ANSWER_IS,
     NO_ABBREVIATION,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artifacts.errors import hub_errors
 from ..config import Config, RunConfig
 from ..errors import HFDistillError, unknown
-from ..hub.errors import hub_errors
 
 
 if TYPE_CHECKING:

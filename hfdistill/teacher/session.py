@@ -9,11 +9,11 @@ from typing import Any
 
 from ..config import TeacherConfig
 from ..errors import HFDistillError
+from ..labels.config import LabelConfig
 from ..progress import Progress
 from ..tasks.base import Question, Task
 from .board import Outcome, count_there
 from .budget import Budget
-from .config import LabelConfig
 from .endpoints import Endpoint, Identity, same_model
 from .journal import Journal, Sample
 from .plan import Grid, Plan
@@ -54,7 +54,7 @@ def collect(
     Args:
         journal ([`~hfdistill.teacher.journal.Journal`]): where responses are kept; opened without a fingerprint.
         teacher ([`~hfdistill.config.TeacherConfig`]): where to ask.
-        settings ([`~hfdistill.teacher.config.LabelConfig`]): limits and patience.
+        settings ([`~hfdistill.labels.config.LabelConfig`]): limits and patience.
         plan ([`~hfdistill.teacher.plan.Plan`]): what to ask.
         decoding ([`~hfdistill.teacher.protocols.Decoding`]): how.
         look (`Callable[[Journal], None]`, *optional*): examines the first responses before the rest is bought; raises

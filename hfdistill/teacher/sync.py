@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..hub.artifacts import hub_errors
+from ..artifacts.errors import hub_errors
 from .journal import Journal, Sample, export_parquet
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hfdistill.demo.pipeline import FIRST_SEED
-from hfdistill.run import RECIPES
+from hfdistill.runs.stages import RECIPES
 
 
 SCALE = os.environ.get("HFDISTILL_DEMO_SCALE", "0.5")

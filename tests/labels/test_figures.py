@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from hfdistill.evaluation.teacher_figures import draw, teacher_statistics
 from hfdistill.labels.overlap import overlap, overlap_line
+from hfdistill.labels.statistics import draw, teacher_statistics
 from hfdistill.tasks import Question, load_task
 
 

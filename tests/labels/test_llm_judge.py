@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labelers import load_labeler
-from hfdistill.labels import labelled_dataset
+from hfdistill.labels.dataset import labelled_dataset
+from hfdistill.labels.labelers import load_labeler
 from hfdistill.labels.labelling import label_and_write
 from hfdistill.tasks import Question, load_task
 

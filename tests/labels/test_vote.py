@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labels import response_label, vote
+from hfdistill.labels.vote import response_label, vote
 from hfdistill.tasks.answers import same_number
 
 

@@ -10,7 +10,7 @@ from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.ppo import PPOTrainer
 from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
-from hfdistill.ppo.figures import curve, draw_diagnostics, draw_learning_curve, training_metrics
+from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve, training_metrics
 from hfdistill.reward.model import RewardScorer, prepare_reward_model
 from hfdistill.tasks import Answer, load_task
 

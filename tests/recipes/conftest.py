@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hfdistill.demo.pipeline import ACCELERATE, free_port
-from hfdistill.run import RECIPES, launch
+from hfdistill.runs.stages import RECIPES, launch
 from hfdistill.servers.process import ServerProcess
 from hfdistill.tasks.word_problems import problems
 

@@ -8,7 +8,7 @@ import pytest
 
 from hfdistill.config import load_config, stage_class
 from hfdistill.ppo.distilled import DistilledReward
-from hfdistill.run import RECIPES
+from hfdistill.runs.stages import RECIPES
 from hfdistill.tasks import load_task
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfdistill.run import RECIPES
+from hfdistill.runs.stages import RECIPES
 
 
 DEAD = "http://127.0.0.1:9"

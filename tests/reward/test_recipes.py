@@ -16,9 +16,9 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
-from hfdistill.hub.tables import read_rows
-from hfdistill.labels import labelled_dataset, write_dataset
+from hfdistill.labels.dataset import labelled_dataset, write_dataset
 from hfdistill.reward.triples import ROLES
+from hfdistill.rows import read_rows
 from hfdistill.tasks import load_task
 from hfdistill.tasks.word_problems import problems, solution
 
@@ -193,7 +193,8 @@ def test_interrupted_training_ends_with_the_same_models(whole, tmp_path, monkeyp
     for name in ("warm_up", "train_reward"):
         with pytest.MonkeyPatch.context() as interrupted:
             interrupted.setattr(
-                "hfdistill.training.ProgressCallback.on_step_end", interrupt_after(45 if name == "warm_up" else 9)
+                "hfdistill.training.progress.ProgressCallback.on_step_end",
+                interrupt_after(45 if name == "warm_up" else 9),
             )
             assert recipe(name, config, interrupted) == 130
         assert recipe(name, config, monkeypatch) == 0

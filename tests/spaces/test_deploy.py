@@ -1,4 +1,4 @@
-from hfdistill.hub import cards
+from hfdistill.artifacts import cards
 from hfdistill.space import deploy
 from hfdistill.space.settings import Settings, load_settings
 

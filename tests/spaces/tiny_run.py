@@ -27,13 +27,13 @@ def make_run(folder: Path, push: bool = False) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from hfdistill.artifacts.store import Artifact, Store, manifest
     from hfdistill.config import Config, RunConfig, StudentConfig, TeacherConfig
     from hfdistill.demo.models import tokenizer
     from hfdistill.encoding import Encoder
-    from hfdistill.hub.artifacts import Artifact, Store, manifest
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.tasks import load_task
-    from hfdistill.training import save_model
+    from hfdistill.training.checkpoints import save_model
 
     torch.manual_seed(0)
     words = tokenizer()
@@ -101,7 +101,7 @@ def teach(model, encoder, steps: int) -> None:
 
 def write_teacher(task, folder: Path) -> None:
     """Twenty answers a training question, of which all, most or half agree."""
-    from hfdistill.labels import labelled_dataset, write_dataset
+    from hfdistill.labels.dataset import labelled_dataset, write_dataset
 
     rng = random.Random(0)
     questions = [question for question in task.questions() if question.split != "test"]
@@ -126,8 +126,8 @@ def write_teacher(task, folder: Path) -> None:
 
 
 def write_results(task, folder: Path) -> dict:
-    from hfdistill.evaluation.publish import write_results as write
-    from hfdistill.evaluation.rows import grade, summary
+    from hfdistill.evaluation.grading import grade, summary
+    from hfdistill.evaluation.results import write_results as write
 
     @dataclass
     class Said:
@@ -151,7 +151,7 @@ def write_results(task, folder: Path) -> dict:
 
 
 def interval(correct: int, n: int) -> dict:
-    from hfdistill.evaluation.accuracy import wilson_interval
+    from hfdistill.intervals import wilson_interval
 
     low, high = wilson_interval(correct, n)
     return {"value": correct / n, "low": low, "high": high, "n": n}

@@ -95,7 +95,7 @@ def test_a_hub_that_cannot_be_reached(monkeypatch, tmp_path):
 
 def test_tasks_and_labels_import_nothing_heavy():
     script = (
-        "import sys, hfdistill.tasks, hfdistill.labels, hfdistill.labelers, hfdistill.labels.responses\n"
+        "import sys, hfdistill.tasks, hfdistill.labels, hfdistill.labels.labelers, hfdistill.labels.responses\n"
         "from hfdistill.tasks import load_task\nload_task({'name': 'gsm8k'})\n"
         "heavy = {'torch', 'transformers', 'datasets', 'trl', 'gradio', 'pyarrow', 'pandas'} & set(sys.modules)\n"
         "print(sorted(heavy))"

@@ -12,16 +12,8 @@ import yaml
 from hfdistill.commands import teacher as command
 from hfdistill.config import Config, RunConfig, TeacherConfig
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.config import LabelConfig
-from hfdistill.teacher.deploy import (
-    Hardware,
-    deploy,
-    endpoint_name,
-    existing,
-    note_of,
-    pause_when_done,
-    use_deployed,
-)
+from hfdistill.labels.config import LabelConfig
+from hfdistill.teacher.deploy import Hardware, deploy, endpoint_name, existing, note_of, pause_when_done, use_deployed
 
 
 H100 = Hardware("aws", "us-east-1", "nvidia-h100", "x4")

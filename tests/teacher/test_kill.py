@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hfdistill.labels import write_rows
-from hfdistill.teacher.dataset import ResponseRows
+from hfdistill.labels.dataset import write_rows
+from hfdistill.labels.sampled import ResponseRows
 from hfdistill.teacher.journal import Journal
 
 

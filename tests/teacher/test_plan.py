@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.config import LabelConfig
+from hfdistill.labels.config import LabelConfig
 from hfdistill.teacher.plan import LARGEST_SEED, Grid, Plan
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hfdistill.errors import HFDistillError
+from hfdistill.labels.sampled import ResponseRows
 from hfdistill.teacher.budget import Budget
-from hfdistill.teacher.dataset import ResponseRows
 from hfdistill.teacher.journal import FAILED, PARKED, Journal
 from hfdistill.teacher.plan import Grid
 

@@ -4,16 +4,7 @@ import json
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.transport import (
-    Busy,
-    Faulty,
-    Gone,
-    Rejected,
-    Transport,
-    authorization,
-    base_url,
-    proxy_of,
-)
+from hfdistill.teacher.transport import Busy, Faulty, Gone, Rejected, Transport, authorization, base_url, proxy_of
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hfdistill.encoding import Encoder
-from hfdistill.warmup import WarmupConfig
+from hfdistill.warmup.config import WarmupConfig
 
 from ..reward.conftest import make_tokenizer
 

@@ -1,7 +1,8 @@
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.warmup import encode_examples, references, select_responses
+from hfdistill.warmup.examples import encode_examples, select_responses
+from hfdistill.warmup.validation import references
 
 from ..reward.conftest import EOS
 

@@ -7,8 +7,10 @@ from trl import SFTTrainer
 
 from hfdistill.errors import HFDistillError
 from hfdistill.tasks.base import Question
-from hfdistill.training import last_checkpoint, save_trained
-from hfdistill.warmup import Validation, WarmupTrainer, encode_examples
+from hfdistill.training.checkpoints import last_checkpoint, save_trained
+from hfdistill.warmup.examples import encode_examples
+from hfdistill.warmup.trainer import WarmupTrainer
+from hfdistill.warmup.validation import Validation
 
 from ..reward.words import Words
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from hfdistill.errors import HFDistillError
-
+from ...errors import HFDistillError
 from . import (
     account_routes,
     collection_routes,

@@ -9,8 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hfdistill.errors import HFDistillError
-
+from ...errors import HFDistillError
 from .contents import Blob
 from .database import time_text
 from .direct_files import sync

@@ -5,8 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from hfdistill.errors import HFDistillError
-
+from ...errors import HFDistillError
 from .accounts import Accounts
 from .blobs import BlobStore
 from .collections import Collections

@@ -15,9 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from hfdistill import __version__
-from hfdistill.errors import HFDistillError
-
+from ... import __version__
+from ...errors import HFDistillError
 from . import native_routes, openai_routes
 from .backend import Backend
 from .errors import ClientGoneError, MalformedError, ServeError

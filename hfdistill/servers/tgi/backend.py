@@ -9,8 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from hfdistill.errors import HFDistillError
-
+from ...errors import HFDistillError
 from .engine import Done, Failed, Load, Token, run_engine
 from .errors import GenerationError, IncompleteGenerationError, OverloadedError, ServeError
 from .validation import Job

@@ -9,10 +9,9 @@ from queue import SimpleQueue
 
 import torch
 
-from hfdistill.generation.choosing import Likelihood
-from hfdistill.generation.loop import DecodeLoop, Row
-from hfdistill.generation.stopping import StopStrings, token_pieces
-
+from ...generation.choosing import Likelihood
+from ...generation.loop import DecodeLoop, Row
+from ...generation.stopping import StopStrings, token_pieces
 from .validation import Job
 from .wire import Wire
 

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from hfdistill.errors import HFDistillError
+from ...errors import HFDistillError
 
 
 _WEIGHTS = ("*.safetensors", "*.bin")

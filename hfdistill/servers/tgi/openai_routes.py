@@ -9,8 +9,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from hfdistill import __version__
-
+from ... import __version__
 from .bodies import ChatRequest, CompletionRequest, chat_request, completion_request
 from .chat import render
 from .engine import Token

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast
 
-from hfdistill.errors import HFDistillError
+from ...errors import HFDistillError
 
 
 _SURROUNDING = 5

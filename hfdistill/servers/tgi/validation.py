@@ -3,8 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
-from hfdistill.generation.sampling import Sampling
-
+from ...generation.sampling import Sampling
 from .bodies import Parameters
 from .errors import ValidationError
 from .text import Text

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hfdistill.labelers import Candidate, Labeler, Verdict
-from hfdistill.labels import HIGH, response_label
+from hfdistill.labels.labeler import HIGH, Candidate, Labeler, Verdict
+from hfdistill.labels.vote import response_label
 from hfdistill.tasks import Question, Task
 
 

@@ -1,0 +1,259 @@
+"""Cards: the README.md of every artifact, made from its manifest by a strict template a kind."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import figures, metadata
+from .store import parse_ref
+
+
+EXAMPLE_QUESTION = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
+EXAMPLE_OPTIONS = ("12", "15", "18", "21")
+EXAMPLE_RESPONSE = "\nStep 1: 7 + 5 = 12.\nStep 2: 12 - 3 = 9.\nStep 3: 9 + 6 = 15.\nThe answer is 15."
+
+
+def teacher_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the teacher's labelled responses.
+
+    Args:
+        manifest (`dict`): from [`~hfdistill.artifacts.store.manifest`].
+        repo_id (`str`): where it will be published.
+        plots (`Sequence[str]`, *optional*): paths of PNG files within the repository.
+
+    Returns:
+        `str`: text of README.md, metadata included.
+    """
+    return _render("teacher_dataset.md", manifest, repo_id, plots, metadata.dataset("teacher", manifest, repo_id))
+
+
+def warmup_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the warmed-up student; arguments as in [`teacher_dataset`]."""
+    return _render(
+        "warmup_model.md",
+        manifest,
+        repo_id,
+        plots,
+        metadata.model("text-generation", manifest, repo_id),
+        **_example(manifest),
+    )
+
+
+def rewards_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the student's labelled responses and triples; arguments as in [`teacher_dataset`]."""
+    return _render("rewards_dataset.md", manifest, repo_id, plots, metadata.dataset("rewards", manifest, repo_id))
+
+
+def reward_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the reward model; arguments as in [`teacher_dataset`]."""
+    return _render(
+        "reward_model.md",
+        manifest,
+        repo_id,
+        plots,
+        metadata.model("text-classification", manifest, repo_id),
+        **_example(manifest),
+    )
+
+
+def policy_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the student refined by PPO; arguments as in [`teacher_dataset`]."""
+    return _render(
+        "policy_model.md",
+        manifest,
+        repo_id,
+        plots,
+        metadata.model("text-generation", manifest, repo_id),
+        **_example(manifest),
+    )
+
+
+def results_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the run's results; arguments as in [`teacher_dataset`]."""
+    return _render("results_dataset.md", manifest, repo_id, plots, metadata.dataset("results", manifest, repo_id))
+
+
+def space(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of the comparison Space; arguments as in [`teacher_dataset`]."""
+    return _render("space.md", manifest, repo_id, plots, metadata.space(manifest, repo_id))
+
+
+def split(card: str) -> tuple[dict[str, Any], str]:
+    """Take a card apart into its metadata (`{}` if it has none) and its body."""
+    match = re.match(r"\A---\r?\n(.*?)\r?\n---\r?\n", card, re.DOTALL)
+    if not match:
+        return {}, card
+    return yaml.safe_load(match.group(1)) or {}, card[match.end() :]
+
+
+def join(data: dict[str, Any], body: str) -> str:
+    """Put metadata and body together again."""
+    return f"---\n{_yaml(data)}---\n{body}"
+
+
+def fit_to_folder(card: str, folder: Path) -> str:
+    """Make a dataset card's metadata say what the files are: one config a folder of Parquet files, and how many rows.
+
+    The manifest cannot know either, and a config without files breaks the Hub's viewer.
+
+    Args:
+        card (`str`): card of a dataset.
+        folder (`Path`): the files that will be published with it.
+    """
+    import pyarrow.parquet
+
+    data, body = split(card)
+    counts: dict[str, int] = {}
+    for path in sorted(folder.glob("*/*.parquet")):
+        counts.setdefault(path.parent.name, 0)
+        counts[path.parent.name] += pyarrow.parquet.read_metadata(path).num_rows
+    if not data or not counts:
+        return card
+    declared = {config["config_name"]: config for config in data.get("configs", [])}
+    splits = [config["data_files"][0]["split"] for config in declared.values()]
+    found = {name: metadata.dataset_config(name, splits[0] if splits else "train") for name in counts}
+    data["configs"] = [found[name] for name in dict.fromkeys([*declared, *counts]) if name in found]
+    data["size_categories"] = [metadata.size_category(max(counts.values()))]
+    return join(data, body)
+
+
+def page(repo_type: str, repo_id: str, revision: str | None = None) -> str:
+    """Path of a repository's page, at a revision if one is given.
+
+    Cards link by it alone, so that their links hold wherever the Hub that shows them is, or moves to.
+    """
+    prefix = "" if repo_type == "model" else f"{repo_type}s/"
+    return f"/{prefix}{repo_id}" + (f"/tree/{revision}" if revision else "")
+
+
+def url(repo_type: str, repo_id: str, revision: str | None = None, endpoint: str | None = None) -> str:
+    """Address of a repository's page on the Hub in use if no other is given."""
+    from huggingface_hub import constants
+
+    return (endpoint or constants.ENDPOINT) + page(repo_type, repo_id, revision)
+
+
+def _render(
+    template: str, manifest: dict[str, Any], repo_id: str, plots: Sequence[str], data: dict[str, Any], **more: Any
+) -> str:
+    made = _environment().get_template(template)
+    text = made.render(
+        repo_id=repo_id,
+        name=repo_id.rstrip("/").rpartition("/")[2],
+        manifest=manifest,
+        task=manifest["config"]["task"]["name"],
+        teacher=_named(manifest, "teacher", "a larger model"),
+        student=_named(manifest, "student", "a small model"),
+        licences=_licences(manifest),
+        parents=_parents(manifest),
+        config=_yaml(manifest["config"]).rstrip(),
+        numbers=figures.rows(manifest["metrics"]),
+        cost=figures.rows(manifest["cost"]),
+        versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
+        plots=list(plots),
+        arxiv=metadata.ARXIV,
+        **more,
+    )
+    return join(data, "\n" + text.strip() + "\n")
+
+
+@cache
+def _environment() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["cell"] = _cell
+    environment.filters["python"] = repr
+    return environment
+
+
+def _cell(value: Any) -> str:
+    """Text for a cell of a Markdown table: it may neither end the cell nor the line."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _named(manifest: dict[str, Any], who: str, otherwise: str) -> str:
+    name = (manifest.get(who) or {}).get("model")
+    return f"`{name}`" if name else otherwise
+
+
+def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
+    """What the artifact was made from, pinned ones first, each as a row of the card's table."""
+    parents = []
+    for role, ref in manifest["parents"].items():
+        repo_type, repo_id, revision = parse_ref(ref)
+        if metadata.is_commit(revision):
+            link = f"[{repo_id}]({page(repo_type, repo_id, revision)})"
+            parents.append({"role": role, "what": f"{repo_type} {link}", "revision": f"`{revision[:12]}`"})
+        else:
+            parents.append(
+                {"role": role, "what": f"{repo_type} in a folder, `{repo_id}`", "revision": f"`{revision}`"}
+            )
+    pinned = {parse_ref(ref)[1] for ref in manifest["parents"].values()}
+    for who, role in (("teacher", "teacher model"), ("student", "base student")):
+        section = _involved(manifest, who)
+        if section and section["model"] not in pinned:
+            name = section["model"]
+            what = f"model [{name}]({page('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
+            revision = metadata.teacher_revision(manifest) if who == "teacher" else section.get("revision")
+            parents.append(
+                {"role": role, "what": what, "revision": f"`{revision[:12]}`" if revision else "not pinned"}
+            )
+    if manifest["stage"] == "label":
+        task = f"task `{manifest['config']['task']['name']}`, options below"
+        parents.append(
+            {"role": "questions", "what": task, "revision": f"hfdistill {manifest['versions']['hfdistill']}"}
+        )
+    return parents
+
+
+def _involved(manifest: dict[str, Any], who: str) -> dict[str, Any] | None:
+    """The section of a model that had a part in the artifact: the student has none in the teacher's responses."""
+    return None if who == "student" and manifest["stage"] == "label" else manifest.get(who)
+
+
+def _licences(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for who in ("teacher", "student"):
+        section = _involved(manifest, who)
+        if section:
+            name = section.get("license") or ""
+            llama = name.lower().startswith("llama")
+            found.append({"who": who, "model": section["model"], "licence": name, "llama": llama})
+    return found
+
+
+def _example(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A prompt in the task's own form, a response to it and the longest response, for the code that loads a model."""
+    from ..tasks import Question, load_task
+
+    task = load_task(manifest["config"]["task"])
+    question = Question("example", EXAMPLE_QUESTION, "test", options=EXAMPLE_OPTIONS)
+    return {
+        "prompt": task.prompt(question, shots=0),
+        "response": EXAMPLE_RESPONSE,
+        "max_new_tokens": task.max_new_tokens,
+    }
+
+
+def _yaml(data: Any) -> str:
+    return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, and anything that YAML has no form for as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)

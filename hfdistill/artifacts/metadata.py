@@ -1,0 +1,214 @@
+"""The YAML at the head of a card: what the Hub's search, viewer, widgets and lineage read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from . import figures
+from .store import parse_ref
+
+
+TAGS = ["hfdistill", "distillation"]
+ARXIV = "2502.19557"
+
+CONFIGS = {
+    "teacher": ("responses", "questions", "gold"),
+    "rewards": ("responses", "triples"),
+    "results": ("results", "responses"),
+}
+# The one split of each: results are answers to test questions, nothing to learn from.
+SPLITS = {"teacher": "train", "rewards": "train", "results": "test"}
+TASK_CATEGORIES = {
+    "teacher": ["text-generation", "question-answering"],
+    "rewards": ["text-generation", "reinforcement-learning"],
+    "results": ["text-generation", "question-answering"],
+}
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+
+# Accuracies on training questions, of the model that training started from, and of the labels.
+NOT_OWN = frozenset({"train", "training", "before", "pseudo"})
+
+# Identifiers that the Hub accepts as `license`; anything else must be `other` with a `license_name`.
+LICENSES = frozenset(
+    """
+    apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
+    afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0 cc-by-2.0 cc-by-2.5
+    cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
+    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
+    cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
+    lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl openrail++ osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib
+    pddl lgpl-lr deepfloyd-if-license llama2 llama3 llama3.1 llama3.2 llama3.3 gemma unknown
+    """.split()  # noqa: SIM905
+)
+
+
+def dataset(kind: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+    """Metadata of a dataset's card.
+
+    `size_categories` and the configs that really have files are settled by
+    [`~hfdistill.artifacts.cards.fit_to_folder`], which sees them.
+    """
+    return {
+        "pretty_name": repo_id.rpartition("/")[2],
+        **licence([_licence_of(manifest, "teacher")], manifest),
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "task_categories": TASK_CATEGORIES[kind],
+        **_listed("source_datasets", hub_parents(manifest, "dataset")),
+        **_teacher(manifest),
+        "tags": [*TAGS, _task(manifest)],
+        "configs": [dataset_config(name, SPLITS[kind]) for name in CONFIGS[kind]],
+    }
+
+
+def model(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+    """Metadata of a model's card, with its own held-out accuracies as `model-index`."""
+    base = base_model(manifest)
+    return {
+        "library_name": "transformers",
+        "pipeline_tag": pipeline_tag,
+        **licence([_licence_of(manifest, "student"), _licence_of(manifest, "teacher")], manifest),
+        **({"base_model": base, "base_model_relation": "finetune"} if base else {}),
+        **_listed("datasets", hub_parents(manifest, "dataset")),
+        **_teacher(manifest),
+        "tags": [*TAGS, _task(manifest)],
+        **_model_index(pipeline_tag, manifest, repo_id),
+    }
+
+
+def space(manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+    """Metadata of the comparison Space; Gradio's version is pinned to the one installed."""
+    from importlib.metadata import version
+
+    return {
+        "title": f"{manifest['run']}: teacher and students side by side"[:60],
+        "emoji": "⚗️",
+        "colorFrom": "indigo",
+        "colorTo": "green",
+        "sdk": "gradio",
+        "sdk_version": version("gradio"),
+        "python_version": "3.11",
+        "app_file": "app.py",
+        "short_description": "Teacher and distilled students, one question",
+        "license": "apache-2.0",
+        **_listed("models", hub_parents(manifest, "model")),
+        **_listed("datasets", hub_parents(manifest, "dataset")),
+        "tags": list(TAGS),
+    }
+
+
+def base_model(manifest: dict[str, Any]) -> str | None:
+    """The student before any training, if it is on the Hub."""
+    for role in ("base", "student"):
+        ref = manifest["parents"].get(role)
+        if ref:
+            repo_type, repo_id, revision = parse_ref(ref)
+            if repo_type == "model" and is_commit(revision):
+                return repo_id
+    name = (manifest.get("student") or {}).get("model")
+    return name if name and is_repo_id(name) else None
+
+
+def teacher_revision(manifest: dict[str, Any]) -> str:
+    """Commit of the teacher's weights where its endpoint told it, else empty."""
+    served = manifest["metrics"].get("served")
+    return (served.get("model_sha") or "") if isinstance(served, dict) else ""
+
+
+def hub_parents(manifest: dict[str, Any], repo_type: str) -> list[str]:
+    """Repositories of one type among the parents, each once; folders of this machine are left out."""
+    found = [parse_ref(ref) for ref in manifest["parents"].values()]
+    return list(dict.fromkeys(repo for kind, repo, revision in found if kind == repo_type and is_commit(revision)))
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a pinned revision is a commit on a Hub rather than the state of a folder."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a model's name can be a repository: `name` or `namespace/name`, and no folder of this machine."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
+
+
+def licence(given: list[str | None], manifest: dict[str, Any]) -> dict[str, Any]:
+    """The `license` keys for the licences that apply together, as the Hub accepts them."""
+    names = list(dict.fromkeys(name.strip().lower() for name in given if name and name.strip()))
+    if not names:
+        return {}
+    if all(name in LICENSES for name in names):
+        return {"license": names[0] if len(names) == 1 else names}
+    keys = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " and ".join(names)).strip("-")}
+    teacher = (manifest.get("teacher") or {}).get("model")
+    if teacher and is_repo_id(teacher):
+        from huggingface_hub import constants
+
+        keys["license_link"] = f"{constants.ENDPOINT}/{teacher}"
+    return keys
+
+
+def size_category(row_count: int) -> str:
+    """The Hub's `size_categories` value for a number of rows."""
+    return next((name for limit, name in SIZES if row_count < limit), "n>10M")
+
+
+def dataset_config(name: str, split: str) -> dict[str, Any]:
+    """One entry of `configs`: every Parquet file of the folder, as one split."""
+    return {"config_name": name, "data_files": [{"split": split, "path": f"{name}/*.parquet"}]}
+
+
+def _licence_of(manifest: dict[str, Any], who: str) -> str | None:
+    return (manifest.get(who) or {}).get("license")
+
+
+def _teacher(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The teacher under a key of its own: as a second `base_model` the Hub would read it as a merge."""
+    name = (manifest.get("teacher") or {}).get("model")
+    return {"teacher_model": name} if name else {}
+
+
+def _task(manifest: dict[str, Any]) -> str:
+    return manifest["config"]["task"]["name"]
+
+
+def _listed(key: str, values: list[str]) -> dict[str, list[str]]:
+    return {key: values} if values else {}
+
+
+def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    repo_type, source, revision = parse_ref(manifest["parents"].get("teacher", ""))
+    on_hub = repo_type == "dataset" and is_commit(revision)
+    results = []
+    for path, value in figures.leaves(manifest["metrics"]):
+        accuracy = _held_out_accuracy(path, value)
+        if accuracy is None:
+            continue
+        split = next((name for name in ("test", "validation") if name in figures.label(path)), None)
+        results.append(
+            EvalResult(
+                task_type=pipeline_tag,
+                dataset_type=source if on_hub else _task(manifest),
+                dataset_name=_task(manifest),
+                dataset_split=split,
+                metric_type="accuracy",
+                metric_name=figures.label(path),
+                metric_value=round(accuracy, 6),
+            )
+        )
+    if not results:
+        return {}
+    card = ModelCardData(model_name=repo_id.rpartition("/")[2], eval_results=results)
+    return {"model-index": card.to_dict()["model-index"]}
+
+
+def _held_out_accuracy(path: tuple[str, ...], value: Any) -> float | None:
+    """The figure as a fraction if it is an accuracy of this model on questions that it was not trained on."""
+    words = figures.label(path).lower().replace(":", "").split()
+    if NOT_OWN.intersection(words):
+        return None
+    if figures.is_interval(value):
+        return float(value["value"])
+    number = isinstance(value, float) and 0 <= value <= 1
+    return value if number and "accuracy" in words else None

@@ -1,0 +1,130 @@
+"""The rows of the results table: one model's greedy answers to one task's test questions, kept as they finish."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..intervals import interval
+from ..tasks.base import Question, Task
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, and how many `tokens`."""
+
+    text: str
+    answer: str | None
+    finish_reason: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One test question, answered and compared with its gold.
+
+    Attributes:
+        task, row, question_id, question, response (`str`): what was asked of which model, and what it said.
+        answer (`str`, *optional*): canonical answer in it.
+        gold (`str`): the right one.
+        correct (`bool`): whether they are the same.
+        category (`str`, *optional*): the question's category.
+        tokens (`int`): length of the response.
+        finish_reason (`str`): why it ended.
+    """
+
+    task: str
+    row: str
+    question_id: str
+    question: str
+    response: str
+    answer: str | None
+    gold: str
+    correct: bool
+    category: str | None
+    tokens: int
+    finish_reason: str
+
+
+def grade(
+    task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Answered]
+) -> list[Graded]:
+    """Compare the answers to questions with their golds."""
+    graded = []
+    for question, response in zip(questions, responses, strict=True):
+        gold = golds[question.question_id]
+        graded.append(
+            Graded(
+                task=task.name,
+                row=row,
+                question_id=question.question_id,
+                question=question.question,
+                response=response.text,
+                answer=response.answer,
+                gold=gold,
+                correct=task.correct(response.answer, gold),
+                category=question.category,
+                tokens=response.tokens,
+                finish_reason=response.finish_reason,
+            )
+        )
+    return graded
+
+
+def summary(graded: Sequence[Graded], unanswerable: str | None = None) -> dict[str, Any]:
+    """Accuracy with its 95 % Wilson interval, by category too, share without an answer, and mean length.
+
+    Args:
+        graded (`Sequence[Graded]`): one model's answers to one task.
+        unanswerable (`str`, *optional*): the gold of questions without an answer, see [`~hfdistill.tasks.Task`]. A
+            model that never answers is right about all of them.
+
+    Returns:
+        `dict`: `value`, `low`, `high`, `n`, `no_answer`, `mean_tokens`, `categories`; where there are questions
+        without an answer, `answerable`, the accuracy on the others.
+    """
+    n = len(graded)
+    categories: dict[str, list[bool]] = {}
+    for row in graded:
+        if row.category is not None:
+            categories.setdefault(row.category, []).append(row.correct)
+    answerable = [row.correct for row in graded if row.gold != unanswerable]
+    return {
+        **interval(sum(row.correct for row in graded), n),
+        **({"answerable": interval(sum(answerable), len(answerable))} if 0 < len(answerable) < n else {}),
+        "no_answer": sum(row.answer is None for row in graded) / n,
+        "mean_tokens": sum(row.tokens for row in graded) / n,
+        "categories": {name: sum(right) / len(right) for name, right in sorted(categories.items())},
+    }
+
+
+class FinishedRows:
+    """Rows that were answered already, in a folder, so that an interrupted evaluation asks nothing twice.
+
+    Args:
+        folder (`Path`): where they are kept.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: Sequence[str]) -> list[Graded] | None:
+        """The row that was stored under this key (task, row, model's revision, …), or `None`."""
+        path = self._path(key)
+        if not path.is_file():
+            return None
+        return [Graded(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def put(self, key: Sequence[str], graded: Sequence[Graded]) -> None:
+        """Store a row; it is there whole or not at all."""
+        path = self._path(key)
+        lines = "".join(json.dumps(asdict(row)) + "\n" for row in graded)
+        incoming = path.with_suffix(".incoming")
+        incoming.write_text(lines, encoding="utf-8")
+        incoming.replace(path)
+
+    def _path(self, key: Sequence[str]) -> Path:
+        return self.folder / (hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24] + ".jsonl")

@@ -1,0 +1,62 @@
+"""Write the results of an evaluation into the folder that becomes the dataset `{run}-results`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .grading import Graded
+from .paired import paired_difference
+
+
+def write_results(
+    folder: Path, graded: Sequence[Graded], metrics: dict[str, dict[str, Any]], ours: str, baseline: str
+) -> list[str]:
+    """Write `results/` and `responses/` as Parquet and a plot a task; add the paired difference to the metrics.
+
+    Args:
+        folder (`Path`): where to write.
+        graded (`Sequence[Graded]`): every answer of every row.
+        metrics (`dict`): by task and row, from [`~hfdistill.evaluation.grading.summary`]; the key
+            `"{ours} minus {baseline}"` under `"paired"` is added where both rows exist.
+        ours (`str`), baseline (`str`): rows to compare on the same questions.
+
+    Returns:
+        `list[str]`: paths of the plots within the folder.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from ..plots import accuracy_bars
+
+    for name in ("results", "responses"):
+        (folder / name).mkdir(parents=True)
+    table = [
+        {"task": task, "row": row, **flat(figures)} for task, rows in metrics.items() for row, figures in rows.items()
+    ]
+    # Arrow takes its columns from the first row, and not every task has questions without an answer.
+    columns = dict.fromkeys(column for row in table for column in row)
+    table = [{column: row.get(column) for column in columns} for row in table]
+    pq.write_table(pa.Table.from_pylist(table), folder / "results" / "test.parquet")
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in graded]), folder / "responses" / "test.parquet")
+
+    plots = []
+    for task, rows in metrics.items():
+        path = folder / f"accuracy-{task}.png"
+        accuracy_bars(rows, path, f"{task}: greedy accuracy on {next(iter(rows.values()))['n']} test questions")
+        plots.append(path.name)
+        if ours in rows and baseline in rows:
+            right = {
+                name: [row.correct for row in graded if row.task == task and row.row == name]
+                for name in (ours, baseline)
+            }
+            rows[f"{ours} minus {baseline}"] = {"difference": paired_difference(right[ours], right[baseline])}
+    return plots
+
+
+def flat(figures: dict[str, Any]) -> dict[str, Any]:
+    """A row's figures as columns: `answerable` is spread over `answerable`, `answerable_low`, … `_high` and `_n`."""
+    columns = {key: value for key, value in figures.items() if key not in ("categories", "answerable")}
+    for key, value in figures.get("answerable", {}).items():
+        columns["answerable" if key == "value" else f"answerable_{key}"] = value
+    return columns

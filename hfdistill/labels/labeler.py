@@ -1,0 +1,85 @@
+"""What a labeler is: for one question and the teacher's responses to it, which of them are right."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ..tasks.base import Question, Task
+
+
+CORRECT, INCORRECT = "correct", "incorrect"
+HIGH, LOW = "high", "low"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """
+    Responses to one question that are alike to the labeler.
+
+    Args:
+        answer (`str`, *optional*): their extracted answer.
+        confidence (`str`): `"high"` or `"low"`.
+        response (`str`, *optional*): their text, only for labelers that read it.
+        count (`int`): how many there are.
+    """
+
+    answer: str | None
+    confidence: str
+    response: str | None = None
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """
+    A question's label and its candidates' labels.
+
+    Args:
+        pseudo_label (`str`, *optional*): the answer taken as right, `None` where none is reliable.
+        vote_share (`float`): share of the voters for the leading answer, or of the judge's verdicts.
+        votes (`int`): voters for it.
+        voters (`int`): all voters.
+        labels (`tuple[str | None, ...]`): `"correct"`, `"incorrect"` or `None`, one a candidate, in their order.
+    """
+
+    pseudo_label: str | None
+    vote_share: float
+    votes: int
+    voters: int
+    labels: tuple[str | None, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether the question belongs to D_fail: nothing in it is reliably right."""
+        return self.pseudo_label is None and CORRECT not in self.labels
+
+
+class Labeler(ABC):
+    """
+    Decides labels. Subclasses are dataclasses whose fields are the options of their section.
+
+    Attributes:
+        reads_text (`bool`): whether candidates carry their response; otherwise responses with one answer and one
+            confidence are one candidate, and labelling streams.
+        workers (`int`): questions labelled at a time, for labelers that wait on an endpoint.
+    """
+
+    name: ClassVar[str] = ""
+    reads_text: ClassVar[bool] = False
+    workers: int = 1
+
+    def keeping(self, file: Path) -> AbstractContextManager[None]:
+        """
+        Entered around a labelling, for labelers that pay for their verdicts: within it each is kept in `file` as it
+        arrives, and none that is there is bought again. By default nothing is kept.
+        """
+        return nullcontext()
+
+    @abstractmethod
+    def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:
+        """Labels one question; called from `workers` threads at a time."""

@@ -1,0 +1,28 @@
+"""Labelers by name: what decides which responses are right, without gold answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..plugins import build, installed
+from .labeler import Candidate, Labeler, Verdict
+
+
+__all__ = ["Candidate", "Labeler", "Verdict", "installed_labelers", "load_labeler"]
+
+GROUP = "hfdistill.labels.labelers"
+
+BUILT_IN = {
+    "llm_judge": "hfdistill.labels.llm_judge:LLMJudge",
+    "vote": "hfdistill.labels.vote:VoteLabeler",
+}
+
+
+def installed_labelers() -> dict[str, str]:
+    """Names of all labelers with where each comes from, `module:Class`; nothing is imported."""
+    return installed(GROUP, BUILT_IN)
+
+
+def load_labeler(section: dict[str, Any]) -> Labeler:
+    """Builds the labeler of a section such as `{"name": "vote", "threshold": 0.7}`."""
+    return build("labeler", section, installed_labelers())

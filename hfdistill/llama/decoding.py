@@ -1,0 +1,193 @@
+"""
+The passes of a decode loop for small Llama models on a CPU. There the many small operations of a general forward take
+most of the time: here projections are joined, the cache is one block that is read in order, and what a prompt's pass
+would only compute to throw away is left out. In float32, too, a row's result does not depend on the rows beside it, as
+far as the matrix library sums in the same order whatever the number of rows, which it does from four rows on.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import LlamaForCausalLM
+
+from .training import is_plain_config
+
+
+_MOST_PARAMETERS = 50_000_000
+_FEWEST_ROWS = 8
+_FEWEST_POSITIONS = 64
+
+
+def is_small_llama(model) -> bool:
+    """Whether [`LlamaForward`] computes the same as this model's own forward, and is worth its copy of the weights."""
+    if type(model) is not LlamaForCausalLM or model.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    parameters = list(model.parameters())
+    return (
+        sum(parameter.numel() for parameter in parameters) <= _MOST_PARAMETERS
+        and {parameter.dtype for parameter in parameters} in ({torch.float32}, {torch.float64})
+        and is_plain_config(model.config)
+        # Anything else in the place of a projection is an adapter or a quantized weight.
+        and all(type(module) is nn.Linear for layer in model.model.layers for module in _projections(layer))
+    )
+
+
+def _projections(layer) -> list[nn.Module]:
+    attention, mlp = layer.self_attn, layer.mlp
+    return [
+        attention.q_proj,
+        attention.k_proj,
+        attention.v_proj,
+        attention.o_proj,
+        mlp.gate_proj,
+        mlp.up_proj,
+        mlp.down_proj,
+    ]
+
+
+class _Layer:
+    """A layer's weights as the passes want them, and its keys and values `(slots, heads, capacity, head_dim)`."""
+
+    def __init__(self, layer, scale: float):
+        query, key, value, output, gate, up, down = (module.weight for module in _projections(layer))
+        self.input_norm = layer.input_layernorm.weight
+        self.mlp_norm = layer.post_attention_layernorm.weight
+        self.query_key_value = torch.cat([query * scale, key, value])
+        self.output = output.t()
+        self.gate_up = torch.cat([gate, up])
+        self.down = down.t()
+        self.keys = self.values = output.new_empty(0)
+
+
+class LlamaForward:
+    """
+    What [`SlotForward`] does.
+
+    Args:
+        model (`LlamaForCausalLM`): one of which [`is_small_llama`] holds. Its weights are read once, now.
+        slots (`int`): the most rows at a time.
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: LlamaForCausalLM, slots: int):
+        config = model.config
+        attention = model.model.layers[0].self_attn
+        self.device = model.device
+        self.slots = max(slots, _FEWEST_ROWS)
+        self.heads = config.num_attention_heads
+        self.shared = config.num_key_value_heads
+        self.head_dim = attention.head_dim
+        self.epsilon = config.rms_norm_eps
+        self.embedding = model.model.embed_tokens.weight
+        self.norm = model.model.norm.weight
+        self.head = model.lm_head.weight
+        self.rotary = model.model.rotary_emb
+        self.layers = [_Layer(layer, attention.scaling) for layer in model.model.layers]
+        self.capacity = 0
+        self._resize(_FEWEST_POSITIONS)
+
+    def prefill(self, tokens: torch.Tensor, first: int) -> None:
+        """As [`SlotForward.prefill`]."""
+        # Steps of 16 positions in attention, and not too few tokens in all, keep the order of sums.
+        tokens = F.pad(tokens, (0, max(_FEWEST_ROWS - tokens.shape[1], 0)))
+        rows, length = tokens.shape
+        rest = -length % 16
+        self._fit(max(length, self.capacity))
+        cosine, sine = self.cosine[:length].repeat(rows, 1, 1), self.sine[:length].repeat(rows, 1, 1)
+        hidden = F.embedding(tokens.flatten(), self.embedding)
+        for layer in self.layers:
+            query, key, value = (
+                part.view(rows, length, -1, self.head_dim).transpose(1, 2)
+                for part in self._query_key_value(layer, hidden, cosine, sine)
+            )
+            layer.keys[first : first + rows, :, :length] = key
+            layer.values[first : first + rows, :, :length] = value
+            if layer is self.layers[-1]:
+                return
+            query, key, value = (F.pad(part, (0, 0, 0, rest)) for part in (query, key, value))
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, is_causal=True, scale=1.0, enable_gqa=self.heads != self.shared
+            )
+            mixed = mixed[:, :, :length].transpose(1, 2).reshape(rows * length, -1)
+            hidden = self._mlp(layer, torch.addmm(hidden, mixed, layer.output))
+
+    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
+        """As [`SlotForward.decode`]: adds a token to each of the first rows, and returns their logits."""
+        rows = len(tokens)
+        if rows < _FEWEST_ROWS:
+            # Few rows go another way through the matrix library, with sums in another order.
+            tokens = F.pad(tokens, (0, _FEWEST_ROWS - rows))
+            positions = F.pad(positions, (0, _FEWEST_ROWS - rows))
+        self._fit(length)
+        count, shared, capacity = len(tokens), self.shared, self.capacity
+        cosine, sine = self.cosine[positions], self.sine[positions]
+        places = (torch.arange(count * shared).view(count, shared) * capacity + positions[:, None]).flatten()
+        mask = self.lower[positions][:, None, None]
+        hidden = F.embedding(tokens, self.embedding)
+        for layer in self.layers:
+            query, key, value = self._query_key_value(layer, hidden, cosine, sine)
+            layer.keys.view(-1, self.head_dim).index_copy_(0, places, key.reshape(-1, self.head_dim))
+            layer.values.view(-1, self.head_dim).index_copy_(0, places, value.reshape(-1, self.head_dim))
+            keys, values = (store[:count].view(-1, capacity, self.head_dim) for store in (layer.keys, layer.values))
+            weights = torch.bmm(query.reshape(count * shared, -1, self.head_dim), keys.transpose(1, 2))
+            weights.view(count, shared, -1, capacity).add_(mask)
+            mixed = torch.bmm(weights.softmax(-1), values)
+            hidden = self._mlp(layer, torch.addmm(hidden, mixed.view(count, -1), layer.output))
+        return F.linear(self._normal(hidden, self.norm), self.head)[:rows]
+
+    def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
+        """Copies the first `length` positions of some slots over others."""
+        for layer in self.layers:
+            for store in (layer.keys, layer.values):
+                for source, target in zip(sources, targets, strict=True):
+                    store[target, :, :length] = store[source, :, :length]
+
+    def clear_rows(self, slots: list[int]) -> None:
+        """Forgets what stands in some slots."""
+        for layer in self.layers:
+            for slot in slots:
+                layer.keys[slot] = layer.values[slot] = 0
+
+    def _query_key_value(self, layer: _Layer, hidden: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor):
+        """Rotated queries and keys, and values, each `(tokens, heads, head_dim)`."""
+        joined = F.linear(self._normal(hidden, layer.input_norm), layer.query_key_value)
+        joined = joined.view(len(hidden), -1, self.head_dim)
+        turning, value = joined[:, : self.heads + self.shared], joined[:, self.heads + self.shared :]
+        turned = (turning * cosine).addcmul_(turning.roll(self.head_dim // 2, -1), sine)
+        return turned[:, : self.heads], turned[:, self.heads :], value
+
+    def _mlp(self, layer: _Layer, hidden: torch.Tensor) -> torch.Tensor:
+        gate, up = F.linear(self._normal(hidden, layer.mlp_norm), layer.gate_up).chunk(2, -1)
+        return torch.addmm(hidden, F.silu(gate).mul_(up), layer.down)
+
+    def _normal(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(hidden, weight.shape, weight, self.epsilon)
+
+    def _fit(self, length: int) -> None:
+        """
+        Keeps the capacity near what is needed: a step reads all of it, because reading with gaps costs more than the
+        positions that are read in vain.
+        """
+        wanted = max(-(-length // 16) * 16, _FEWEST_POSITIONS)
+        if wanted > self.capacity or 2 * wanted < self.capacity:
+            self._resize(wanted)
+
+    def _resize(self, capacity: int) -> None:
+        for layer in self.layers:
+            layer.keys = self._resized(layer.keys, capacity)
+            layer.values = self._resized(layer.values, capacity)
+        self.capacity = capacity
+        positions = torch.arange(capacity)
+        cosine, sine = self.rotary(self.embedding, positions[None])
+        self.cosine = cosine[0, :, None]
+        half = self.head_dim // 2
+        self.sine = torch.cat([-sine[0, :, None, :half], sine[0, :, None, half:]], dim=-1)
+        allowed = positions[:, None] >= positions
+        self.lower = torch.zeros(capacity, capacity, dtype=self.embedding.dtype).masked_fill_(~allowed, -torch.inf)
+
+    def _resized(self, store: torch.Tensor, capacity: int) -> torch.Tensor:
+        resized = self.embedding.new_zeros((self.slots, self.shared, capacity, self.head_dim))
+        kept = min(capacity, self.capacity)
+        if kept:
+            resized[:, :, :kept] = store[:, :, :kept]
+        return resized

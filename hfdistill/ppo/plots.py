@@ -1,0 +1,101 @@
+"""Learning curve and diagnostics as pictures, and the figures for the card."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..intervals import wilson_interval
+from ..plots import new_figure, save
+
+
+Log = Iterable[Mapping[str, Any]]
+
+DIAGNOSTICS = {
+    "policy/entropy_avg": "entropy (nats a token)",
+    "policy/clipfrac_avg": "share of tokens clipped",
+    "val/explained_variance": "explained variance of returns",
+    "completions/mean_length": "length (tokens)",
+    "objective/no_answer_rate": "share without an answer",
+    "tokens_per_second": "tokens a second",
+}
+
+
+def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size: int) -> tuple[list, list]:
+    """A logged figure against episodes.
+
+    Returns:
+        `tuple[list[float], list[float]]`: episodes trained on, and the figure.
+    """
+    points = [
+        (entry["step"] / steps_per_update * rollout_batch_size, entry[name]) for entry in log_history if name in entry
+    ]
+    return [episodes for episodes, _ in points], [value for _, value in points]
+
+
+def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
+    """Draw validation accuracy, score and KL against episodes."""
+    figure, axes = new_figure(7, 4)
+    draw = [
+        ("eval_accuracy", "greedy validation accuracy", "tab:blue", axes),
+        ("objective/scores", "score (sampled)", "tab:orange", axes.twinx()),
+        ("objective/kl", "KL to the warm-up (nats an episode)", "tab:gray", None),
+    ]
+    lines = []
+    for name, label, colour, target in draw:
+        target = target or draw[1][3]
+        episodes, values = curve(log_history, name, steps_per_update, rollout_batch_size)
+        if episodes:
+            style = {"marker": "o", "markersize": 3} if name == "eval_accuracy" else {"linewidth": 1}
+            lines += target.plot(episodes, values, color=colour, label=label, **style)
+    axes.set_xlabel("episodes")
+    axes.set_ylabel("accuracy")
+    axes.set_ylim(0, 1.02)
+    draw[1][3].set_ylabel("score, KL")
+    draw[1][3].spines["top"].set_visible(False)
+    axes.legend(lines, [line.get_label() for line in lines], loc="lower right", fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def draw_diagnostics(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
+    """Draw what tells how a training went, against episodes: a panel for each of `DIAGNOSTICS`."""
+    figure, whole = new_figure(9, 4.5)
+    whole.remove()
+    for axes, (name, label) in zip(figure.subplots(2, 3).flat, DIAGNOSTICS.items(), strict=True):
+        axes.plot(*curve(log_history, name, steps_per_update, rollout_batch_size), linewidth=1)
+        axes.set_title(label, loc="left", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.supxlabel("episodes", fontsize=9)
+    save(figure, path)
+
+
+def training_metrics(state: Any, n: int, config: Any) -> dict[str, Any]:
+    """Figures of a training for manifest and card.
+
+    Args:
+        state (`TrainerState`): of the finished training.
+        n (`int`): validation questions.
+        config ([`~hfdistill.ppo.PPOConfig`]): options.
+    """
+    log = list(state.log_history)
+    accuracies = [(entry["step"], entry["eval_accuracy"]) for entry in log if "eval_accuracy" in entry]
+    last = [entry for entry in log if "objective/scores" in entry][-1:]
+    figures: dict[str, Any] = {
+        "episodes": round(state.global_step / config.steps_per_update * config.rollout_batch_size),
+        "optimizer_steps": state.global_step,
+    }
+    if accuracies:
+        best = max(accuracies, key=lambda pair: (pair[1], -pair[0]))
+        figures["validation_accuracy"] = _with_interval(best[1], n)
+        figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
+        figures["best_step"] = best[0]
+    for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
+        figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
+    if last:
+        figures["skipped_steps"] = last[-1]["policy/skipped_steps"]
+    return figures
+
+
+def _with_interval(share: float, n: int) -> dict[str, Any]:
+    low, high = wilson_interval(round(share * n), n)
+    return {"value": share, "low": low, "high": high, "n": n}

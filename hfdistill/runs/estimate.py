@@ -1,0 +1,222 @@
+"""What a run will ask for, take and cost, from its configuration and a probe of a few questions."""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..artifacts.store import open_artifact
+from ..config import Config
+from ..errors import HFDistillError
+from ..labels.config import LabelConfig
+from ..labels.sampled import to_label
+from ..tasks.base import Question, Task
+from ..teacher.journal import Journal
+from ..teacher.plan import Grid, Plan
+from ..teacher.protocols import Decoding
+
+
+CHARACTERS_PER_TOKEN = 4.0  # of English text, where nothing could be measured
+PROBE_TEMPERATURE = 0.7
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one request takes.
+
+    Attributes:
+        characters_per_token (`float`): of prompts.
+        completion_tokens (`float`): mean length of a response.
+        requests_per_hour (`float`, *optional*): of all endpoints together.
+        endpoints (`int`): how many those are.
+        measured (`str`): how the figures came about, as a sentence.
+    """
+
+    characters_per_token: float
+    completion_tokens: float
+    requests_per_hour: float | None
+    endpoints: int
+    measured: str
+
+
+@dataclass(frozen=True)
+class Student:
+    """What the later stages ask of the student, and how fast its machine is, as far as anybody measured that.
+
+    Attributes:
+        samples (`int`): responses a question that the reward model learns from.
+        episodes (`int`): of PPO.
+        epochs (`int`): passes of PPO over each of them.
+        tokens_per_second (`float`, *optional*): that the machine generates.
+        episodes_per_second (`float`, *optional*): of PPO, generation and training together.
+        hour_price (`float`, *optional*): price of an hour of the machine.
+    """
+
+    samples: int
+    episodes: int
+    epochs: int
+    tokens_per_second: float | None = None
+    episodes_per_second: float | None = None
+    hour_price: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage's demand; `hours` and `cost` are `None` where they cannot be told."""
+
+    stage: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    trained_tokens: int = 0
+    hours: float | None = None
+    cost: float | None = None
+
+
+def probe(config: Config, task: Task, questions: Sequence[Question], samples: int) -> Rates:
+    """Ask the teacher a few questions several times, greedily and at temperature 0.7, and measure.
+
+    Args:
+        config ([`~hfdistill.config.Config`]): names the endpoints.
+        task ([`~hfdistill.tasks.base.Task`]): renders prompts.
+        questions (`Sequence[Question]`): a few.
+        samples (`int`): responses to each at temperature 0.7, beside the greedy one.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if no endpoint answers.
+    """
+    from ..teacher.session import collect
+
+    settings = dataclasses.replace(
+        config.stage, max_requests=None, max_cost=None, gpu_hour_price=1.0, input_price=None, output_price=None
+    )
+    plan = Plan(questions, task.prompt, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
+    with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "probe.sqlite") as journal:
+        decoding = decoding_of(task, settings)
+        cost = collect(journal, config.teacher, settings, plan, decoding, show=False)["cost"]
+        responses = [sample for question in questions for sample in journal.of(question.question_id)]
+        counted = [sample for sample in responses if sample.prompt_tokens and sample.completion_tokens]
+        endpoints = len(dict.fromkeys(config.teacher.endpoints))
+        hours = (journal.note("endpoint_seconds") or 0.0) / 3600 / endpoints
+    if not counted:
+        raise HFDistillError("the endpoints count no tokens: give prices by the hour, or use another engine")
+    characters = {question.question_id: len(task.prompt(question)) for question in questions}
+    return Rates(
+        sum(characters[sample.question_id] for sample in counted) / sum(sample.prompt_tokens for sample in counted),
+        sum(sample.completion_tokens for sample in counted) / len(counted),
+        cost["requests"] / hours if hours else None,
+        endpoints,
+        f"measured on {len(responses)} responses to {len(questions)} questions at {endpoints} endpoint(s); a long run "
+        "keeps the endpoints fuller and is faster, and so does a probe of more --questions",
+    )
+
+
+def guess(task: Task, settings: LabelConfig, endpoints: int) -> Rates:
+    """Rates without any request: four characters a token, responses half as long as they may be."""
+    half = decoding_of(task, settings).max_new_tokens / 2
+    return Rates(
+        CHARACTERS_PER_TOKEN,
+        half,
+        None,
+        endpoints,
+        f"nothing was asked: {CHARACTERS_PER_TOKEN:g} characters a token and responses of {half:g} tokens are assumed",
+    )
+
+
+def decoding_of(task: Task, settings: LabelConfig) -> Decoding:
+    """How the teacher's responses are decoded."""
+    return Decoding(settings.max_new_tokens or task.max_new_tokens, task.stop, settings.top_p, settings.top_k)
+
+
+def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
+    """How fast an earlier run's student was, from the manifests of what it made.
+
+    Args:
+        run (`str`): the run: `namespace/name`, or the folder and name in front of `-rewards` and `-policy`.
+        completion_tokens (`float`): mean length of a response.
+
+    Returns:
+        `tuple[float, float]`: tokens a second while it was sampled, and episodes a second of PPO.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the run has not come so far.
+    """
+    sampled, trained = _manifest(f"{run}-rewards", "dataset"), _manifest(f"{run}-policy", "model")
+    responses = sum(sampled["metrics"][split]["responses"] for split in ("train", "validation"))
+    return (
+        responses * completion_tokens / sampled["cost"]["seconds"],
+        trained["metrics"]["episodes"] / trained["cost"]["seconds"],
+    )
+
+
+def _manifest(ref: str, repo_type: str) -> dict[str, Any]:
+    content = open_artifact(ref, repo_type, []).manifest
+    if not content:
+        raise HFDistillError(f"{ref} holds no hfdistill.json, so it tells no rates: name a run of hfdistill")
+    return content
+
+
+def estimate(config: Config, task: Task, rates: Rates, student: Student | None = None) -> list[Row]:
+    """Demand of labelling, and of the later stages that generate.
+
+    Args:
+        config ([`~hfdistill.config.Config`]): as the label stage sees it.
+        task ([`~hfdistill.tasks.base.Task`]): has the questions.
+        rates ([`Rates`]): from [`probe`] or [`guess`]. The student's responses are taken to be as long as the
+            teacher's, from which it learns.
+        student ([`Student`], *optional*): adds the student's samples and PPO.
+
+    Returns:
+        `list[Row]`: a stage each.
+    """
+    settings: LabelConfig = config.stage
+    questions = to_label(task, settings.max_questions)
+    grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
+    asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
+    requests = len(questions) * grid.requests
+    teacher = Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
+    rows = [_priced(teacher, rates, settings)]
+    if student is not None:
+        bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
+        rows += _student_rows(student, len(questions), bare / max(len(questions), 1), rates.completion_tokens)
+    return rows
+
+
+def _student_rows(student: Student, questions: int, prompt: float, completion: float) -> list[Row]:
+    # All questions, though those without a label are not sampled: how many that are nobody knows yet.
+    samples, episodes = student.samples * questions, student.episodes
+    seconds = (
+        samples * completion / student.tokens_per_second if student.tokens_per_second else None,
+        episodes / student.episodes_per_second if student.episodes_per_second else None,
+    )
+    trained = (0, round(episodes * (prompt + completion) * student.epochs))
+    rows = []
+    for stage, count, took, tokens in zip(
+        ("student samples", "PPO"), (samples, episodes), seconds, trained, strict=True
+    ):
+        hours = None if took is None else took / 3600
+        cost = None if hours is None or student.hour_price is None else hours * student.hour_price
+        rows.append(Row(stage, count, round(count * prompt), round(count * completion), tokens, hours, cost))
+    return rows
+
+
+def _priced(row: Row, rates: Rates, settings: LabelConfig) -> Row:
+    hours = row.requests / rates.requests_per_hour if rates.requests_per_hour else None
+    cost = None
+    if settings.input_price or settings.output_price:
+        tokens = row.prompt_tokens * (settings.input_price or 0) + row.completion_tokens * (settings.output_price or 0)
+        cost = tokens / 1e6
+    if settings.gpu_hour_price and hours is not None:
+        cost = (cost or 0.0) + hours * rates.endpoints * settings.gpu_hour_price
+    return dataclasses.replace(row, hours=hours, cost=cost)
+
+
+def as_json(rows: Sequence[Row], rates: Rates, student: Student | None = None) -> dict[str, Any]:
+    """The estimate for programs."""
+    return {
+        "rows": [dataclasses.asdict(row) for row in rows],
+        "rates": dataclasses.asdict(rates),
+        "student": dataclasses.asdict(student) if student else None,
+    }

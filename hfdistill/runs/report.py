@@ -1,0 +1,130 @@
+"""The tables of a report on one or several runs: the paper's rows with intervals, the order of rows, times."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from .view import clock
+
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+PAPER_ROWS = ("Teacher", "ICL", "SFT", "Ours w/o R", "Ours w/o D", "Ours")
+KINDS = {
+    "results": "dataset",
+    "teacher": "dataset",
+    "warmup": "model",
+    "rewards": "dataset",
+    "reward": "model",
+    "policy": "model",
+}
+
+
+def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Collect what a report shows of one run.
+
+    Args:
+        task (`str`): whose rows to show.
+        manifests (`Mapping[str, Mapping]`): manifests by kind of artifact: `results`, `teacher`, `reward`, `policy`.
+
+    Returns:
+        `dict`: `seed`, `rows` (by name: `value`, `low`, `high`, `n`), `differences`, `reward`, `teacher`, `policy`.
+    """
+    table = manifests["results"]["metrics"][task]
+    return {
+        "run": manifests["results"]["run"],
+        "seed": manifests["results"]["config"]["seed"],
+        "rows": {name: table[name] for name in sorted(table, key=_place) if "value" in table[name]},
+        "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
+        **{kind: manifests[kind]["metrics"] for kind in ("teacher", "reward", "policy") if kind in manifests},
+    }
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (PAPER_ROWS.index(name) if name in PAPER_ROWS else len(PAPER_ROWS), name)
+
+
+def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
+    """The paper's rows as a `rich` table: one run with its interval, several with the mean and each seed's figure."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    headings, rows = accuracy_rows(runs)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == "Ours" else None)
+    return table
+
+
+def accuracy_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of the table of accuracies."""
+    names = list(runs[0]["rows"])
+    if len(runs) == 1:
+        cells = [[name, *_interval(runs[0]["rows"][name]), str(runs[0]["rows"][name]["n"])] for name in names]
+        return ["", "accuracy", "95 % interval", "n"], cells
+    cells = [
+        [name, f"{mean(run['rows'][name]['value'] for run in runs):.3f}"]
+        + [" ".join(_interval(run["rows"][name])) for run in runs]
+        for name in names
+    ]
+    return ["", "mean", *(f"seed {run['seed']} [95 % interval]" for run in runs)], cells
+
+
+def _interval(row: Mapping[str, Any]) -> list[str]:
+    return [f"{row['value']:.3f}", f"[{row['low']:.3f}, {row['high']:.3f}]"]
+
+
+def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """For each neighbouring pair of rows, in how many runs the first was better than the second.
+
+    Args:
+        runs (`Sequence[Mapping]`): from [`summarise`].
+        names (`Sequence[str]`): rows in the order that is expected, best first.
+    """
+    lines = []
+    for better, worse in itertools.pairwise(names):
+        if all(better in run["rows"] and worse in run["rows"] for run in runs):
+            pairs = [(run["rows"][better]["value"], run["rows"][worse]["value"]) for run in runs]
+            wins = sum(a > b for a, b in pairs)
+            gain = mean(a - b for a, b in pairs)
+            lines.append(f"{better} above {worse}: in {wins} of {len(runs)} seeds, by {gain:+.3f} on average")
+    return lines
+
+
+def figure_lines(run: Mapping[str, Any]) -> list[str]:
+    """What a run says of its labels, its reward model and its rows' differences, a line each."""
+    seed, teacher, reward = run["seed"], run["teacher"], run["reward"]["validation"]
+    lines = [f"seed {seed}: D_fail, questions without a reliable label: {_share(teacher['without_label'])}"]
+    if "pseudo_labels_right" in teacher:
+        lines.append(f"seed {seed}: pseudo-labels that are right: {_share(teacher['pseudo_labels_right'])}")
+    for name, title in (("pos_neg", "Pos/Neg"), ("pos_pos", "Pos/Pos")):
+        lines.append(f"seed {seed}: reward model, {title} accuracy: {_share(reward[name])}")
+    for name, difference in run["differences"].items():
+        lines.append(
+            f"seed {seed}: {name} on the same questions: {difference['value']:+.3f} "
+            f"[{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        )
+    return lines
+
+
+def _share(figure: Mapping[str, Any]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}], n = {figure['n']}"
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; all but the first column are aligned to the right."""
+    lines = [
+        "| " + " | ".join(headings) + " |",
+        "|" + "|".join([" --- ", *[" ---: "] * (len(headings) - 1)]) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def times_table(seconds: Mapping[str, float]) -> str:
+    """Time of each step, in Markdown."""
+    return markdown_table(["step", "time"], [[name, clock(value)] for name, value in seconds.items()])

@@ -1,0 +1,35 @@
+"""Check a configuration as far as that goes without a GPU, a token or a request."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..config import STAGES, load_config, stage_class
+from ..errors import HFDistillError
+from ..tasks import load_task, task_section
+
+
+def validate(path: str, flags: Sequence[str] = ()) -> dict[str, Any]:
+    """Build every stage's settings and the task, as the recipes will.
+
+    Args:
+        path (`str`): the YAML file.
+        flags (`Sequence[str]`, *optional*): dotted flags on top of it.
+
+    Returns:
+        `dict[str, Any]`: the configuration as each stage sees it, by stage.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: for the first thing that is wrong.
+    """
+    configs = {}
+    for stage in STAGES:
+        configs[stage] = load_config(stage, stage_class(stage), ["--config", path, *flags])
+    label = configs["label"]
+    for entry in (label.task, *label.stage.benchmarks, *configs["evaluate"].stage.benchmarks):
+        load_task(task_section(entry))
+    if not label.teacher.endpoints:
+        raise HFDistillError(
+            f"{path} names no endpoint of the teacher: add teacher.endpoints, or give "
+            "--set teacher.endpoints=http://host:port"
+        )
+    return configs

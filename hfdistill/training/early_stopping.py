@@ -1,0 +1,29 @@
+"""When a training stops before its end, the same after a resume."""
+
+from transformers import EarlyStoppingCallback
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Stop when the validation figure has not improved for `early_stopping_patience` evaluations.
+
+    The evaluation that stops the training saves no checkpoint. A process killed after it would resume from that
+    checkpoint and train on; so it resumes before it, evaluates again, and stops where it stopped.
+    """
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        # After a resume: how often the figure had not improved when the checkpoint was written.
+        name = args.metric_for_best_model
+        name = name if name.startswith("eval_") else f"eval_{name}"
+        best, self.early_stopping_patience_counter = None, 0
+        for value in (entry[name] for entry in state.log_history if name in entry):
+            if best is None or (value > best if args.greater_is_better else value < best):
+                best, self.early_stopping_patience_counter = value, 0
+            else:
+                self.early_stopping_patience_counter += 1
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        at_the_end = control.should_training_stop
+        super().on_evaluate(args, state, control, metrics, **kwargs)
+        if control.should_training_stop and not at_the_end:
+            control.should_save = False

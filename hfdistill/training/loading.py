@@ -1,0 +1,20 @@
+"""How models are loaded to be trained."""
+
+from transformers.integrations import unset_hf_deepspeed_config
+
+
+def training_dtype(dtype: str) -> str:
+    """The dtype to load a model in for training: fp32 where nothing else is asked for.
+
+    Steps of 1e-5 of a weight are lost in bf16; mixed precision computes in bf16 and keeps the weights in fp32.
+    """
+    return "float32" if dtype == "auto" else dtype
+
+
+def load_whole() -> None:
+    """Let every process load whole models under ZeRO-3, too; a trainer shards what it trains.
+
+    `transformers` shards each model that is loaded after training arguments were made, those that are only read
+    included, and does not heed accelerate's `zero3_init_flag: false`.
+    """
+    unset_hf_deepspeed_config()

@@ -1,0 +1,80 @@
+"""D_sft: the responses that the student learns from (Eq. 1), and their ids."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from datasets import Dataset
+
+from ..encoding import Encoder
+
+
+def select_responses(
+    responses: Iterable[Mapping[str, Any]],
+    question_ids: Iterable[str],
+    *,
+    data: str = "labelled",
+    deduplicate: bool = True,
+    max_per_question: int | None = None,
+    seed: int = 0,
+) -> list[Mapping[str, Any]]:
+    """D_sft: the responses to learn from (Eq. 1).
+
+    Args:
+        responses (`Iterable[Mapping]`): rows of the teacher's responses, with `question_id`, `response`, `label`.
+        question_ids (`Iterable[str]`): the training questions.
+        data (`str`, *optional*, defaults to `"labelled"`): `"labelled"` keeps the responses whose answer is the
+            pseudo-label; `"all"` keeps every one, those to questions of D_fail too.
+        deduplicate (`bool`, *optional*, defaults to `True`): keep identical texts of a question once.
+        max_per_question (`int`, *optional*): draw so many of a question, uniformly without replacement. The draw
+            depends on the seed and the question's id alone.
+        seed (`int`, *optional*, defaults to 0): of that draw.
+
+    Returns:
+        `list[Mapping]`: rows, question by question in the order of `question_ids`.
+    """
+    kept: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    seen = set()
+    for row in responses:
+        key = (row["question_id"], row["response"])
+        if (data == "labelled" and row["label"] != "correct") or (deduplicate and key in seen):
+            continue
+        seen.add(key)
+        kept[row["question_id"]].append(row)
+    selected = []
+    for question_id in question_ids:
+        rows = kept.get(question_id, [])
+        if max_per_question is not None and len(rows) > max_per_question:
+            rows = random.Random(f"warm-up {seed} {question_id}").sample(rows, max_per_question)
+        selected += rows
+    return selected
+
+
+def encode_examples(
+    rows: Iterable[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder, max_length: int | None
+) -> tuple[Dataset, int]:
+    """Ids and labels of the examples; the prompt's ids are no labels.
+
+    A response that was cut off by length gets no end-of-sequence token: the student would learn to stop there.
+
+    Args:
+        rows (`Iterable[Mapping]`): from [`select_responses`].
+        prompts (`Mapping[str, str]`): prompt of each question id.
+        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+        max_length (`int`, *optional*): longest example; longer ones are left out.
+
+    Returns:
+        `tuple[Dataset, int]`: columns `input_ids` and `labels`; how many examples were left out.
+    """
+    encoded = {question_id: encoder.prompt_ids(prompt) for question_id, prompt in prompts.items()}
+    input_ids, labels, too_long = [], [], 0
+    for row in rows:
+        prompt = encoded[row["question_id"]]
+        response = encoder.response_ids(row["response"], row["finish_reason"] != "length")
+        if max_length is not None and len(prompt) + len(response) > max_length:
+            too_long += 1
+            continue
+        input_ids.append(prompt + response)
+        labels.append([-100] * len(prompt) + response)
+    return Dataset.from_dict({"input_ids": input_ids, "labels": labels}), too_long

@@ -1,0 +1,93 @@
+"""The warm-up: supervised fine-tuning of the student on the teacher's responses that agree with the vote."""
+
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import PreTrainedModel, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
+from trl import SFTTrainer
+
+from ..errors import HFDistillError
+from ..training.early_stopping import EarlyStopping
+from ..training.whole import WholeModel
+from .config import WarmupConfig
+from .validation import Validation
+
+
+class WarmupTrainer(SFTTrainer):
+    """[`~trl.SFTTrainer`] on ready ids, which chooses its checkpoint by greedy accuracy.
+
+    Args:
+        model (`PreTrainedModel`): the base student.
+        args ([`WarmupConfig`]): settings.
+        train_dataset (`Dataset`): from [`encode_examples`].
+        validation ([`Validation`]): gives `eval_accuracy` and the other figures.
+        callbacks (`list[TrainerCallback]`, *optional*): further callbacks.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: WarmupConfig,
+        train_dataset: Dataset,
+        validation: Validation,
+        callbacks: list[TrainerCallback] | None = None,
+    ):
+        if not len(train_dataset):
+            raise HFDistillError(
+                "no teacher response is left to learn from: the teacher's answers agree with no pseudo-label, or all "
+                "examples are longer than warmup.max_length"
+            )
+        if not validation.questions and args.eval_strategy != "no":
+            raise HFDistillError(
+                "no validation question has an answer to compare with: label more validation questions, or train "
+                "without validation (--eval_strategy no --load_best_model_at_end false)"
+            )
+        self.validation = validation
+        encoder = validation.encoder
+        prompts = [encoder.prompt_ids(validation.task.prompt(question, shots=0)) for question in validation.questions]
+        args.dataset_kwargs = {"skip_prepare_dataset": True}
+        callbacks = list(callbacks or [])
+        if args.early_stopping_patience and args.load_best_model_at_end:
+            callbacks.append(EarlyStopping(args.early_stopping_patience))
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=Dataset.from_dict({"input_ids": prompts, "labels": prompts}),
+            processing_class=encoder.tokenizer,
+            callbacks=callbacks,
+        )
+        self.whole = WholeModel(self.model, self.accelerator)
+
+    def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
+        """Answer the validation questions greedily; the data loader's batches would only give a loss."""
+        with self.whole.gathered() as model:
+            figures = self.validation.figures(model, self.args.process_index, self.args.world_size)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        return EvalLoopOutput(None, None, metrics, len(self.validation.questions))
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Mean loss of the response tokens (Eq. 2).
+
+        On a CPU the logits of the positions in front of all responses are not computed; TRL's tiled head, which keeps
+        memory low on GPUs, is slower there.
+        """
+        plain = self.args.loss_type == "nll" and self.label_smoother is None and not return_outputs
+        if self.args.device.type != "cpu" or not plain or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs["labels"][:, 1:]
+        scored = labels != -100
+        keep = labels.shape[1] - int(scored.any(0).nonzero()[0]) + 1
+        # Padding stands at the end, where no causal position looks: without a mask attention is faster and the same.
+        logits = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, :-1]
+        targets = labels[:, 1 - keep :]
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+        if num_items_in_batch is None:
+            return loss / scored.sum()
+        return loss / num_items_in_batch * (self.args.world_size if self.args.average_tokens_across_devices else 1)
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """Write no card: the stage's own goes with what it publishes."""
+
+    def _send_telemetry(self) -> None:
+        """Send none."""

@@ -1,0 +1,67 @@
+"""Greedy accuracy on validation questions, by which the warm-up chooses its checkpoint."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from ..encoding import Encoder
+from ..evaluation.answering import greedy_answers
+from ..tasks.base import Question, Task
+from ..training.shares import gather_shares, my_share
+
+
+def references(
+    asked: Iterable[Mapping[str, Any]], golds: Iterable[Mapping[str, Any]] | None = None, limit: int | None = None
+) -> dict[str, str]:
+    """What validation answers are compared with.
+
+    Args:
+        asked (`Iterable[Mapping]`): rows of the config `questions`.
+        golds (`Iterable[Mapping]`, *optional*): rows of the config `gold`; with them, gold answers stand in for the
+            pseudo-labels.
+        limit (`int`, *optional*): most questions.
+
+    Returns:
+        `dict[str, str]`: canonical answer by question id, for validation questions that have one.
+    """
+    by_id = None if golds is None else {row["question_id"]: row["gold"] for row in golds}
+    answers = {
+        row["question_id"]: row["pseudo_label"] if by_id is None else by_id.get(row["question_id"])
+        for row in asked
+        if row["split"] == "validation"
+    }
+    return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Greedy accuracy on validation questions.
+
+    Attributes:
+        task ([`~hfdistill.tasks.base.Task`]), encoder ([`~hfdistill.encoding.Encoder`]): prompts and answers.
+        questions (`Sequence[Question]`): what is asked.
+        references (`Sequence[str]`): canonical answer to each: pseudo-label or gold.
+        batch_size (`int`): answers generated at once.
+    """
+
+    task: Task
+    encoder: Encoder
+    questions: Sequence[Question]
+    references: Sequence[str]
+    batch_size: int
+
+    def figures(self, model: PreTrainedModel, rank: int = 0, processes: int = 1) -> dict[str, float]:
+        """Ask every process its share, and return `accuracy`, `no_answer` (shares) and `tokens` (mean)."""
+        pairs = my_share(list(zip(self.questions, self.references, strict=True)), rank, processes)
+        answers = greedy_answers(
+            model, self.encoder, self.task, [question for question, _ in pairs], batch_size=self.batch_size
+        )
+        mine = [
+            (self.task.correct(answer.answer, reference), answer.answer is None, answer.tokens)
+            for answer, (_, reference) in zip(answers, pairs, strict=True)
+        ]
+        correct, no_answer, tokens = zip(*gather_shares(mine, processes), strict=True)
+        n = len(self.questions)
+        return {"accuracy": sum(correct) / n, "no_answer": sum(no_answer) / n, "tokens": sum(tokens) / n}

@@ -1,0 +1,224 @@
+"""Cards as text: what stands in them, and metadata that the Hub and its lineage view read."""
+
+import copy
+from importlib.metadata import version
+
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from hfdistill.artifacts import cards, figures, metadata
+
+
+MANIFEST = {
+    "format": 1,
+    "stage": "ppo",
+    "run": "demo",
+    "fingerprint": "0123456789abcdef",
+    "config": {
+        "seed": 3,
+        "task": {"name": "word_problems", "train": 4, "validation": 1, "test": 1},
+        "stage": {"learning_rate": 1e-5, "temperatures": (0.0, 0.1)},
+    },
+    "teacher": {"model": "org/teacher", "license": "Llama3.1"},
+    "student": {"model": "org/base", "license": "apache-2.0"},
+    "parents": {
+        "rewards": "dataset:me/demo-rewards@" + "a" * 40,
+        "warmup": "model:me/demo-warmup@" + "b" * 40,
+        "again": "dataset:me/demo-rewards@" + "c" * 40,
+    },
+    "versions": {"hfdistill": "0.1.0", "torch": "2.13.0"},
+    "command": "accelerate launch recipes/train_ppo.py --config 'x|y.yaml'",
+    "metrics": {
+        "test": {"Ours": {"value": 0.725, "low": 0.7, "high": 0.75, "n": 1319, "no_answer": 0.01}},
+        "validation_accuracy": 0.5,
+        "validation_accuracy_before": {"value": 0.4, "low": 0.3, "high": 0.5, "n": 100},
+        "train_accuracy": 0.9,
+        "kl": 0.0123456,
+        "steps": 12345,
+        "history": list(range(100)),
+        "odd|key": "a|b\nc",
+        "unknown": None,
+    },
+    "cost": {"seconds": 3600.0, "requests": 51_000},
+    "created": "2026-01-01T00:00:00+00:00",
+}
+KINDS = {
+    "teacher_dataset": "dataset",
+    "warmup_model": "model",
+    "rewards_dataset": "dataset",
+    "reward_model": "model",
+    "policy_model": "model",
+    "results_dataset": "dataset",
+    "space": "space",
+}
+
+
+def make(kind: str, manifest: dict = MANIFEST, plots: tuple = ()) -> tuple[dict, str]:
+    card = vars(cards)[kind](manifest, repo_id="me/demo-x", plots=plots)
+    assert card == cards.join(*cards.split(card))
+    return cards.split(card)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_card_says_where_it_comes_from(kind):
+    data, body = make(kind, plots=("plots/curve.png",))
+    assert {"hfdistill", "distillation"} <= set(data["tags"])
+    assert body.startswith("\n# demo-x\n")
+    assert "Distill Not Only Data but Also Rewards" in body and "https://arxiv.org/abs/2502.19557" in body
+    assert "accelerate launch recipes/train_ppo.py --config 'x|y.yaml'" in body
+    # Links by path alone hold wherever the Hub is.
+    assert "](/datasets/me/demo-rewards/tree/" + "a" * 40 in body and "](/me/demo-warmup/tree/" + "b" * 40 in body
+    assert "![plots/curve.png](plots/curve.png)" in body
+    assert "`org/teacher`: Llama3.1" in body and "## Limits and bias" in body
+    assert "\n\n\n" not in body and "{{" not in body and "{%" not in body and "None" not in body
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "space"])
+def test_numbers_config_and_cost(kind):
+    _, body = make(kind)
+    for line in (
+        "| test: Ours | 72.5 % (95 % interval 70.0 to 75.0, n = 1,319) |",
+        "| test: Ours: no answer | 0.01 |",
+        "| kl | 0.01235 |",
+        "| steps | 12,345 |",
+        "| odd\\|key | a\\|b c |",
+        "| unknown | not measured |",
+        "| requests | 51,000 |",
+        "  learning_rate: 1.0e-05",
+        "Versions: hfdistill 0.1.0, torch 2.13.0.",
+    ):
+        assert f"\n{line}\n" in body
+    assert "history" not in body
+
+
+def test_model_metadata():
+    data, _ = make("policy_model")
+    assert data["library_name"] == "transformers" and data["pipeline_tag"] == "text-generation"
+    assert data["base_model"] == "org/base" and data["base_model_relation"] == "finetune"
+    assert data["datasets"] == ["me/demo-rewards"] and data["teacher_model"] == "org/teacher"
+    assert data["license"] == ["apache-2.0", "llama3.1"]
+    (index,) = data["model-index"]
+    found = {
+        (result["dataset"].get("split"), metric["name"]): metric["value"]
+        for result in index["results"]
+        for metric in result["metrics"]
+    }
+    assert index["name"] == "demo-x"
+    assert found == {("test", "test: Ours"): 0.725, ("validation", "validation accuracy"): 0.5}
+    assert make("reward_model")[0]["pipeline_tag"] == "text-classification"
+
+
+def test_dataset_metadata():
+    data, _ = make("teacher_dataset")
+    assert [config["config_name"] for config in data["configs"]] == ["responses", "questions", "gold"]
+    assert data["configs"][0]["data_files"] == [{"split": "train", "path": "responses/*.parquet"}]
+    assert data["annotations_creators"] == ["machine-generated"] and data["license"] == "llama3.1"
+    assert "base_model" not in data
+    data, _ = make("rewards_dataset")
+    assert [config["config_name"] for config in data["configs"]] == ["responses", "triples"]
+    assert data["source_datasets"] == ["me/demo-rewards"]
+
+
+def test_the_teachers_responses_come_from_teacher_and_questions():
+    manifest = copy.deepcopy(MANIFEST) | {"stage": "label", "parents": {}}
+    manifest["metrics"]["served"] = {"model_id": "org/teacher", "model_sha": "e" * 40}
+    _, body = make("teacher_dataset", manifest)
+    assert "| teacher model | model [org/teacher](" in body and f"| `{'e' * 12}` |" in body
+    assert "| questions | task `word_problems`, options below | hfdistill 0.1.0 |" in body
+    assert "org/base" not in body
+
+
+def test_space_metadata():
+    data, _ = make("space")
+    assert data["sdk"] == "gradio" and data["sdk_version"] == version("gradio") and data["app_file"] == "app.py"
+    assert data["models"] == ["me/demo-warmup"] and data["datasets"] == ["me/demo-rewards"]
+    assert len(data["short_description"]) <= 60
+
+
+def test_the_pinned_base_wins_over_the_named_student_and_folders_are_no_base(tmp_path):
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["parents"]["student"] = "model:org/pinned@" + "d" * 40
+    assert make("warmup_model", manifest)[0]["base_model"] == "org/pinned"
+    manifest["parents"] = {"student": f"model:{tmp_path}@local", "teacher": "dataset:runs/x@0123456789abcdef"}
+    manifest["student"]["model"] = str(tmp_path)
+    data, body = make("warmup_model", manifest)
+    assert "base_model" not in data and "datasets" not in data
+    assert f"model in a folder, `{tmp_path}`" in body and "](" + str(tmp_path) not in body
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "expected"),
+    [
+        (None, None, {}),
+        ("MIT", "mit", {"license": "mit"}),
+        ("gemma", None, {"license": "gemma"}),
+        ("Qwen Research", "mit", {"license": "other", "license_name": "mit-and-qwen-research"}),
+    ],
+)
+def test_licences_are_carried_over_as_the_hub_accepts_them(teacher, student, expected):
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["teacher"]["license"], manifest["student"]["license"] = teacher, student
+    manifest["parents"]["teacher"] = "dataset:me/demo-teacher@" + "d" * 40
+    data, body = make("policy_model", manifest)
+    assert {key: data[key] for key in ("license", "license_name") if key in data} == expected
+    assert "Built with Llama" not in body and "\n\n\n" not in body
+    assert data["model-index"][0]["results"][0]["dataset"]["type"] == "me/demo-teacher"
+    assert ("not stated" in body) is (teacher is None or student is None)
+
+
+def test_llama_licences_ask_for_more():
+    assert "Built with Llama" in make("policy_model")[1]
+
+
+def test_a_run_without_a_named_teacher():
+    manifest = copy.deepcopy(MANIFEST) | {"teacher": None}
+    for kind in KINDS:
+        data, body = make(kind, manifest)
+        assert "teacher_model" not in data and "a larger model" in body
+
+
+def test_templates_are_strict():
+    manifest = copy.deepcopy(MANIFEST)
+    del manifest["command"]
+    with pytest.raises(jinja2.UndefinedError):
+        make("policy_model", manifest)
+
+
+def test_metadata_says_what_the_files_are(tmp_path):
+    for name, count in (("questions", 5), ("responses", 1200), ("extra", 1)):
+        (tmp_path / name).mkdir()
+        for part in range(2):
+            table = pa.Table.from_pylist([{"a": 1}] * count)
+            pq.write_table(table, tmp_path / name / f"{part}.parquet")
+    card = cards.teacher_dataset(MANIFEST, repo_id="me/demo-x")
+    data, body = cards.split(cards.fit_to_folder(card, tmp_path))
+    assert [config["config_name"] for config in data["configs"]] == ["responses", "questions", "extra"]
+    assert data["size_categories"] == ["1K<n<10K"]
+    assert body == cards.split(card)[1]
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (10**6, "1M<n<10M"), (10**9, "n>10M")]
+)
+def test_size_categories(count, name):
+    assert metadata.size_category(count) == name
+
+
+def test_figures():
+    nested = {
+        "rows": [{"name": "SFT", "accuracy": 0.5}, {"accuracy": 0.25}],
+        "difference": {"value": -0.02, "low": -0.05, "high": 0.01},
+        "served": {"ok": True, "shape": [1, 2]},
+        "big": 123456.7,
+    }
+    assert figures.rows(nested) == [
+        ("rows: SFT: accuracy", "0.5"),
+        ("rows: 1: accuracy", "0.25"),
+        ("difference", "-2.0 % (95 % interval -5.0 to 1.0)"),
+        ("served: ok", "yes"),
+        ("served: shape", "1, 2"),
+        ("big", "123,457"),
+    ]
+    assert figures.rows({}) == [] and figures.rows(None) == []

@@ -1,0 +1,57 @@
+"""Accuracy of a row, with and without the questions that have no answer."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from hfdistill.artifacts import figures
+from hfdistill.evaluation.grading import Answered, grade, summary
+from hfdistill.evaluation.results import write_results
+from hfdistill.intervals import wilson_interval
+from hfdistill.tasks import Question, load_task
+
+
+GOLDS = {"0": "5", "1": "7", "2": "none", "3": "none", "4": "9"}
+QUESTIONS = [
+    Question(number, f"Question {number}?", "test", category="critical thinking" if gold == "none" else "digits")
+    for number, gold in GOLDS.items()
+]
+
+
+def graded(task_name: str, *answers: str | None) -> list:
+    responses = [Answered("The answer is …", answer, "eos_token", 4) for answer in answers]
+    return grade(load_task({"name": task_name}), "Ours", QUESTIONS[: len(answers)], GOLDS, responses)
+
+
+def test_without_the_questions_that_have_no_answer():
+    row = graded("gsm_plus", "5", None, None, "3", "9")
+    made = summary(row, load_task({"name": "gsm_plus"}).unanswerable)
+    assert (made["value"], made["n"]) == (0.6, 5)
+    low, high = wilson_interval(2, 3)
+    assert made["answerable"] == {"value": pytest.approx(2 / 3), "low": low, "high": high, "n": 3}
+    assert made["categories"] == {"critical thinking": 0.5, "digits": pytest.approx(2 / 3)}
+
+
+def test_a_model_that_never_answers_is_right_only_about_those():
+    made = summary(graded("gsm_plus", None, None, None, None, None), "none")
+    assert (made["value"], made["answerable"]["value"], made["no_answer"]) == (0.4, 0.0, 1.0)
+
+
+def test_no_second_figure_where_every_question_has_an_answer():
+    assert load_task({"name": "gsm8k"}).unanswerable is None
+    assert "answerable" not in summary(graded("gsm_plus", "5", "7"), "none")
+    assert "answerable" not in summary(graded("gsm8k", "5", "7", "1"), None)
+    assert "answerable" not in summary(graded("gsm_plus", None, None, None)[2:], "none")
+
+
+def test_the_figure_is_in_the_dataset_and_in_the_card(tmp_path):
+    rows = {"gsm8k": graded("gsm8k", "5", "6"), "gsm_plus": graded("gsm_plus", "5", "7", None, "3", "1")}
+    metrics = {task: {"Ours": summary(row, load_task({"name": task}).unanswerable)} for task, row in rows.items()}
+    write_results(tmp_path, [*rows["gsm8k"], *rows["gsm_plus"]], metrics, "Ours", "Ours w/o R")
+    first, second = pq.read_table(tmp_path / "results" / "test.parquet").to_pylist()
+    assert (first["task"], first["value"], first["answerable"], first["answerable_n"]) == ("gsm8k", 0.5, None, None)
+    assert (second["task"], second["value"], second["n"]) == ("gsm_plus", 0.6, 5)
+    assert (second["answerable"], second["answerable_n"]) == (pytest.approx(2 / 3), 3)
+    assert second["answerable_low"] < second["answerable"] < second["answerable_high"]
+    shown = dict(figures.rows(metrics))
+    assert shown["gsm plus: Ours"].startswith("60.0 %")
+    assert shown["gsm plus: Ours: answerable"].startswith("66.7 %") and "n = 3" in shown["gsm plus: Ours: answerable"]

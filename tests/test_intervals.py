@@ -1,0 +1,32 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hfdistill.intervals import interval, wilson_interval
+
+
+def test_published_intervals():
+    # Newcombe (1998), table I, method 3: Wilson's interval without continuity correction.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_interval_holds_the_share(pair):
+    correct, n = pair
+    low, high = wilson_interval(correct, n)
+    assert 0 <= low <= correct / n + 1e-12
+    assert correct / n - 1e-12 <= high <= 1
+    narrow = wilson_interval(correct, n, level=0.5)
+    assert narrow[1] - narrow[0] <= high - low
+
+
+def test_interval_for_the_card():
+    assert interval(3, 4) == {
+        "value": 0.75,
+        "low": pytest.approx(0.3006, abs=1e-4),
+        "high": pytest.approx(0.9544, abs=1e-4),
+        "n": 4,
+    }
