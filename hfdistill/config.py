@@ -11,15 +11,8 @@ from typing import Any
 import yaml
 
 from .errors import HFDistillError, unknown
+from .kinds import STAGES
 
-
-STAGES = {
-    "label": "hfdistill.labels.config:LabelConfig",
-    "warmup": "hfdistill.warmup.config:WarmupConfig",
-    "reward": "hfdistill.reward.config:RewardConfig",
-    "ppo": "hfdistill.ppo.config:DistillPPOConfig",
-    "evaluate": "hfdistill.evaluation.config:EvaluateConfig",
-}
 
 # Fields that change where and how a stage runs, but not what it makes.
 WITHOUT_EFFECT = {
@@ -154,7 +147,7 @@ def load_config(stage: str, stage_class: type, argv: list[str] | None = None) ->
     (`--run.seed 3`, `--student.model namespace/name`, `--task.shots 0`). Flags win over the file.
 
     Args:
-        stage (`str`): name of the section, one of [`STAGES`].
+        stage (`str`): name of the section, one of [`~hfdistill.kinds.STAGES`].
         stage_class (`type`): its dataclass.
         argv (`list[str]`, *optional*): arguments; the process's by default.
 
@@ -208,7 +201,7 @@ def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
 
 def stage_class(stage: str) -> type:
     """The dataclass of a stage's section."""
-    module, _, name = STAGES[stage].partition(":")
+    module, _, name = STAGES[stage].settings.partition(":")
     return getattr(importlib.import_module(module), name)
 
 

@@ -19,6 +19,7 @@ from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifac
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
+from hfdistill.kinds import POLICY, RESULTS, WARMUP
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
 
@@ -34,8 +35,8 @@ def main() -> None:
     # 1. The models of the table, pinned to a commit each.
     models = {name: open_artifact(ref, "model") for name, ref in rows(config, store).items()}
     tasks = [load_task(task_section(entry)) for entry in (config.task, *stage.benchmarks)]
-    key = fingerprint("evaluate", config, models)
-    if found := store.find("results", "dataset", key):
+    key = fingerprint(RESULTS, config, models)
+    if found := store.find(RESULTS, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
@@ -48,7 +49,7 @@ def main() -> None:
 
     state = PartialState()
     if state.is_main_process:
-        store.prepare("results", "dataset", manifest("evaluate", config, models))
+        store.prepare(RESULTS, manifest(RESULTS, config, models))
     finished = FinishedRows(Path(stage.output_dir))
     started = time.monotonic()
     graded, metrics = [], {}
@@ -83,9 +84,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             plots = write_results(Path(folder), graded, metrics, OURS, stage.baseline)
             cost = {"seconds": round(time.monotonic() - started, 1)}
-            made = manifest("evaluate", config, models, metrics, cost)
-            card = cards.results_dataset(made, repo_id=store.name("results"), plots=plots)
-            published = store.publish(folder, "results", "dataset", made, card)
+            made = manifest(RESULTS, config, models, metrics, cost)
+            card = cards.card(RESULTS, made, repo_id=store.name(RESULTS), plots=plots)
+            published = store.publish(folder, RESULTS, made, card)
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
             if "value" in row:
                 print_accuracy(task_name, name, row)
@@ -105,7 +106,7 @@ def rows(config: Config, store: Store) -> dict[str, str]:
     if config.stage.models:
         return dict(model.split("=", 1) for model in config.stage.models)
     base = config.student.model + (f"@{config.student.revision}" if config.student.revision else "")
-    return {"ICL": base, "Ours w/o R": store.parent("warmup"), OURS: store.parent("policy")}
+    return {"ICL": base, "Ours w/o R": store.parent(WARMUP), OURS: store.parent(POLICY)}
 
 
 def check(task: Task, questions: list, golds: dict[str, str]) -> None:

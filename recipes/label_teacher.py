@@ -7,7 +7,7 @@
     accelerate launch recipes/label_teacher.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
 
 Reads:   the task's training and validation questions, and the teacher's endpoints (TGI, or OpenAI-style servers).
-Writes:  {run}-teacher, a dataset with the configs `responses`, `questions` and, where the task has golds, `gold`.
+Writes:  {run}-labels, a dataset with the configs `responses`, `questions` and, where the task has golds, `gold`.
 
 What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. What
 a judge said, where one labels, is in verdicts.sqlite beside it. One process samples; if several are launched, the
@@ -21,6 +21,7 @@ from pathlib import Path
 from hfdistill.artifacts.store import Store, fingerprint, manifest
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
+from hfdistill.kinds import LABELS
 from hfdistill.labels.config import LabelConfig
 from hfdistill.labels.labelers import load_labeler
 from hfdistill.labels.sampled import ResponseRows, to_label, warn_of_duplicates, with_teacher
@@ -41,12 +42,12 @@ def main() -> None:
 
     # 1. Nothing to do if this dataset is published.
     store = Store(run)
-    key = fingerprint("label", config, {})
-    if found := store.find("teacher", "dataset", key):
+    key = fingerprint(LABELS, config, {})
+    if found := store.find(LABELS, key):
         warn_of_another_model(config.teacher, found.manifest["metrics"].get("served", {}), found.repo_id)
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
-    store.prepare("teacher", "dataset", manifest("label", config, {}))
+    store.prepare(LABELS, manifest(LABELS, config, {}))
 
     from hfdistill.labels.labelling import label_and_write, load_benchmarks
 
@@ -65,7 +66,7 @@ def main() -> None:
     from hfdistill.artifacts import cards
     from hfdistill.teacher.sync import PartialSync
 
-    sync = PartialSync(store.name("teacher"), stage.sync_every) if run.push and stage.sync_every else None
+    sync = PartialSync(store.name(LABELS), stage.sync_every) if run.push and stage.sync_every else None
     with Journal(Path(stage.output_dir) / "journal.sqlite") as journal:
         looked_at = questions[: stage.first_look]
         first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at)
@@ -79,10 +80,10 @@ def main() -> None:
             warn_of_duplicates(metrics)
             metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
-            made = manifest("label", config, {}, metrics, asked["cost"])
+            made = manifest(LABELS, config, {}, metrics, asked["cost"])
             plots = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob("figures/*.png"))
-            card = cards.teacher_dataset(made, repo_id=store.name("teacher"), plots=plots)
-            published = store.publish(folder, "teacher", "dataset", made, card)
+            card = cards.card(LABELS, made, repo_id=store.name(LABELS), plots=plots)
+            published = store.publish(folder, LABELS, made, card)
     if sync is not None:
         sync.forget()
     if pause_when_done(run):

@@ -8,7 +8,7 @@
     accelerate launch --multi_gpu --num_processes 2 recipes/train_ppo.py --config … --num_processes 2
     accelerate launch recipes/train_ppo.py --config … --warmup namespace/base-student   # "Ours w/o D"
 
-Reads:   {run}-warmup, {run}-reward, {run}-rewards (D_S) and {run}-teacher (D_fail, validation labels).
+Reads:   {run}-warmup, {run}-reward, {run}-triples (D_S) and {run}-labels (D_fail, validation labels).
 Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy.
 A finished policy with the same inputs and settings is found and left alone; one that was cut off goes on from its
 last checkpoint.
@@ -21,6 +21,7 @@ from pathlib import Path
 from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
+from hfdistill.kinds import LABELS, POLICY, REWARD, TRIPLES, WARMUP
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
 
@@ -37,8 +38,8 @@ def main() -> None:
 
     # 1. Inputs, pinned to a commit each.
     parents = open_parents(config, store)
-    key = fingerprint("ppo", config, parents)
-    if found := store.find("policy", "model", key):
+    key = fingerprint(POLICY, config, parents)
+    if found := store.find(POLICY, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
@@ -48,7 +49,7 @@ def main() -> None:
 
     main_process = stage.process_index == 0
     if main_process:
-        store.prepare("policy", "model", manifest("ppo", config, parents))
+        store.prepare(POLICY, manifest(POLICY, config, parents))
 
     # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
     stage.output_dir = str(Path(stage.output_dir) / key)
@@ -68,9 +69,9 @@ def main() -> None:
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}
-            made = manifest("ppo", config, parents, metrics, cost)
-            card = cards.policy_model(made, repo_id=store.name("policy"), plots=list(plots))
-            published = store.publish(folder, "policy", "model", made, card)
+            made = manifest(POLICY, config, parents, metrics, cost)
+            card = cards.card(POLICY, made, repo_id=store.name(POLICY), plots=list(plots))
+            published = store.publish(folder, POLICY, made, card)
         accuracy = metrics["validation_accuracy"]["value"]
         print(f"validation accuracy {metrics['validation_accuracy_before']['value']:.3f} -> {accuracy:.3f}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
@@ -81,10 +82,10 @@ def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
     """What the run's earlier stages made, or what the flags name instead."""
     stage = config.stage
     return {
-        "warmup": open_artifact(stage.warmup or store.parent("warmup"), "model"),
-        "reward": open_artifact(stage.reward or store.parent("reward"), "model"),
-        "rewards": open_artifact(stage.rewards or store.parent("rewards"), "dataset", ["responses/*"]),
-        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", ["questions/*"]),
+        "warmup": open_artifact(stage.warmup or store.parent(WARMUP), "model"),
+        "reward": open_artifact(stage.reward or store.parent(REWARD), "model"),
+        "triples": open_artifact(stage.triples or store.parent(TRIPLES), "dataset", ["responses/*"]),
+        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", ["questions/*"]),
     }
 
 
@@ -101,8 +102,8 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
 
     stage, student = config.stage, config.student
     kwargs = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}
-    labelled = load_dataset("parquet", data_files=str(parents["teacher"].path / "questions/*.parquet"), split="train")
-    answers = load_dataset("parquet", data_files=str(parents["rewards"].path / "responses/*.parquet"), split="train")
+    labelled = load_dataset("parquet", data_files=str(parents["labels"].path / "questions/*.parquet"), split="train")
+    answers = load_dataset("parquet", data_files=str(parents["triples"].path / "responses/*.parquet"), split="train")
     answers = answers.select_columns(["question_id", "label"])
 
     tokenizer = load_tokenizer(parents["warmup"].path, student.pad_token)

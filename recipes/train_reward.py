@@ -8,8 +8,8 @@
     accelerate launch --multi_gpu --num_processes 4 recipes/train_reward.py --config …
     accelerate launch recipes/train_reward.py --config … --warmup BASE --run.suffix=-without-data   # "Ours w/o D"
 
-Reads:   {run}-teacher and {run}-warmup (or what --teacher and --warmup name).
-Writes:  {run}-rewards, the student's labelled responses and the triples; {run}-reward, the reward model with the best
+Reads:   {run}-labels and {run}-warmup (or what --labels and --warmup name).
+Writes:  {run}-triples, the student's labelled responses and the triples; {run}-reward, the reward model with the best
          Pos/Neg accuracy on validation questions.
 What is finished is found and left alone. No response is sampled twice, and training goes on from its last checkpoint.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
+from hfdistill.kinds import LABELS, REWARD, TRIPLES, WARMUP
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
 
@@ -34,20 +35,20 @@ def main() -> None:
 
     # 1. Inputs, pinned to a commit each.
     parents = {
-        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", ["questions/*", "responses/*"]),
-        "warmup": open_artifact(stage.warmup or store.parent("warmup"), "model"),
+        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", ["questions/*", "responses/*"]),
+        "warmup": open_artifact(stage.warmup or store.parent(WARMUP), "model"),
     }
 
     # 2. The student's responses and the triples.
-    rewards = store.find("rewards", "dataset", fingerprint("rewards", config, parents))
-    if rewards and stage.should_save:
-        print(f"{rewards.repo_id} is complete at {rewards.revision[:12]}")
-    rewards = rewards or make_rewards(config, store, task, parents)
+    triples = store.find(TRIPLES, fingerprint(TRIPLES, config, parents))
+    if triples and stage.should_save:
+        print(f"{triples.repo_id} is complete at {triples.revision[:12]}")
+    triples = triples or make_triples(config, store, task, parents)
 
     # 3. The reward model.
-    parents = {"rewards": rewards, "warmup": parents["warmup"]}
-    key = fingerprint("reward", config, parents)
-    if found := store.find("reward", "model", key):
+    parents = {"triples": triples, "warmup": parents["warmup"]}
+    key = fingerprint(REWARD, config, parents)
+    if found := store.find(REWARD, key):
         if stage.should_save:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
@@ -55,7 +56,7 @@ def main() -> None:
     train_reward(config, store, task, parents)
 
 
-def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> Artifact:
+def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> Artifact:
     """Sample the student on every labelled question, label its answers, draw the triples, and publish both."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
@@ -64,16 +65,16 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from hfdistill.artifacts import cards
     from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.generation import Sampling
-    from hfdistill.reward.dataset import draw_triples, write_rewards
+    from hfdistill.reward.dataset import draw_triples, write_triples
     from hfdistill.reward.student import label_samples, sample_student
     from hfdistill.rows import known_questions, read_rows
 
     stage, student, state = config.stage, config.student, PartialState()
     if state.is_main_process:
-        store.prepare("rewards", "dataset", manifest("rewards", config, parents))
+        store.prepare(TRIPLES, manifest(TRIPLES, config, parents))
     started = time.monotonic()
-    warmup, teacher = parents["warmup"], parents["teacher"].path
-    asked = [row for row in read_rows(teacher, "questions") if row["pseudo_label"] is not None]
+    warmup, dataset = parents["warmup"], parents["labels"].path
+    asked = [row for row in read_rows(dataset, "questions") if row["pseudo_label"] is not None]
     questions = known_questions(asked, task)
     model = AutoModelForCausalLM.from_pretrained(
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
@@ -96,12 +97,12 @@ def make_rewards(config: Config, store: Store, task: Task, parents: dict[str, Ar
         labels = {row["question_id"]: row["pseudo_label"] for row in asked}
         splits = {row["question_id"]: row["split"] for row in asked}
         rows = label_samples(samples, questions, labels, task, Path(warmup.repo_id).name)
-        triples, metrics = draw_triples(rows, read_rows(teacher, "responses"), splits, stage, config.run.seed)
+        triples, metrics = draw_triples(rows, read_rows(dataset, "responses"), splits, stage, config.run.seed)
         with tempfile.TemporaryDirectory() as folder:
-            write_rewards(Path(folder), rows, triples)
-            made = manifest("rewards", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.rewards_dataset(made, repo_id=store.name("rewards"))
-            published = store.publish(folder, "rewards", "dataset", made, card)
+            write_triples(Path(folder), rows, triples)
+            made = manifest(TRIPLES, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            card = cards.card(TRIPLES, made, repo_id=store.name(TRIPLES))
+            published = store.publish(folder, TRIPLES, made, card)
         print(f"{published.repo_id} is published at {published.revision[:12]}")
         place[0] = f"{published.repo_id}@{published.revision}" if config.run.push else published.repo_id
     broadcast_object_list(place)
@@ -124,10 +125,10 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
     stage, student, warmup = config.stage, config.student, parents["warmup"].path
     if stage.should_save:
-        store.prepare("reward", "model", manifest("reward", config, parents))
+        store.prepare(REWARD, manifest(REWARD, config, parents))
     started = time.monotonic()
     encoder = Encoder(load_tokenizer(warmup, student.pad_token))
-    triples = read_rows(parents["rewards"].path, "triples")
+    triples = read_rows(parents["triples"].path, "triples")
     questions = known_questions(triples, task)
     prompts = {question_id: task.prompt(question, shots=0) for question_id, question in questions.items()}
     model = initialise_reward_model(
@@ -154,9 +155,9 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
             plots = draw_all(trainer.state.log_history, scores, present, Path(folder))
             metrics = {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
             metrics["validation"] = with_intervals(reward_figures(scores, present))
-            made = manifest("reward", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.reward_model(made, repo_id=store.name("reward"), plots=plots)
-            published = store.publish(folder, "reward", "model", made, card)
+            made = manifest(REWARD, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            card = cards.card(REWARD, made, repo_id=store.name(REWARD), plots=plots)
+            published = store.publish(folder, REWARD, made, card)
             for name, figure in (("Pos/Neg", "pos_neg"), ("Pos/Pos", "pos_pos")):
                 if figure in metrics["validation"]:
                     print(f"{name} {metrics['validation'][figure]['value']:.3f}")

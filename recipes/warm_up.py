@@ -8,7 +8,7 @@
     accelerate launch --multi_gpu --num_processes 4 recipes/warm_up.py --config … --learning_rate 1e-5
     accelerate launch recipes/warm_up.py --config … --data all --run.suffix=-sft      # the paper's row "SFT"
 
-Reads:   {run}-teacher (or what --teacher names) and the base student (student.model).
+Reads:   {run}-labels (or what --labels names) and the base student (student.model).
 Writes:  {run}-warmup, the checkpoint with the best greedy accuracy on validation questions.
 A finished warm-up with the same inputs and settings is found and left alone; one that was cut off goes on from its
 last checkpoint.
@@ -21,6 +21,7 @@ from pathlib import Path
 from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
+from hfdistill.kinds import LABELS, WARMUP
 from hfdistill.tasks import load_task
 from hfdistill.warmup.config import WarmupConfig
 
@@ -33,8 +34,8 @@ def main() -> None:
 
     # 1. Inputs, pinned to a commit each.
     parents = open_parents(config, store)
-    key = fingerprint("warmup", config, parents)
-    if found := store.find("warmup", "model", key):
+    key = fingerprint(WARMUP, config, parents)
+    if found := store.find(WARMUP, key):
         if stage.should_save:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
@@ -45,7 +46,7 @@ def main() -> None:
     from hfdistill.training.checkpoints import last_checkpoint, save_trained
 
     if stage.should_save:
-        store.prepare("warmup", "model", manifest("warmup", config, parents))
+        store.prepare(WARMUP, manifest(WARMUP, config, parents))
 
     # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
     started = time.monotonic()
@@ -63,9 +64,9 @@ def main() -> None:
                 n = len(trainer.validation.questions)
                 metrics["validation_accuracy"] = interval(round(trainer.state.best_metric * n), n)
                 print(f"validation accuracy {trainer.state.best_metric:.3f} at step {trainer.state.best_global_step}")
-            made = manifest("warmup", config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.warmup_model(made, repo_id=store.name("warmup"), plots=["curves.png"])
-            published = store.publish(folder, "warmup", "model", made, card)
+            made = manifest(WARMUP, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            card = cards.card(WARMUP, made, repo_id=store.name(WARMUP), plots=["curves.png"])
+            published = store.publish(folder, WARMUP, made, card)
             print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
 
@@ -76,7 +77,7 @@ def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
     patterns = ["questions/*", "responses/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
     base = f"{student.model}@{student.revision}" if student.revision else student.model
     return {
-        "teacher": open_artifact(stage.teacher or store.parent("teacher"), "dataset", patterns),
+        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", patterns),
         "student": open_artifact(base, "model"),
     }
 
@@ -93,7 +94,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.warmup.trainer import WarmupTrainer
     from hfdistill.warmup.validation import Validation, references
 
-    stage, student, dataset = config.stage, config.student, parents["teacher"].path
+    stage, student, dataset = config.stage, config.student, parents["labels"].path
     task = load_task(config.task)
     asked = read_rows(dataset, "questions")
     questions = known_questions(asked, task)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ..kinds import Kind
 from . import figures, metadata
 from .store import parse_ref
 
@@ -17,10 +18,14 @@ EXAMPLE_OPTIONS = ("12", "15", "18", "21")
 EXAMPLE_RESPONSE = "\nStep 1: 7 + 5 = 12.\nStep 2: 12 - 3 = 9.\nStep 3: 9 + 6 = 15.\nThe answer is 15."
 
 
-def teacher_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the teacher's labelled responses.
+METADATA = {"dataset": metadata.dataset, "model": metadata.model, "space": metadata.space}
+
+
+def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
+    """Card of an artifact.
 
     Args:
+        kind ([`~hfdistill.kinds.Kind`]): of the artifact.
         manifest (`dict`): from [`~hfdistill.artifacts.store.manifest`].
         repo_id (`str`): where it will be published.
         plots (`Sequence[str]`, *optional*): paths of PNG files within the repository.
@@ -28,58 +33,9 @@ def teacher_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[s
     Returns:
         `str`: text of README.md, metadata included.
     """
-    return _render("teacher_dataset.md", manifest, repo_id, plots, metadata.dataset("teacher", manifest, repo_id))
-
-
-def warmup_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the warmed-up student; arguments as in [`teacher_dataset`]."""
-    return _render(
-        "warmup_model.md",
-        manifest,
-        repo_id,
-        plots,
-        metadata.model("text-generation", manifest, repo_id),
-        **_example(manifest),
-    )
-
-
-def rewards_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the student's labelled responses and triples; arguments as in [`teacher_dataset`]."""
-    return _render("rewards_dataset.md", manifest, repo_id, plots, metadata.dataset("rewards", manifest, repo_id))
-
-
-def reward_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the reward model; arguments as in [`teacher_dataset`]."""
-    return _render(
-        "reward_model.md",
-        manifest,
-        repo_id,
-        plots,
-        metadata.model("text-classification", manifest, repo_id),
-        **_example(manifest),
-    )
-
-
-def policy_model(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the student refined by PPO; arguments as in [`teacher_dataset`]."""
-    return _render(
-        "policy_model.md",
-        manifest,
-        repo_id,
-        plots,
-        metadata.model("text-generation", manifest, repo_id),
-        **_example(manifest),
-    )
-
-
-def results_dataset(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the run's results; arguments as in [`teacher_dataset`]."""
-    return _render("results_dataset.md", manifest, repo_id, plots, metadata.dataset("results", manifest, repo_id))
-
-
-def space(manifest: dict[str, Any], *, repo_id: str, plots: Sequence[str] = ()) -> str:
-    """Card of the comparison Space; arguments as in [`teacher_dataset`]."""
-    return _render("space.md", manifest, repo_id, plots, metadata.space(manifest, repo_id))
+    data = METADATA[kind.repo_type](kind, manifest, repo_id)
+    example = _example(manifest) if kind.repo_type == "model" else {}
+    return _render(kind.template, manifest, repo_id, plots, data, **example)
 
 
 def split(card: str) -> tuple[dict[str, Any], str]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..kinds import Kind
 from .errors import explain
 
 
@@ -12,21 +13,10 @@ if TYPE_CHECKING:
 
     from ..config import RunConfig
 
-NOTES = {
-    "large": "The teacher of the demo, trained from scratch",
-    "small": "The base student of the demo, trained from scratch",
-    "teacher": "The teacher's responses, labelled by majority vote",
-    "warmup": "The student after supervised fine-tuning on them",
-    "rewards": "The student's right and wrong responses, and triples",
-    "reward": "The reward model learnt from the triples",
-    "policy": "The student refined by PPO against the reward model",
-    "results": "Accuracies on held-out questions, with every answer",
-    "compare": "Teacher and students side by side",
-}
 MAX_TITLE = 59
 
 
-def add_to_collection(run: "RunConfig", namespace: str, kind: str, repo_id: str, repo_type: str) -> str | None:
+def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str) -> str | None:
     """Add an artifact to the run's Collection, which is created on first use.
 
     A Hub without Collections, or a token that may not write them, is no reason to lose a finished stage: that is said
@@ -35,8 +25,7 @@ def add_to_collection(run: "RunConfig", namespace: str, kind: str, repo_id: str,
     Args:
         run ([`~hfdistill.config.RunConfig`]): whose Collection.
         namespace (`str`): who owns it.
-        kind (`str`): of the artifact, a key of `NOTES`.
-        repo_id (`str`), repo_type (`str`): the artifact.
+        kind ([`~hfdistill.kinds.Kind`]), repo_id (`str`): the artifact.
 
     Returns:
         `str` or `None`: the Collection's slug.
@@ -44,10 +33,10 @@ def add_to_collection(run: "RunConfig", namespace: str, kind: str, repo_id: str,
     from huggingface_hub import HfApi
 
     api = HfApi()
-    note = NOTES[kind] + (f" (variant {run.suffix.strip('-_')})" if run.suffix else "")
+    note = kind.note[0].upper() + kind.note[1:] + (f" (variant {run.suffix.strip('-_')})" if run.suffix else "")
     try:
         slug = find_or_create(api, run, namespace)
-        api.add_collection_item(slug, repo_id, repo_type, note=note, exists_ok=True)
+        api.add_collection_item(slug, repo_id, kind.repo_type, note=note, exists_ok=True)
     except Exception as error:
         reason = explain(error)
         if reason is None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..kinds import Kind
 from . import figures
 from .store import parse_ref
 
@@ -11,18 +12,6 @@ from .store import parse_ref
 TAGS = ["hfdistill", "distillation"]
 ARXIV = "2502.19557"
 
-CONFIGS = {
-    "teacher": ("responses", "questions", "gold"),
-    "rewards": ("responses", "triples"),
-    "results": ("results", "responses"),
-}
-# The one split of each: results are answers to test questions, nothing to learn from.
-SPLITS = {"teacher": "train", "rewards": "train", "results": "test"}
-TASK_CATEGORIES = {
-    "teacher": ["text-generation", "question-answering"],
-    "rewards": ["text-generation", "reinforcement-learning"],
-    "results": ["text-generation", "question-answering"],
-}
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 # Accuracies on training questions, of the model that training started from, and of the labels.
@@ -42,7 +31,7 @@ LICENSES = frozenset(
 )
 
 
-def dataset(kind: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+def dataset(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     """Metadata of a dataset's card.
 
     `size_categories` and the configs that really have files are settled by
@@ -53,30 +42,30 @@ def dataset(kind: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]
         **licence([_licence_of(manifest, "teacher")], manifest),
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
-        "task_categories": TASK_CATEGORIES[kind],
+        "task_categories": list(kind.hub_tasks),
         **_listed("source_datasets", hub_parents(manifest, "dataset")),
         **_teacher(manifest),
         "tags": [*TAGS, _task(manifest)],
-        "configs": [dataset_config(name, SPLITS[kind]) for name in CONFIGS[kind]],
+        "configs": [dataset_config(name, kind.split) for name in kind.configs],
     }
 
 
-def model(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+def model(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     """Metadata of a model's card, with its own held-out accuracies as `model-index`."""
     base = base_model(manifest)
     return {
         "library_name": "transformers",
-        "pipeline_tag": pipeline_tag,
+        "pipeline_tag": kind.hub_tasks[0],
         **licence([_licence_of(manifest, "student"), _licence_of(manifest, "teacher")], manifest),
         **({"base_model": base, "base_model_relation": "finetune"} if base else {}),
         **_listed("datasets", hub_parents(manifest, "dataset")),
         **_teacher(manifest),
         "tags": [*TAGS, _task(manifest)],
-        **_model_index(pipeline_tag, manifest, repo_id),
+        **_model_index(kind.hub_tasks[0], manifest, repo_id),
     }
 
 
-def space(manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+def space(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     """Metadata of the comparison Space; Gradio's version is pinned to the one installed."""
     from importlib.metadata import version
 
@@ -178,7 +167,7 @@ def _listed(key: str, values: list[str]) -> dict[str, list[str]]:
 def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     from huggingface_hub import EvalResult, ModelCardData
 
-    repo_type, source, revision = parse_ref(manifest["parents"].get("teacher", ""))
+    repo_type, source, revision = parse_ref(manifest["parents"].get("labels", ""))
     on_hub = repo_type == "dataset" and is_commit(revision)
     results = []
     for path, value in figures.leaves(manifest["metrics"]):

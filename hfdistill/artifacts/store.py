@@ -19,6 +19,7 @@ from typing import Any
 from .. import __version__
 from ..config import Config, RunConfig
 from ..errors import HFDistillError
+from ..kinds import Kind
 from .errors import hub_errors
 from .push import describe_changes, files_of, push_folder, tag_of
 
@@ -59,23 +60,23 @@ class Artifact:
         return f"{self.repo_type}:{self.repo_id}@{self.revision}"
 
 
-def fingerprint(stage: str, config: Config, parents: dict[str, Artifact]) -> str:
-    """Identity of what a stage makes: its name, every setting with an effect, and its pinned parents.
+def fingerprint(kind: Kind, config: Config, parents: dict[str, Artifact]) -> str:
+    """Identity of an artifact: its kind, every setting with an effect, and its pinned parents.
 
     Returns:
         `str`: 16 hexadecimal digits.
     """
-    return fingerprint_of(stage, config.identity(), _refs(parents))
+    return fingerprint_of(kind.name, config.identity(), _refs(parents))
 
 
-def fingerprint_of(stage: str, identity: dict[str, Any], refs: dict[str, str]) -> str:
-    """The same from what a manifest holds: its `stage`, `config` and `parents`."""
-    text = json.dumps({"stage": stage, "config": identity, "parents": refs}, sort_keys=True, default=str)
+def fingerprint_of(kind: str, identity: dict[str, Any], refs: dict[str, str]) -> str:
+    """The same from what a manifest holds: its `kind`, `config` and `parents`."""
+    text = json.dumps({"kind": kind, "config": identity, "parents": refs}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def manifest(
-    stage: str,
+    kind: Kind,
     config: Config,
     parents: dict[str, Artifact],
     metrics: dict[str, Any] | None = None,
@@ -84,17 +85,18 @@ def manifest(
     """Build the content of `hfdistill.json`.
 
     Args:
-        stage (`str`): name of the stage.
+        kind ([`~hfdistill.kinds.Kind`]): of the artifact.
         config ([`~hfdistill.config.Config`]): the configuration it ran with.
-        parents (`dict[str, Artifact]`): what it was made from, by role (`"teacher"`, `"warmup"`, …).
+        parents (`dict[str, Artifact]`): what it was made from, by role (`"labels"`, `"warmup"`, …).
         metrics (`dict`, *optional*): figures measured.
         cost (`dict`, *optional*): what it took, for example `{"seconds": 12.3, "requests": 51000}`.
     """
     content = {
         "format": 1,
-        "stage": stage,
+        "kind": kind.name,
+        "stage": kind.stage,
         "run": config.run.name,
-        "fingerprint": fingerprint(stage, config, parents),
+        "fingerprint": fingerprint(kind, config, parents),
         "config": config.identity(),
         "teacher": {key: vars(config.teacher)[key] for key in TEACHER_KEYS} if config.teacher else None,
         "student": {key: vars(config.student)[key] for key in STUDENT_KEYS} if config.student else None,
@@ -174,26 +176,26 @@ class Store:
             with hub_errors("account", constants.ENDPOINT):
                 self.namespace = HfApi().whoami(token=get_token() or "none")["name"]
 
-    def name(self, kind: str) -> str:
+    def name(self, kind: Kind) -> str:
         """Where the artifact of this kind is written: `namespace/{run}-{kind}{suffix}` or a folder."""
-        return self._place(f"{self.run.name}-{kind}{self.run.suffix}")
+        return self._place(f"{self.run.name}-{kind.name}{self.run.suffix}")
 
-    def parent(self, kind: str) -> str:
+    def parent(self, kind: Kind) -> str:
         """Where the run's main artifact of this kind is read by default: the same, without the run's suffix."""
-        return self._place(f"{self.run.name}-{kind}")
+        return self._place(f"{self.run.name}-{kind.name}")
 
     def _place(self, name: str) -> str:
         if self.run.push:
             return f"{self.namespace}/{name}"
         return str(Path(self.run.output_dir) / "artifacts" / name)
 
-    def find(self, kind: str, repo_type: str, fingerprint: str) -> Artifact | None:
+    def find(self, kind: Kind, fingerprint: str) -> Artifact | None:
         """The complete artifact with this fingerprint, or `None` if it was not made yet.
 
         If it was made by an earlier version of the configuration, and another was published since, it is put in front
         again: later stages read the newest.
         """
-        name = self.name(kind)
+        name, repo_type = self.name(kind), kind.repo_type
         if not self.run.push:
             folder = _settled(Path(name))
             found = folder.is_dir() and _read_manifest(folder).get("fingerprint") == fingerprint
@@ -215,18 +217,18 @@ class Store:
         first_process = os.environ.get("RANK", "0") == "0"
         return self._put_in_front(found, kind) if newest != found.revision and first_process else found
 
-    def _put_in_front(self, found: Artifact, kind: str) -> Artifact:
+    def _put_in_front(self, found: Artifact, kind: Kind) -> Artifact:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / "artifact"
             shutil.copytree(found.path, copy, ignore=shutil.ignore_patterns(".gitattributes"))
             card = (copy / "README.md").read_text(encoding="utf-8")
-            return self.publish(copy, kind, found.repo_type, found.manifest, card)
+            return self.publish(copy, kind, found.manifest, card)
 
-    def prepare(self, kind: str, repo_type: str, coming: dict[str, Any] | None = None) -> None:
+    def prepare(self, kind: Kind, coming: dict[str, Any] | None = None) -> None:
         """Create the repository before anything expensive, so that a missing right is known before and not after.
 
         Args:
-            kind (`str`), repo_type (`str`): as for [`publish`].
+            kind ([`~hfdistill.kinds.Kind`]): what will be published.
             coming (`dict`, *optional*): [`manifest`] of what will be published. If there is an earlier version, what
                 changed since is printed: the time to notice a slip in the configuration is now.
 
@@ -234,7 +236,7 @@ class Store:
             [`~hfdistill.errors.HFDistillError`]: if the token may not write there, or the run is private and the
                 repository exists as a public one.
         """
-        name = self.name(kind)
+        name, repo_type = self.name(kind), kind.repo_type
         if not self.run.push:
             place = Path(name)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -269,7 +271,7 @@ class Store:
         self._told.add(coming["fingerprint"])
         return changes
 
-    def publish(self, folder: str | Path, kind: str, repo_type: str, manifest: dict[str, Any], card: str) -> Artifact:
+    def publish(self, folder: str | Path, kind: Kind, manifest: dict[str, Any], card: str) -> Artifact:
         """Publish a folder with its card and manifest as one commit, check what arrived, and tag it as complete.
 
         Files that an earlier version had and this one has not are deleted in the same commit, and what changed since
@@ -278,8 +280,7 @@ class Store:
 
         Args:
             folder (`str` or `Path`): files of the artifact.
-            kind (`str`): `"teacher"`, `"warmup"`, `"rewards"`, `"reward"`, `"policy"`, `"results"` or `"compare"`.
-            repo_type (`str`): `"model"`, `"dataset"` or `"space"`.
+            kind ([`~hfdistill.kinds.Kind`]): of the artifact.
             manifest (`dict`): from [`manifest`].
             card (`str`): text of README.md.
 
@@ -290,7 +291,7 @@ class Store:
             [`~hfdistill.errors.HFDistillError`]: if a file is a pickle, the Hub refuses, or what arrived is not what
                 was sent.
         """
-        folder, name = Path(folder), self.name(kind)
+        folder, name, repo_type = Path(folder), self.name(kind), kind.repo_type
         files_of(folder)
         if repo_type == "dataset":
             from .cards import fit_to_folder
@@ -301,12 +302,12 @@ class Store:
         changes = self._tell_changes(name, repo_type, manifest)
         if not self.run.push:
             return _replace_folder(folder, Path(name), repo_type)
-        self.prepare(kind, repo_type)
+        self.prepare(kind)
         key = manifest["fingerprint"]
         revision = push_folder(folder, name, repo_type, key, f"{manifest['stage']} {key}", "\n".join(changes))
         from .collection import add_to_collection
 
-        add_to_collection(self.run, self.namespace, kind, name, repo_type)
+        add_to_collection(self.run, self.namespace, kind, name)
         return open_artifact(f"{name}@{revision}", repo_type)
 
     def _latest(self, name: str, repo_type: str) -> dict[str, Any]:

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(stage: str, args: argparse.Namespace):
     """The configuration as a stage sees it; `--set` may name the fields of any stage."""
-    from ..config import STAGES, load_config, stage_class
+    from ..config import load_config, stage_class
+    from ..kinds import STAGES
 
     others = tuple(f"{name}." for name in STAGES if name != stage)
     flags = [f"--{setting.removeprefix(f'{stage}.')}" for setting in args.set if not setting.startswith(others)]

@@ -19,11 +19,15 @@ def run(args: argparse.Namespace) -> int:
 
     from ..artifacts.store import MANIFEST, open_artifact
     from ..errors import HFDistillError, unknown
-    from ..runs.report import KINDS, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
+    from ..kinds import LABELS, POLICY, RESULTS, REWARD
+    from ..runs.report import accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
 
     runs = []
     for name in args.run:
-        manifests = {kind: open_artifact(f"{name}-{kind}", KINDS[kind], [MANIFEST]).manifest for kind in KINDS}
+        manifests = {
+            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, [MANIFEST]).manifest
+            for kind in (RESULTS, LABELS, REWARD, POLICY)
+        }
         tasks = list(manifests["results"]["metrics"])
         if args.task is None and len(tasks) > 1:
             raise HFDistillError(f"{name} has results of several tasks, choose one by --task: {', '.join(tasks)}")

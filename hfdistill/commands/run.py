@@ -25,14 +25,15 @@ def run(args: argparse.Namespace) -> int:
     """Validate the configuration, then run the stages."""
     from ..config import RunConfig, read_sections
     from ..errors import HFDistillError, unknown
-    from ..runs.stages import RECIPES, stages
+    from ..kinds import STAGES
+    from ..runs.stages import stages
     from ..runs.steps import Runner
     from ..runs.validation import validate
 
     for stage in (args.first, args.last):
-        if stage not in RECIPES:
-            raise unknown("stage", stage, RECIPES)
-    names = list(RECIPES)
+        if stage not in STAGES:
+            raise unknown("stage", stage, STAGES)
+    names = list(STAGES)
     wanted = names[names.index(args.first) : names.index(args.last) + 1]
     if not wanted:
         raise HFDistillError(f"--from {args.first} comes after --to {args.last}: the order is {', '.join(names)}")

@@ -93,16 +93,17 @@ def _place(run: str) -> str:
     from ..artifacts.store import Store
     from ..config import RunConfig, read_sections
     from ..errors import HFDistillError
+    from ..kinds import POLICY
 
     if run.endswith((".yaml", ".yml")):
         section = read_sections(run).get("run")
         if not section or "name" not in section:
             raise HFDistillError(f"{run} has no run.name: give the run's namespace/name instead")
-        return Store(RunConfig(**section)).parent("policy").removesuffix("-policy")
+        return Store(RunConfig(**section)).parent(POLICY).removesuffix("-policy")
     folder = Path(run).expanduser()
     if folder.parent.is_dir() and any(folder.parent.glob(f"{folder.name}-*")):
         return str(folder.absolute())
-    return run if "/" in run else Store(RunConfig(run)).parent("policy").removesuffix("-policy")
+    return run if "/" in run else Store(RunConfig(run)).parent(POLICY).removesuffix("-policy")
 
 
 def _open(args: argparse.Namespace) -> int:

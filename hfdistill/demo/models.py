@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..encoding import Encoder, right_pad
+from ..kinds import Kind
 from ..tasks import word_problems as task
 
 
@@ -26,6 +27,9 @@ PIECES = (
     r"|[ ]?\d+|[ ]?[A-Za-z']+|[ ]?[^\sA-Za-z\d]|\s"
 )
 LARGEST_NUMBER = 40
+
+LARGE = Kind("large", "pretrain", "model", "the teacher of the demo, trained from scratch", "")
+SMALL = Kind("small", "pretrain", "model", "the base student of the demo, trained from scratch", "")
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Demo:
                 [
                     *from_base,
                     *("--reward", self.artifact("reward" + WITHOUT_DATA)),
-                    *("--rewards", self.artifact("rewards" + WITHOUT_DATA)),
+                    *("--triples", self.artifact("triples" + WITHOUT_DATA)),
                 ],
             ),
             self._step("evaluate", "evaluate", ("PPO", "PPO w-o D", "SFT on all data"), 25, "", ["--models", *models]),

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..artifacts.store import Store, fingerprint, manifest
 from ..config import Config, RunConfig
 from ..errors import exit_on_user_error
-from .models import STUDENT, TEACHER, train
+from .models import LARGE, SMALL, STUDENT, TEACHER, train
 
 
 CARD = """---
@@ -48,22 +48,22 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the corpus to train on")
     args = parser.parse_args(argv)
 
-    recipe = {"large": TEACHER, "small": STUDENT}[args.size]
+    kind, recipe = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT)}[args.size]
     recipe = replace(recipe, solutions=max(int(recipe.solutions * args.scale), recipe.batch_size))
     config = Config(RunConfig(args.run, seed=args.seed), {"name": "word_problems"}, None, None, None, asdict(recipe))
     store = Store(config.run)
-    key = fingerprint("pretrain", config, {})
-    if found := store.find(args.size, "model", key):
+    key = fingerprint(kind, config, {})
+    if found := store.find(kind, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
-    store.prepare(args.size, "model")
+    store.prepare(kind)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         loss = train(recipe, args.seed, Path(folder), args.size)
-        card = CARD.format(name=store.name(args.size), seed=args.seed, **asdict(recipe))
+        card = CARD.format(name=store.name(kind), seed=args.seed, **asdict(recipe))
         cost = {"seconds": round(time.monotonic() - started, 1)}
-        made = manifest("pretrain", config, {}, {"training_loss": loss}, cost)
-        published = store.publish(folder, args.size, "model", made, card)
+        made = manifest(kind, config, {}, {"training_loss": loss}, cost)
+        published = store.publish(folder, kind, made, card)
     print(f"{published.repo_id} is published at {published.revision[:12]}")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..kinds import LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
 from ..runs.report import (
     accuracy_rows,
     accuracy_table,
@@ -16,26 +17,24 @@ from ..runs.report import (
     times_table,
 )
 from ..runs.view import clock
+from .models import LARGE, SMALL
 from .pipeline import ALL_DATA, WITHOUT_DATA, Demo
 
 
 TASK = "word_problems"
 ORDER = ("Ours", "Ours w/o R", "SFT", "ICL")
 ARTIFACTS = {
-    "large": "model",
-    "small": "model",
-    "teacher": "dataset",
-    "warmup": "model",
-    "warmup" + ALL_DATA: "model",
-    "rewards": "dataset",
-    "reward": "model",
-    "policy": "model",
-    "rewards" + WITHOUT_DATA: "dataset",
-    "reward" + WITHOUT_DATA: "model",
-    "policy" + WITHOUT_DATA: "model",
-    "results": "dataset",
+    kind.name + suffix: kind.repo_type
+    for kinds, suffix in (
+        ((LARGE, SMALL, LABELS, WARMUP), ""),
+        ((WARMUP,), ALL_DATA),
+        ((TRIPLES, REWARD, POLICY), ""),
+        ((TRIPLES, REWARD, POLICY), WITHOUT_DATA),
+        ((RESULTS,), ""),
+    )
+    for kind in kinds
 }
-PLOTTED = ("teacher", "reward", "policy", "results")
+PLOTTED = ("labels", "reward", "policy", "results")
 
 TASK_NOTE = """The task is made for two CPU cores, and the teacher's habit is built in: half of the "How many …"
 questions of its corpus are solved tersely, two operations a step, which the teacher does fairly well and the student
@@ -47,7 +46,7 @@ validation questions of the seeds 0, 1, 100 and 101."""
 
 def collect(demo: Demo, seconds: dict[str, float]) -> dict[str, Any]:
     """Read the finished run's manifests and plots from the Hub and keep them in the run's folder."""
-    manifests = {kind: _manifest(demo, kind) for kind in ("results", "teacher", "reward", "policy")}
+    manifests = {kind: _manifest(demo, kind) for kind in ("results", "labels", "reward", "policy")}
     summary = summarise(TASK, manifests)
     summary["seconds"] = seconds
     summary["artifacts"] = {kind: _address(demo, kind) for kind in ARTIFACTS}

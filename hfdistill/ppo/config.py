@@ -187,11 +187,11 @@ class DistillPPOConfig(PPOConfig):
     Every field of [`PPOConfig`] is one too; those listed last have other defaults here, the paper's (Appendix B.2).
 
     Args:
-        teacher (`str`, *optional*): the labelled teacher dataset, for D_fail and validation; `{run}-teacher` by
+        labels (`str`, *optional*): the teacher's labelled responses, for D_fail and validation; `{run}-labels` by
             default.
         warmup (`str`, *optional*): the model to train; `{run}-warmup` by default. The base student here gives the
             paper's row "Ours w/o D".
-        rewards (`str`, *optional*): the student's labelled responses, for D_S; `{run}-rewards` by default.
+        triples (`str`, *optional*): the student's labelled responses, for D_S; `{run}-triples` by default.
         reward (`str`, *optional*): the reward model, which the value model starts from; `{run}-reward` by default.
         few_shot (`bool`, *optional*, defaults to `False`): put the task's worked examples in front of each question,
             and end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The
@@ -209,9 +209,9 @@ class DistillPPOConfig(PPOConfig):
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    teacher: str | None = field(default=None, metadata={"help": "Labelled teacher dataset."})
+    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
     warmup: str | None = field(default=None, metadata={"help": "Model to train."})
-    rewards: str | None = field(default=None, metadata={"help": "The student's labelled responses."})
+    triples: str | None = field(default=None, metadata={"help": "The student's labelled responses."})
     reward: str | None = field(default=None, metadata={"help": "Reward model."})
     few_shot: bool = field(default=False, metadata={"help": "Worked examples in the prompts."})
     reward_variant: str = field(default="min", metadata={"help": "'min' or 'minus' (Eq. 7, Fig. 7)."})

@@ -22,8 +22,8 @@ def training_rows(
 
     Args:
         task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
-        labelled (`Iterable[Mapping]`): config `questions` of the teacher dataset.
-        student_responses (`Iterable[Mapping]`): config `responses` of the rewards dataset.
+        labelled (`Iterable[Mapping]`): config `questions` of the labels.
+        student_responses (`Iterable[Mapping]`): config `responses` of the triples.
         few_shot (`bool`, *optional*, defaults to `False`): with the task's worked examples in the prompts.
     """
     failures = set(student_failures(student_responses))
@@ -47,7 +47,7 @@ def validation_rows(
 
     Args:
         task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
-        labelled (`Iterable[Mapping]`): config `questions` of the teacher dataset.
+        labelled (`Iterable[Mapping]`): config `questions` of the labels.
         labels (`str`): `"pseudo"`, or `"gold"` for the task's own answers.
         limit (`int`, *optional*): only the first so many.
         few_shot (`bool`, *optional*, defaults to `False`): as in [`training_rows`].
@@ -171,7 +171,7 @@ def _row(task: Task, question: Question, label: str | None, few_shot: bool) -> d
 def _known(questions: Mapping[str, Question], key: str) -> Question:
     if key not in questions:
         raise HFDistillError(
-            f"question {key!r} of the teacher dataset is not in the task: the task's options or its data have changed "
+            f"question {key!r} of the labels is not in the task: the task's options or its data have changed "
             "since it was labelled; label it again, or give the task the options of then"
         )
     return questions[key]

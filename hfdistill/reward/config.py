@@ -18,7 +18,7 @@ class RewardConfig(TrainingArguments):
     paper's (Appendix B.2).
 
     Args:
-        teacher (`str`, *optional*): the labelled teacher dataset; `{run}-teacher` by default.
+        labels (`str`, *optional*): the teacher's labelled responses; `{run}-labels` by default.
         warmup (`str`, *optional*): the model that is sampled and that the reward model starts from; `{run}-warmup` by
             default. The base student here gives the paper's row "Ours w/o D".
         samples (`int`, *optional*, defaults to 30): student responses a question.
@@ -45,7 +45,7 @@ class RewardConfig(TrainingArguments):
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    teacher: str | None = field(default=None, metadata={"help": "Labelled teacher dataset."})
+    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
     warmup: str | None = field(default=None, metadata={"help": "Model to sample and to start from."})
     samples: int = field(default=30, metadata={"help": "Student responses a question."})
     temperature: float = field(default=0.7, metadata={"help": "Temperature of the student's responses."})

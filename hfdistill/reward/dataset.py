@@ -1,4 +1,4 @@
-"""The rewards dataset: the student's labelled responses, and the triples drawn from them."""
+"""The triples dataset: the student's labelled responses, and the triples drawn from them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,7 +54,7 @@ def draw_triples(
     return triples, metrics
 
 
-def write_rewards(folder: Path, responses: Sequence[Mapping[str, Any]], triples: Sequence[Mapping[str, Any]]) -> None:
+def write_triples(folder: Path, responses: Sequence[Mapping[str, Any]], triples: Sequence[Mapping[str, Any]]) -> None:
     """Write the configs `responses` and `triples`; a role that no triple has gets no columns."""
     write_rows(folder, "responses", responses)
     roles = [role for role in ROLES if any(triple[role] is not None for triple in triples)] or list(ROLES[:3])

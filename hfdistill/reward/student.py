@@ -87,7 +87,7 @@ def sample_student(
 def label_samples(
     rows: Sequence[Sample], questions: Mapping[str, Question], pseudo_labels: Mapping[str, str], task: Task, model: str
 ) -> list[dict[str, Any]]:
-    """Rows of the rewards dataset's config `responses`: each response with its answer, right or wrong by the vote.
+    """Rows of the config `responses` of the triples: each response with its answer, right or wrong by the vote.
 
     Args:
         rows (`Sequence[Sample]`): from [`sample_student`].

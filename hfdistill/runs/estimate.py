@@ -134,7 +134,7 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     """How fast an earlier run's student was, from the manifests of what it made.
 
     Args:
-        run (`str`): the run: `namespace/name`, or the folder and name in front of `-rewards` and `-policy`.
+        run (`str`): the run: `namespace/name`, or the folder and name in front of `-triples` and `-policy`.
         completion_tokens (`float`): mean length of a response.
 
     Returns:
@@ -143,7 +143,7 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the run has not come so far.
     """
-    sampled, trained = _manifest(f"{run}-rewards", "dataset"), _manifest(f"{run}-policy", "model")
+    sampled, trained = _manifest(f"{run}-triples", "dataset"), _manifest(f"{run}-policy", "model")
     responses = sum(sampled["metrics"][split]["responses"] for split in ("train", "validation"))
     return (
         responses * completion_tokens / sampled["cost"]["seconds"],

@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PAPER_ROWS = ("Teacher", "ICL", "SFT", "Ours w/o R", "Ours w/o D", "Ours")
-KINDS = {
-    "results": "dataset",
-    "teacher": "dataset",
-    "warmup": "model",
-    "rewards": "dataset",
-    "reward": "model",
-    "policy": "model",
-}
 
 
 def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -27,10 +19,10 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
 
     Args:
         task (`str`): whose rows to show.
-        manifests (`Mapping[str, Mapping]`): manifests by kind of artifact: `results`, `teacher`, `reward`, `policy`.
+        manifests (`Mapping[str, Mapping]`): manifests by kind of artifact.
 
     Returns:
-        `dict`: `seed`, `rows` (by name: `value`, `low`, `high`, `n`), `differences`, `reward`, `teacher`, `policy`.
+        `dict`: `seed`, `rows` (by name: `value`, `low`, `high`, `n`), `differences`, `labels`, `reward`, `policy`.
     """
     table = manifests["results"]["metrics"][task]
     return {
@@ -38,7 +30,7 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
         "seed": manifests["results"]["config"]["seed"],
         "rows": {name: table[name] for name in sorted(table, key=_place) if "value" in table[name]},
         "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
-        **{kind: manifests[kind]["metrics"] for kind in ("teacher", "reward", "policy") if kind in manifests},
+        **{kind: manifests[kind]["metrics"] for kind in ("labels", "reward", "policy") if kind in manifests},
     }
 
 
@@ -97,10 +89,10 @@ def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
 
 def figure_lines(run: Mapping[str, Any]) -> list[str]:
     """What a run says of its labels, its reward model and its rows' differences, a line each."""
-    seed, teacher, reward = run["seed"], run["teacher"], run["reward"]["validation"]
-    lines = [f"seed {seed}: D_fail, questions without a reliable label: {_share(teacher['without_label'])}"]
-    if "pseudo_labels_right" in teacher:
-        lines.append(f"seed {seed}: pseudo-labels that are right: {_share(teacher['pseudo_labels_right'])}")
+    seed, labels, reward = run["seed"], run["labels"], run["reward"]["validation"]
+    lines = [f"seed {seed}: D_fail, questions without a reliable label: {_share(labels['without_label'])}"]
+    if "pseudo_labels_right" in labels:
+        lines.append(f"seed {seed}: pseudo-labels that are right: {_share(labels['pseudo_labels_right'])}")
     for name, title in (("pos_neg", "Pos/Neg"), ("pos_pos", "Pos/Pos")):
         lines.append(f"seed {seed}: reward model, {title} accuracy: {_share(reward[name])}")
     for name, difference in run["differences"].items():

@@ -5,16 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import HFDistillError
+from ..kinds import STAGES
 from .steps import Step
-
-
-RECIPES = {
-    "label": "label_teacher.py",
-    "warmup": "warm_up.py",
-    "reward": "train_reward.py",
-    "ppo": "train_ppo.py",
-    "evaluate": "evaluate.py",
-}
 
 
 def recipes_folder() -> Path:
@@ -25,7 +17,7 @@ def recipes_folder() -> Path:
     """
     places = [Path(__file__).parents[2] / "recipes", Path(sys.prefix) / "share" / "hfdistill" / "recipes"]
     for folder in places:
-        if (folder / RECIPES["label"]).is_file():
+        if (folder / STAGES["label"].recipe).is_file():
             return folder
     raise HFDistillError(f"the recipes are neither in {places[0]} nor in {places[1]}: reinstall hfdistill")
 
@@ -34,11 +26,11 @@ def launch(recipe: str, arguments: Sequence[str], accelerate: Sequence[str] = ()
     """The command that starts a recipe.
 
     Args:
-        recipe (`str`): its stage, one of [`RECIPES`].
+        recipe (`str`): its stage.
         arguments (`Sequence[str]`): `--config FILE` and flags.
         accelerate (`Sequence[str]`, *optional*): options of `accelerate launch`, for example `["--config_file", F]`.
     """
-    script = str(recipes_folder() / RECIPES[recipe])
+    script = str(recipes_folder() / STAGES[recipe].recipe)
     return [sys.executable, "-m", "accelerate.commands.launch", *accelerate, script, *arguments]
 
 
@@ -52,7 +44,7 @@ def stages(config: str, arguments: Sequence[str] = (), accelerate: Sequence[str]
             needs no accelerator and runs as one process.
     """
     steps: list[Step] = []
-    for stage in RECIPES:
+    for stage in STAGES:
         single = ["--cpu", "--num_processes", "1"] if stage == "label" else accelerate
         command = launch(stage, ["--config", config, *arguments], single)
         steps.append(Step(stage, command, tuple(step.name for step in steps[-1:])))

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..config import STAGES, load_config, stage_class
+from ..config import load_config, stage_class
 from ..errors import HFDistillError
+from ..kinds import STAGES
 from ..tasks import load_task, task_section
 
 

@@ -14,6 +14,7 @@ from ..artifacts.metadata import is_commit
 from ..artifacts.store import Artifact, Store, manifest, open_artifact
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
+from ..kinds import COMPARE
 from .run import Run
 from .settings import Settings
 
@@ -71,10 +72,10 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
         {"teacher_endpoint": settings.teacher_endpoint} if settings.teacher_endpoint else {},
     )
     store = Store(config.run)
-    made = manifest("compare", config, parents, {}, {})
+    made = manifest(COMPARE, config, parents, {}, {})
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), pinned, requirements)
-        return store.publish(folder, "compare", "space", made, cards.space(made, repo_id=store.name("compare")))
+        return store.publish(folder, COMPARE, made, cards.card(COMPARE, made, repo_id=store.name(COMPARE)))
 
 
 def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:

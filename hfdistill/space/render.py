@@ -11,10 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import figures
 from ..artifacts.cards import url
 from ..artifacts.metadata import is_commit
+from ..kinds import KINDS
 from ..reward.distilled import NO_ANSWER_REWARD
 from .compare import Comparison
 from .models import Sample
 from .run import Run, shown
+from .settings import SHOWN
 
 
 STYLE = Path(__file__).parent / "templates" / "style.css"
@@ -36,15 +38,7 @@ ROWS = {
     "Ours w/o D": ("policy", "the student after reward, without imitation before"),
     "Ours": ("policy", "the student after imitation and reward"),
 }
-KINDS = {
-    "teacher": "the teacher's answers, votes and labels",
-    "warmup": "student after imitation",
-    "rewards": "the student's own right and wrong answers",
-    "reward": "reward model",
-    "policy": "student after reward",
-    "results": "graded answers to the test questions",
-}
-KINDS_WITH_FIGURES = ("teacher", "rewards", "reward", "policy")
+WITH_FIGURES = ("labels", "triples", "reward", "policy")
 
 
 def notice(message: str) -> str:
@@ -83,8 +77,8 @@ def run_page(run: Run) -> str:
         run=run,
         tables=list(_tables(run)),
         plots=list(_plots(run)),
-        figures=[(KINDS[kind], lines) for kind in KINDS_WITH_FIGURES if (lines := _figures(run, kind))],
-        artifacts=[_artifact(run, kind) for kind in KINDS],
+        figures=[(KINDS[kind].note, lines) for kind in WITH_FIGURES if (lines := _figures(run, kind))],
+        artifacts=[_artifact(run, kind) for kind in SHOWN],
     )
 
 
@@ -150,7 +144,7 @@ def _plots(run: Run) -> Iterator[dict[str, str]]:
         if path.stat().st_size <= LARGEST_PLOT:
             content = base64.b64encode(path.read_bytes()).decode()
             name = path.stem.replace("_", " ").replace("-", " ")
-            yield {"caption": f"{KINDS[kind].capitalize()}: {name}", "content": content}
+            yield {"caption": f"{KINDS[kind].stage}: {name}", "content": content}
 
 
 def _figures(run: Run, kind: str) -> list[tuple[str, str]]:
@@ -162,11 +156,11 @@ def _figures(run: Run, kind: str) -> list[tuple[str, str]]:
 
 def _artifact(run: Run, kind: str) -> dict[str, Any]:
     if kind not in run.manifests:
-        return {"words": KINDS[kind], "missing": run.missing[kind]}
+        return {"words": KINDS[kind].note, "missing": run.missing[kind]}
     artifact = run.manifests[kind]
     on_hub = is_commit(artifact.revision)
     return {
-        "words": KINDS[kind],
+        "words": KINDS[kind].note,
         "missing": None,
         "name": artifact.repo_id,
         "address": url(artifact.repo_type, artifact.repo_id, artifact.revision) if on_hub else None,

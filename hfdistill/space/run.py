@@ -10,7 +10,7 @@ from typing import Any
 from ..artifacts.store import Artifact, open_artifact
 from ..errors import HFDistillError
 from ..tasks import Question, Task, load_task
-from .settings import ARTIFACTS, Settings
+from .settings import SHOWN, Settings
 
 
 logger = logging.getLogger(__name__)
@@ -71,11 +71,11 @@ class Run:
         self.settings = settings
         self.manifests: dict[str, Artifact] = {}
         self.missing: dict[str, str] = {}
-        for kind, repo_type in ARTIFACTS.items():
+        for kind in SHOWN.values():
             try:
-                self.manifests[kind] = _open_manifest(settings.ref(kind), repo_type)
+                self.manifests[kind.name] = _open_manifest(settings.ref(kind.name), kind.repo_type)
             except HFDistillError as error:
-                self.missing[kind] = str(error)
+                self.missing[kind.name] = str(error)
         if not self.manifests:
             first = next(iter(self.missing.values()))
             raise HFDistillError(f"nothing of the run {settings.run!r} can be read. {first}")
@@ -131,7 +131,7 @@ class Run:
             return None
         import pyarrow.dataset as ds
 
-        folder = open_artifact(self.settings.ref("teacher"), "dataset", patterns=["responses/*"]).path / "responses"
+        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["responses/*"]).path / "responses"
         rows = ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(
             columns=["response", "temperature", "sample", "finish_reason"],
             filter=ds.field("question_id") == question.question_id,
@@ -144,7 +144,7 @@ class Run:
         found = []
         for kind in ("results", *(kind for kind in self.manifests if kind != "results")):
             if kind in self.manifests:
-                folder = open_artifact(self.settings.ref(kind), ARTIFACTS[kind], patterns=["*.png"]).path
+                folder = open_artifact(self.settings.ref(kind), SHOWN[kind].repo_type, patterns=["*.png"]).path
                 found += [(kind, path) for path in sorted(folder.rglob("*.png"))]
         return found
 
@@ -164,18 +164,18 @@ class Run:
         return f"{student['model']}@{student['revision']}" if student.get("revision") else student["model"]
 
     def _vote_table(self) -> list[dict[str, Any]]:
-        if "teacher" not in self.manifests:
+        if "labels" not in self.manifests:
             return []
         import pyarrow.dataset as ds
 
-        folder = open_artifact(self.settings.ref("teacher"), "dataset", patterns=["questions/*"]).path / "questions"
+        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["questions/*"]).path / "questions"
         return ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(columns=VOTE_COLUMNS).to_pylist()
 
     def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
         try:
             return self.task.questions()
         except HFDistillError as error:
-            # The benchmark may not be readable from here; the questions that the run asked are in the teacher dataset.
+            # The benchmark may not be readable from here; the questions that the run asked are in the labels.
             logger.warning("the questions of %s cannot be read: %s", self.task.name, error)
             return [Question(row["question_id"], row["question"], row["split"]) for row in table]
 

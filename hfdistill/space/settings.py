@@ -6,22 +6,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import HFDistillError, unknown
+from ..kinds import KINDS
 
 
-# Every artifact of a run that the Space reads, and its type on the Hub.
-ARTIFACTS = {
-    "teacher": "dataset",
-    "warmup": "model",
-    "rewards": "dataset",
-    "reward": "model",
-    "policy": "model",
-    "results": "dataset",
-}
+# Every artifact of a run that the Space reads.
+SHOWN = {name: kind for name, kind in KINDS.items() if kind.repo_type != "space"}
 ENVIRONMENT = {
     "RUN": "run",
     "TEACHER_ENDPOINT": "teacher_endpoint",
     "STUDENT": "student",
-    **{f"{kind.upper()}_REPO": kind for kind in ARTIFACTS},
+    **{f"{kind.upper()}_REPO": kind for kind in SHOWN},
 }
 TOKEN_VARIABLE = "TEACHER_TOKEN"
 
@@ -48,8 +42,8 @@ class Settings:
 
     def __post_init__(self):
         for kind in self.artifacts:
-            if kind not in ARTIFACTS:
-                raise unknown("artifact in the Space's settings:", kind, ARTIFACTS)
+            if kind not in SHOWN:
+                raise unknown("artifact in the Space's settings:", kind, SHOWN)
 
     def ref(self, kind: str) -> str:
         """Where the artifact of this kind is."""
@@ -83,8 +77,8 @@ def load_settings(path: str | Path, environment: Mapping[str, str]) -> Settings:
         values.pop("artifacts", None)
         values.pop("student", None)
     artifacts = dict(values.pop("artifacts", {}))
-    artifacts.update({name: value for name, value in given.items() if name in ARTIFACTS})
-    values.update({name: value for name, value in given.items() if name not in ARTIFACTS})
+    artifacts.update({name: value for name, value in given.items() if name in SHOWN})
+    values.update({name: value for name, value in given.items() if name not in SHOWN})
     if environment.get(TOKEN_VARIABLE):
         values["teacher_token_env"] = TOKEN_VARIABLE
     if not values.get("run"):

@@ -23,7 +23,7 @@ class WarmupConfig(SFTConfig):
     (Appendix B.2).
 
     Args:
-        teacher (`str`, *optional*): the labelled teacher dataset; `{run}-teacher` by default.
+        labels (`str`, *optional*): the teacher's labelled responses; `{run}-labels` by default.
         data (`str`, *optional*, defaults to `"labelled"`): `"labelled"` takes the responses whose answer is the
             pseudo-label, of high and low confidence. `"all"` takes every response: the paper's row "SFT".
         deduplicate (`bool`, *optional*, defaults to `True`): keep identical responses to a question once.
@@ -40,7 +40,7 @@ class WarmupConfig(SFTConfig):
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    teacher: str | None = field(default=None, metadata={"help": "Labelled teacher dataset."})
+    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
     data: str = field(default="labelled", metadata={"help": "labelled, or all: every response, unfiltered."})
     deduplicate: bool = field(default=True, metadata={"help": "Keep identical responses to a question once."})
     max_per_question: int | None = field(default=None, metadata={"help": "Most responses a question."})

@@ -20,8 +20,9 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from hfdistill.config import Config, RunConfig, StudentConfig, TeacherConfig
 from hfdistill.errors import HFDistillError
-from hfdistill.hub import cards
-from hfdistill.hub.artifacts import Store, fingerprint, manifest, open_artifact
+from hfdistill.kinds import COMPARE, LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
+from hfdistill.artifacts import cards
+from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifact
 work = Path(os.environ["WORK"])
 TASK = {"name": "word_problems", "train": 6, "validation": 2, "test": 2}
 
@@ -45,25 +46,25 @@ def rows(place, name, rows):
     pq.write_table(pa.Table.from_pylist(rows), place / name / "part-0.parquet")
 
 def publish_chain(settings):
-    '''teacher, warmup, rewards, reward, policy and results with contents of a few bytes and true parents.'''
+    '''labels, warmup, triples, reward, policy and results with contents of a few bytes and true parents.'''
     store = Store(settings.run)
     made = {}
-    def put(kind, repo_type, stage, card, parents, **metrics):
-        place = folder(settings.run.name + kind)
-        if repo_type == "dataset":
+    def put(kind, parents, **metrics):
+        place = folder(settings.run.name + kind.name)
+        if kind.repo_type == "dataset":
             rows(place, "responses", [{"question_id": "a", "response": "The answer is 1.", "label": "correct"}] * 3)
         else:
-            (place / "weights.safetensors").write_bytes(kind.encode() * 10)
+            (place / "weights.safetensors").write_bytes(kind.name.encode() * 10)
         parents = {role: made[parent] for role, parent in parents.items()}
-        content = manifest(stage, settings, parents, metrics, {"seconds": 1.5})
-        made[kind] = store.publish(place, kind, repo_type, content, card(content, repo_id=store.name(kind)))
-    put("teacher", "dataset", "label", cards.teacher_dataset, {})
-    put("warmup", "model", "warmup", cards.warmup_model, {"teacher": "teacher"})
-    put("rewards", "dataset", "rewards", cards.rewards_dataset, {"teacher": "teacher", "warmup": "warmup"})
-    put("reward", "model", "reward", cards.reward_model, {"rewards": "rewards", "warmup": "warmup"})
-    put("policy", "model", "ppo", cards.policy_model, {"reward": "reward", "rewards": "rewards", "warmup": "warmup"},
+        content = manifest(kind, settings, parents, metrics, {"seconds": 1.5})
+        made[kind.name] = store.publish(place, kind, content, cards.card(kind, content, repo_id=store.name(kind)))
+    put(LABELS, {})
+    put(WARMUP, {"labels": "labels"})
+    put(TRIPLES, {"labels": "labels", "warmup": "warmup"})
+    put(REWARD, {"triples": "triples", "warmup": "warmup"})
+    put(POLICY, {"reward": "reward", "triples": "triples", "warmup": "warmup"},
         test_accuracy={"value": 0.5, "low": 0.4, "high": 0.6, "n": 100})
-    put("results", "dataset", "evaluate", cards.results_dataset, {"Ours": "policy", "Ours w/o R": "warmup"})
+    put(RESULTS, {"Ours": "policy", "Ours w/o R": "warmup"})
     return made
 
 def said(function, *args, **kwargs):

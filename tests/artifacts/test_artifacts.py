@@ -9,19 +9,19 @@ def test_publish_find_and_say_what_changed(hub):
     out, printed = hub.python("""
 settings = config()
 store = Store(settings.run)
-key = fingerprint("label", settings, {})
+key = fingerprint(LABELS, settings, {})
 place = folder("one", big__weights_safetensors=b"x" * 100)
-before = store.find("teacher", "dataset", key)
-store.prepare("teacher", "dataset")
-unfinished = store.find("teacher", "dataset", key)
+before = store.find(LABELS, key)
+store.prepare(LABELS)
+unfinished = store.find(LABELS, key)
 rows(place, "responses", [{"question_id": "a", "response": "b"}])
-made = store.publish(place, "teacher", "dataset", manifest("label", settings, {}, {}, {}), "# card\\n")
-found = store.find("teacher", "dataset", key)
+made = store.publish(place, LABELS, manifest(LABELS, settings, {}, {}, {}), "# card\\n")
+found = store.find(LABELS, key)
 changed = config(given={"epochs": 2})
-store.prepare("teacher", "dataset", manifest("label", changed, {}))
+store.prepare(LABELS, manifest(LABELS, changed, {}))
 print("the expensive step")
 (place / "big" / "weights_safetensors").unlink()
-second = store.publish(place, "teacher", "dataset", manifest("label", changed, {}, {}, {}), "# card\\n")
+second = store.publish(place, LABELS, manifest(LABELS, changed, {}, {}, {}), "# card\\n")
 api = HfApi()
 commits = api.list_repo_commits(made.repo_id, repo_type="dataset")
 tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(made.repo_id, repo_type="dataset").tags}
@@ -33,13 +33,13 @@ out = {
     "tags": tags, "key": key, "titles": [commit.title for commit in commits],
     "message": commits[0].message,
 }
-again = store.find("teacher", "dataset", key)
+again = store.find(LABELS, key)
 out["again"] = [again.revision, again.manifest["fingerprint"]]
 out["newest"] = api.repo_info(made.repo_id, repo_type="dataset").sha
 out["again_files"] = sorted(api.list_repo_files(made.repo_id, repo_type="dataset"))
 """)
     assert out["before"] is None and out["unfinished"] is None
-    assert out["repo"] == "local/demo-teacher"
+    assert out["repo"] == "local/demo-labels"
     assert out["found"] == out["made"] == out["tags"][f"complete-{out['key']}"]
     assert out["stored"]
     assert out["second"] != out["made"]
@@ -50,7 +50,7 @@ out["again_files"] = sorted(api.list_repo_files(made.repo_id, repo_type="dataset
     assert {"README.md", "hfdistill.json", "responses/part-0.parquet"} <= set(out["files"])
     assert out["titles"][0].startswith("label ")
     assert "config.stage.epochs: 1 -> 2" in out["message"]
-    told = "local/demo-teacher: a new version, because of\n  config.stage.epochs: 1 -> 2\n"
+    told = "local/demo-labels: a new version, because of\n  config.stage.epochs: 1 -> 2\n"
     assert f"{told}the expensive step" in printed and printed.count(told) == 1
 
 
@@ -59,10 +59,10 @@ def test_contents_that_differ_on_the_hub_are_noticed(hub, xet):
     out, _ = hub.python(
         """
 from huggingface_hub import CommitOperationAdd
-from hfdistill.hub import push
+from hfdistill.artifacts import push
 store = Store(config("verify" + os.environ["HF_HUB_DISABLE_XET"]).run)
-store.prepare("warmup", "model")
-name = store.name("warmup")
+store.prepare(WARMUP)
+name = store.name(WARMUP)
 place = folder(name.replace("/", "-"), small_txt=b"small", large__model_safetensors=os.urandom(40_000))
 (place / "model.safetensors").write_bytes(os.urandom(30_000))
 revision = push.push_folder(place, name, "model", "f" * 16, "first")
@@ -98,8 +98,8 @@ store = Store(settings.run)
 out = {}
 for name in ("training_args.bin", "sub__optimizer.pt", "model.PKL", "rng_state.pth"):
     place = folder(name, **{name: b"x"})
-    out[name] = said(store.publish, place, "warmup", "model", manifest("warmup", settings, {}, {}, {}), "# card")
-out["left"] = Path(store.name("warmup")).exists()
+    out[name] = said(store.publish, place, WARMUP, manifest(WARMUP, settings, {}, {}, {}), "# card")
+out["left"] = Path(store.name(WARMUP)).exists()
 """)
     assert out.pop("left") is False
     for name, message in out.items():
@@ -117,14 +117,14 @@ key = made["policy"].manifest["fingerprint"]
 out = {
     "repo": made["policy"].repo_id, "revision": made["policy"].revision, "key": key,
     "parents": made["policy"].manifest["parents"],
-    "found": store.find("policy", "model", key).revision, "other": store.find("policy", "model", "0" * 16),
+    "found": store.find(POLICY, key).revision, "other": store.find(POLICY, "0" * 16),
 }
-place = Path(store.name("policy"))
+place = Path(store.name(POLICY))
 place.rename(place.with_name(place.name + ".previous"))  # cut off between the two renames
-out["after"] = store.find("policy", "model", key).revision
-place = Path(store.name("reward"))
-content = manifest("reward", config(given={"epochs": 3}), {}, {}, {})
-out["replaced"] = store.publish(folder("again", weights=b"1"), "reward", "model", content, "# card").revision
+out["after"] = store.find(POLICY, key).revision
+place = Path(store.name(REWARD))
+content = manifest(REWARD, config(given={"epochs": 3}), {}, {}, {})
+out["replaced"] = store.publish(folder("again", weights=b"1"), REWARD, content, "# card").revision
 out["left"] = sorted(p.name for p in place.parent.iterdir())
 """,
         HF_ENDPOINT="http://127.0.0.1:9",
@@ -135,7 +135,7 @@ out["left"] = sorted(p.name for p in place.parent.iterdir())
     assert out["parents"]["warmup"].startswith("model:/") and out["other"] is None
     assert out["replaced"] != out["key"]
     assert "config.stage.epochs: 1 -> 3" in printed
-    kinds = ("policy", "results", "reward", "rewards", "teacher", "warmup")
+    kinds = ("labels", "policy", "results", "reward", "triples", "warmup")
     assert out["left"] == [f"folders-{kind}" for kind in kinds]
 
 
@@ -147,39 +147,39 @@ def test_missing_rights_are_named_before_anything_expensive(start_hub):
     out, _ = hub.python(
         """
 store = Store(config("mine").run)
-store.prepare("teacher", "dataset")
-out = {"mine": store.name("teacher")}
+store.prepare(LABELS)
+out = {"mine": store.name(LABELS)}
 for org in ("lab", "club", "nobody", "bob"):
-    out[org] = said(Store(config(namespace=org).run).prepare, "teacher", "dataset")
+    out[org] = said(Store(config(namespace=org).run).prepare, LABELS)
 secret = config("hidden", private=True).run
-Store(secret).prepare("teacher", "dataset")
-out["hidden"] = HfApi().repo_info("ann/hidden-teacher", repo_type="dataset").private
-out["was_public"] = said(Store(config("mine", private=True).run).prepare, "teacher", "dataset")
+Store(secret).prepare(LABELS)
+out["hidden"] = HfApi().repo_info("ann/hidden-labels", repo_type="dataset").private
+out["was_public"] = said(Store(config("mine", private=True).run).prepare, LABELS)
 """,
         "write",
     )
-    assert out["mine"] == "ann/mine-teacher"
+    assert out["mine"] == "ann/mine-labels"
     assert out["lab"] is None and out["hidden"] is True
     for org in ("club", "nobody", "bob"):
-        assert f"{org}/demo-teacher" in out[org] and "403" in out[org] and "write access" in out[org]
+        assert f"{org}/demo-labels" in out[org] and "403" in out[org] and "write access" in out[org]
     assert "is public, but run.private is true" in out["was_public"]
 
     code = """
 out = [
-    said(lambda: Store(config("mine").run).prepare("teacher", "dataset")),
-    said(lambda: Store(config("new", namespace="ann").run).prepare("teacher", "dataset")),
-    said(open_artifact, "ann/hidden-teacher", "dataset"),
+    said(lambda: Store(config("mine").run).prepare(LABELS)),
+    said(lambda: Store(config("new", namespace="ann").run).prepare(LABELS)),
+    said(open_artifact, "ann/hidden-labels", "dataset"),
 ]
 """
     read, _ = hub.python(code, "read")
-    assert "ann/mine-teacher" in read[0] and "403" in read[0] and "write access" in read[0]
+    assert "ann/mine-labels" in read[0] and "403" in read[0] and "write access" in read[0]
     assert "403" in read[1] and "holds nothing to read yet" in read[2]
     nobody, _ = hub.python(code)
     assert "HF_TOKEN" in nobody[0]
     assert "401" in nobody[1] and "HF_TOKEN" in nobody[1]
-    assert "ann/hidden-teacher" in nobody[2] and "does not exist" in nobody[2] and "log in" in nobody[2]
-    stranger, _ = hub.python("""out = said(open_artifact, "ann/hidden-teacher", "dataset")""", "other")
-    assert "ann/hidden-teacher" in stranger
+    assert "ann/hidden-labels" in nobody[2] and "does not exist" in nobody[2] and "log in" in nobody[2]
+    stranger, _ = hub.python("""out = said(open_artifact, "ann/hidden-labels", "dataset")""", "other")
+    assert "ann/hidden-labels" in stranger
     wrong, _ = hub.python("out = said(lambda: Store(config().run))", HF_TOKEN="hf_wrongwrongwrongwrong")
     assert "401" in wrong and "not valid" in wrong
 
@@ -204,8 +204,8 @@ def test_offline_and_unreachable(hub):
     code = """
 out = [
     said(lambda: Store(config().run)),
-    said(lambda: Store(config(namespace="me").run).prepare("teacher", "dataset")),
-    said(lambda: Store(config(namespace="me").run).find("teacher", "dataset", "0" * 16)),
+    said(lambda: Store(config(namespace="me").run).prepare(LABELS)),
+    said(lambda: Store(config(namespace="me").run).find(LABELS, "0" * 16)),
     said(open_artifact, "me/nothing", "model"),
 ]
 """
@@ -214,11 +214,11 @@ out = [
         assert "HF_HUB_OFFLINE is set" in message and "run.push" in message
     assert "me/nothing" in offline[3]
     pinned, _ = hub.python("""
-Store(config("kept").run).prepare("teacher", "dataset")
-HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="a", repo_id="local/kept-teacher", repo_type="dataset")
-out = open_artifact("local/kept-teacher", "dataset").revision
+Store(config("kept").run).prepare(LABELS)
+HfApi().upload_file(path_or_fileobj=b"x", path_in_repo="a", repo_id="local/kept-labels", repo_type="dataset")
+out = open_artifact("local/kept-labels", "dataset").revision
 """)
-    code_pinned = f"out = open_artifact('local/kept-teacher@{pinned}', 'dataset').revision"
+    code_pinned = f"out = open_artifact('local/kept-labels@{pinned}', 'dataset').revision"
     assert hub.python(code_pinned, HF_HUB_OFFLINE="1")[0] == pinned
     gone, _ = hub.python(code, HF_ENDPOINT="http://127.0.0.1:9")
     for message in gone:
@@ -234,9 +234,9 @@ sys.argv = [str(Path.cwd() / "recipes" / "label_teacher.py"), "--config", str(Pa
 settings = config(task={**TASK, "token": os.environ["HF_TOKEN"]})
 settings.teacher.api_key_env = "SECRET_OF_MINE"
 parents = {"base": open_artifact(str(folder("base")), "model")}
-content = manifest("label", settings, parents, {"note": "hf_ABCDEFGHIJKLMNOPQRSTUV"}, {})
+content = manifest(LABELS, settings, parents, {"note": "hf_ABCDEFGHIJKLMNOPQRSTUV"}, {})
 out = {"text": json.dumps(content), "command": content["command"], "teacher": content["teacher"]}
-out["same"] = content["fingerprint"] == fingerprint("label", settings, parents)
+out["same"] = content["fingerprint"] == fingerprint(LABELS, settings, parents)
 """,
         HF_TOKEN="hf_0123456789abcdefghij",
         SECRET_OF_MINE="a-very-secret-value",

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfdistill.artifacts import cards, figures, metadata
+from hfdistill.kinds import COMPARE, KINDS, LABELS, POLICY, REWARD, TRIPLES, WARMUP, Kind
 
 
 MANIFEST = {
@@ -24,9 +25,9 @@ MANIFEST = {
     "teacher": {"model": "org/teacher", "license": "Llama3.1"},
     "student": {"model": "org/base", "license": "apache-2.0"},
     "parents": {
-        "rewards": "dataset:me/demo-rewards@" + "a" * 40,
+        "triples": "dataset:me/demo-triples@" + "a" * 40,
         "warmup": "model:me/demo-warmup@" + "b" * 40,
-        "again": "dataset:me/demo-rewards@" + "c" * 40,
+        "again": "dataset:me/demo-triples@" + "c" * 40,
     },
     "versions": {"hfdistill": "0.1.0", "torch": "2.13.0"},
     "command": "accelerate launch recipes/train_ppo.py --config 'x|y.yaml'",
@@ -44,24 +45,15 @@ MANIFEST = {
     "cost": {"seconds": 3600.0, "requests": 51_000},
     "created": "2026-01-01T00:00:00+00:00",
 }
-KINDS = {
-    "teacher_dataset": "dataset",
-    "warmup_model": "model",
-    "rewards_dataset": "dataset",
-    "reward_model": "model",
-    "policy_model": "model",
-    "results_dataset": "dataset",
-    "space": "space",
-}
 
 
-def make(kind: str, manifest: dict = MANIFEST, plots: tuple = ()) -> tuple[dict, str]:
-    card = vars(cards)[kind](manifest, repo_id="me/demo-x", plots=plots)
+def make(kind: Kind, manifest: dict = MANIFEST, plots: tuple = ()) -> tuple[dict, str]:
+    card = cards.card(kind, manifest, repo_id="me/demo-x", plots=plots)
     assert card == cards.join(*cards.split(card))
     return cards.split(card)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_every_card_says_where_it_comes_from(kind):
     data, body = make(kind, plots=("plots/curve.png",))
     assert {"hfdistill", "distillation"} <= set(data["tags"])
@@ -69,13 +61,13 @@ def test_every_card_says_where_it_comes_from(kind):
     assert "Distill Not Only Data but Also Rewards" in body and "https://arxiv.org/abs/2502.19557" in body
     assert "accelerate launch recipes/train_ppo.py --config 'x|y.yaml'" in body
     # Links by path alone hold wherever the Hub is.
-    assert "](/datasets/me/demo-rewards/tree/" + "a" * 40 in body and "](/me/demo-warmup/tree/" + "b" * 40 in body
+    assert "](/datasets/me/demo-triples/tree/" + "a" * 40 in body and "](/me/demo-warmup/tree/" + "b" * 40 in body
     assert "![plots/curve.png](plots/curve.png)" in body
     assert "`org/teacher`: Llama3.1" in body and "## Limits and bias" in body
     assert "\n\n\n" not in body and "{{" not in body and "{%" not in body and "None" not in body
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "space"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind is not COMPARE])
 def test_numbers_config_and_cost(kind):
     _, body = make(kind)
     for line in (
@@ -94,10 +86,10 @@ def test_numbers_config_and_cost(kind):
 
 
 def test_model_metadata():
-    data, _ = make("policy_model")
+    data, _ = make(POLICY)
     assert data["library_name"] == "transformers" and data["pipeline_tag"] == "text-generation"
     assert data["base_model"] == "org/base" and data["base_model_relation"] == "finetune"
-    assert data["datasets"] == ["me/demo-rewards"] and data["teacher_model"] == "org/teacher"
+    assert data["datasets"] == ["me/demo-triples"] and data["teacher_model"] == "org/teacher"
     assert data["license"] == ["apache-2.0", "llama3.1"]
     (index,) = data["model-index"]
     found = {
@@ -107,43 +99,43 @@ def test_model_metadata():
     }
     assert index["name"] == "demo-x"
     assert found == {("test", "test: Ours"): 0.725, ("validation", "validation accuracy"): 0.5}
-    assert make("reward_model")[0]["pipeline_tag"] == "text-classification"
+    assert make(REWARD)[0]["pipeline_tag"] == "text-classification"
 
 
 def test_dataset_metadata():
-    data, _ = make("teacher_dataset")
+    data, _ = make(LABELS)
     assert [config["config_name"] for config in data["configs"]] == ["responses", "questions", "gold"]
     assert data["configs"][0]["data_files"] == [{"split": "train", "path": "responses/*.parquet"}]
     assert data["annotations_creators"] == ["machine-generated"] and data["license"] == "llama3.1"
     assert "base_model" not in data
-    data, _ = make("rewards_dataset")
+    data, _ = make(TRIPLES)
     assert [config["config_name"] for config in data["configs"]] == ["responses", "triples"]
-    assert data["source_datasets"] == ["me/demo-rewards"]
+    assert data["source_datasets"] == ["me/demo-triples"]
 
 
 def test_the_teachers_responses_come_from_teacher_and_questions():
     manifest = copy.deepcopy(MANIFEST) | {"stage": "label", "parents": {}}
     manifest["metrics"]["served"] = {"model_id": "org/teacher", "model_sha": "e" * 40}
-    _, body = make("teacher_dataset", manifest)
+    _, body = make(LABELS, manifest)
     assert "| teacher model | model [org/teacher](" in body and f"| `{'e' * 12}` |" in body
     assert "| questions | task `word_problems`, options below | hfdistill 0.1.0 |" in body
     assert "org/base" not in body
 
 
 def test_space_metadata():
-    data, _ = make("space")
+    data, _ = make(COMPARE)
     assert data["sdk"] == "gradio" and data["sdk_version"] == version("gradio") and data["app_file"] == "app.py"
-    assert data["models"] == ["me/demo-warmup"] and data["datasets"] == ["me/demo-rewards"]
+    assert data["models"] == ["me/demo-warmup"] and data["datasets"] == ["me/demo-triples"]
     assert len(data["short_description"]) <= 60
 
 
 def test_the_pinned_base_wins_over_the_named_student_and_folders_are_no_base(tmp_path):
     manifest = copy.deepcopy(MANIFEST)
     manifest["parents"]["student"] = "model:org/pinned@" + "d" * 40
-    assert make("warmup_model", manifest)[0]["base_model"] == "org/pinned"
-    manifest["parents"] = {"student": f"model:{tmp_path}@local", "teacher": "dataset:runs/x@0123456789abcdef"}
+    assert make(WARMUP, manifest)[0]["base_model"] == "org/pinned"
+    manifest["parents"] = {"student": f"model:{tmp_path}@local", "labels": "dataset:runs/x@0123456789abcdef"}
     manifest["student"]["model"] = str(tmp_path)
-    data, body = make("warmup_model", manifest)
+    data, body = make(WARMUP, manifest)
     assert "base_model" not in data and "datasets" not in data
     assert f"model in a folder, `{tmp_path}`" in body and "](" + str(tmp_path) not in body
 
@@ -160,21 +152,21 @@ def test_the_pinned_base_wins_over_the_named_student_and_folders_are_no_base(tmp
 def test_licences_are_carried_over_as_the_hub_accepts_them(teacher, student, expected):
     manifest = copy.deepcopy(MANIFEST)
     manifest["teacher"]["license"], manifest["student"]["license"] = teacher, student
-    manifest["parents"]["teacher"] = "dataset:me/demo-teacher@" + "d" * 40
-    data, body = make("policy_model", manifest)
+    manifest["parents"]["labels"] = "dataset:me/demo-labels@" + "d" * 40
+    data, body = make(POLICY, manifest)
     assert {key: data[key] for key in ("license", "license_name") if key in data} == expected
     assert "Built with Llama" not in body and "\n\n\n" not in body
-    assert data["model-index"][0]["results"][0]["dataset"]["type"] == "me/demo-teacher"
+    assert data["model-index"][0]["results"][0]["dataset"]["type"] == "me/demo-labels"
     assert ("not stated" in body) is (teacher is None or student is None)
 
 
 def test_llama_licences_ask_for_more():
-    assert "Built with Llama" in make("policy_model")[1]
+    assert "Built with Llama" in make(POLICY)[1]
 
 
 def test_a_run_without_a_named_teacher():
     manifest = copy.deepcopy(MANIFEST) | {"teacher": None}
-    for kind in KINDS:
+    for kind in KINDS.values():
         data, body = make(kind, manifest)
         assert "teacher_model" not in data and "a larger model" in body
 
@@ -183,7 +175,7 @@ def test_templates_are_strict():
     manifest = copy.deepcopy(MANIFEST)
     del manifest["command"]
     with pytest.raises(jinja2.UndefinedError):
-        make("policy_model", manifest)
+        make(POLICY, manifest)
 
 
 def test_metadata_says_what_the_files_are(tmp_path):
@@ -192,7 +184,7 @@ def test_metadata_says_what_the_files_are(tmp_path):
         for part in range(2):
             table = pa.Table.from_pylist([{"a": 1}] * count)
             pq.write_table(table, tmp_path / name / f"{part}.parquet")
-    card = cards.teacher_dataset(MANIFEST, repo_id="me/demo-x")
+    card = cards.card(LABELS, MANIFEST, repo_id="me/demo-x")
     data, body = cards.split(cards.fit_to_folder(card, tmp_path))
     assert [config["config_name"] for config in data["configs"]] == ["responses", "questions", "extra"]
     assert data["size_categories"] == ["1K<n<10K"]

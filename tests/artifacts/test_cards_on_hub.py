@@ -23,17 +23,17 @@ store = Store(settings.run)
 base = folder("base")
 LlamaForCausalLM(tiny).save_pretrained(base)
 tokenizer.save_pretrained(base)
-parents = {"student": store.publish(base, "warmup", "model", manifest("warmup", settings, {}, {}, {}), "# base")}
+parents = {"student": store.publish(base, WARMUP, manifest(WARMUP, settings, {}, {}, {}), "# base")}
 metrics = {"test": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 100}}
 errors = {}
 
-def put(kind, repo_type, card, place):
-    content = manifest("stage", settings, parents, metrics, {"seconds": 1.0})
-    text = card(content, repo_id=store.name(kind), plots=["curve.png"])
+def put(kind, place):
+    content = manifest(kind, settings, parents, metrics, {"seconds": 1.0})
+    text = cards.card(kind, content, repo_id=store.name(kind), plots=["curve.png"])
     (place / "curve.png").write_bytes(b"png")
-    checked = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}[repo_type]
-    checked(text).validate(repo_type=repo_type)
-    made = store.publish(place, kind, repo_type, content, text)
+    checked = {"model": ModelCard, "dataset": DatasetCard, "space": SpaceCard}[kind.repo_type]
+    checked(text).validate(repo_type=kind.repo_type)
+    made = store.publish(place, kind, content, text)
     return (made.path / "README.md").read_text()
 
 row = {"response": "The answer is 1.", "label": "correct", "student_positive": "a", "student_negative": "b"}
@@ -52,21 +52,21 @@ def model(name, kind):
 
 tiny.num_labels = 1
 out = {
-    "warmup_model": put("warmup", "model", cards.warmup_model, model("w", LlamaForCausalLM)),
-    "policy_model": put("policy", "model", cards.policy_model, model("p", LlamaForCausalLM)),
-    "reward_model": put("reward", "model", cards.reward_model, model("r", LlamaForSequenceClassification)),
-    "teacher_dataset": put("teacher", "dataset", cards.teacher_dataset, data("t", "responses", "questions")),
-    "rewards_dataset": put("rewards", "dataset", cards.rewards_dataset, data("s", "responses", "triples")),
-    "results_dataset": put("results", "dataset", cards.results_dataset, data("e", "results", "responses")),
+    "warmup": put(WARMUP, model("w", LlamaForCausalLM)),
+    "policy": put(POLICY, model("p", LlamaForCausalLM)),
+    "reward": put(REWARD, model("r", LlamaForSequenceClassification)),
+    "labels": put(LABELS, data("t", "responses", "questions")),
+    "triples": put(TRIPLES, data("s", "responses", "triples")),
+    "results": put(RESULTS, data("e", "results", "responses")),
 }
-store.prepare("compare", "space")
-out["space"] = put("compare", "space", cards.space, folder("space", app_py=b"import gradio"))
+store.prepare(COMPARE)
+out["space"] = put(COMPARE, folder("space", app_py=b"import gradio"))
 api = HfApi()
 found = api.model_info("local/cards-policy")
 out["info"] = {
     "tags": found.tags, "library": found.library_name, "pipeline": found.pipeline_tag,
     "of_base": [m.id for m in api.list_models(filter="base_model:finetune:local/cards-warmup")],
-    "configs": [c["config_name"] for c in api.dataset_info("local/cards-teacher").card_data["configs"]],
+    "configs": [c["config_name"] for c in api.dataset_info("local/cards-labels").card_data["configs"]],
     "sdk": api.space_info("local/cards-compare").sdk,
 }
 """
@@ -79,7 +79,7 @@ def published(hub) -> dict:
 
 @pytest.mark.parametrize(
     "kinds",
-    [("teacher_dataset", "rewards_dataset", "results_dataset"), ("warmup_model", "policy_model", "reward_model")],
+    [("labels", "triples", "results"), ("warmup", "policy", "reward")],
     ids=["datasets", "models"],
 )
 def test_the_loading_code_of_a_card_runs_in_a_clean_process(kinds, published, hub, tmp_path):
@@ -91,7 +91,7 @@ def test_the_loading_code_of_a_card_runs_in_a_clean_process(kinds, published, hu
     printed = hub.clean(script + "assert 'hfdistill' not in sys.modules\n", tmp_path)
     for kind in kinds:
         said = printed.partition(f"-- {kind}\n")[2].partition("-- ")[0]
-        assert said.strip() if kind != "reward_model" else float(said) is not None
+        assert said.strip() if kind != "reward" else float(said) is not None
 
 
 def test_the_hub_reads_lineage_from_the_metadata(published):
@@ -101,4 +101,4 @@ def test_the_hub_reads_lineage_from_the_metadata(published):
     assert {"hfdistill", "distillation", "license:mit", "license:apache-2.0"} <= set(info["tags"])
     assert set(info["of_base"]) == {"local/cards-policy", "local/cards-reward", "local/cards-warmup"}
     assert info["configs"] == ["responses", "questions"] and info["sdk"] == "gradio"
-    assert "size_categories:\n- n<1K" in published["teacher_dataset"]
+    assert "size_categories:\n- n<1K" in published["labels"]

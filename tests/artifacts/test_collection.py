@@ -8,11 +8,11 @@ publish_chain(settings)
 publish_chain(config("beta"))
 ablation = config("alpha", suffix="-minus")
 store = Store(ablation.run)
-content = manifest("ppo", ablation, {}, {}, {})
-store.publish(folder("ablation", weights=b"1"), "policy", "model", content, "# card")
+content = manifest(POLICY, ablation, {}, {}, {})
+store.publish(folder("ablation", weights=b"1"), POLICY, content, "# card")
 (work / "runs" / "alpha" / "collection.json").rename(work / "kept.json")
-content = manifest("ppo", config("alpha", given={"epochs": 2}), {}, {}, {})
-Store(settings.run).publish(folder("again", weights=b"2"), "policy", "model", content, "# card")
+content = manifest(POLICY, config("alpha", given={"epochs": 2}), {}, {}, {})
+Store(settings.run).publish(folder("again", weights=b"2"), POLICY, content, "# card")
 api = HfApi()
 found = {}
 for each in api.list_collections(owner="local"):
@@ -29,7 +29,7 @@ out = {
         "hfdistill: alpha": 1,
         "hfdistill: beta": 1,
     }
-    kinds = {"teacher": "dataset", "warmup": "model", "rewards": "dataset", "reward": "model", "policy": "model"}
+    kinds = {"labels": "dataset", "warmup": "model", "triples": "dataset", "reward": "model", "policy": "model"}
     kinds |= {"results": "dataset", "policy-minus": "model"}
     assert [tuple(item[:2]) for item in out["items"]] == [
         (repo_type, f"local/alpha-{kind}") for kind, repo_type in kinds.items()
@@ -46,8 +46,8 @@ publish_chain(settings)
 api = HfApi()
 first = next(each.slug for each in api.list_collections(owner="local") if each.title == "hfdistill: gone")
 api.delete_collection(first)
-content = manifest("ppo", config("gone", given={"epochs": 2}), {}, {}, {})
-made = Store(settings.run).publish(folder("gone-again", weights=b"2"), "policy", "model", content, "# card")
+content = manifest(POLICY, config("gone", given={"epochs": 2}), {}, {}, {})
+made = Store(settings.run).publish(folder("gone-again", weights=b"2"), POLICY, content, "# card")
 slugs = [each.slug for each in api.list_collections(owner="local") if each.title == "hfdistill: gone"]
 out = [first, slugs]
 """)
@@ -57,8 +57,8 @@ out = [first, slugs]
 
 
 REFUSED = """
-from hfdistill.hub import collection
-out = collection.add_to_collection(config("plain").run, "bob", "teacher", "ann/plain-teacher", "dataset")
+from hfdistill.artifacts import collection
+out = collection.add_to_collection(config("plain").run, "bob", LABELS, "ann/plain-labels")
 """
 
 
@@ -66,11 +66,11 @@ def test_a_refused_collection_is_no_failure(start_hub):
     hub = start_hub({"write": ("ann", "write")})
     out, printed = hub.python(REFUSED, "write")
     assert out is None
-    assert "ann/plain-teacher is published, but stands in no Collection" in printed and "403" in printed
+    assert "ann/plain-labels is published, but stands in no Collection" in printed and "403" in printed
 
 
 def test_a_hub_without_collections_is_no_failure(hub):
     # Below this path the server has no route at all, as an older Hub has none for Collections.
     out, printed = hub.python(REFUSED, HF_ENDPOINT=f"{hub.endpoint}/old")
     assert out is None
-    assert "ann/plain-teacher is published, but stands in no Collection" in printed and "404" in printed
+    assert "ann/plain-labels is published, but stands in no Collection" in printed and "404" in printed

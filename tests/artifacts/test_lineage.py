@@ -19,7 +19,7 @@ def test_the_tree_ends_in_teacher_student_and_questions(hub, chain):
     short = {kind: revision[:12] for kind, revision in chain.items()}
     assert lines[0].startswith(f"model local/demo-policy@{short['policy']}  (stage ppo, ")
     assert lines[1].startswith(f"├── reward: model local/demo-reward@{short['reward']}")
-    assert any(f"teacher: dataset local/demo-teacher@{short['teacher']}" in line for line in lines)
+    assert any(f"labels: dataset local/demo-labels@{short['labels']}" in line for line in lines)
     ends = [line.lstrip("│├└─ ") for line in lines]
     assert "teacher demo/teacher  (licence apache-2.0)" in ends
     assert "questions task word_problems  (test 2, train 6, validation 2)" in ends
@@ -41,12 +41,12 @@ def test_the_drawing(hub, chain, tmp_path, suffix):
 
 def test_an_older_revision_has_its_own_tree(hub, chain):
     out, _ = hub.python(f"""
-from hfdistill.hub.lineage import lineage, text_tree
+from hfdistill.artifacts.lineage import lineage, text_tree
 settings = config(given={{"epochs": 9}})
 store = Store(settings.run)
-parents = {{"teacher": open_artifact("local/demo-teacher", "dataset")}}
-content = manifest("warmup", settings, parents, {{}}, {{}})
-new = store.publish(folder("newer", weights=b"2"), "warmup", "model", content, "# card")
+parents = {{"labels": open_artifact("local/demo-labels", "dataset")}}
+content = manifest(WARMUP, settings, parents, {{}}, {{}})
+new = store.publish(folder("newer", weights=b"2"), WARMUP, content, "# card")
 older = text_tree(lineage("local/demo-warmup@{chain["warmup"]}"))
 out = [text_tree(lineage("local/demo-warmup")), older, new.revision]
 """)
@@ -59,9 +59,9 @@ def test_what_cannot_be_read_is_said(hub, tmp_path):
     hub.python('publish_chain(config("broken"))\nout = None')
     out, _ = hub.python(
         """
-from hfdistill.hub.lineage import lineage, text_tree
+from hfdistill.artifacts.lineage import lineage, text_tree
 api = HfApi()
-api.delete_repo("local/broken-rewards", repo_type="dataset")
+api.delete_repo("local/broken-triples", repo_type="dataset")
 out = [text_tree(lineage("local/broken-policy"))]
 api.create_repo("local/plain")
 api.upload_file(path_or_fileobj=b"x", path_in_repo="a.txt", repo_id="local/plain")
@@ -74,7 +74,7 @@ out.append(text_tree(lineage("local/broken-warmup", "model")))
         HF_HOME=str(tmp_path),  # what was downloaded before the deletion would still be found
     )
     tree, plain, missing, both, chosen = out
-    assert "local/broken-rewards" in tree and "cannot be read: dataset 'local/broken-rewards" in tree
+    assert "local/broken-triples" in tree and "cannot be read: dataset 'local/broken-triples" in tree
     assert "teacher demo/teacher" in tree
     assert "model 'local/plain' has no hfdistill.json" in plain
     assert "local/none" in missing and "does not exist" in missing
@@ -85,17 +85,17 @@ out.append(text_tree(lineage("local/broken-warmup", "model")))
 def test_folders_have_a_lineage_too(hub):
     out, _ = hub.python(
         """
-from hfdistill.hub.lineage import lineage, text_tree
+from hfdistill.artifacts.lineage import lineage, text_tree
 settings = config("local", push=False)
 made = publish_chain(settings)
 out = [text_tree(lineage(made["policy"].repo_id))]
-content = manifest("reward", config(given={"epochs": 5}), {}, {}, {})
-Store(settings.run).publish(folder("x", weights=b"1"), "reward", "model", content, "# card")
+content = manifest(REWARD, config(given={"epochs": 5}), {}, {}, {})
+Store(settings.run).publish(folder("x", weights=b"1"), REWARD, content, "# card")
 out.append(text_tree(lineage(made["policy"].repo_id)))
 """,
         HF_ENDPOINT="http://127.0.0.1:9",
     )
-    assert "artifacts/local-teacher@" in out[0] and "questions task word_problems" in out[0]
+    assert "artifacts/local-labels@" in out[0] and "questions task word_problems" in out[0]
     assert "the folder holds another version now" not in out[0]
     assert "the folder holds another version now" in out[1]
 

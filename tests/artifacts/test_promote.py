@@ -24,23 +24,23 @@ made = publish_chain(settings)
 # A second version of the warm-up, made from the pinned base: the history has two commits, and the files differ.
 again = config("demo", given={"epochs": 2})
 again.student.model = "local/base"
-parents = {"teacher": made["teacher"], "student": base}
-content = manifest("warmup", again, parents, {}, {})
+parents = {"labels": made["labels"], "student": base}
+content = manifest(WARMUP, again, parents, {}, {})
 place = folder("second", new__safetensors=b"2" * 20)
-card = cards.warmup_model(content, repo_id=store.name("warmup"))
-made["warmup2"] = store.publish(place, "warmup", "model", content, card)
-content = manifest("compare", settings, {"policy": made["policy"], "teacher": made["teacher"]}, {}, {})
+card = cards.card(WARMUP, content, repo_id=store.name(WARMUP))
+made["warmup2"] = store.publish(place, WARMUP, content, card)
+content = manifest(COMPARE, settings, {"policy": made["policy"], "labels": made["labels"]}, {}, {})
 pins = json.dumps({"run": "local/demo", "policy": f"local/demo-policy@{made['policy'].revision}"})
 place = folder("compare", **{"app.py": b"", "space.json": pins.encode()})
-store.publish(place, "compare", "space", content, cards.space(content, repo_id=store.name("compare")))
+store.publish(place, COMPARE, content, cards.card(COMPARE, content, repo_id=store.name(COMPARE)))
 other = config("demo-two")
 publish_chain(other)
 """
 
 STATE = """
-from hfdistill.hub.history import HubHistory
-from hfdistill.hub.artifacts import parse_ref
-from hfdistill.hub.lineage import lineage, text_tree
+from hfdistill.artifacts.history import HubHistory
+from hfdistill.artifacts.store import parse_ref
+from hfdistill.artifacts.lineage import lineage, text_tree
 api = HfApi()
 space = os.environ.get("NAMESPACE", "local")
 run = HubHistory(api, work / "history").run(f"{space}/demo")
@@ -62,11 +62,11 @@ for repository in run.repositories:
         "manifest": folder_of(last.id).manifest,
     }
 parents = {
-    "teacher": open_artifact(f"{space}/demo-teacher", "dataset"),
+    "labels": open_artifact(f"{space}/demo-labels", "dataset"),
     "student": open_artifact(f"{space}/base", "model"),
 }
 settings.student.model = f"{space}/base"
-found = Store(settings.run).find("warmup", "model", fingerprint("warmup", settings, parents))
+found = Store(settings.run).find(WARMUP, fingerprint(WARMUP, settings, parents))
 out["found"] = found.revision if found else None
 """
 
@@ -126,7 +126,7 @@ def test_promote(source, original, start_hub):
     assert original["found"] and len(original["repositories"]) == 8
     done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert f"{target.endpoint}/datasets/local/demo-teacher\n" in done.stdout
+    assert f"{target.endpoint}/datasets/local/demo-labels\n" in done.stdout
     last = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"progress"')][-1]
     assert last["done"] == last["total"] == sum(len(each["commits"]) for each in original["repositories"].values())
     copy, _ = target.python(STATE)
@@ -144,7 +144,7 @@ def test_promote(source, original, start_hub):
 def test_promote_goes_on_after_a_kill(source, original, start_hub):
     target = start_hub()
     status, _ = source.python(f"""
-import hfdistill.hub.promote as promote
+import hfdistill.artifacts.promote as promote
 from hfdistill.cli import main
 commit = promote.Replay._commit
 def stop(self, *args):
@@ -322,9 +322,9 @@ def test_a_second_promotion_adds_what_is_new(source, start_hub):
     source.python("""
 settings = config("demo", given={"epochs": 3})
 parents = {"warmup": open_artifact("local/demo-warmup", "model")}
-content = manifest("ppo", settings, parents, {}, {})
-card = cards.policy_model(content, repo_id="local/demo-policy")
-Store(settings.run).publish(folder("third", new__safetensors=b"3"), "policy", "model", content, card)
+content = manifest(POLICY, settings, parents, {}, {})
+card = cards.card(POLICY, content, repo_id="local/demo-policy")
+Store(settings.run).publish(folder("third", new__safetensors=b"3"), POLICY, content, card)
 out = None
 """)
     done = source.command(*words)

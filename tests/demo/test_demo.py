@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hfdistill.demo.pipeline import FIRST_SEED
-from hfdistill.runs.stages import RECIPES
+from hfdistill.kinds import STAGES
 
 
 SCALE = os.environ.get("HFDISTILL_DEMO_SCALE", "0.5")
@@ -47,7 +47,7 @@ def recipe_process(call: subprocess.Popen, stage: str) -> psutil.Process | None:
             words = process.cmdline()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-        if len(words) > 1 and words[1].endswith(RECIPES[stage]) and "--run.suffix" not in words:
+        if len(words) > 1 and words[1].endswith(STAGES[stage].recipe) and "--run.suffix" not in words:
             return process
     return None
 
@@ -82,7 +82,7 @@ def test_killed_in_every_stage_it_ends_with_the_same_table(undisturbed, tmp_path
         kill_in_the_middle(folder, stage, 0.4 * summary(undisturbed)["seconds"][step])
     done = run(folder)
     assert summary(folder)["rows"] == summary(undisturbed)["rows"]
-    assert summary(folder)["teacher"]["by_temperature"] == summary(undisturbed)["teacher"]["by_temperature"]
+    assert summary(folder)["labels"]["by_temperature"] == summary(undisturbed)["labels"]["by_temperature"]
     assert "Ours" in done.stdout
 
 

@@ -19,7 +19,7 @@ def run(seed: int, ours: float, warm: float) -> dict:
     }
     manifests = {
         "results": {"run": "trial", "config": {"seed": seed}, "metrics": {"gsm8k": table}},
-        "teacher": {"metrics": {"without_label": share(0.3), "pseudo_labels_right": share(0.9)}},
+        "labels": {"metrics": {"without_label": share(0.3), "pseudo_labels_right": share(0.9)}},
         "reward": {"metrics": {"validation": {"pos_neg": share(0.7), "pos_pos": share(0.6)}}},
         "policy": {"metrics": {}},
     }

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from hfdistill.demo.pipeline import ACCELERATE, free_port
-from hfdistill.runs.stages import RECIPES, launch
+from hfdistill.kinds import STAGES
+from hfdistill.runs.stages import launch
 from hfdistill.servers.process import ServerProcess
 from hfdistill.tasks.word_problems import problems
 
@@ -151,7 +152,7 @@ def recipes(tmp_path_factory) -> Recipes:
 def finished(recipes) -> Path:
     """The configuration of a run whose five stages are done."""
     config = recipes.write_config("pushed", recipes.write_questions("questions"))
-    for stage in RECIPES:
+    for stage in STAGES:
         done = recipes.recipe(stage, config)
         assert done.returncode == 0, f"{stage}\n{done.stdout}\n{done.stderr}"
     return config

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 
 from hfdistill.config import load_config, stage_class
+from hfdistill.kinds import STAGES
 from hfdistill.ppo.distilled import DistilledReward
-from hfdistill.runs.stages import RECIPES
 from hfdistill.tasks import load_task
 
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"accelerate launch .*?recipes/(\w+)\.py (--config FILE.*)", TEXT.replace("\\\n", " "))
-STAGES = {Path(recipe).stem: stage for stage, recipe in RECIPES.items()}
+BY_RECIPE = {Path(stage.recipe).stem: name for name, stage in STAGES.items()}
 
 
 @pytest.mark.parametrize(("recipe", "flags"), COMMANDS)
 def test_a_command_is_understood(recipe, flags):
     flags = flags.replace("FILE", str(ROOT / "recipes/configs/gsm8k/llama3.1-8b_to_1b.yaml"))
-    stage = STAGES[recipe]
+    stage = BY_RECIPE[recipe]
     load_config(stage, stage_class(stage), [*shlex.split(flags, comments=True), "--use_cpu", "true"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfdistill.runs.stages import RECIPES
+from hfdistill.kinds import STAGES
 
 
 DEAD = "http://127.0.0.1:9"
@@ -16,7 +16,7 @@ READ_ALL = """
 import sys
 from datasets import load_dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-for repo, names in (("teacher", ("responses", "questions", "gold")), ("rewards", ("responses", "triples")),
+for repo, names in (("labels", ("responses", "questions", "gold")), ("triples", ("responses", "triples")),
                     ("results", ("results", "responses"))):
     for name in names:
         for split, rows in load_dataset(f"local/tiny-{repo}", name).items():
@@ -50,11 +50,11 @@ def test_the_hf_command_downloads_an_artifact(recipes, finished):
     code += "subprocess.run([hf, 'download', 'local/tiny-policy', '--local-dir', 'policy'], check=True)"
     recipes.python(code)
     manifest = json.loads((recipes.folder / "policy" / "hfdistill.json").read_text())
-    assert set(manifest["parents"]) == {"warmup", "reward", "rewards", "teacher"}
+    assert set(manifest["parents"]) == {"warmup", "reward", "triples", "labels"}
     assert manifest["parents"]["warmup"].startswith("model:local/tiny-warmup@")
 
 
-@pytest.mark.parametrize("stage", RECIPES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_second_call_does_nothing(recipes, finished, stage):
     done = recipes.recipe(stage, finished)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -69,8 +69,8 @@ def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
     for stage in ("label", "warmup", "reward", "ppo"):
         done = recipes.recipe(stage, config)
         assert done.returncode == 0, f"{stage}\n{done.stdout}\n{done.stderr}"
-    for kind in ("teacher", "warmup", "rewards", "reward", "policy"):
-        repo_type = "dataset" if kind in ("teacher", "rewards") else "model"
+    for kind in ("labels", "warmup", "triples", "reward", "policy"):
+        repo_type = "dataset" if kind in ("labels", "triples") else "model"
         code = "from huggingface_hub import snapshot_download; import sys; print(snapshot_download(*sys.argv[1:2], "
         code += f"repo_type={repo_type!r}))"
         pushed = files(Path(recipes.python(code, f"local/tiny-{kind}").stdout.strip()))
@@ -78,7 +78,7 @@ def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
         assert pushed.keys() == kept.keys()
         different = {name for name in pushed if pushed[name] != kept[name]}
         # The golds themselves, and the drawings that compare the teacher with them.
-        compares = {name for name in pushed if name.startswith(("gold/", "figures/"))} if kind == "teacher" else set()
+        compares = {name for name in pushed if name.startswith(("gold/", "figures/"))} if kind == "labels" else set()
         assert different <= compares, (kind, different)
 
 
@@ -114,9 +114,9 @@ def test_run_skips_what_is_complete_and_report_reads_it_back(recipes, finished):
         return done.stdout
 
     shown = hfdistill("run", str(finished), "--cpu")
-    assert all(f"  {stage:<18} done in" in shown for stage in RECIPES)
+    assert all(f"  {stage:<18} done in" in shown for stage in STAGES)
     logs = recipes.folder / "pushed" / "logs"
-    assert all("is complete at" in (logs / f"{stage}.log").read_text() for stage in RECIPES)
+    assert all("is complete at" in (logs / f"{stage}.log").read_text() for stage in STAGES)
     report = hfdistill("report", "local/tiny", "--output", "report.md")
     assert "Ours w/o R" in report and "Pos/Neg" in report
     assert (recipes.folder / "report.md").read_text().startswith("# local/tiny")

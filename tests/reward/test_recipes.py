@@ -82,7 +82,7 @@ def make_teacher(folder: Path, noise: bool) -> None:
 
 def make_run(folder: Path, noise: bool = False) -> Path:
     make_base(folder / "base")
-    make_teacher(folder / "artifacts" / "run-teacher", noise)
+    make_teacher(folder / "artifacts" / "run-labels", noise)
     config = {
         "run": {"name": "run", "push": False, "output_dir": str(folder)},
         "task": TASK,
@@ -129,7 +129,7 @@ def recipe(name: str, config: Path, monkeypatch, *flags: str) -> int:
 def digests(run: Path) -> dict[str, str]:
     """Content of what the stages made, manifests, cards and plots apart: those name the parents."""
     files = sorted(
-        path for kind in ("warmup", "rewards", "reward") for path in (run / f"artifacts/run-{kind}").rglob("*")
+        path for kind in ("warmup", "triples", "reward") for path in (run / f"artifacts/run-{kind}").rglob("*")
     )
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,17 +150,17 @@ def whole(tmp_path_factory) -> Path:
 
 
 def test_artifacts_are_complete(whole):
-    warmup, rewards, reward = (whole / "artifacts" / f"run-{kind}" for kind in ("warmup", "rewards", "reward"))
+    warmup, dataset, reward = (whole / "artifacts" / f"run-{kind}" for kind in ("warmup", "triples", "reward"))
     assert AutoModelForCausalLM.from_pretrained(warmup).config.pad_token_id == 0
     assert AutoModelForSequenceClassification.from_pretrained(reward).config.num_labels == 1
-    for folder in (warmup, rewards, reward):
+    for folder in (warmup, dataset, reward):
         manifest = json.loads((folder / "hfdistill.json").read_text())
         assert manifest["parents"] and manifest["metrics"] and manifest["cost"]["seconds"] > 0
         assert (folder / "README.md").read_text().startswith("---")
         assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
     assert {path.name for path in reward.glob("*.png")} == {"curves.png", "scores.png", "calibration.png"}
-    responses, triples = read_rows(rewards, "responses"), read_rows(rewards, "triples")
-    labelled = [row for row in read_rows(whole / "artifacts/run-teacher", "questions") if row["pseudo_label"]]
+    responses, triples = read_rows(dataset, "responses"), read_rows(dataset, "triples")
+    labelled = [row for row in read_rows(whole / "artifacts/run-labels", "questions") if row["pseudo_label"]]
     assert len(responses) == 12 * len(labelled)
     by_id = {f"student/{r['question_id']}/0.7/{r['sample']}": r for r in responses}
     for triple in triples:
@@ -172,7 +172,7 @@ def test_artifacts_are_complete(whole):
 
 def test_what_is_finished_is_left_alone(whole, monkeypatch, capsys):
     before = digests(whole)
-    for name, kinds in (("warm_up", ["warmup"]), ("train_reward", ["rewards", "reward"])):
+    for name, kinds in (("warm_up", ["warmup"]), ("train_reward", ["triples", "reward"])):
         assert recipe(name, whole / "config.yaml", monkeypatch) == 0
         out = capsys.readouterr().out
         assert all(f"run-{kind} is complete" in out for kind in kinds)
@@ -182,7 +182,7 @@ def test_what_is_finished_is_left_alone(whole, monkeypatch, capsys):
 
 def test_noise_for_golds_leaves_no_trace(whole, tmp_path, monkeypatch):
     config = make_run(tmp_path, noise=True)
-    assert read_rows(tmp_path / "artifacts/run-teacher", "gold") != read_rows(whole / "artifacts/run-teacher", "gold")
+    assert read_rows(tmp_path / "artifacts/run-labels", "gold") != read_rows(whole / "artifacts/run-labels", "gold")
     assert recipe("warm_up", config, monkeypatch) == 0
     assert recipe("train_reward", config, monkeypatch) == 0
     assert digests(tmp_path) == digests(whole)
@@ -215,7 +215,7 @@ def test_parents_and_suffix_are_flags(whole, tmp_path, monkeypatch):
     flags = ["--warmup", base, "--run.suffix=-without-data", "--samples", "2", "--chunk_questions", "64"]
     # An untrained student is never right: one sentence says so, after its responses were published.
     assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags) == 2
-    manifest = json.loads((whole / "artifacts/run-rewards-without-data/hfdistill.json").read_text())
+    manifest = json.loads((whole / "artifacts/run-triples-without-data/hfdistill.json").read_text())
     assert "/base@" in manifest["parents"]["warmup"]
 
 
@@ -233,7 +233,7 @@ def test_ablations(whole, monkeypatch, flags, roles):
     suffix = "-".join(flags).strip("-")
     shared = ["--output_dir", str(whole / "reward"), "--num_train_epochs", "1"]
     assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags, *shared, f"--run.suffix=-{suffix}") == 0
-    triples, usual = (read_rows(whole / f"artifacts/run-rewards{name}", "triples") for name in (f"-{suffix}", ""))
+    triples, usual = (read_rows(whole / f"artifacts/run-triples{name}", "triples") for name in (f"-{suffix}", ""))
     there = {role for row in triples if row["split"] == "train" for role in ROLES if row.get(role)}
     assert there == roles
     validation = [[row for row in rows if row["split"] == "validation"] for rows in (triples, usual)]

@@ -54,13 +54,13 @@ def test_the_student_takes_the_hours_that_its_rates_give():
 
 def test_rates_of_an_earlier_run(tmp_path):
     made = {
-        "rewards": {
+        "triples": {
             "metrics": {"train": {"responses": 900}, "validation": {"responses": 100}},
             "cost": {"seconds": 50},
         },
         "policy": {"metrics": {"episodes": 640}, "cost": {"seconds": 320}},
     }
-    with pytest.raises(HFDistillError, match="old-rewards"):
+    with pytest.raises(HFDistillError, match="old-triples"):
         rates_of(str(tmp_path / "old"), 80.0)
     for kind, manifest in made.items():
         (tmp_path / f"old-{kind}").mkdir()

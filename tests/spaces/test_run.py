@@ -11,8 +11,8 @@ def test_a_run_is_known_by_its_artifacts(run):
     assert run.teacher_name.endswith("tiny-large")
     assert run.student.endswith("tiny-small")
     assert len(run.votes) == 16
-    assert list(run.missing) == ["rewards"]
-    assert "there is no folder" in run.missing["rewards"]
+    assert list(run.missing) == ["triples"]
+    assert "there is no folder" in run.missing["triples"]
 
 
 def test_votes_are_those_of_the_teacher(run):

@@ -29,8 +29,9 @@ def make_run(folder: Path, push: bool = False) -> None:
 
     from hfdistill.artifacts.store import Artifact, Store, manifest
     from hfdistill.config import Config, RunConfig, StudentConfig, TeacherConfig
-    from hfdistill.demo.models import tokenizer
+    from hfdistill.demo.models import LARGE, SMALL, tokenizer
     from hfdistill.encoding import Encoder
+    from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP, Kind
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.tasks import load_task
     from hfdistill.training.checkpoints import save_model
@@ -40,16 +41,16 @@ def make_run(folder: Path, push: bool = False) -> None:
     encoder, task = Encoder(words), load_task(TASK)
     run = RunConfig(NAME, output_dir=str(folder), push=push)
     store = Store(run)
-    student = store.parent("small")
+    student = store.parent(SMALL)
     parents: dict[str, Artifact] = {}
 
-    def publish(files: Path, kind: str, repo_type: str, metrics: dict) -> None:
+    def publish(files: Path, kind: Kind, metrics: dict) -> None:
         config = Config(
-            run, TASK, TeacherConfig(store.parent("large"), license="mit"), StudentConfig(student), NoStage(),
+            run, TASK, TeacherConfig(store.parent(LARGE), license="mit"), StudentConfig(student), NoStage(),
             {"reward_variant": "min"},
         )  # fmt: skip
         made = manifest(kind, config, dict(parents), metrics, {"seconds": 1.0})
-        parents[kind] = store.publish(files, kind, repo_type, made, f"---\nlicense: mit\n---\n# {kind}\n")
+        parents[kind.name] = store.publish(files, kind, made, f"---\nlicense: mit\n---\n# {kind.name}\n")
 
     model = LlamaForCausalLM(
         LlamaConfig(
@@ -59,20 +60,20 @@ def make_run(folder: Path, push: bool = False) -> None:
         )
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
-        for kind, steps in (("small", 30), ("warmup", 60), ("policy", 60)):
+        for kind, steps in ((SMALL, 30), (WARMUP, 60), (POLICY, 60)):
             teach(model, encoder, steps)
-            files = Path(place, kind)
+            files = Path(place, kind.name)
             save_model(model, words, files)
-            publish(files, kind, "model", {"validation_accuracy": interval(2, 4)} if kind == "policy" else {})
-            if kind == "warmup":
+            publish(files, kind, {"validation_accuracy": interval(2, 4)} if kind is POLICY else {})
+            if kind is WARMUP:
                 reward = initialise_reward_model(str(files), words.pad_token_id)
                 save_model(reward, words, Path(place, "reward"))
-                publish(Path(place, "reward"), "reward", "model", {"pos_neg": interval(30, 40)})
+                publish(Path(place, "reward"), REWARD, {"pos_neg": interval(30, 40)})
         save_model(model, words, Path(place, "large"))
-        publish(Path(place, "large"), "large", "model", {})
-        write_teacher(task, Path(place, "teacher"))
-        publish(Path(place, "teacher"), "teacher", "dataset", {"label_coverage": 0.75})
-        publish(Path(place, "results"), "results", "dataset", write_results(task, Path(place, "results")))
+        publish(Path(place, "large"), LARGE, {})
+        write_teacher(task, Path(place, "labels"))
+        publish(Path(place, "labels"), LABELS, {"label_coverage": 0.75})
+        publish(Path(place, "results"), RESULTS, write_results(task, Path(place, "results")))
 
 
 def teach(model, encoder, steps: int) -> None:

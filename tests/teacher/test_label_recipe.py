@@ -85,7 +85,7 @@ def parquet(folder, config):
 
 def test_the_dataset_is_as_designed(undisturbed):
     home, endpoint = undisturbed
-    folder = home / "run" / "artifacts" / "run-teacher"
+    folder = home / "run" / "artifacts" / "run-labels"
     responses, questions = table(folder, "responses"), table(folder, "questions")
     assert len(questions) == 28
     assert {row["split"] for row in questions} == {"train", "validation"}
@@ -139,7 +139,7 @@ def test_training_questions_in_a_benchmark_are_found(undisturbed, tmp_path):
     journal = Path("run") / "label" / "journal.sqlite"
     (tmp_path / journal).parent.mkdir(parents=True)
     shutil.copy(undisturbed[0] / journal, tmp_path / journal)
-    asked = table(undisturbed[0] / "run" / "artifacts" / "run-teacher", "questions")
+    asked = table(undisturbed[0] / "run" / "artifacts" / "run-labels", "questions")
     planted = next(row["question"] for row in asked if row["split"] == "train")
     sections = []
     for name, questions in (("clean", ["Why?", "Who?"]), ("planted", ["Why?", planted.upper() + "!"])):
@@ -150,7 +150,7 @@ def test_training_questions_in_a_benchmark_are_found(undisturbed, tmp_path):
         sections.append(f"{{name: generic, path: {tmp_path / name}, test_split: test, validation_share: 0}}")
     done = label("http://127.0.0.1:9", tmp_path, *LOCAL, "--benchmarks", *sections)
     assert done.returncode == 0, done.stderr[-3000:]
-    folder = tmp_path / "run" / "artifacts" / "run-teacher"
+    folder = tmp_path / "run" / "artifacts" / "run-labels"
     found = json.loads((folder / "hfdistill.json").read_text())["metrics"]["overlap"]
     assert set(found) == {"word_problems test", "generic test", "generic-2 test"}
     assert [found[name]["exact"] for name in ("generic test", "generic-2 test")] == [0, 1]
@@ -191,8 +191,8 @@ def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in, u
     seen = endpoint.control()
     assert seen["answered"] <= REQUESTS + 21 + 2 * 4 + 64  # in flight at the kill, or in the group being written
     for config in ("responses", "questions", "gold"):
-        resumed_bytes = parquet(tmp_path / "killed" / "artifacts" / "killed-teacher", config)
-        assert resumed_bytes == parquet(undisturbed[0] / "run" / "artifacts" / "run-teacher", config)
+        resumed_bytes = parquet(tmp_path / "killed" / "artifacts" / "killed-labels", config)
+        assert resumed_bytes == parquet(undisturbed[0] / "run" / "artifacts" / "run-labels", config)
 
 
 @pytest.mark.timeout(250)
@@ -206,7 +206,7 @@ def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
     )
     code = (
         "import sys; from huggingface_hub import HfApi\n"
-        "refs = HfApi().list_repo_refs('tester/run-teacher', repo_type='dataset')\n"
+        "refs = HfApi().list_repo_refs('tester/run-labels', repo_type='dataset')\n"
         "print([branch.name for branch in refs.branches])"
     )
 

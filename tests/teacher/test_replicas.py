@@ -101,7 +101,7 @@ def answered(folder):
 
 
 def responses(folder):
-    return next((folder / "runs" / "run" / "artifacts" / "run-teacher" / "responses").glob("*.parquet"))
+    return next((folder / "runs" / "run" / "artifacts" / "run-labels" / "responses").glob("*.parquet"))
 
 
 @pytest.mark.slow
