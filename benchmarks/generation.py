@@ -1,5 +1,4 @@
-"""
-Tokens a CPU second of `hfdistill.generation.generate`, beside transformers' `generate` and `generate_batch`.
+"""Tokens a CPU second of `hfdistill.generation.generate`, beside transformers' `generate` and `generate_batch`.
 
     OMP_NUM_THREADS=1 python benchmarks/generation.py
 

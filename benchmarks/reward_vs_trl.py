@@ -1,5 +1,4 @@
-"""
-Responses a CPU second in training a reward model: `TripletTrainer` beside TRL's `RewardTrainer`, on the same pairs.
+"""Responses a CPU second in training a reward model: `TripletTrainer` beside TRL's `RewardTrainer`, on the same pairs.
 
     OMP_NUM_THREADS=1 python benchmarks/reward_vs_trl.py [--hidden 64 --layers 2 --triples 480 --rounds 3]
 

@@ -1,5 +1,4 @@
-"""
-Requests a second of `hfdistill serve`, beside `transformers serve --continuous-batching`.
+"""Requests a second of `hfdistill serve`, beside `transformers serve --continuous-batching`.
 
     OMP_NUM_THREADS=1 python benchmarks/serving.py
 

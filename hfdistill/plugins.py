@@ -11,9 +11,8 @@ from .errors import HFDistillError, unknown
 
 
 def installed(group: str, built_in: dict[str, str]) -> dict[str, str]:
-    """
-    Names in an entry-point group with where each comes from, `module:Class`; nothing is imported. Built-in names win:
-    a package cannot change what they mean.
+    """Names in an entry-point group with where each comes from, `module:Class`; nothing is imported. Built-in names
+    win: a package cannot change what they mean.
     """
     found = {entry.name: entry.value for entry in entry_points(group=group)}
     return dict(sorted({**found, **built_in}.items()))
@@ -34,8 +33,7 @@ def plugin_class(kind: str, name: str, known: dict[str, str]) -> type:
 
 
 def build(kind: str, section: dict[str, Any], known: dict[str, str]) -> Any:
-    """
-    Builds the instance that a config's section describes.
+    """Builds the instance that a config's section describes.
 
     Args:
         kind (`str`): what the section describes, for messages.

@@ -12,9 +12,8 @@ from .sampling import Sampling, uniforms
 
 @dataclass
 class Likelihood:
-    """
-    The log-probability of the token drawn, and of the most likely ones, in the distribution that was drawn from. What
-    top-k and its kin forbid is not among them.
+    """The log-probability of the token drawn, and of the most likely ones, in the distribution that was drawn from.
+    What top-k and its kin forbid is not among them.
     """
 
     logprob: float
@@ -22,9 +21,8 @@ class Likelihood:
 
 
 class Chooser:
-    """
-    Draws one token a row by inverting the cumulative distribution at one uniform number, so a row costs one number of
-    noise and never depends on its neighbours.
+    """Draws one token a row by inverting the cumulative distribution at one uniform number, so a row costs one number
+    of noise and never depends on its neighbours.
 
     Args:
         rows (`int`): the most rows at a time.
@@ -71,7 +69,8 @@ class Chooser:
         counts: np.ndarray,
         history: Callable[[int], tuple[np.ndarray, np.ndarray]],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
+        """Choose the next token of each of the first rows.
+
         Args:
             logits (`torch.Tensor`): `(batch, vocabulary)`, of the first slots.
             counts (`np.ndarray`): tokens drawn before, `(batch,)`.
@@ -149,7 +148,8 @@ def _typical(scores: torch.Tensor, mass: float) -> torch.Tensor:
 
 
 def likelihoods(scores: torch.Tensor, tokens: torch.Tensor, top: list[int]) -> list[Likelihood]:
-    """
+    """Log-probabilities of the tokens drawn, and of the most likely ones.
+
     Args:
         scores (`torch.Tensor`): what was drawn from, `(batch, vocabulary)`.
         tokens (`torch.Tensor`): what was drawn, `(batch,)`.

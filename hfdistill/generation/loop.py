@@ -20,8 +20,7 @@ _PREFILL_TOKENS = 8192
 
 @dataclass(eq=False)
 class Row:
-    """
-    One response in the making.
+    """One response in the making.
 
     Args:
         prompt_ids (`list[int]`): at least one token.
@@ -55,8 +54,7 @@ class Row:
 
 
 class DecodeLoop:
-    """
-    Serves a list of prompts (`generate`) and a server's requests alike. Rows occupy the first slots of the cache
+    """Serves a list of prompts (`generate`) and a server's requests alike. Rows occupy the first slots of the cache
     without gaps: where one leaves, the last one takes its place. All of a prompt but its last token is computed when
     its row joins, or copied from a row that has the same prompt; the last token goes through the same step as
     everybody's.
@@ -92,8 +90,7 @@ class DecodeLoop:
         return self.max_rows - len(self.rows)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """
-        Lets rows join.
+        """Lets rows join.
 
         Raises:
             `HFDistillError`: too many rows, or an empty prompt; then none has joined.

@@ -23,9 +23,8 @@ def generate(
     stop: StopStrings | Callable[[list[int]], bool] | None = None,
     on_finished: Callable[[int, Generated], None] | None = None,
 ) -> list[Generated]:
-    """
-    Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at once,
-    and neither `model.generation_config` nor dropout has a say.
+    """Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at
+    once, and neither `model.generation_config` nor dropout has a say.
 
     Args:
         model: a decoder-only `PreTrainedModel`; its mode is what it was afterwards.

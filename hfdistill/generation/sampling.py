@@ -14,8 +14,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 @dataclass(frozen=True)
 class Sampling:
-    """
-    The settings of one row.
+    """The settings of one row.
 
     Args:
         max_new_tokens (`int`):
@@ -60,8 +59,7 @@ class Sampling:
 
 @dataclass
 class Generated:
-    """
-    One response.
+    """One response.
 
     Attributes:
         token_ids (`list[int]`): the tokens drawn, without the end-of-sequence token.
@@ -83,8 +81,7 @@ def _mix(state: np.ndarray) -> np.ndarray:
 
 
 def uniforms(seeds: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """
-    One number in [0, 1) a row, from its seed and the count of tokens drawn before.
+    """One number in [0, 1) a row, from its seed and the count of tokens drawn before.
 
     Args:
         seeds (`np.ndarray`): uint64, shape `(batch,)`.
@@ -99,9 +96,8 @@ def uniforms(seeds: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def row_seeds(seed: int, rows: int) -> list[int]:
-    """
-    The seeds of the rows of a call of `generate` that was given one `Sampling` with a seed: row `i` comes again alone
-    with `Sampling(seed=row_seeds(seed, i + 1)[i])`. Rows differ even where their prompts are equal.
+    """The seeds of the rows of a call of `generate` that was given one `Sampling` with a seed: row `i` comes again
+    alone with `Sampling(seed=row_seeds(seed, i + 1)[i])`. Rows differ even where their prompts are equal.
     """
     base = _mix(np.array([seed % 2**64], dtype=np.uint64) ^ _MIX_1)
     indices = np.arange(1, rows + 1, dtype=np.uint64)

@@ -11,8 +11,7 @@ _WINDOWED = "sliding_attention"
 
 
 class SlotForward:
-    """
-    The two passes of a decode loop by the model's own forward.
+    """The two passes of a decode loop by the model's own forward.
 
     Args:
         model: a decoder-only `PreTrainedModel`.
@@ -43,8 +42,7 @@ class SlotForward:
         )
 
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
-        """
-        Adds a token to each of the first rows.
+        """Adds a token to each of the first rows.
 
         Args:
             tokens (`torch.Tensor`): `(rows,)`.
@@ -122,9 +120,8 @@ class SlotLayer(CacheLayerMixin):
 
 
 class SlotCache(Cache):
-    """
-    Keys and values of up to `slots` rows. Before each forward pass the owner says whether it fills slots with prompts
-    (`fill`) or adds one position to each of the first rows (`extend`).
+    """Keys and values of up to `slots` rows. Before each forward pass the owner says whether it fills slots with
+    prompts (`fill`) or adds one position to each of the first rows (`extend`).
 
     Args:
         config (`PreTrainedConfig`): of the model; full and sliding-window attention are understood.
@@ -162,9 +159,8 @@ class SlotCache(Cache):
         self.writing = torch.arange(rows, device=positions.device) * self.capacity + positions
 
     def mask(self, positions: torch.Tensor, length: int, dtype: torch.dtype):
-        """
-        The additive mask of the pass announced by `extend`, `(rows, 1, 1, length)`, or one a kind of layer where the
-        model mixes kinds.
+        """The additive mask of the pass announced by `extend`, `(rows, 1, 1, length)`, or one a kind of layer where
+        the model mixes kinds.
         """
         index = torch.arange(length, device=positions.device)
         reach = positions[:, None] - index

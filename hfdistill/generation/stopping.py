@@ -6,8 +6,7 @@ import numpy as np
 
 
 class StopStrings:
-    """
-    Says whether a response contains one of some strings. Most tokens cannot complete any of them, and which can is
+    """Says whether a response contains one of some strings. Most tokens cannot complete any of them, and which can is
     known beforehand (`endings`), so a running batch decodes text only where it may matter.
 
     Args:

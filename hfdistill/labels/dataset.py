@@ -59,8 +59,7 @@ def labelled_dataset(
     labeler: Labeler | None = None,
     on_labelled: Callable[[int], None] | None = None,
 ) -> tuple[Iterator[dict[str, Any]], list[dict[str, Any]]]:
-    """
-    Extracts every answer, labels every question and every response (Section 3.1).
+    """Extracts every answer, labels every question and every response (Section 3.1).
 
     Args:
         questions (`Sequence[Question]`): those that were asked.
@@ -156,8 +155,7 @@ def schema(config: str) -> pyarrow.Schema:
 
 
 def write_rows(folder: str | Path, config: str, rows: Iterable[Mapping[str, Any]], rows_a_group: int = 10_000) -> int:
-    """
-    Writes the rows of one config as `{config}/train-00000-of-00001.parquet`, in groups, so that memory stays flat.
+    """Writes the rows of one config as `{config}/train-00000-of-00001.parquet`, in groups, so that memory stays flat.
 
     Returns:
         `int`: how many rows were written.
@@ -181,8 +179,7 @@ def write_dataset(
     question_rows: Sequence[Mapping[str, Any]],
     golds: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
-    """
-    Writes the labelled dataset: the configs `responses`, `questions` and, where the task has golds, `gold`.
+    """Writes the labelled dataset: the configs `responses`, `questions` and, where the task has golds, `gold`.
 
     Args:
         folder (`str` or `Path`): written into; each config is a subfolder of Parquet files.

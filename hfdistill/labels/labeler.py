@@ -18,8 +18,7 @@ HIGH, LOW = "high", "low"
 
 @dataclass(frozen=True)
 class Candidate:
-    """
-    Responses to one question that are alike to the labeler.
+    """Responses to one question that are alike to the labeler.
 
     Args:
         answer (`str`, *optional*): their extracted answer.
@@ -36,8 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """
-    A question's label and its candidates' labels.
+    """A question's label and its candidates' labels.
 
     Args:
         pseudo_label (`str`, *optional*): the answer taken as right, `None` where none is reliable.
@@ -60,8 +58,7 @@ class Verdict:
 
 
 class Labeler(ABC):
-    """
-    Decides labels. Subclasses are dataclasses whose fields are the options of their section.
+    """Decides labels. Subclasses are dataclasses whose fields are the options of their section.
 
     Attributes:
         reads_text (`bool`): whether candidates carry their response; otherwise responses with one answer and one
@@ -74,8 +71,7 @@ class Labeler(ABC):
     workers: int = 1
 
     def keeping(self, file: Path) -> AbstractContextManager[None]:
-        """
-        Entered around a labelling, for labelers that pay for their verdicts: within it each is kept in `file` as it
+        """Entered around a labelling, for labelers that pay for their verdicts: within it each is kept in `file` as it
         arrives, and none that is there is bought again. By default nothing is kept.
         """
         return nullcontext()

@@ -25,8 +25,7 @@ def label_and_write(
     benchmarks: Sequence[Task] = (),
     verdicts: str | Path | None = None,
 ) -> dict[str, Any]:
-    """
-    Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
+    """Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
 
     Args:
         folder (`str` or `Path`): written into.
@@ -65,9 +64,8 @@ def label_and_write(
 
 
 def load_benchmarks(entries: Sequence[str | dict[str, Any]]) -> list[Task]:
-    """
-    Further tasks with their test questions at hand: called before anything is bought, since a benchmark that cannot be
-    loaded is a mistake that should not wait for the end.
+    """Further tasks with their test questions at hand: called before anything is bought, since a benchmark that cannot
+    be loaded is a mistake that should not wait for the end.
 
     Args:
         entries (`Sequence[str | dict]`): as [`~hfdistill.tasks.task_section`] reads them.

@@ -1,6 +1,5 @@
-"""
-Labels by a judge, for tasks without a final answer to vote on: a model behind an endpoint says several times whether
-a response is good, or which of two is better, and the vote over its verdicts gives the label.
+"""Labels by a judge, for tasks without a final answer to vote on: a model behind an endpoint says several times
+whether a response is good, or which of two is better, and the vote over its verdicts gives the label.
 """
 
 from __future__ import annotations
@@ -36,11 +35,10 @@ BUSY = (429, 500, 502, 503, 504)
 
 @dataclass
 class LLMJudge(Labeler):
-    """
-    A response is `"correct"` when more than `threshold` of its verdicts are for it, `"incorrect"` when more than
+    """A response is `"correct"` when more than `threshold` of its verdicts are for it, `"incorrect"` when more than
     `threshold` are against it, and has no label otherwise. A reply without a verdict counts as a voter for neither.
-    Where the task has final answers, the pseudo-label is what more than `threshold` of the correct responses agree
-    on; an open-ended task has none, and a question fails when no response is correct.
+    Where the task has final answers, the pseudo-label is what more than `threshold` of the correct responses agree on;
+    an open-ended task has none, and a question fails when no response is correct.
 
     Args:
         endpoint (`str`): base URL of a server with `/v1/chat/completions` (TGI, vLLM, `hfdistill serve`).

@@ -17,8 +17,7 @@ WORD = re.compile(r"\w+")
 def overlap(
     training: Iterable[Question], evaluation: Iterable[Question], threshold: float = 0.5, words: int = WORDS
 ) -> dict[str, Any]:
-    """
-    Compares two sets of questions, letter case and punctuation apart.
+    """Compares two sets of questions, letter case and punctuation apart.
 
     A shared run of eight words is often a phrase that many questions have ("how many more does he need to"), so the
     figure that counts is how much of a question is covered: the share of its runs that occur in the training set.

@@ -16,8 +16,8 @@ SHOWN = 5
 
 
 class Rejects:
-    """
-    A file of rejected rows, JSON lines with `row`, `reason`, `detail` and `content`; it exists only if there are any.
+    """A file of rejected rows, JSON lines with `row`, `reason`, `detail` and `content`; it exists only if there are
+    any.
 
     Args:
         file (`Path`): where; a file of an earlier call is removed.

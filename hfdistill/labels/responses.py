@@ -1,6 +1,5 @@
-"""
-Responses that someone else sampled: rows of JSON lines, Parquet or a Hub dataset, under any column names, checked one
-by one. What cannot be used is kept apart with its number and the reason.
+"""Responses that someone else sampled: rows of JSON lines, Parquet or a Hub dataset, under any column names, checked
+one by one. What cannot be used is kept apart with its number and the reason.
 """
 
 from __future__ import annotations
@@ -60,9 +59,7 @@ class Rejected(NamedTuple):
 
 
 def column_mapping(columns: Iterable[str]) -> dict[str, str]:
-    """
-    Where each column is found, from words such as `distilabel` or `response=choices.0.text`; later words win.
-    """
+    """Where each column is found, from words such as `distilabel` or `response=choices.0.text`; later words win."""
     mapping = {column: column for column in COLUMNS}
     for word in columns:
         column, equals, path = word.partition("=")
@@ -80,9 +77,7 @@ def column_mapping(columns: Iterable[str]) -> dict[str, str]:
 
 
 def read_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | Rejected]]:
-    """
-    Numbered rows of a file, of all files of a folder, or of a dataset on the Hub (`name` or `name@revision`).
-    """
+    """Numbered rows of a file, of all files of a folder, or of a dataset on the Hub (`name` or `name@revision`)."""
     place = Path(source).expanduser()
     if place.is_file():
         files = [place]
@@ -175,8 +170,7 @@ def found(row: Any, path: str) -> list[Any]:
 
 @dataclass
 class RowReader:
-    """
-    Turns rows into responses.
+    """Turns rows into responses.
 
     Args:
         mapping (`dict[str, str]`): where each column is found, from [`column_mapping`].

@@ -16,8 +16,7 @@ from .responses import Rejected, RowReader
 
 
 class Matcher:
-    """
-    Finds the question of a row, by id or by text (white space apart).
+    """Finds the question of a row, by id or by text (white space apart).
 
     Args:
         questions (`list[Question]`): the task's.
@@ -57,8 +56,7 @@ class Matcher:
 
 
 class Spool:
-    """
-    Rows for [`labelled_dataset`], written once and iterated any number of times.
+    """Rows for [`labelled_dataset`], written once and iterated any number of times.
 
     Args:
         file (`Path`): where they are kept.

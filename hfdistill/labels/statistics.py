@@ -18,8 +18,7 @@ GOOD, BAD, PLAIN = "#e8b93c", "#4f9d69", "#6f9bd1"
 
 
 class TeacherStatistics:
-    """
-    Gathers the figures row by row, so that the responses need not be in memory.
+    """Gathers the figures row by row, so that the responses need not be in memory.
 
     Args:
         questions (`Sequence[Mapping]`): rows of the config `questions`.
@@ -160,8 +159,7 @@ def teacher_statistics(
     gold: Mapping[str, str] | None = None,
     same: Callable[[str, str], bool] | None = None,
 ) -> dict[str, Any]:
-    """
-    The figures of the teacher's evaluation.
+    """The figures of the teacher's evaluation.
 
     Args:
         responses (`Iterable[Mapping]`): rows of the config `responses`; read once.
@@ -210,8 +208,7 @@ def _quantile(counts: Mapping[int, int], total: int, share: float) -> int:
 
 
 def draw(statistics: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """
-    Draws the figures as PNG.
+    """Draws the figures as PNG.
 
     Args:
         statistics (`Mapping`): from [`teacher_statistics`].

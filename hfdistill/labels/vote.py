@@ -16,8 +16,7 @@ from .labeler import CORRECT, HIGH, INCORRECT, Candidate, Labeler, Verdict
 
 @dataclass(frozen=True)
 class Vote:
-    """
-    What a question's voters said.
+    """What a question's voters said.
 
     Args:
         label (`str`, *optional*): the pseudo-label, `None` where the vote gives none.
@@ -37,8 +36,7 @@ def vote(
     threshold: float,
     same: Callable[[str, str], bool] | None = None,
 ) -> Vote:
-    """
-    The majority vote of Section 3.1.
+    """The majority vote of Section 3.1.
 
     An answer becomes the label when strictly more than `threshold` of all voters gave it; a voter without an answer
     counts as a voter and never wins; a tie for the lead gives no label. Shares are compared as integers, so 14 of 20
@@ -80,8 +78,7 @@ def exact_threshold(threshold: float) -> tuple[int, int]:
 def response_label(
     answer: str | None, pseudo_label: str | None, same: Callable[[str, str], bool] | None = None
 ) -> str | None:
-    """
-    The label of a response (Eq. 1): `"correct"` where its answer is the pseudo-label, `"incorrect"` where it is
+    """The label of a response (Eq. 1): `"correct"` where its answer is the pseudo-label, `"incorrect"` where it is
     another one or none, `None` where the question has no pseudo-label.
     """
     if pseudo_label is None:
@@ -92,7 +89,8 @@ def response_label(
 
 @dataclass
 class VoteLabeler(Labeler):
-    """
+    """The majority vote over the high-confidence responses.
+
     Args:
         threshold (`float`): share of the high-confidence responses that an answer must exceed.
     """

@@ -1,8 +1,7 @@
-"""
-The passes of a decode loop for small Llama models on a CPU. There the many small operations of a general forward take
-most of the time: here projections are joined, the cache is one block that is read in order, and what a prompt's pass
-would only compute to throw away is left out. In float32, too, a row's result does not depend on the rows beside it, as
-far as the matrix library sums in the same order whatever the number of rows, which it does from four rows on.
+"""The passes of a decode loop for small Llama models on a CPU. There the many small operations of a general forward
+take most of the time: here projections are joined, the cache is one block that is read in order, and what a prompt's
+pass would only compute to throw away is left out. In float32, too, a row's result does not depend on the rows beside
+it, as far as the matrix library sums in the same order whatever the number of rows, which it does from four rows on.
 """
 
 import torch
@@ -60,8 +59,7 @@ class _Layer:
 
 
 class LlamaForward:
-    """
-    What [`SlotForward`] does.
+    """What [`SlotForward`] does.
 
     Args:
         model (`LlamaForCausalLM`): one of which [`is_small_llama`] holds. Its weights are read once, now.
@@ -164,9 +162,8 @@ class LlamaForward:
         return F.rms_norm(hidden, weight.shape, weight, self.epsilon)
 
     def _fit(self, length: int) -> None:
-        """
-        Keeps the capacity near what is needed: a step reads all of it, because reading with gaps costs more than the
-        positions that are read in vain.
+        """Keeps the capacity near what is needed: a step reads all of it, because reading with gaps costs more than
+        the positions that are read in vain.
         """
         wanted = max(-(-length // 16) * 16, _FEWEST_POSITIONS)
         if wanted > self.capacity or 2 * wanted < self.capacity:

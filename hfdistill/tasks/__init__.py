@@ -30,8 +30,7 @@ def installed_tasks() -> dict[str, str]:
 
 
 def load_task(section: dict[str, Any]) -> Task:
-    """
-    Builds the task of a config's `task:` section.
+    """Builds the task of a config's `task:` section.
 
     Args:
         section (`dict`): `name` and the task's options, e.g. `{"name": "gsm8k", "shots": 3}`.
@@ -43,8 +42,7 @@ def load_task(section: dict[str, Any]) -> Task:
 
 
 def task_section(entry: str | dict[str, Any]) -> dict[str, Any]:
-    """
-    The section of a task as a list of benchmarks or a command line gives it.
+    """The section of a task as a list of benchmarks or a command line gives it.
 
     Args:
         entry (`str` or `dict`): a name (`gsm_plus`), or a mapping with options, read or still in YAML

@@ -26,8 +26,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Question:
-    """
-    One question of a task. It never carries the gold answer.
+    """One question of a task. It never carries the gold answer.
 
     Args:
         question_id (`str`): unique within the task.
@@ -46,8 +45,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """
-    The final answer read out of a response.
+    """The final answer read out of a response.
 
     Args:
         value (`str`, *optional*): canonical form (`"5/2"`, `"-160"`, `"B"`); `None` exactly when `reason` is set.
@@ -60,8 +58,7 @@ class Answer:
 
 @dataclass
 class Task(ABC):
-    """
-    A kind of question. Subclasses are dataclasses whose fields are the options of the config's `task:` section.
+    """A kind of question. Subclasses are dataclasses whose fields are the options of the config's `task:` section.
 
     Args:
         shots (`int`): worked examples in front of the question, for the teacher and for in-context learning.
@@ -95,9 +92,8 @@ class Task(ABC):
 
     @abstractmethod
     def prompt(self, question: Question, shots: int | None = None) -> str:
-        """
-        The text in front of the response; it never ends in a space. `shots=0` gives the bare prompt that the student
-        sees, `None` the task's own number.
+        """The text in front of the response; it never ends in a space. `shots=0` gives the bare prompt that the
+        student sees, `None` the task's own number.
         """
 
     @abstractmethod
@@ -128,9 +124,8 @@ class Task(ABC):
         return answer is not None and self.same(answer, gold)
 
     def judge_prompt(self, question: Question, response: str, other: str | None = None) -> str:
-        """
-        What a judge is asked about one response, or about two: it ends its reply in `Verdict: yes` or `Verdict: no`,
-        with two responses in `Verdict: A` or `Verdict: B`.
+        """What a judge is asked about one response, or about two: it ends its reply in `Verdict: yes` or `Verdict:
+        no`, with two responses in `Verdict: A` or `Verdict: B`.
         """
         options = "".join(f"\n- {option}" for option in question.options or ())
         if other is None:
@@ -170,8 +165,7 @@ def check_share(task: str, **shares: float) -> None:
 
 
 def share_of(question: str, salt: str = "") -> float:
-    """
-    A number in [0, 1) that depends on the question's text alone (white space apart), so that a question keeps its
+    """A number in [0, 1) that depends on the question's text alone (white space apart), so that a question keeps its
     split whatever is added, removed or reordered around it.
     """
     text = salt + "\n" + " ".join(question.split())
@@ -179,9 +173,7 @@ def share_of(question: str, salt: str = "") -> float:
 
 
 def split_of(question: str, validation: float, test: float = 0.0) -> str:
-    """
-    The split of a question: `test` of all, then `validation` of the rest (Appendix B.1), each by a hash of its own.
-    """
+    """The split of a question: `test` of all, then `validation` of the rest (B.1), each by a hash of its own."""
     if share_of(question, "test") < test:
         return "test"
     return "validation" if share_of(question, "validation") < validation else "train"

@@ -83,7 +83,8 @@ DEFAULT_STOP = ("\nQ:", "\nQuestion:")
 
 @dataclass
 class Generic(Task):
-    """
+    """Any dataset of questions with a kind of answer.
+
     Args:
         dataset (`str`, *optional*): repository on the Hub. Without `dataset` and `path` the task has no questions of
             its own: those of the responses to be labelled are taken.

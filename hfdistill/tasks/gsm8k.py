@@ -81,7 +81,8 @@ class GradeSchoolMath(Task):
 
 @dataclass
 class Gsm8k(GradeSchoolMath):
-    """
+    """GSM8K: its training questions are divided by hash, its test questions test.
+
     Args:
         dataset (`str`): repository on the Hub.
         subset (`str`): its configuration.

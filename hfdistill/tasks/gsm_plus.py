@@ -1,5 +1,4 @@
-"""
-GSM-Plus: GSM8K test questions, perturbed (Li et al. 2024; qintongli/GSM-Plus). Evaluation only: every row derives
+"""GSM-Plus: GSM8K test questions, perturbed (Li et al. 2024; qintongli/GSM-Plus). Evaluation only: every row derives
 from a GSM8K test question, so there is nothing to train on.
 """
 
@@ -16,8 +15,7 @@ from .loading import column, load_rows
 
 @dataclass
 class GsmPlus(GradeSchoolMath):
-    """
-    Categories are the eight perturbations. The rows of "critical thinking" cannot be answered; their gold is
+    """Categories are the eight perturbations. The rows of "critical thinking" cannot be answered; their gold is
     `"none"`, and no answer, or saying so, is right. Accuracy is given with and without them.
 
     Args:

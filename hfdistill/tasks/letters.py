@@ -1,5 +1,4 @@
-"""
-Letters in final answers to multiple-choice questions: `(B)`, `B.`, `**B. text**`, `\\boxed{B}`, `Answer: B`.
+"""Letters in final answers to multiple-choice questions: `(B)`, `B.`, `**B. text**`, `\\boxed{B}`, `Answer: B`.
 
 A letter counts only where it stands apart from any word and belongs to one of the options. "(I don't know)", "(II)",
 "January" and "A triangle" are no letters.
@@ -43,8 +42,7 @@ TRUNCATED = Answer(None, "truncated")
 
 
 def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
-    """
-    The letter of a response.
+    """The letter of a response.
 
     Args:
         response (`str`): the text.

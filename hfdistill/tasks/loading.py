@@ -22,8 +22,7 @@ def load_rows(
     revision: str | None = None,
     path: str | None = None,
 ) -> list[dict]:
-    """
-    The rows of one split.
+    """The rows of one split.
 
     Args:
         name (`str`): the task, whose name may stand before the split in a file's name.

@@ -1,5 +1,4 @@
-"""
-Where the final answer of a response stands: the cut before an invented next question, and the markers.
+"""Where the final answer of a response stands: the cut before an invented next question, and the markers.
 
 Everything here and in the readers (`numbers.py`, `letters.py`) is linear in the length of the text: markers are found
 by plain searches or anchored patterns, at most `MOST_MARKERS` of them are looked at, and a reader sees `WINDOW`
@@ -28,9 +27,8 @@ Q_LINES = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:")
 
 
 def cut(text: str, lines: tuple[str, ...]) -> str:
-    """
-    What stands before the first of the `lines` (each begins with a newline). Base models run on into an invented next
-    question. A line that only blanks stand before does not cut: the response would be gone.
+    """What stands before the first of the `lines` (each begins with a newline). Base models run on into an invented
+    next question. A line that only blanks stand before does not cut: the response would be gone.
     """
     end = len(text)
     for line in lines:
@@ -99,8 +97,7 @@ def inside_braces(text: str) -> str | None:
 
 
 def first_value(segments: Iterator[str], read: Callable[[str], Answer]) -> Answer | None:
-    """
-    The first segment that settles on an answer; if none does, the reason of the first one. `None` where there is no
+    """The first segment that settles on an answer; if none does, the reason of the first one. `None` where there is no
     segment at all.
     """
     first = None

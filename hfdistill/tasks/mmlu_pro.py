@@ -29,9 +29,8 @@ def worked_answer(cot_content: str) -> str:
 
 @dataclass
 class MmluPro(Task):
-    """
-    The dataset's `test` questions are divided by hash (Appendix B.1); its `validation` questions, five a subject, are
-    only worked examples.
+    """The dataset's `test` questions are divided by hash (Appendix B.1); its `validation` questions, five a subject,
+    are only worked examples.
 
     Args:
         dataset (`str`): repository on the Hub.

@@ -1,5 +1,4 @@
-"""
-Numbers in final answers, as exact rationals: `$1,000.` is `1000`, `4.50` is `9/2`, `1 1/2` is `3/2`, `60%` is `60`.
+"""Numbers in final answers, as exact rationals: `$1,000.` is `1000`, `4.50` is `9/2`, `1 1/2` is `3/2`, `60%` is `60`.
 
 A number is read only where the text settles on one. Two different quantities, a range, a ratio or a calculation that
 is not carried out give no number, and neither does an expression with an unknown. Nothing is ever rounded.
@@ -112,8 +111,7 @@ LATEX = (
 
 
 def extract_number(response: str) -> Answer:
-    """
-    The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
+    """The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
     `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
     """
     text = cut(response, CUT)
@@ -262,9 +260,7 @@ def _rational(text: str) -> Fraction:
 
 
 def canonical_number(text: str) -> str | None:
-    """
-    The canonical form of a number that is written alone (a gold answer, a voted label), or `None` if it is none.
-    """
+    """The canonical form of a number that is written alone (a gold answer, a voted label), or `None` if it is none."""
     return read_number(text).value if QUANTITY.search(text) else None
 
 

@@ -31,8 +31,7 @@ _MOST_TOKENS = 4096
 
 
 def create_app(service: Service, api_key: str | None = None) -> ASGIApp:
-    """
-    The routes over a service.
+    """The routes over a service.
 
     Args:
         service (`Service`): engine, tokenizer and limits.
@@ -124,8 +123,7 @@ def serve(
     payload_limit: int = 2_000_000,
     api_key: str | None = None,
 ) -> None:
-    """
-    Serves a model until SIGINT or SIGTERM; requests under way are finished first.
+    """Serves a model until SIGINT or SIGTERM; requests under way are finished first.
 
     Args:
         model (`str`): a folder, or a repository of the Hub that HF_ENDPOINT names.

@@ -28,7 +28,8 @@ class Ticket:
 
 
 class Backend:
-    """
+    """The process that holds the model, as the server sees it.
+
     Args:
         folder (`str`): the model's.
         dtype (`str`): what to load it as.
@@ -59,9 +60,7 @@ class Backend:
         self._listening: asyncio.Future | None = None
 
     def wait_until_ready(self) -> dict[str, str]:
-        """
-        Returns:
-            `dict[str, str]`: the model's dtype and device.
+        """Returns: `dict[str, str]`: the model's dtype and device.
 
         Raises:
             [`HFDistillError`]: it cannot be loaded.
@@ -94,8 +93,7 @@ class Backend:
             self.process.kill()
 
     def acquire(self) -> None:
-        """
-        Takes a place among the requests under way; `release` gives it back.
+        """Takes a place among the requests under way; `release` gives it back.
 
         Raises:
             `OverloadedError`: there is none.
@@ -124,10 +122,7 @@ class Backend:
             self._send(ticket.number, None)
 
     async def result(self, ticket: Ticket) -> Done:
-        """
-        Raises:
-            `ServeError`: the model failed, or the engine is gone.
-        """
+        """Raises: `ServeError`: the model failed, or the engine is gone."""
         try:
             return await ticket.future
         finally:

@@ -13,8 +13,7 @@ _SHOWN = 40
 
 
 def parse(content_type: str | None, body: bytes) -> dict[str, Any]:
-    """
-    The object in a request's body.
+    """The object in a request's body.
 
     Raises:
         `MalformedError`: 415 for another content type, 400 for no JSON, 422 for JSON that is no object.

@@ -9,8 +9,7 @@ from .errors import MalformedError, TemplateError, ToolError, ValidationError
 
 
 def render(tokenizer, wanted: ChatRequest) -> str:
-    """
-    The prompt that the model's chat template makes of the messages.
+    """The prompt that the model's chat template makes of the messages.
 
     Raises:
         `ToolError`, `ValidationError`, `TemplateError`: what is wanted is not supported, or the template refuses.

@@ -69,7 +69,8 @@ class Load:
 
 
 class Engine:
-    """
+    """Decodes the requests of a server in one running batch.
+
     Args:
         model: a decoder-only `PreTrainedModel`.
         tokenizer: its tokenizer, for stop strings.

@@ -9,7 +9,8 @@ _TOKENS = (1, 4, 16, 64, 256, 1024, 4096)
 
 
 class Histogram:
-    """
+    """Counts of values below a few bounds, as Prometheus reads them.
+
     Args:
         bounds (`tuple[float, ...]`): upper bounds of the buckets.
     """

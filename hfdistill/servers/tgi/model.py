@@ -16,8 +16,7 @@ _SHARED_FROM = 20_000_000
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """
-    Where a model lies.
+    """Where a model lies.
 
     Attributes:
         model_id (`str`): its name, as it was given.
@@ -31,8 +30,7 @@ class ModelFiles:
 
 
 def find_model(model: str, revision: str | None = None) -> ModelFiles:
-    """
-    A folder, or else a repository of the Hub that HF_ENDPOINT names.
+    """A folder, or else a repository of the Hub that HF_ENDPOINT names.
 
     Raises:
         [`HFDistillError`]: neither exists, or it holds no model.
@@ -85,10 +83,7 @@ def load_tokenizer(folder: Path):
 
 
 def load_model(folder: str, dtype: str, device: str):
-    """
-    Returns:
-        The model in eval mode, its tokenizer, and the ids of the tokens that end a response.
-    """
+    """Returns: The model in eval mode, its tokenizer, and the ids of the tokens that end a response."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -19,8 +19,7 @@ from .validation import Job, Limits, validate
 
 @dataclass
 class Finished:
-    """
-    A response with its times in seconds.
+    """A response with its times in seconds.
 
     Attributes:
         text (`str`): the generated text.
@@ -66,8 +65,7 @@ class Service:
         return parse(request.headers.get("content-type"), bytes(body))
 
     async def answer(self, request: Request, work: Callable[[], Any]) -> Any:
-        """
-        Does what a client waits for, as long as it waits.
+        """Does what a client waits for, as long as it waits.
 
         Raises:
             `ClientGoneError`: the client has hung up; what was under way for it is cancelled.

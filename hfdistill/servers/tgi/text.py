@@ -13,8 +13,7 @@ _UNFINISHED = "\ufffd"
 
 
 class Text:
-    """
-    A tokenizer on the way of every request, so it goes to the Rust object directly where that says the same.
+    """A tokenizer on the way of every request, so it goes to the Rust object directly where that says the same.
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`): with a chat template where there is to be chat.
@@ -72,8 +71,7 @@ class Text:
 
 
 class Pieces:
-    """
-    The text that each further token adds. A token that is only a part of a character adds nothing, the one that
+    """The text that each further token adds. A token that is only a part of a character adds nothing, the one that
     completes it adds all.
     """
 

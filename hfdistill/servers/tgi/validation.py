@@ -15,8 +15,7 @@ _ZERO = 2.0**-150
 
 @dataclass(frozen=True)
 class Limits:
-    """
-    The limits that `/info` tells.
+    """The limits that `/info` tells.
 
     Args:
         max_concurrent_requests (`int`): under way at a time; more are refused.
@@ -56,10 +55,7 @@ def validate(
     special_tokens: bool = True,
     stream: bool = False,
 ) -> Job:
-    """
-    Raises:
-        `ValidationError`: with the first thing that is wrong.
-    """
+    """Raises: `ValidationError`: with the first thing that is wrong."""
     drawing = parameters.do_sample
     best_of = 1 if parameters.best_of is None else parameters.best_of
     if best_of > 1 and not (drawing or _any_given(parameters)):

@@ -16,8 +16,7 @@ def pack(value: Any) -> bytes:
 
 
 class Wire:
-    """
-    One end, used blockingly.
+    """One end, used blockingly.
 
     Args:
         end (`socket.socket`): of a pair.
@@ -31,10 +30,7 @@ class Wire:
         self.end.sendall(pack(value))
 
     def receive(self) -> Any:
-        """
-        Raises:
-            `EOFError`: the other end is closed.
-        """
+        """Raises: `EOFError`: the other end is closed."""
         (length,) = HEADER.unpack(self._read(HEADER.size))
         return pickle.loads(self._read(length))
 

@@ -88,8 +88,7 @@ def test_openai_package(server):
 
 @pytest.fixture(scope="session")
 def text_generation_python() -> Path | str:
-    """
-    An interpreter that has `text-generation==0.7.0`, which does not go together with our huggingface_hub:
+    """An interpreter that has `text-generation==0.7.0`, which does not go together with our huggingface_hub:
     HFDISTILL_TEXT_GENERATION_PYTHON, else of an environment that is made once and kept.
     """
     if given := os.environ.get("HFDISTILL_TEXT_GENERATION_PYTHON"):
