@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import importlib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,105 +12,25 @@ import yaml
 
 from .errors import HFDistillError, unknown
 from .kinds import STAGES
+from .sections import RunConfig, StudentConfig, TeacherConfig
 
 
 # Fields that change where and how a stage runs, but not what it makes.
 WITHOUT_EFFECT = {
-    "concurrency",
     "dataloader_num_workers",
     "disable_tqdm",
     "first_look",
-    "gpu_hour_price",
-    "input_price",
     "log_level",
     "logging_dir",
     "logging_steps",
     "logging_strategy",
-    "max_cost",
-    "max_requests",
     "output_dir",
-    "output_price",
-    "patience",
     "report_to",
     "resume_from_checkpoint",
     "retry_failed",
     "save_total_limit",
     "sync_every",
-    "timeout",
-    "tries",
 }
-
-
-@dataclass
-class RunConfig:
-    """What all stages of a run share.
-
-    Args:
-        name (`str`): prefix of every artifact's name.
-        namespace (`str`, *optional*): user or organisation on the Hub; the token's user by default.
-        seed (`int`, *optional*, defaults to 0): seed of sampling, shuffling and training.
-        output_dir (`str`, *optional*): folder for journals, checkpoints and logs; `runs/{name}` by default.
-        push (`bool`, *optional*, defaults to `True`): publish to the Hub; if `False`, artifacts are folders in
-            `output_dir/artifacts` and every stage reads them there.
-        private (`bool`, *optional*, defaults to `False`): create repositories as private.
-        suffix (`str`, *optional*, defaults to `""`): appended to the names of what is written: keeps an ablation
-            apart from the main run.
-    """
-
-    name: str
-    namespace: str | None = None
-    seed: int = 0
-    output_dir: str | None = None
-    push: bool = True
-    private: bool = False
-    suffix: str = ""
-
-    def __post_init__(self):
-        if self.output_dir is None:
-            self.output_dir = f"runs/{self.name}"
-
-
-@dataclass
-class TeacherConfig:
-    """The large model and where it answers.
-
-    Args:
-        model (`str`): its name on the Hub, for cards and lineage.
-        endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
-        kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing.
-        chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template.
-        api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
-            Face token goes to Hugging Face hosts and no token anywhere else.
-        license (`str`, *optional*): licence of the teacher's outputs, carried into every artifact.
-    """
-
-    model: str
-    endpoints: list[str] = field(default_factory=list)
-    kind: str = "auto"
-    chat: bool = False
-    api_key_env: str | None = None
-    license: str | None = None
-
-
-@dataclass
-class StudentConfig:
-    """The small model before training.
-
-    Args:
-        model (`str`): repository or folder of the base student.
-        revision (`str`, *optional*): its revision.
-        dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in.
-        attn_implementation (`str`, *optional*): attention kernel, for example `"sdpa"` or `"flash_attention_2"`.
-        pad_token (`str`, *optional*): token of its vocabulary to pad with, where its tokenizer has no pad token.
-        license (`str`, *optional*): its licence.
-    """
-
-    model: str
-    revision: str | None = None
-    dtype: str = "auto"
-    attn_implementation: str | None = None
-    pad_token: str | None = None
-    license: str | None = None
 
 
 SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig}
@@ -320,10 +240,13 @@ def _check_type(section: str, f: dataclasses.Field, value: Any) -> None:
         str: str,
         str | None: (str, type(None)),
         int: int,
+        int | None: (int, type(None)),
+        float: (float, int),
+        float | None: (float, int, type(None)),
         bool: bool,
         list[str]: list,
     }[f.type]
-    right = isinstance(value, accepted) and not (f.type is int and isinstance(value, bool))
+    right = isinstance(value, accepted) and (f.type is bool or not isinstance(value, bool))
     if right and f.type == list[str]:
         right = all(isinstance(item, str) for item in value)
     if not right:

@@ -1,6 +1,10 @@
 """What every test shares: no telemetry, no host but this machine, one thread a process."""
 
+import json
 import os
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,7 @@ settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
 ROOT = Path(__file__).parents[1]
+STAND_IN = ROOT / "tests" / "teacher" / "standin.py"
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +35,54 @@ def benchmark_data() -> Path:
     if not (folder / "gsm8k_train.jsonl").is_file():
         pytest.skip(f"no benchmark data in {folder}: set HFDISTILL_DATA")
     return folder
+
+
+class StandIn:
+    """A stand-in endpoint in a process of its own."""
+
+    def __init__(self, **settings):
+        self.settings = settings
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [sys.executable, str(STAND_IN), json.dumps(self.settings)], stdout=subprocess.PIPE, text=True
+        )
+        self.port = int(self.process.stdout.readline())
+        self.settings["port"] = self.port  # where it comes back after kill()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def control(self, **changes):
+        request = urllib.request.Request(f"{self.url}/control", data=json.dumps(changes).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def _stand_ins():
+    started = []
+
+    def start(**settings):
+        started.append(StandIn(**settings))
+        return started[-1]
+
+    yield start
+    for endpoint in started:
+        if endpoint.process.poll() is None:
+            endpoint.kill()
+
+
+@pytest.fixture
+def stand_in():
+    """Start stand-ins that end with the test."""
+    yield from _stand_ins()
+
+
+@pytest.fixture(scope="module")
+def lasting_stand_in():
+    """Start stand-ins that end with the module's last test."""
+    yield from _stand_ins()

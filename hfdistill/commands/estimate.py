@@ -10,8 +10,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "estimate",
         help="requests, tokens, hours and money of a run, before any is spent",
         description="Ask the teacher a few questions, measure, and say what the whole run asks for. The teacher's "
-        "prices are the configuration's label.gpu_hour_price, label.input_price and label.output_price. How fast the "
-        "student is nobody knows before it ran: say so, or name a run that did.",
+        "prices are teacher.gpu_hour_price, teacher.input_price and teacher.output_price of the configuration. How "
+        "fast the student is nobody knows before it ran: say so, or name a run that did.",
     )
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--questions", type=int, default=8, help="questions to ask (8); 0 asks nothing and assumes")
@@ -103,7 +103,7 @@ def _print(rows: list, rates, student) -> None:
     console.print(table)
     lines = [f"The teacher's tokens and hours: {rates.measured}."]
     if rows[0].cost is None:
-        lines.append("For its cost set label.gpu_hour_price, or label.input_price and label.output_price.")
+        lines.append("For its cost set teacher.gpu_hour_price, or teacher.input_price and teacher.output_price.")
     if student is not None:
         lines.append("The student's responses are taken to be as long as the teacher's.")
         if student.tokens_per_second is None:

@@ -8,7 +8,7 @@ from ..errors import HFDistillError
 
 @dataclass
 class LabelConfig:
-    """Section `label`: what to ask the teacher, how its answers become labels, and what it may cost.
+    """Section `label`: what to ask the teacher, and how its answers become labels.
 
     Args:
         output_dir (`str`, *optional*): folder of the journal; `{run.output_dir}/label` by default.
@@ -30,22 +30,9 @@ class LabelConfig:
             questions in proportion.
         first_look (`int`, *optional*, defaults to 20): questions whose first response is examined before the rest is
             bought; if none holds an answer, the stage stops.
-        concurrency (`int`, *optional*): requests in flight at an endpoint; what its `/info` says by default, or 64.
-        timeout (`float`, *optional*, defaults to 600): seconds that one request may take. It must exceed the longest
-            generation, or long answers would be lost more often than short ones.
-        tries (`int`, *optional*, defaults to 5): how often a request that fails is sent before its row is parked. A
-            request refused because the endpoint is busy costs none.
-        patience (`float`, *optional*, defaults to 900): seconds without an answer after which the run ends, when all
-            endpoints are out or refuse and no request waits for one. It must exceed the start of an endpoint, up to
-            ten minutes from zero.
         max_missing (`float`, *optional*, defaults to 0): share of the responses that may be missing when the dataset
             is published.
         retry_failed (`bool`, *optional*, defaults to `False`): ask again for rows that failed or were parked earlier.
-        max_requests (`int`, *optional*): stop when so many responses were bought, earlier calls included.
-        max_cost (`float`, *optional*): stop when so much was spent, earlier calls included; needs a price.
-        gpu_hour_price (`float`, *optional*): price of an hour of one endpoint.
-        input_price (`float`, *optional*): price of a million prompt tokens.
-        output_price (`float`, *optional*): price of a million generated tokens.
         sync_every (`float`, *optional*, defaults to 600): seconds between pushes of new responses to the branch
             `partial` of the dataset, from where another machine goes on; 0 turns it off.
     """
@@ -70,17 +57,8 @@ class LabelConfig:
     max_new_tokens: int | None = field(default=None, metadata={"help": "Longest response; the task's by default."})
     max_questions: int | None = field(default=None, metadata={"help": "Label only so many training questions."})
     first_look: int = field(default=20, metadata={"help": "Responses examined before the rest is bought."})
-    concurrency: int | None = field(default=None, metadata={"help": "Requests in flight at an endpoint."})
-    timeout: float = field(default=600.0, metadata={"help": "Seconds that one request may take."})
-    tries: int = field(default=5, metadata={"help": "How often a failing request is sent."})
-    patience: float = field(default=900.0, metadata={"help": "Seconds without an answer before giving up."})
     max_missing: float = field(default=0.0, metadata={"help": "Share of responses that may be missing."})
     retry_failed: bool = field(default=False, metadata={"help": "Ask again for rows that failed earlier."})
-    max_requests: int | None = field(default=None, metadata={"help": "Stop at so many responses."})
-    max_cost: float | None = field(default=None, metadata={"help": "Stop at such a cost."})
-    gpu_hour_price: float | None = field(default=None, metadata={"help": "Price of an endpoint's hour."})
-    input_price: float | None = field(default=None, metadata={"help": "Price of a million prompt tokens."})
-    output_price: float | None = field(default=None, metadata={"help": "Price of a million generated tokens."})
     sync_every: float = field(default=600.0, metadata={"help": "Seconds between pushes of new responses; 0 for none."})
 
     def __post_init__(self):
@@ -92,16 +70,9 @@ class LabelConfig:
             raise HFDistillError(f"label.top_p is {self.top_p}: it must lie between 0 and 1; leave it out for 1")
         if not 0 <= self.max_missing < 1:
             raise HFDistillError(f"label.max_missing is {self.max_missing}: it is a share, at least 0 and below 1")
-        prices = (self.gpu_hour_price, self.input_price, self.output_price)
-        if self.max_cost is not None and not any(prices):
-            raise HFDistillError(
-                f"label.max_cost is {self.max_cost}, but no price is known: give label.gpu_hour_price, "
-                "or label.input_price and label.output_price"
-            )
         if isinstance(self.labeler_options, str):
             self.labeler_options = json.loads(self.labeler_options)
-        self._check_positive("concurrency", "timeout", "tries", "patience", "first_look")
-        self._check_positive("top_k", "max_new_tokens", "max_questions", "max_requests")
+        self._check_positive("first_look", "top_k", "max_new_tokens", "max_questions")
 
     def _check_positive(self, *names: str) -> None:
         values = vars(self)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.store import open_artifact
-from ..config import Config
+from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
 from ..labels.config import LabelConfig
 from ..labels.sampled import to_label
@@ -89,13 +89,12 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
     """
     from ..teacher.session import collect
 
-    settings = dataclasses.replace(
-        config.stage, max_requests=None, max_cost=None, gpu_hour_price=1.0, input_price=None, output_price=None
-    )
+    unlimited = {"max_requests": None, "max_cost": None}
+    teacher = dataclasses.replace(config.teacher, **unlimited, gpu_hour_price=1.0, input_price=None, output_price=None)
     plan = Plan(questions, task.prompt, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "probe.sqlite") as journal:
-        decoding = decoding_of(task, settings)
-        cost = collect(journal, config.teacher, settings, plan, decoding, show=False)["cost"]
+        decoding = decoding_of(task, config.stage)
+        cost = collect(journal, teacher, config.stage, plan, decoding, show=False)["cost"]
         responses = [sample for question in questions for sample in journal.of(question.question_id)]
         counted = [sample for sample in responses if sample.prompt_tokens and sample.completion_tokens]
         endpoints = len(dict.fromkeys(config.teacher.endpoints))
@@ -177,7 +176,7 @@ def estimate(config: Config, task: Task, rates: Rates, student: Student | None =
     asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests
     teacher = Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
-    rows = [_priced(teacher, rates, settings)]
+    rows = [_priced(teacher, rates, config.teacher)]
     if student is not None:
         bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
         rows += _student_rows(student, len(questions), bare / max(len(questions), 1), rates.completion_tokens)
@@ -202,14 +201,14 @@ def _student_rows(student: Student, questions: int, prompt: float, completion: f
     return rows
 
 
-def _priced(row: Row, rates: Rates, settings: LabelConfig) -> Row:
+def _priced(row: Row, rates: Rates, teacher: TeacherConfig) -> Row:
     hours = row.requests / rates.requests_per_hour if rates.requests_per_hour else None
     cost = None
-    if settings.input_price or settings.output_price:
-        tokens = row.prompt_tokens * (settings.input_price or 0) + row.completion_tokens * (settings.output_price or 0)
+    if teacher.input_price or teacher.output_price:
+        tokens = row.prompt_tokens * (teacher.input_price or 0) + row.completion_tokens * (teacher.output_price or 0)
         cost = tokens / 1e6
-    if settings.gpu_hour_price and hours is not None:
-        cost = (cost or 0.0) + hours * rates.endpoints * settings.gpu_hour_price
+    if teacher.gpu_hour_price and hours is not None:
+        cost = (cost or 0.0) + hours * rates.endpoints * teacher.gpu_hour_price
     return dataclasses.replace(row, hours=hours, cost=cost)
 
 

@@ -131,7 +131,7 @@ class Sampler:
     def _next(self, lane: Lane) -> Job | None:
         if self.budget.exhausted(len(self._tasks)):
             if not self._nothing_left():
-                self._stopped = "the limit of label.max_requests or label.max_cost"
+                self._stopped = "the limit of teacher.max_requests or teacher.max_cost"
             return None
         if self._returned:
             return self._returned.popleft()

@@ -53,8 +53,8 @@ def collect(
 
     Args:
         journal ([`~hfdistill.teacher.journal.Journal`]): where responses are kept; opened without a fingerprint.
-        teacher ([`~hfdistill.config.TeacherConfig`]): where to ask.
-        settings ([`~hfdistill.labels.config.LabelConfig`]): limits and patience.
+        teacher ([`~hfdistill.sections.TeacherConfig`]): where to ask, limits, patience and prices.
+        settings ([`~hfdistill.labels.config.LabelConfig`]): the first look, and what may be missing.
         plan ([`~hfdistill.teacher.plan.Plan`]): what to ask.
         decoding ([`~hfdistill.teacher.protocols.Decoding`]): how.
         look (`Callable[[Journal], None]`, *optional*): examines the first responses before the rest is bought; raises
@@ -86,7 +86,7 @@ def collect(
         journal.retry_failed()
     found = journal.note("fingerprint") or {}
     if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
-        return {**_who(found), "missing": 0, "cost": _budget(journal, settings, 0).figures()}
+        return {**_who(found), "missing": 0, "cost": _budget(journal, teacher, 0).figures()}
     outcome, budget = run_loop(_collect(journal, wanted, teacher, settings, plan, decoding, look, sync, stage, show))
     _judge(outcome, plan, journal, settings)
     return {**_who(journal.note("fingerprint")), "missing": outcome.missing, "cost": budget.figures()}
@@ -104,14 +104,14 @@ async def _collect(
     stage: str,
     show: bool,
 ) -> tuple[Outcome, Budget]:
-    endpoints = open_endpoints(teacher, decoding, settings.timeout)
+    endpoints = open_endpoints(teacher, decoding, teacher.timeout)
     try:
-        await prepare(endpoints, settings.patience)
+        await prepare(endpoints, teacher.patience)
         ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
         journal.claim({**same_model(ready), **wanted})
         await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan)
-        budget = _budget(journal, settings, len(endpoints))
-        sampler = Sampler(endpoints, journal, budget, settings.concurrency, settings.tries, settings.patience)
+        budget = _budget(journal, teacher, len(endpoints))
+        sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
         done = sum(count_there(plan, journal).values())
         if show:
             print(_description(endpoints, done, len(plan)), flush=True)
@@ -240,15 +240,15 @@ async def _probe(endpoints: list[Endpoint], journal: Journal, plan: Plan) -> Non
     await asyncio.gather(*(probe(endpoint) for endpoint in endpoints))
 
 
-def _budget(journal: Journal, settings: LabelConfig, endpoints: int) -> Budget:
+def _budget(journal: Journal, teacher: TeacherConfig, endpoints: int) -> Budget:
     return Budget(
         journal,
         endpoints,
-        settings.max_requests,
-        settings.max_cost,
-        settings.gpu_hour_price,
-        settings.input_price,
-        settings.output_price,
+        teacher.max_requests,
+        teacher.max_cost,
+        teacher.gpu_hour_price,
+        teacher.input_price,
+        teacher.output_price,
     )
 
 

@@ -89,7 +89,7 @@ def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
         ("label", ["--treshold", "0.5"], "did you mean '--threshold'"),
         (
             "label",
-            ["--run.output_dir", "new", "--threshold", "0.6", "--teacher.endpoints", DEAD, "--patience", "1"],
+            ["--run.output_dir", "new", "--threshold", "0.6", "--teacher.endpoints", DEAD, "--teacher.patience", "1"],
             "127.0.0.1:9",
         ),
         ("warmup", ["--student.model", "local/nothing-here"], "local/nothing-here"),

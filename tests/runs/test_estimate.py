@@ -16,9 +16,8 @@ TASK = {"name": "word_problems", "train": 90, "validation": 10, "test": 5}
 
 
 def make_config(**settings):
-    return Config(
-        RunConfig("run"), TASK, TeacherConfig("teacher", ["http://a", "http://b"]), None, LabelConfig(**settings), {}
-    )
+    teacher = TeacherConfig("teacher", ["http://a", "http://b"], **settings)
+    return Config(RunConfig("run"), TASK, teacher, None, LabelConfig(), {})
 
 
 def test_the_papers_grid_on_a_hundred_questions():
@@ -86,7 +85,7 @@ def run(tmp_path, capsys, *words, endpoints, **more):
 
 def test_the_command_measures_at_the_endpoint(tmp_path, capsys, stand_in):
     endpoint = stand_in(latency=0.05)
-    out = run(tmp_path, capsys, "--json", "--set", "label.gpu_hour_price=4", endpoints=[endpoint.url])
+    out = run(tmp_path, capsys, "--json", "--set", "teacher.gpu_hour_price=4", endpoints=[endpoint.url])
     made = json.loads(out)
     assert made["rows"][0]["requests"] == 5100
     assert made["rates"]["completion_tokens"] == pytest.approx(14, abs=1)
@@ -98,7 +97,7 @@ def test_the_command_in_words(tmp_path, capsys):
     out = run(tmp_path, capsys, "--questions", "0", endpoints=[])
     assert "5,100" in out
     assert "nothing was asked" in out
-    assert "For its cost set label.gpu_hour_price" in out
+    assert "For its cost set teacher.gpu_hour_price" in out
 
 
 def test_the_command_tells_what_it_does_not_know_of_the_student(tmp_path, capsys):

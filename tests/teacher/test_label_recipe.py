@@ -241,7 +241,7 @@ def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
         ({"final": False}, (), "none of the teacher's first 20 responses holds a final answer"),
         ({"greedy_only": True}, (), "cannot vary the temperature"),
         ({"refuse": "Q"}, (), "Input validation error"),
-        ({}, ("--max_requests", "100"), "stopped at the limit of label.max_requests"),
+        ({}, ("--teacher.max_requests", "100"), "stopped at the limit of teacher.max_requests"),
         ({}, ("--hihg_samples", "3"), "did you mean '--high_samples'"),
         ({}, ("--teacher.endpoints", "http://127.0.0.1:9"), "cannot be reached"),
         ({}, ("--labeler", "voet"), "did you mean 'vote'"),

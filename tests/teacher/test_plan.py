@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hfdistill.config import TeacherConfig
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.config import LabelConfig
 from hfdistill.teacher.plan import LARGEST_SEED, Grid, Plan
@@ -108,8 +109,6 @@ def test_two_questions_with_one_id_are_refused():
     [
         ({"high_temperatures": []}, "high_temperatures"),
         ({"threshold": 1.5}, "threshold"),
-        ({"max_cost": 5.0}, "no price"),
-        ({"tries": 0}, "tries"),
         ({"top_p": 1.0}, "top_p"),
         ({"max_missing": 1.0}, "max_missing"),
     ],
@@ -117,3 +116,9 @@ def test_two_questions_with_one_id_are_refused():
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(HFDistillError, match=message):
         LabelConfig(**settings)
+
+
+@pytest.mark.parametrize(("settings", "message"), [({"max_cost": 5.0}, "no price"), ({"tries": 0}, "teacher.tries")])
+def test_impossible_limits_are_refused(settings, message):
+    with pytest.raises(HFDistillError, match=message):
+        TeacherConfig("model", **settings)

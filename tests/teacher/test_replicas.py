@@ -81,7 +81,7 @@ def label(folder, questions, urls):
     folder.mkdir()
     command = [
         *(sys.executable, str(ROOT / "recipes" / "label_teacher.py"), "--run.name", "run", "--run.push", "false"),
-        *("--teacher.model", "tiny/teacher", "--teacher.endpoints", *urls, "--concurrency", "4"),
+        *("--teacher.model", "tiny/teacher", "--teacher.endpoints", *urls, "--teacher.concurrency", "4"),
         *("--task.name", "generic", "--task.path", str(questions), "--task.answer", "open", "--max_new_tokens", "64"),
         *("--high_temperatures", "0", "0.3", "--high_samples", "2", "--low_temperatures", "1", "--low_samples", "2"),
     ]

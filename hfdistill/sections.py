@@ -1,0 +1,110 @@
+"""The sections of a configuration that all stages share: the run, the teacher, the student."""
+
+from dataclasses import dataclass, field
+
+from .errors import HFDistillError
+
+
+@dataclass
+class RunConfig:
+    """What all stages of a run share.
+
+    Args:
+        name (`str`): prefix of every artifact's name.
+        namespace (`str`, *optional*): user or organisation on the Hub; the token's user by default.
+        seed (`int`, *optional*, defaults to 0): seed of sampling, shuffling and training.
+        output_dir (`str`, *optional*): folder for journals, checkpoints and logs; `runs/{name}` by default.
+        push (`bool`, *optional*, defaults to `True`): publish to the Hub; if `False`, artifacts are folders in
+            `output_dir/artifacts` and every stage reads them there.
+        private (`bool`, *optional*, defaults to `False`): create repositories as private.
+        suffix (`str`, *optional*, defaults to `""`): appended to the names of what is written: keeps an ablation
+            apart from the main run.
+    """
+
+    name: str
+    namespace: str | None = None
+    seed: int = 0
+    output_dir: str | None = None
+    push: bool = True
+    private: bool = False
+    suffix: str = ""
+
+    def __post_init__(self):
+        if self.output_dir is None:
+            self.output_dir = f"runs/{self.name}"
+
+
+@dataclass
+class TeacherConfig:
+    """The large model and where it answers.
+
+    Args:
+        model (`str`): its name on the Hub, for cards and lineage.
+        endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
+        kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing.
+        chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template.
+        api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
+            Face token goes to Hugging Face hosts and no token anywhere else.
+        license (`str`, *optional*): licence of the teacher's outputs, carried into every artifact.
+        concurrency (`int`, *optional*): requests in flight at an endpoint; what its `/info` says by default, or 64.
+        timeout (`float`, *optional*, defaults to 600): seconds that one request may take. It must exceed the longest
+            generation, or long answers would be lost more often than short ones.
+        tries (`int`, *optional*, defaults to 5): how often a request that fails is sent before it is given up. A
+            request refused because the endpoint is busy costs none.
+        patience (`float`, *optional*, defaults to 900): seconds without an answer after which the asking ends, when
+            all endpoints are out or refuse and no request waits for one. It must exceed the start of an endpoint, up
+            to ten minutes from zero.
+        max_requests (`int`, *optional*): stop when so many responses were bought, earlier calls included.
+        max_cost (`float`, *optional*): stop when so much was spent, earlier calls included; needs a price.
+        gpu_hour_price (`float`, *optional*): price of an hour of one endpoint.
+        input_price (`float`, *optional*): price of a million prompt tokens.
+        output_price (`float`, *optional*): price of a million generated tokens.
+    """
+
+    model: str
+    endpoints: list[str] = field(default_factory=list)
+    kind: str = "auto"
+    chat: bool = False
+    api_key_env: str | None = None
+    license: str | None = None
+    concurrency: int | None = None
+    timeout: float = 600.0
+    tries: int = 5
+    patience: float = 900.0
+    max_requests: int | None = None
+    max_cost: float | None = None
+    gpu_hour_price: float | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+
+    def __post_init__(self):
+        for name in ("concurrency", "timeout", "tries", "patience", "max_requests"):
+            value = vars(self)[name]
+            if value is not None and value <= 0:
+                raise HFDistillError(f"teacher.{name} is {value}: it must be positive")
+        if self.max_cost is not None and not any((self.gpu_hour_price, self.input_price, self.output_price)):
+            raise HFDistillError(
+                f"teacher.max_cost is {self.max_cost}, but no price is known: give teacher.gpu_hour_price, "
+                "or teacher.input_price and teacher.output_price"
+            )
+
+
+@dataclass
+class StudentConfig:
+    """The small model before training.
+
+    Args:
+        model (`str`): repository or folder of the base student.
+        revision (`str`, *optional*): its revision.
+        dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in.
+        attn_implementation (`str`, *optional*): attention kernel, for example `"sdpa"` or `"flash_attention_2"`.
+        pad_token (`str`, *optional*): token of its vocabulary to pad with, where its tokenizer has no pad token.
+        license (`str`, *optional*): its licence.
+    """
+
+    model: str
+    revision: str | None = None
+    dtype: str = "auto"
+    attn_implementation: str | None = None
+    pad_token: str | None = None
+    license: str | None = None
