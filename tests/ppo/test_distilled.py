@@ -55,7 +55,7 @@ def test_it_trains_on_d_s_and_d_fail(task):
 
 
 def test_a_question_that_the_task_does_not_have(task):
-    with pytest.raises(HFDistillError, match="'gone' of the teacher dataset is not in the task"):
+    with pytest.raises(HFDistillError, match="'gone' of the labels is not in the task"):
         training_rows(task, [{"question_id": "gone", "split": "train", "pseudo_label": None}], [])
 
 

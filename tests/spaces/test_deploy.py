@@ -1,4 +1,5 @@
 from hfdistill.artifacts import cards
+from hfdistill.kinds import COMPARE
 from hfdistill.space import deploy
 from hfdistill.space.settings import Settings, load_settings
 
@@ -25,7 +26,7 @@ def test_the_folder_in_the_checkout_is_what_is_installed():
     pins = (source / "requirements.txt").read_text().split()
     assert [deploy.pin(line) for line in pins] == pins
     data, _ = cards.split((source / "README.md").read_text(encoding="utf-8"))
-    made = cards.metadata.space({"run": "x", "parents": {}}, "me/x-compare")
+    made = cards.metadata.space(COMPARE, {"run": "x", "parents": {}}, "me/x-compare")
     assert {key: data[key] for key in made if key not in ("title",)} == {
         key: made[key] for key in made if key != "title"
     }
