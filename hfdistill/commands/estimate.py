@@ -67,11 +67,11 @@ def _load(stage: str, args: argparse.Namespace):
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):
-    from ..runs.estimate import Student, rates_of
+    from ..runs.estimate import StudentRates, rates_of
 
     tokens, episodes = rates_of(args.like, completion_tokens) if args.like else (None, None)
     reward, ppo = (_load(stage, args).stage for stage in ("reward", "ppo"))
-    return Student(
+    return StudentRates(
         reward.samples,
         ppo.total_episodes or 0,
         ppo.num_ppo_epochs,

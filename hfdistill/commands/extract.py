@@ -27,7 +27,7 @@ def _extract(args: argparse.Namespace) -> int:
 
     from ..errors import HFDistillError
     from ..labels.rejects import Rejects
-    from ..labels.responses import Rejected, found, read_rows
+    from ..labels.responses import RejectedRow, found, read_rows
     from ..tasks import load_task
     from .tasks import section_of
 
@@ -39,17 +39,17 @@ def _extract(args: argparse.Namespace) -> int:
         with args.output.open("wb") as output:
             for number, row in read_rows(args.input):
                 rows += 1
-                if isinstance(row, Rejected):
+                if isinstance(row, RejectedRow):
                     rejects.add(row)
                     continue
                 values = found(row, args.field)
                 question = _question(task, row, number)
                 if not values or values[0] is None:
-                    rejects.add(Rejected(number, "no_response", f"nothing at '{args.field}'", row))
+                    rejects.add(RejectedRow(number, "no_response", f"nothing at '{args.field}'", row))
                 elif not isinstance(values[0], str):
-                    rejects.add(Rejected(number, "response_not_text", f"a {type(values[0]).__name__}", row))
+                    rejects.add(RejectedRow(number, "response_not_text", f"a {type(values[0]).__name__}", row))
                 elif isinstance(question, str):
-                    rejects.add(Rejected(number, "no_options", question, row))
+                    rejects.add(RejectedRow(number, "no_options", question, row))
                 else:
                     answer = task.extract(values[0], question)
                     reasons[answer.reason or "answered"] += 1

@@ -112,11 +112,11 @@ def _open(args: argparse.Namespace) -> int:
 
     from ..errors import HFDistillError
     from ..space.app import launch
-    from ..space.run import Run
+    from ..space.run import ShownRun
 
     settings = _settings(args)
     # The page could say it, too; here whoever types the command sees it at once.
-    run = Run(settings)
+    run = ShownRun(settings)
     # So that the teacher ends with the page, however that is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as servers:

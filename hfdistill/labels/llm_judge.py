@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import HFDistillError
 from ..tasks.base import Question, Task, share_of
-from ..teacher.journal import Journal, Sample
+from ..teacher.journal import Journal, Response
 from .labeler import CORRECT, INCORRECT, Candidate, Labeler, Verdict
 from .vote import exact_threshold, vote
 
@@ -138,7 +138,7 @@ class LLMJudge(Labeler):
                 return sample.text
         # What is no text to the file is none to the next call, so it must be none to this one.
         reply = self._reply(prompt, seed).encode("utf-8", "replace").decode("utf-8")
-        self._journal.add([Sample(key, self.temperature, seed, reply, source=self.endpoint, engine=model)])
+        self._journal.add([Response(key, self.temperature, seed, reply, source=self.endpoint, engine=model)])
         return reply
 
     def _reply(self, prompt: str, seed: int) -> str:

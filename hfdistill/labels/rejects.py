@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import orjson
 
-from .responses import REJECTIONS, Rejected
+from .responses import REJECTIONS, RejectedRow
 
 
 SHOWN = 5
@@ -42,7 +42,7 @@ class Rejects:
         """Rows rejected so far."""
         return self.reasons.total()
 
-    def add(self, row: Rejected) -> None:
+    def add(self, row: RejectedRow) -> None:
         """Keeps one row apart."""
         if self._output is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)

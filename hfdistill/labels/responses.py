@@ -46,7 +46,7 @@ REJECTIONS = {
 }
 
 
-class Rejected(NamedTuple):
+class RejectedRow(NamedTuple):
     """A row kept apart: its number from 1, the reason (a key of `REJECTIONS`), and what it held."""
 
     row: int
@@ -76,7 +76,7 @@ def column_mapping(columns: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def read_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | Rejected]]:
+def read_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | RejectedRow]]:
     """Numbered rows of a file, of all files of a folder, or of a dataset on the Hub (`name` or `name@revision`)."""
     place = Path(source).expanduser()
     if place.is_file():
@@ -94,10 +94,10 @@ def read_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str
     for file in files:
         for row in _parquet_rows(file) if file.suffix == ".parquet" else _json_rows(file):
             number += 1
-            yield number, row._replace(row=number) if isinstance(row, Rejected) else row
+            yield number, row._replace(row=number) if isinstance(row, RejectedRow) else row
 
 
-def _json_rows(file: Path) -> Iterator[dict[str, Any] | Rejected]:
+def _json_rows(file: Path) -> Iterator[dict[str, Any] | RejectedRow]:
     import orjson
 
     with file.open("rb") as lines:
@@ -112,16 +112,16 @@ def _json_rows(file: Path) -> Iterator[dict[str, Any] | Rejected]:
             if isinstance(row, dict):
                 yield row
             else:
-                yield Rejected(0, "not_an_object", f"the line holds a {type(row).__name__}", row)
+                yield RejectedRow(0, "not_an_object", f"the line holds a {type(row).__name__}", row)
 
 
-def _broken_line(line: bytes, message: str) -> Rejected:
+def _broken_line(line: bytes, message: str) -> RejectedRow:
     shown = line.rstrip(b"\n").decode("utf-8", "backslashreplace")
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Rejected(0, "invalid_utf8", f"byte {error.start} is not UTF-8", shown)
-    return Rejected(0, "not_json", message, shown)
+        return RejectedRow(0, "invalid_utf8", f"byte {error.start} is not UTF-8", shown)
+    return RejectedRow(0, "not_json", message, shown)
 
 
 def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -180,7 +180,7 @@ class RowReader:
     mapping: dict[str, str]
     high_temperature: float = 0.3
 
-    def responses(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any] | Rejected]:
+    def responses(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any] | RejectedRow]:
         """Every response of a row, or why there is none; `confidence` stays `None` where nothing tells it."""
         fields: dict[str, Any] = {}
         for column, path in self.mapping.items():
@@ -190,20 +190,20 @@ class RowReader:
                     fields[column] = values[0]
         problem = self._check(fields)
         if problem:
-            yield Rejected(number, *problem, row)
+            yield RejectedRow(number, *problem, row)
             return
         texts = found(row, self.mapping["response"])
         if len(texts) == 1 and isinstance(texts[0], list):
             texts = texts[0]
         if not texts:
-            yield Rejected(number, "no_response", f"nothing at '{self.mapping['response']}'", row)
+            yield RejectedRow(number, "no_response", f"nothing at '{self.mapping['response']}'", row)
         for sample, text in enumerate(texts):
             if text is None:
-                yield Rejected(number, "no_response", f"'{self.mapping['response']}' is null", row)
+                yield RejectedRow(number, "no_response", f"'{self.mapping['response']}' is null", row)
             elif not isinstance(text, str):
-                yield Rejected(number, "response_not_text", f"a {type(text).__name__}", row)
+                yield RejectedRow(number, "response_not_text", f"a {type(text).__name__}", row)
             elif not _encodable(text):
-                yield Rejected(number, "invalid_utf8", "the response holds half a surrogate pair", None)
+                yield RejectedRow(number, "invalid_utf8", "the response holds half a surrogate pair", None)
             else:
                 yield {"sample": sample if len(texts) > 1 else None, **fields, "response": text}
 

@@ -12,7 +12,7 @@ import orjson
 
 from ..tasks.base import Question
 from .labeler import HIGH
-from .responses import Rejected, RowReader
+from .responses import RejectedRow, RowReader
 
 
 class Matcher:
@@ -72,21 +72,21 @@ class Spool:
 
     def fill(
         self,
-        rows: Iterator[tuple[int, dict[str, Any] | Rejected]],
+        rows: Iterator[tuple[int, dict[str, Any] | RejectedRow]],
         reader: RowReader,
         matcher: Matcher,
-        reject: Callable[[Rejected], None],
+        reject: Callable[[RejectedRow], None],
     ) -> None:
         """Checks rows, keeps the good ones and hands each of the others to `reject`."""
         with self.file.open("wb") as kept:
             for number, row in rows:
-                for response in [row] if isinstance(row, Rejected) else reader.responses(number, row):
-                    if isinstance(response, Rejected):
+                for response in [row] if isinstance(row, RejectedRow) else reader.responses(number, row):
+                    if isinstance(response, RejectedRow):
                         reject(response)
                         continue
                     question = matcher.find(response)
                     if isinstance(question, tuple):
-                        reject(Rejected(number, *question, row))
+                        reject(RejectedRow(number, *question, row))
                         continue
                     self._keep(response, question, number)
                     kept.write(orjson.dumps(response) + b"\n")
@@ -96,7 +96,7 @@ class Spool:
                 if row["question_id"] in mixed and row.get("confidence") is None:
                     self.accepted -= 1
                     detail = f"question {row['question_id']}"
-                    reject(Rejected(row["row"], "mixed_voters", detail, {"response": row["response"]}))
+                    reject(RejectedRow(row["row"], "mixed_voters", detail, {"response": row["response"]}))
 
     def _keep(self, response: dict[str, Any], question: Question, number: int) -> None:
         response.pop("options", None)

@@ -175,11 +175,11 @@ def read_hidden_states(model: LlamaModel | LlamaForCausalLM, ragged: Ragged) -> 
         modules += layer.post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj
         last = layer is model.layers[-1]
         options = ragged, last, rotation, attention.scaling, model.norm.variance_epsilon
-        hidden = _Layer.apply(hidden, *options, *(module.weight for module in modules))
+        hidden = _LayerPass.apply(hidden, *options, *(module.weight for module in modules))
     return model.norm(hidden)
 
 
-class _Layer(Function):
+class _LayerPass(Function):
     """One decoder layer; the last one computes queries, and all that follows from them, at wanted positions alone."""
 
     @staticmethod

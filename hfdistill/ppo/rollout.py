@@ -29,7 +29,7 @@ logger = logging.get_logger(__name__)
 
 
 @dataclass
-class Sample:
+class ShownEpisode:
     """One sampled episode, to be shown."""
 
     prompt: Any
@@ -43,7 +43,7 @@ class Rollouts:
 
     Args:
         model ([`ActorCritic`]): policy and value.
-        sampler ([`~hfdistill.ppo.samplers.Sampler`]): draws the policy's responses.
+        sampler ([`~hfdistill.ppo.samplers.PolicySampler`]): draws the policy's responses.
         reference (`PreTrainedModel`, *optional*): what the KL is measured to; without it the policy with its adapters
             off, if it has any, and no KL otherwise.
         rewards ([`Rewards`]): what scores.
@@ -62,7 +62,7 @@ class Rollouts:
     config: PPOConfig
     accelerator: Accelerator
     seconds: dict[str, float] = field(default_factory=dict)
-    sample: Sample | None = None
+    sample: ShownEpisode | None = None
     first_pass: Scored | None = None
 
     def collect(self, update: int, kl_coef: float) -> tuple[Episodes, dict[str, float]]:
@@ -192,7 +192,7 @@ class Rollouts:
                     "said": values,
                 }
             )
-        self.sample = Sample(self.prompts.prompts(rows[:1])[0], completions[0], mine[0]["score"])
+        self.sample = ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0]["score"])
         return mine
 
     def _assemble(self, update: int, everyone: list[dict]) -> tuple[Episodes, dict[str, float]]:

@@ -21,7 +21,7 @@ from .actor_critic import causal_model
 from .config import PPOConfig
 
 
-class Sampler(ABC):
+class PolicySampler(ABC):
     """Samples from the policy as it is when it is asked.
 
     Args:
@@ -64,7 +64,7 @@ class Sampler(ABC):
         return Generated(token_ids, "length" if cut_off else "stop_sequence", log_probs)
 
 
-class EvictingLoop(Sampler):
+class EvictingLoop(PolicySampler):
     """Our own loop: each response has noise of its own, whatever batch and process it is drawn in."""
 
     def sample(
@@ -83,7 +83,7 @@ class EvictingLoop(Sampler):
             )
 
 
-class ContinuousBatching(Sampler):
+class ContinuousBatching(PolicySampler):
     """transformers' `generate_batch`, its cache sized for these prompts instead of for all memory that is free.
 
     It knows no stop strings: responses are cut after they are drawn, which gives the same responses. Its thread takes
@@ -154,7 +154,7 @@ class ContinuousBatching(Sampler):
         return model if dtype is None else deepcopy(model).to(dtype)
 
 
-class VLLM(Sampler):
+class VLLM(PolicySampler):
     """vLLM through TRL, in this process or on a server; the policy's weights are sent before every call.
 
     It draws its noise by itself: a resumed run goes on, but does not sample what the first one would have. Tested
@@ -208,7 +208,7 @@ class VLLM(Sampler):
         ]
 
 
-def make_sampler(policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator) -> Sampler:
+def make_sampler(policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator) -> PolicySampler:
     """The sampler that the options name."""
     if config.use_vllm:
         kind = VLLM

@@ -14,7 +14,7 @@ from ..generation import Sampling, generate
 from ..labels.vote import response_label
 from ..progress import Progress
 from ..tasks.base import Question, Task
-from ..teacher.journal import Journal, Sample
+from ..teacher.journal import Journal, Response
 from ..training.shares import gather_shares, my_share
 
 
@@ -31,7 +31,7 @@ def sample_student(
     chunk_questions: int,
     journal: Path,
     identity: Mapping[str, Any],
-) -> list[Sample]:
+) -> list[Response]:
     """Sample the student on questions, and go on where an earlier call was cut off.
 
     The questions are cut into chunks; a chunk is in the journal whole or not at all, and one that is there is never
@@ -52,7 +52,7 @@ def sample_student(
         identity (`Mapping`): what decides the responses besides these settings: the student and the task.
 
     Returns:
-        `list[Sample]`: on the main process, question by question in the order given; elsewhere an empty list.
+        `list[Response]`: on the main process, question by question in the order given; elsewhere an empty list.
     """
     state = PartialState()
     chunks = [questions[first : first + chunk_questions] for first in range(0, len(questions), chunk_questions)]
@@ -85,12 +85,16 @@ def sample_student(
 
 
 def label_samples(
-    rows: Sequence[Sample], questions: Mapping[str, Question], pseudo_labels: Mapping[str, str], task: Task, model: str
+    rows: Sequence[Response],
+    questions: Mapping[str, Question],
+    pseudo_labels: Mapping[str, str],
+    task: Task,
+    model: str,
 ) -> list[dict[str, Any]]:
     """Rows of the config `responses` of the triples: each response with its answer, right or wrong by the vote.
 
     Args:
-        rows (`Sequence[Sample]`): from [`sample_student`].
+        rows (`Sequence[Response]`): from [`sample_student`].
         questions (`Mapping[str, Question]`), pseudo_labels (`Mapping[str, str]`): by question id.
         task ([`~hfdistill.tasks.base.Task`]): extracts and compares answers.
         model (`str`): who answered.
@@ -132,7 +136,7 @@ def _draw(
     sampling: Sampling,
     seed: int,
     batch_size: int,
-) -> list[Sample]:
+) -> list[Response]:
     prompts = {question.question_id: encoder.prompt_ids(task.prompt(question, shots=0)) for question, _ in asked}
     seeds = [_seed(seed, question.question_id, sample) for question, sample in asked]
     generated = generate(
@@ -144,7 +148,7 @@ def _draw(
         batch_size=batch_size,
     )
     return [
-        Sample(
+        Response(
             question.question_id,
             sampling.temperature,
             sample,

@@ -42,7 +42,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Student:
+class StudentRates:
     """What the later stages ask of the student, and how fast its machine is, as far as anybody measured that.
 
     Attributes:
@@ -63,7 +63,7 @@ class Student:
 
 
 @dataclass(frozen=True)
-class Row:
+class Demand:
     """One stage's demand; `hours` and `cost` are `None` where they cannot be told."""
 
     stage: str
@@ -157,7 +157,7 @@ def _manifest(ref: str, repo_type: str) -> dict[str, Any]:
     return content
 
 
-def estimate(config: Config, task: Task, rates: Rates, student: Student | None = None) -> list[Row]:
+def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | None = None) -> list[Demand]:
     """Demand of labelling, and of the later stages that generate.
 
     Args:
@@ -165,17 +165,17 @@ def estimate(config: Config, task: Task, rates: Rates, student: Student | None =
         task ([`~hfdistill.tasks.base.Task`]): has the questions.
         rates ([`Rates`]): from [`probe`] or [`guess`]. The student's responses are taken to be as long as the
             teacher's, from which it learns.
-        student ([`Student`], *optional*): adds the student's samples and PPO.
+        student ([`StudentRates`], *optional*): adds the student's samples and PPO.
 
     Returns:
-        `list[Row]`: a stage each.
+        `list[Demand]`: a stage each.
     """
     settings: LabelConfig = config.stage
     questions = to_label(task, settings.max_questions)
     grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
     asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests
-    teacher = Row("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
+    teacher = Demand("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
     rows = [_priced(teacher, rates, config.teacher)]
     if student is not None:
         bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
@@ -183,7 +183,7 @@ def estimate(config: Config, task: Task, rates: Rates, student: Student | None =
     return rows
 
 
-def _student_rows(student: Student, questions: int, prompt: float, completion: float) -> list[Row]:
+def _student_rows(student: StudentRates, questions: int, prompt: float, completion: float) -> list[Demand]:
     # All questions, though those without a label are not sampled: how many that are nobody knows yet.
     samples, episodes = student.samples * questions, student.episodes
     seconds = (
@@ -197,11 +197,11 @@ def _student_rows(student: Student, questions: int, prompt: float, completion: f
     ):
         hours = None if took is None else took / 3600
         cost = None if hours is None or student.hour_price is None else hours * student.hour_price
-        rows.append(Row(stage, count, round(count * prompt), round(count * completion), tokens, hours, cost))
+        rows.append(Demand(stage, count, round(count * prompt), round(count * completion), tokens, hours, cost))
     return rows
 
 
-def _priced(row: Row, rates: Rates, teacher: TeacherConfig) -> Row:
+def _priced(row: Demand, rates: Rates, teacher: TeacherConfig) -> Demand:
     hours = row.requests / rates.requests_per_hour if rates.requests_per_hour else None
     cost = None
     if teacher.input_price or teacher.output_price:
@@ -212,7 +212,7 @@ def _priced(row: Row, rates: Rates, teacher: TeacherConfig) -> Row:
     return dataclasses.replace(row, hours=hours, cost=cost)
 
 
-def as_json(rows: Sequence[Row], rates: Rates, student: Student | None = None) -> dict[str, Any]:
+def as_json(rows: Sequence[Demand], rates: Rates, student: StudentRates | None = None) -> dict[str, Any]:
     """The estimate for programs."""
     return {
         "rows": [dataclasses.asdict(row) for row in rows],

@@ -12,7 +12,7 @@ from ..errors import HFDistillError
 from . import render
 from .compare import compare
 from .models import Models
-from .run import Run, shown
+from .run import ShownRun, shown
 from .settings import Settings, load_settings
 
 
@@ -49,17 +49,17 @@ class Page:
     def __init__(self, settings: Settings | HFDistillError):
         self.settings = settings
         self.models = Models()
-        self._run: Run | None = None
+        self._run: ShownRun | None = None
         self._about: str | None = None
         self._lock = Lock()
 
-    def run(self) -> Run:
+    def run(self) -> ShownRun:
         """The run; tried again at each call until it can be opened, so that a Hub that was down is no restart."""
         if isinstance(self.settings, HFDistillError):
             raise self.settings
         with self._lock:
             if self._run is None:
-                self._run = Run(self.settings)
+                self._run = ShownRun(self.settings)
             return self._run
 
     def open(self, kind: str) -> tuple[str, str, Any, str]:

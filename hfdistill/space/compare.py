@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import HFDistillError
+from ..labels.vote import Vote
 from ..tasks import Question
-from .models import Models, Sample, read
-from .run import Run, Vote
+from .models import Models, ShownAnswer, read
+from .run import ShownRun
 from .teacher import ask_teacher
 
 
@@ -35,7 +36,7 @@ class Column:
         ref (`str`): where the model is.
         state (`str`): `"waiting"`, `"working"`, `"done"`, `"absent"` or `"failed"`.
         note (`str`): what it is doing, or what went wrong.
-        samples (`list[Sample]`): its answers.
+        samples (`list[ShownAnswer]`): its answers.
     """
 
     role: str
@@ -44,7 +45,7 @@ class Column:
     ref: str
     state: str = "waiting"
     note: str = "Waits for its turn"
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[ShownAnswer] = field(default_factory=list)
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Comparison:
 
     Attributes:
         question ([`~hfdistill.tasks.Question`]): what was asked.
-        vote ([`~hfdistill.space.run.Vote`], *optional*): of the teacher, where the question was part of the training.
+        vote ([`~hfdistill.labels.vote.Vote`], *optional*): of the teacher, for a question of the training.
         gold (`str`, *optional*): right answer, where the question was part of the evaluation.
         columns (`list[Column]`): teacher first, then the students in the order of their making.
         scoring (`str`): state of the reward model, one of the same.
@@ -71,7 +72,7 @@ class Comparison:
     variant: str = "min"
     unknown_words: list[str] = field(default_factory=list)
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[ShownAnswer]:
         """The answers of all columns."""
         return [sample for column in self.columns for sample in column.samples]
 
@@ -94,14 +95,14 @@ def check_question(text: str | None) -> str:
 
 
 def compare(
-    run: Run, models: Models, text: str | None, temperature: float = 0.0, samples: int = 1
+    run: ShownRun, models: Models, text: str | None, temperature: float = 0.0, samples: int = 1
 ) -> Iterator[Comparison]:
     """Ask everybody; yields the same comparison again whenever there is more to show.
 
     A model that fails leaves its reason in its column, and the others answer all the same.
 
     Args:
-        run ([`~hfdistill.space.run.Run`]): whose models are asked.
+        run ([`~hfdistill.space.run.ShownRun`]): whose models are asked.
         models ([`~hfdistill.space.models.Models`]): those in memory.
         text (`str`): the question.
         temperature (`float`, *optional*, defaults to 0): of all models; 0 is greedy.
@@ -126,7 +127,7 @@ def compare(
     yield from _with_scores(run, models, comparison)
 
 
-def _columns(run: Run) -> list[Column]:
+def _columns(run: ShownRun) -> list[Column]:
     live = run.settings.teacher_endpoint
     what = "the large model, answering live" if live else "the large model, as it answered when the run was made"
     refs = {"student": run.student, "warmup": run.settings.ref("warmup"), "policy": run.settings.ref("policy")}
@@ -137,7 +138,7 @@ def _columns(run: Run) -> list[Column]:
 
 
 def _with_teacher(
-    run: Run, comparison: Comparison, column: Column, temperature: float, samples: int
+    run: ShownRun, comparison: Comparison, column: Column, temperature: float, samples: int
 ) -> Iterator[Comparison]:
     column.state, column.note = "working", "Answers …"
     yield comparison
@@ -150,7 +151,7 @@ def _with_teacher(
                 column.state, column.note = "absent", NOT_ASKED
                 yield comparison
                 return
-            column.samples = [read(run.task, comparison.question, stored.text, stored.finished)]
+            column.samples = [read(run.task, comparison.question, stored.text, stored.finish_reason != "length")]
         column.state, column.note = "done", ""
     except HFDistillError as error:
         column.state, column.note = "failed", str(error)
@@ -158,7 +159,7 @@ def _with_teacher(
 
 
 def _with_student(
-    run: Run, models: Models, comparison: Comparison, column: Column, temperature: float, samples: int
+    run: ShownRun, models: Models, comparison: Comparison, column: Column, temperature: float, samples: int
 ) -> Iterator[Comparison]:
     column.state = "working"
     column.note = "Answers …" if models.has(column.ref) else "Loads the model; the first time this takes a while …"
@@ -179,7 +180,7 @@ def _with_student(
     yield comparison
 
 
-def _with_scores(run: Run, models: Models, comparison: Comparison) -> Iterator[Comparison]:
+def _with_scores(run: ShownRun, models: Models, comparison: Comparison) -> Iterator[Comparison]:
     answers = comparison.samples()
     if not answers:
         comparison.scoring, comparison.scoring_note = "absent", "There is no answer to score."
@@ -197,7 +198,7 @@ def _with_scores(run: Run, models: Models, comparison: Comparison) -> Iterator[C
     yield comparison
 
 
-def score(run: Run, models: Models, comparison: Comparison) -> None:
+def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
     from ..reward.distilled import distilled_reward
 
@@ -214,7 +215,7 @@ def score(run: Run, models: Models, comparison: Comparison) -> None:
             "shorten the question."
         )
     scores = scorer([prompt] * len(answers), [a.text for a in answers], [a.finished for a in answers])
-    pseudo_label = comparison.vote and comparison.vote.pseudo_label
+    pseudo_label = comparison.vote and comparison.vote.label
     for answer, value in zip(answers, scores, strict=True):
         answer.score = value
         answer.reward = distilled_reward(

@@ -15,7 +15,7 @@ from ..artifacts.store import Artifact, Store, manifest, open_artifact
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import COMPARE
-from .run import Run
+from .run import ShownRun
 from .settings import Settings
 
 
@@ -44,7 +44,7 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
         [`~hfdistill.errors.HFDistillError`]: if the run is not on the Hub or not complete enough to show, or the Hub
             refuses.
     """
-    run = Run(settings)
+    run = ShownRun(settings)
     if "policy" not in run.manifests:
         raise HFDistillError(f"the run cannot be shown yet: {run.missing['policy']}")
     if not is_commit(run.manifests["policy"].revision):

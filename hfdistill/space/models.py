@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Sample:
+class ShownAnswer:
     """One answer, as it is shown.
 
     Attributes:
@@ -63,7 +63,7 @@ class Student:
 
     def answer(
         self, task: Task, question: Question, shots: int, temperature: float = 0.0, samples: int = 1
-    ) -> list[Sample]:
+    ) -> list[ShownAnswer]:
         """Answer one question.
 
         Args:
@@ -101,12 +101,12 @@ class Student:
         ]
 
 
-def read(task: Task, question: Question, text: str, finished: bool) -> Sample:
+def read(task: Task, question: Question, text: str, finished: bool) -> ShownAnswer:
     """Read the final answer out of a response, by the run's task."""
     from ..tasks.base import REASONS
 
     answer = task.extract(text, question)
-    return Sample(text, answer.value, answer.reason and REASONS[answer.reason], finished)
+    return ShownAnswer(text, answer.value, answer.reason and REASONS[answer.reason], finished)
 
 
 @dataclass

@@ -14,8 +14,8 @@ from ..artifacts.metadata import is_commit
 from ..kinds import KINDS
 from ..reward.distilled import NO_ANSWER_REWARD
 from .compare import Comparison
-from .models import Sample
-from .run import Run, shown
+from .models import ShownAnswer
+from .run import ShownRun, shown
 from .settings import SHOWN
 
 
@@ -46,12 +46,12 @@ def notice(message: str) -> str:
     return _template("notice.html").render(message=message)
 
 
-def intro(run: Run) -> str:
+def intro(run: ShownRun) -> str:
     """Head of the page."""
     return _template("intro.html").render(run=run, teacher=_name(run.teacher_name).rpartition("/")[2])
 
 
-def comparison(run: Run, now: Comparison) -> str:
+def comparison(run: ShownRun, now: Comparison) -> str:
     """The answers to one question side by side and their scores as bars, as far as they are known."""
     scored = [sample for sample in now.samples() if sample.score is not None]
     # The penalty for no answer is far off; on its scale nobody could compare the scores.
@@ -71,7 +71,7 @@ def comparison(run: Run, now: Comparison) -> str:
     )
 
 
-def run_page(run: Run) -> str:
+def run_page(run: ShownRun) -> str:
     """The page of a run: what was done, how well it worked, and where every artifact is."""
     return _template("run.html").render(
         run=run,
@@ -88,20 +88,20 @@ def bar_range(values: Sequence[float]) -> tuple[float, float]:
     return min([*values, -0.2 * largest]) - 0.05 * largest, max([*values, 0.2 * largest]) + 0.05 * largest
 
 
-def verdict(run: Run, now: Comparison, answer: str) -> dict[str, Any] | None:
+def verdict(run: ShownRun, now: Comparison, answer: str) -> dict[str, Any] | None:
     """Whether an answer is right, or the one of the vote where nobody knows the right one."""
     if now.gold is not None:
         right = run.task.same(answer, now.gold)
         return {"right": right, "words": "✓ right" if right else "✗ wrong"}
-    if now.vote is not None and now.vote.pseudo_label is not None:
-        right = run.task.same(answer, now.vote.pseudo_label)
+    if now.vote is not None and now.vote.label is not None:
+        right = run.task.same(answer, now.vote.label)
         return {"right": right, "words": "✓ as the vote" if right else "✗ not as the vote"}
     return None
 
 
-def why(run: Run, now: Comparison, sample: Sample) -> str:
+def why(run: ShownRun, now: Comparison, sample: ShownAnswer) -> str:
     """How Eq. 7 turns this answer's score into its reward, in a sentence."""
-    label = now.vote and now.vote.pseudo_label
+    label = now.vote and now.vote.label
     reward = f"reward {_signed(sample.reward)}"
     if sample.answer is None:
         return f"{reward}: no final answer, so the score does not matter"
@@ -114,7 +114,7 @@ def why(run: Run, now: Comparison, sample: Sample) -> str:
     return f"{reward}: differs from the vote, so never more than 0"
 
 
-def _prefers_right(run: Run) -> float | None:
+def _prefers_right(run: ShownRun) -> float | None:
     """How often the reward model scores a right answer above a wrong one to the same question, on held-out pairs."""
     reward = run.manifests.get("reward")
     for path, value in figures.leaves(reward.manifest["metrics"]) if reward else ():
@@ -123,7 +123,7 @@ def _prefers_right(run: Run) -> float | None:
     return None
 
 
-def _tables(run: Run) -> Iterator[dict[str, Any]]:
+def _tables(run: ShownRun) -> Iterator[dict[str, Any]]:
     """Accuracies by task, in the paper's order of rows, and the differences between rows."""
     results = run.manifests.get("results")
     for task, rows in results.manifest["metrics"].items() if results else ():
@@ -138,7 +138,7 @@ def _tables(run: Run) -> Iterator[dict[str, Any]]:
         yield {"task": task, "rows": table, "differences": differences}
 
 
-def _plots(run: Run) -> Iterator[dict[str, str]]:
+def _plots(run: ShownRun) -> Iterator[dict[str, str]]:
     """Plots within the page, so that the browser need not be allowed to read a private repository."""
     for kind, path in run.plots():
         if path.stat().st_size <= LARGEST_PLOT:
@@ -147,14 +147,14 @@ def _plots(run: Run) -> Iterator[dict[str, str]]:
             yield {"caption": f"{KINDS[kind].stage}: {name}", "content": content}
 
 
-def _figures(run: Run, kind: str) -> list[tuple[str, str]]:
+def _figures(run: ShownRun, kind: str) -> list[tuple[str, str]]:
     if kind not in run.manifests:
         return []
     leaves = figures.leaves(run.manifests[kind].manifest["metrics"])
     return [(figures.label(path), figures.text(value)) for path, value in leaves]
 
 
-def _artifact(run: Run, kind: str) -> dict[str, Any]:
+def _artifact(run: ShownRun, kind: str) -> dict[str, Any]:
     if kind not in run.manifests:
         return {"words": KINDS[kind].note, "missing": run.missing[kind]}
     artifact = run.manifests[kind]

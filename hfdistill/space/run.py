@@ -3,13 +3,14 @@
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..artifacts.store import Artifact, open_artifact
 from ..errors import HFDistillError
+from ..labels.vote import Vote
 from ..tasks import Question, Task, load_task
+from ..teacher.journal import Response
 from .settings import SHOWN, Settings
 
 
@@ -20,32 +21,7 @@ GRADED_COLUMNS = {"task", "row", "question_id", "response", "gold", "finish_reas
 VOTE_COLUMNS = ["question_id", "question", "split", "pseudo_label", "vote_share", "votes", "voters"]
 
 
-@dataclass(frozen=True)
-class Vote:
-    """What the teacher's answers to a training question agreed on.
-
-    Attributes:
-        pseudo_label (`str`, *optional*): the answer that won, `None` where no answer had enough votes.
-        share (`float`): of the votes that the most frequent answer got.
-        votes (`int`), voters (`int`): the same as counts.
-    """
-
-    pseudo_label: str | None
-    share: float
-    votes: int
-    voters: int
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An answer of the teacher that was stored while the run was made."""
-
-    text: str
-    finished: bool
-    temperature: float
-
-
-class Run:
+class ShownRun:
     """A run as its artifacts tell it. Opening it downloads the manifests and the table of votes, no model.
 
     Args:
@@ -61,7 +37,7 @@ class Run:
         reward_variant (`str`): variant of Eq. 7 that the policy was trained with.
         reward_function (`str`, *optional*): the function that the run had in place of Eq. 7.
         questions (`dict[str, Question]`): every question, by id.
-        votes (`dict[str, Vote]`): by question id.
+        votes (`dict[str, Vote]`): what the teacher's answers to a training question agreed on, by question id.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if not one artifact can be read.
@@ -122,11 +98,11 @@ class Run:
         """The right answer of a test question, as the evaluation stored it; there is none for training questions."""
         return next((row["gold"] for row in self._graded.get(question.question_id, [])), None)
 
-    def stored_answer(self, question: Question) -> Stored | None:
+    def stored_answer(self, question: Question) -> Response | None:
         """What the teacher answered to this question, at its lowest temperature; `None` if it was not asked."""
         for row in self._graded.get(question.question_id, []):
             if row["row"] == "Teacher":
-                return Stored(row["response"], row["finish_reason"] != "length", 0.0)
+                return Response(question.question_id, 0.0, 0, row["response"], row["finish_reason"])
         if question.question_id not in self.votes:
             return None
         import pyarrow.dataset as ds
@@ -137,7 +113,9 @@ class Run:
             filter=ds.field("question_id") == question.question_id,
         )
         best = min(rows.to_pylist(), key=lambda row: (row["temperature"], row["sample"]), default=None)
-        return best and Stored(best["response"], best["finish_reason"] != "length", best["temperature"])
+        return best and Response(
+            question.question_id, best["temperature"], best["sample"], best["response"], best["finish_reason"]
+        )
 
     def plots(self) -> list[tuple[str, Path]]:
         """Plots with the kind of artifact that each is of, those of the results first."""

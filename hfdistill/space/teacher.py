@@ -7,18 +7,18 @@ from ..tasks import Question
 from ..teacher.endpoints import Endpoint
 from ..teacher.protocols import Completion, Decoding
 from ..teacher.transport import Busy, Trouble
-from .models import Sample, read
-from .run import Run
+from .models import ShownAnswer, read
+from .run import ShownRun
 
 
 SECONDS = 120.0  # a visitor waits no longer
 
 
-def ask_teacher(run: Run, question: Question, temperature: float = 0.0, samples: int = 1) -> list[Sample]:
+def ask_teacher(run: ShownRun, question: Question, temperature: float = 0.0, samples: int = 1) -> list[ShownAnswer]:
     """Put one question to the teacher's endpoint, with the prompt that labelled the run.
 
     Args:
-        run ([`~hfdistill.space.run.Run`]): its settings name the endpoint.
+        run ([`~hfdistill.space.run.ShownRun`]): its settings name the endpoint.
         question ([`~hfdistill.tasks.Question`]): what to ask.
         temperature (`float`, *optional*, defaults to 0): 0 is greedy, and then there is one answer.
         samples (`int`, *optional*, defaults to 1): answers to draw at a temperature above 0.
@@ -41,7 +41,7 @@ def ask_teacher(run: Run, question: Question, temperature: float = 0.0, samples:
     return [read(run.task, question, item.text, item.finish_reason != "length") for item in completions]
 
 
-async def _ask(run: Run, question: Question, temperature: float, samples: int) -> list[Completion]:
+async def _ask(run: ShownRun, question: Question, temperature: float, samples: int) -> list[Completion]:
     endpoint = Endpoint(
         run.settings.teacher_endpoint,
         Decoding(run.task.max_new_tokens, run.task.stop),

@@ -17,7 +17,7 @@ from .mmlu_pro import LETTERS, options_block
 from .texts import extract_expression, extract_phrase, gold_expression, need_math_verify, same_expression, same_phrase
 
 
-class Kind(NamedTuple):
+class AnswerKind(NamedTuple):
     """How one kind of answer is read, written as gold and compared."""
 
     extract: Callable[[str, Question], Answer]
@@ -52,24 +52,24 @@ def extract_open(response: str, question: Question) -> Answer:
 
 
 KINDS = {
-    "number": Kind(
+    "number": AnswerKind(
         lambda response, question: extract_number(response),
         lambda value, question: gold_number(str(value), question.question_id),
         same_number,
     ),
-    "choice": Kind(extract_choice, gold_choice, str.__eq__),
-    "exact": Kind(
+    "choice": AnswerKind(extract_choice, gold_choice, str.__eq__),
+    "exact": AnswerKind(
         lambda response, question: extract_phrase(response),
         lambda value, question: " ".join(str(value).split()),
         same_phrase,
     ),
-    "math": Kind(
+    "math": AnswerKind(
         lambda response, question: extract_expression(response),
         lambda value, question: gold_expression(str(value)),
         same_expression,
     ),
     # The whole response is the answer: for tasks that only a judge can label.
-    "open": Kind(extract_open, lambda value, question: str(value), str.__eq__),
+    "open": AnswerKind(extract_open, lambda value, question: str(value), str.__eq__),
 }
 
 PROMPTS = {

@@ -15,7 +15,7 @@ DONE, FAILED, PARKED = "done", "failed", "parked"
 
 
 @dataclass(slots=True)
-class Sample:
+class Response:
     """One response, or why there is none. The key is `(question_id, temperature, sample)`.
 
     Attributes:
@@ -45,7 +45,7 @@ class Sample:
     engine: str | None = None
 
 
-COLUMNS = [f.name for f in fields(Sample)]
+COLUMNS = [f.name for f in fields(Response)]
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS samples (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -145,7 +145,7 @@ class Journal:
     def __exit__(self, *error) -> None:
         self.close()
 
-    def add(self, samples: Iterable[Sample]) -> None:
+    def add(self, samples: Iterable[Response]) -> None:
         """Write rows in one transaction; a key that is there already keeps its first row."""
         rows = [astuple(sample) for sample in samples]
         with self._writing:
@@ -162,14 +162,14 @@ class Journal:
         rows = self._all("SELECT temperature, sample, status FROM samples WHERE question_id = ?", question_id)
         return {(temperature, sample): status for temperature, sample, status in rows}
 
-    def of(self, question_id: str) -> list[Sample]:
+    def of(self, question_id: str) -> list[Response]:
         """The finished responses to a question, sorted by temperature and sample."""
         rows = self._all(
             f"{_SELECT} WHERE question_id = ? AND status = '{DONE}' ORDER BY temperature, sample", question_id
         )
-        return [Sample(*row) for row in rows]
+        return [Response(*row) for row in rows]
 
-    def rows(self) -> Iterator[Sample]:
+    def rows(self) -> Iterator[Response]:
         """Every row, sorted by key: the order of arrival leaves no trace."""
         last: tuple[Any, ...] = ("", -1.0, -1)
         while True:
@@ -178,10 +178,10 @@ class Journal:
             )
             if not page:
                 return
-            yield from (Sample(*row) for row in page)
+            yield from (Response(*row) for row in page)
             last = page[-1][:3]
 
-    def rows_after(self, position: int, limit: int) -> tuple[list[Sample], int]:
+    def rows_after(self, position: int, limit: int) -> tuple[list[Response], int]:
         """The next finished rows in the order of arrival, and the position after them."""
         page = self._all(
             f"SELECT position, {', '.join(COLUMNS)} FROM samples WHERE position > ? AND status = '{DONE}' "
@@ -189,7 +189,7 @@ class Journal:
             position,
             limit,
         )
-        return [Sample(*row[1:]) for row in page], page[-1][0] if page else position
+        return [Response(*row[1:]) for row in page], page[-1][0] if page else position
 
     def counts(self) -> dict[tuple[float, str], int]:
         """Number of rows by temperature and status."""

@@ -15,7 +15,7 @@ from ..progress import Progress
 from .board import Board, Outcome
 from .budget import Budget
 from .endpoints import Endpoint, Identity
-from .journal import DONE, FAILED, PARKED, Journal, Sample
+from .journal import DONE, FAILED, PARKED, Journal, Response
 from .limits import Lane, backoff
 from .plan import Plan, Request
 from .transport import Busy, Faulty, Gone, Rejected, Trouble
@@ -29,7 +29,7 @@ MOST_BACKLOG = 10_000  # responses that may wait for a slow disk
 
 
 @dataclass(slots=True)
-class Job:
+class Pending:
     """A request on its way, and how often it was sent in vain."""
 
     request: Request
@@ -82,7 +82,7 @@ class Sampler:
         self._loop = asyncio.get_running_loop()
         self._plan = plan
         self._questions: Iterator[Any] | None = iter(plan.questions)
-        self._returned: deque[Job] = deque()  # due for another try, by any endpoint
+        self._returned: deque[Pending] = deque()  # due for another try, by any endpoint
         self._waiting = 0  # pausing before another try
         self._tasks: set[asyncio.Task] = set()
         self._helpers: set[asyncio.Task] = set()
@@ -118,17 +118,17 @@ class Sampler:
     def _pump(self) -> None:
         for lane in self.lanes:
             while lane.free and not self._stopped and self._writer.backlog < MOST_BACKLOG:
-                job = self._next(lane)
-                if job is None:
+                pending = self._next(lane)
+                if pending is None:
                     break
                 lane.in_flight += 1
-                task = self._loop.create_task(self._ask(lane, job))
+                task = self._loop.create_task(self._ask(lane, pending))
                 self._tasks.add(task)
                 task.add_done_callback(self._settled)
         if not self._tasks and (self._stopped or self._nothing_left()):
             self._over.set()
 
-    def _next(self, lane: Lane) -> Job | None:
+    def _next(self, lane: Lane) -> Pending | None:
         if self.budget.exhausted(len(self._tasks)):
             if not self._nothing_left():
                 self._stopped = "the limit of teacher.max_requests or teacher.max_cost"
@@ -152,7 +152,7 @@ class Sampler:
             there = self.journal.keys(question.question_id)
             if self._plan.grid.keys <= there.keys():
                 continue
-            lane.queue.extend(Job(r) for r in self._plan.of(question) if (r.temperature, r.sample) not in there)
+            lane.queue.extend(Pending(r) for r in self._plan.of(question) if (r.temperature, r.sample) not in there)
             return
 
     def _nothing_left(self) -> bool:
@@ -162,29 +162,29 @@ class Sampler:
 
     # One request.
 
-    async def _ask(self, lane: Lane, job: Job) -> None:
-        request = job.request
+    async def _ask(self, lane: Lane, pending: Pending) -> None:
+        request = pending.request
         try:
             completion = await lane.endpoint.complete(request.prompt, request.temperature, request.seed)
         except Busy as trouble:
             lane.trouble = str(trouble)
             lane.refused()
-            job.refusals += 1
-            self._later(job, job.refusals)
+            pending.refusals += 1
+            self._later(pending, pending.refusals)
         except Faulty as trouble:
             lane.trouble = str(trouble)
-            job.tries += 1
-            if job.tries >= self._tries:
+            pending.tries += 1
+            if pending.tries >= self._tries:
                 self._keep(lane, request, status=PARKED, reason=str(trouble))
             else:
-                self._later(job, job.tries)
+                self._later(pending, pending.tries)
             if lane.faulted():
                 self._open_circuit(lane, str(trouble))
         except Rejected as trouble:
             lane.answered()
             self._keep(lane, request, status=FAILED, reason=str(trouble))
         except Gone as trouble:
-            self._returned.append(job)
+            self._returned.append(pending)
             self._open_circuit(lane, str(trouble))
         else:
             lane.answered()
@@ -213,7 +213,7 @@ class Sampler:
     def _keep(self, lane: Lane, request: Request, status: str = DONE, **values: Any) -> None:
         identity = lane.endpoint.identity
         self._writer.put(
-            Sample(
+            Response(
                 request.question_id,
                 request.temperature,
                 request.sample,
@@ -225,13 +225,13 @@ class Sampler:
             )
         )
 
-    def _later(self, job: Job, tries: int) -> None:
+    def _later(self, pending: Pending, tries: int) -> None:
         self._waiting += 1
-        self._loop.call_later(backoff(tries - 1, *self._wait), self._again, job)
+        self._loop.call_later(backoff(tries - 1, *self._wait), self._again, pending)
 
-    def _again(self, job: Job) -> None:
+    def _again(self, pending: Pending) -> None:
         self._waiting -= 1
-        self._returned.append(job)
+        self._returned.append(pending)
         if not self._over.is_set():
             self._pump()
 

@@ -15,7 +15,7 @@ from ..tasks.base import Question, Task
 from .board import Outcome, count_there
 from .budget import Budget
 from .endpoints import Endpoint, Identity, same_model
-from .journal import Journal, Sample
+from .journal import Journal, Response
 from .plan import Grid, Plan
 from .protocols import Decoding
 from .sampler import Sampler
@@ -274,7 +274,7 @@ def _who(fingerprint: dict[str, Any]) -> dict[str, Any]:
 
 def answer_greedily(
     teacher: TeacherConfig, task: Task, questions: Sequence[Question], folder: str | Path, stage: str = "teacher"
-) -> list[Sample]:
+) -> list[Response]:
     """The teacher's answer to each question at temperature 0, for evaluation.
 
     Args:
@@ -285,7 +285,7 @@ def answer_greedily(
         stage (`str`, *optional*, defaults to `"teacher"`): name of the progress.
 
     Returns:
-        `list[Sample]`: in the order of the questions.
+        `list[Response]`: in the order of the questions.
     """
     plan = Plan(questions, task.prompt, Grid([0.0], 1))
     with Journal(Path(folder) / f"{task.name}.sqlite") as journal:

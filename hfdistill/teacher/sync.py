@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.errors import hub_errors
-from .journal import Journal, Sample, export_parquet
+from .journal import Journal, Response, export_parquet
 
 
 BRANCH = "partial"
@@ -116,11 +116,11 @@ def shard_schema(fingerprint: dict[str, Any]) -> Any:
 
     types = {"temperature": pa.float64(), "sample": pa.int64(), "seed": pa.int64()}
     types.update(prompt_tokens=pa.int64(), completion_tokens=pa.int64())
-    columns = [(name, types.get(name, pa.string())) for name in Sample.__dataclass_fields__]
+    columns = [(name, types.get(name, pa.string())) for name in Response.__dataclass_fields__]
     return pa.schema(columns, metadata={"fingerprint": json.dumps(fingerprint)})
 
 
-def _write_shard(rows: list[Sample], journal: Journal, path: Path) -> None:
+def _write_shard(rows: list[Response], journal: Journal, path: Path) -> None:
     export_parquet(map(asdict, rows), path, shard_schema(journal.note("fingerprint")))
 
 
@@ -130,7 +130,7 @@ def _read_shard(path: str, journal: Journal) -> None:
     with pq.ParquetFile(path) as file:
         journal.claim(json.loads(file.schema_arrow.metadata[b"fingerprint"]))
         for batch in file.iter_batches(10_000):
-            journal.add(Sample(**row) for row in batch.to_pylist())
+            journal.add(Response(**row) for row in batch.to_pylist())
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ class Gone(Trouble):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """A JSON object and the headers that it came with."""
 
     content: dict[str, Any]
@@ -133,14 +133,14 @@ class Transport:
         """Close all connections."""
         await self._session.close()
 
-    async def get(self, route: str, timeout: float = 30.0) -> Answer:
+    async def get(self, route: str, timeout: float = 30.0) -> Reply:
         """Read a route that answers with a JSON object."""
         timeout = min(timeout, self.timeout)
         return await self._exchange(
             "GET", route, timeout, max(self.largest, LARGEST_LIST), timeout=aiohttp.ClientTimeout(timeout)
         )
 
-    async def post(self, route: str, body: dict[str, Any]) -> Answer:
+    async def post(self, route: str, body: dict[str, Any]) -> Reply:
         """Post a JSON object and read one.
 
         Raises:
@@ -150,7 +150,7 @@ class Transport:
             "POST", route, self.timeout, self.largest, data=orjson.dumps(body), headers=self._patient
         )
 
-    async def _exchange(self, method: str, route: str, seconds: float, largest: int, **options: Any) -> Answer:
+    async def _exchange(self, method: str, route: str, seconds: float, largest: int, **options: Any) -> Reply:
         try:
             async with self._session.request(
                 method, self.url + route, proxy=self._proxy, allow_redirects=False, **options
@@ -172,7 +172,7 @@ class Transport:
             raise Faulty(f"broke off ({_short(error)})") from error
         if not isinstance(content, dict):
             raise Faulty(f"answered a JSON {type(content).__name__} instead of an object")
-        return Answer(content, response.headers)
+        return Reply(content, response.headers)
 
 
 async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from .journal import Journal, Sample
+from .journal import Journal, Response
 
 
 GROUP = 64
@@ -19,7 +19,7 @@ class Writer:
 
     def __init__(self, journal: Journal):
         self._journal = journal
-        self._held: list[Sample] = []
+        self._held: list[Response] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
@@ -32,7 +32,7 @@ class Writer:
         """Samples that are not on disk yet, apart from the group being written."""
         return len(self._held)
 
-    def put(self, sample: Sample) -> None:
+    def put(self, sample: Response) -> None:
         """Hand over a sample.
 
         Raises:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labels.responses import Rejected, RowReader, column_mapping, found, read_rows
+from hfdistill.labels.responses import RejectedRow, RowReader, column_mapping, found, read_rows
 from hfdistill.labels.spool import Matcher, Spool
 from hfdistill.tasks import load_task
 
@@ -74,7 +74,7 @@ def test_files_of_a_folder_are_numbered_through(tmp_path):
     (tmp_path / "b.jsonl").write_text("{\n")
     rows = list(read_rows(str(tmp_path)))
     assert rows[:2] == [(1, {"n": 1}), (2, {"n": 2})]
-    assert isinstance(rows[2][1], Rejected) and rows[2][1].row == 3
+    assert isinstance(rows[2][1], RejectedRow) and rows[2][1].row == 3
 
 
 def test_places_that_hold_no_rows(tmp_path):

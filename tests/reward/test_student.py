@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from hfdistill.generation import Sampling
 from hfdistill.reward.student import label_samples, sample_student
 from hfdistill.tasks.base import Question
-from hfdistill.teacher.journal import DONE, Sample
+from hfdistill.teacher.journal import DONE, Response
 
 from .words import Words
 
@@ -71,9 +71,9 @@ def test_a_finished_journal_is_not_sampled_again(sample, monkeypatch):
 
 def test_labels():
     rows = [
-        Sample("q0", 0.7, 0, "w1 answer w5", "eos_token", 2, 4, 11),
-        Sample("q0", 0.7, 1, "answer w6", "eos_token", 2, 3, 12),
-        Sample("q0", 0.7, 2, "w6 w6", "length", 2, 2, 13),
+        Response("q0", 0.7, 0, "w1 answer w5", "eos_token", 2, 4, 11),
+        Response("q0", 0.7, 1, "answer w6", "eos_token", 2, 3, 12),
+        Response("q0", 0.7, 2, "w6 w6", "length", 2, 2, 13),
     ]
     labelled = label_samples(rows, {"q0": QUESTIONS[0]}, {"q0": "w5"}, Words(), "student")
     assert [row["answer"] for row in labelled] == ["w5", "w6", None]

@@ -8,7 +8,7 @@ from hfdistill.commands import estimate as command
 from hfdistill.config import Config, RunConfig, TeacherConfig
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.config import LabelConfig
-from hfdistill.runs.estimate import Rates, Student, estimate, guess, rates_of
+from hfdistill.runs.estimate import Rates, StudentRates, estimate, guess, rates_of
 from hfdistill.tasks import load_task
 
 
@@ -22,7 +22,7 @@ def make_config(**settings):
 
 def test_the_papers_grid_on_a_hundred_questions():
     task = load_task(TASK)
-    teacher, student, ppo = estimate(make_config(), task, Rates(4.0, 100.0, 1000.0, 2, ""), Student(30, 500, 4))
+    teacher, student, ppo = estimate(make_config(), task, Rates(4.0, 100.0, 1000.0, 2, ""), StudentRates(30, 500, 4))
     assert (teacher.requests, student.requests, ppo.requests) == (5100, 3000, 500)
     assert (teacher.completion_tokens, student.completion_tokens, ppo.completion_tokens) == (510_000, 300_000, 50_000)
     assert ppo.trained_tokens == pytest.approx(4 * (ppo.prompt_tokens + ppo.completion_tokens), abs=2)
@@ -44,7 +44,7 @@ def test_prices_by_hour_and_by_token():
 
 
 def test_the_student_takes_the_hours_that_its_rates_give():
-    student = Student(30, 500, 4, tokens_per_second=100.0, episodes_per_second=0.5, hour_price=3.0)
+    student = StudentRates(30, 500, 4, tokens_per_second=100.0, episodes_per_second=0.5, hour_price=3.0)
     _, samples, ppo = estimate(make_config(), load_task(TASK), Rates(4.0, 100.0, 1000.0, 2, ""), student)
     assert samples.hours == pytest.approx(3000 * 100 / 100 / 3600)
     assert ppo.hours == pytest.approx(500 / 0.5 / 3600)

@@ -7,7 +7,7 @@ import pytest
 
 import hfdistill
 from hfdistill.space.models import Models
-from hfdistill.space.run import Run
+from hfdistill.space.run import ShownRun
 from hfdistill.space.settings import Settings
 
 
@@ -25,8 +25,8 @@ def tiny(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="session")
-def run(tiny) -> Run:
-    return Run(Settings(tiny))
+def run(tiny) -> ShownRun:
+    return ShownRun(Settings(tiny))
 
 
 @pytest.fixture(scope="session")

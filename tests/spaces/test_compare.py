@@ -8,7 +8,7 @@ import pytest
 from hfdistill.errors import HFDistillError
 from hfdistill.space.compare import LONGEST_QUESTION, compare
 from hfdistill.space.models import Models
-from hfdistill.space.run import Run
+from hfdistill.space.run import ShownRun
 from hfdistill.space.settings import Settings
 
 
@@ -73,7 +73,7 @@ def test_everybody_answers_a_training_question(run, models):
         assert isinstance(sample.score, float)
         if sample.answer is None:
             assert sample.reward == -5.0
-        elif run.task.same(sample.answer, final.vote.pseudo_label):
+        elif run.task.same(sample.answer, final.vote.label):
             assert sample.reward == sample.score
         else:
             assert sample.reward == min(sample.score, 0.0)
@@ -132,7 +132,7 @@ def test_a_question_that_the_teacher_never_saw_says_so(run, models):
 
 def test_a_live_teacher_answers(run, models, tiny, teacher, monkeypatch):
     monkeypatch.setenv("TEACHER_TOKEN", "for the teacher")
-    live = Run(Settings(tiny, teacher_endpoint=teacher, teacher_token_env="TEACHER_TOKEN"))
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher, teacher_token_env="TEACHER_TOKEN"))
     final = last(compare(live, models, "Tom has 1 pens. Buys 1. How many pens are there now?"))
     assert [sample.answer for sample in columns(final)["teacher"].samples] == ["2"]
     body, authorization = Teacher.asked[0]
@@ -145,16 +145,16 @@ def test_a_live_teacher_answers(run, models, tiny, teacher, monkeypatch):
 
 def test_no_token_goes_to_a_strange_endpoint(models, tiny, teacher, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    live = Run(Settings(tiny, teacher_endpoint=teacher))
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
     last(compare(live, models, "Tom has 1 pens."))
     assert [authorization for _, authorization in Teacher.asked] == [None]
 
 
 def test_a_busy_teacher_is_told_apart_from_a_dead_one(models, tiny, teacher):
     Teacher.status = 429
-    live = Run(Settings(tiny, teacher_endpoint=teacher))
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
     assert "busy or still starting" in columns(last(compare(live, models, "Tom has 1 pens.")))["teacher"].note
-    dead = Run(Settings(tiny, teacher_endpoint="http://127.0.0.1:9"))
+    dead = ShownRun(Settings(tiny, teacher_endpoint="http://127.0.0.1:9"))
     final = columns(last(compare(dead, models, "Tom has 1 pens.")))
     assert final["teacher"].state == "failed"
     assert "http://127.0.0.1:9 cannot be reached" in final["teacher"].note
@@ -165,7 +165,7 @@ def test_missing_and_broken_models_leave_the_others_alone(tiny, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(tiny + "-policy", broken)
     (broken / "model.safetensors").write_bytes(b"not a model")
-    partly = Run(Settings(tiny, artifacts={"policy": str(broken), "reward": str(tmp_path / "none")}))
+    partly = ShownRun(Settings(tiny, artifacts={"policy": str(broken), "reward": str(tmp_path / "none")}))
     final = last(compare(partly, Models(), partly.examples()["train"][0].question))
     assert columns(final)["warmup"].state == "done"
     assert columns(final)["policy"].state == "failed"

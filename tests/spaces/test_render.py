@@ -2,10 +2,10 @@ import re
 
 import pytest
 
+from hfdistill.labels.vote import Vote
 from hfdistill.space import render
 from hfdistill.space.compare import Column, Comparison, compare
-from hfdistill.space.models import Sample
-from hfdistill.space.run import Vote
+from hfdistill.space.models import ShownAnswer
 from hfdistill.tasks import Question
 
 
@@ -15,7 +15,9 @@ def comparison(vote=None, gold=None, variant="min", samples=(), text="How many?"
 
 
 def sample(answer, score, reward):
-    return Sample("The answer.", answer, None if answer else "nothing announces a final answer", True, score, reward)
+    return ShownAnswer(
+        "The answer.", answer, None if answer else "nothing announces a final answer", True, score, reward
+    )
 
 
 VOTE = Vote("12", 0.9, 18, 20)
@@ -62,7 +64,7 @@ def test_verdicts(run):
 
 def test_nothing_a_visitor_or_a_model_writes_becomes_html(run):
     nasty = "<script>alert(1)</script>"
-    now = comparison(VOTE, samples=[Sample(nasty, nasty, None, True, 0.1, 0.1)], text=nasty)
+    now = comparison(VOTE, samples=[ShownAnswer(nasty, nasty, None, True, 0.1, 0.1)], text=nasty)
     now.unknown_words = [nasty]
     html = render.comparison(run, now) + render.notice(nasty)
     assert "<script" not in html

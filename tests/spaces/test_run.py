@@ -1,7 +1,7 @@
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.space.run import Run, shown
+from hfdistill.space.run import ShownRun, shown
 from hfdistill.space.settings import Settings
 from hfdistill.tasks import Question
 
@@ -18,7 +18,7 @@ def test_a_run_is_known_by_its_artifacts(run):
 def test_votes_are_those_of_the_teacher(run):
     shares = [vote.share for vote in run.votes.values()]
     assert max(shares) == 1.0
-    labels = {vote.pseudo_label is None for vote in run.votes.values() if vote.share <= 0.7}
+    labels = {vote.label is None for vote in run.votes.values() if vote.share <= 0.7}
     assert labels == {True}
 
 
@@ -56,4 +56,4 @@ def test_options_are_read_where_the_task_has_them(run, monkeypatch):
 
 def test_nothing_to_show_is_one_sentence(tmp_path):
     with pytest.raises(HFDistillError, match=r"nothing of the run .* can be read"):
-        Run(Settings(str(tmp_path / "none")))
+        ShownRun(Settings(str(tmp_path / "none")))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.journal import FAILED, PARKED, Journal, Sample, export_parquet
+from hfdistill.teacher.journal import FAILED, PARKED, Journal, Response, export_parquet
 
 
 FINGERPRINT = {"model_id": "teacher", "model_sha": "abc", "prompts": "123"}
@@ -18,7 +18,7 @@ FINGERPRINT = {"model_id": "teacher", "model_sha": "abc", "prompts": "123"}
 
 def samples(count):
     return [
-        Sample(
+        Response(
             f"q{index % 7}", round(0.1 * (index % 5), 1), index // 35, f"text {index}", "eos_token", 3, index, index
         )
         for index in range(count)
@@ -28,7 +28,7 @@ def samples(count):
 def test_what_is_added_is_there_once(tmp_path):
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
         journal.add(samples(100))
-        journal.add([Sample("q0", 0.0, 0, "another text")])
+        journal.add([Response("q0", 0.0, 0, "another text")])
         assert len(list(journal.rows())) == 100
         assert journal.of("q0")[0].text == "text 0"
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
@@ -59,7 +59,7 @@ def test_a_file_that_is_no_journal_is_one_clear_error(tmp_path):
 
 
 def test_rows_come_sorted_by_key_across_pages(tmp_path):
-    rows = [Sample(f"q{index:04d}", temperature, 0, "x") for index in range(700) for temperature in (0.0, 0.7, 1.0)]
+    rows = [Response(f"q{index:04d}", temperature, 0, "x") for index in range(700) for temperature in (0.0, 0.7, 1.0)]
     random.Random(0).shuffle(rows)
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
         journal.add(rows)
@@ -71,9 +71,12 @@ def test_rows_come_sorted_by_key_across_pages(tmp_path):
 def test_failed_and_parked_rows_hold_no_text_and_are_asked_for_again(tmp_path):
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
         journal.add(
-            [Sample("a", 0.0, 0, status=FAILED, reason="too long"), Sample("a", 0.1, 0, status=PARKED, reason="500")]
+            [
+                Response("a", 0.0, 0, status=FAILED, reason="too long"),
+                Response("a", 0.1, 0, status=PARKED, reason="500"),
+            ]
         )
-        journal.add([Sample("a", 0.2, 0, "fine")])
+        journal.add([Response("a", 0.2, 0, "fine")])
         assert [sample.text for sample in journal.of("a")] == ["fine"]
         assert journal.counts() == {(0.0, FAILED): 1, (0.1, PARKED): 1, (0.2, "done"): 1}
         assert journal.reasons() == [("500", 1), ("too long", 1)]
@@ -83,19 +86,19 @@ def test_failed_and_parked_rows_hold_no_text_and_are_asked_for_again(tmp_path):
 
 def test_discard_forgets_what_a_source_sent_after_a_position(tmp_path):
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
-        journal.add([Sample("a", 0.0, 0, "1", source="x"), Sample("a", 0.0, 1, "2", source="y")])
+        journal.add([Response("a", 0.0, 0, "1", source="x"), Response("a", 0.0, 1, "2", source="y")])
         position = journal.position()
-        journal.add([Sample("a", 0.0, 2, "3", source="x"), Sample("a", 0.0, 3, "4", source="y")])
+        journal.add([Response("a", 0.0, 2, "3", source="x"), Response("a", 0.0, 3, "4", source="y")])
         assert journal.discard("x", position) == 1
         assert [sample.text for sample in journal.of("a")] == ["1", "2", "4"]
 
 
 def test_positions_are_never_used_twice(tmp_path):
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
-        journal.add([Sample("a", 0.0, 0, "1", source="x")])
+        journal.add([Response("a", 0.0, 0, "1", source="x")])
         first = journal.position()
         journal.discard("x", 0)
-        journal.add([Sample("a", 0.0, 1, "2")])
+        journal.add([Response("a", 0.0, 1, "2")])
         assert journal.rows_after(first, 10)[0][0].text == "2"
 
 
@@ -111,7 +114,7 @@ def test_exported_bytes_do_not_depend_on_the_order_of_arrival(tmp_path_factory, 
         folder = tmp_path_factory.mktemp("journal")
         with Journal(folder / "journal.sqlite", FINGERPRINT) as journal:
             for first in range(0, len(arrival), group):
-                journal.add(Sample(*key, text=f"text of {key}") for key in arrival[first : first + group])
+                journal.add(Response(*key, text=f"text of {key}") for key in arrival[first : first + group])
             rows = (
                 {"key": f"{row.question_id}{row.temperature}{row.sample}", "text": row.text} for row in journal.rows()
             )

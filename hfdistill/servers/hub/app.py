@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class _Server(uvicorn.Server):
+class _HubServer(uvicorn.Server):
     """Says where it listens once it does, so that whoever started it can wait for the line."""
 
     @contextmanager
@@ -131,6 +131,6 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
         server_header=False,
     )
     try:
-        asyncio.run(_Server(config).serve())
+        asyncio.run(_HubServer(config).serve())
     except SystemExit as error:
         raise HFDistillError(f"cannot listen on {host}:{port}: is the port taken?") from error

@@ -88,7 +88,7 @@ class _Guard:
         await self.app(scope, receive, send)
 
 
-class _Server(uvicorn.Server):
+class _TGIServer(uvicorn.Server):
     """Says where it listens once it does, and ends when the engine does."""
 
     def __init__(self, config: uvicorn.Config, backend: Backend):
@@ -161,7 +161,7 @@ def serve(
     config = uvicorn.Config(
         app, log_level="error", access_log=False, lifespan="off", timeout_keep_alive=75, server_header=False
     )
-    server = _Server(config, backend)
+    server = _TGIServer(config, backend)
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again when everything is drained; that is a good end.
         signal.signal(number, lambda *_: None)

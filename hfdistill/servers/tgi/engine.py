@@ -21,7 +21,7 @@ _PATIENCE = 4
 
 
 @dataclass
-class Request:
+class EngineRequest:
     """A request's place in the engine."""
 
     number: int
@@ -130,11 +130,11 @@ class Engine:
                 if job is None:
                     self._cancel(number)
                 else:
-                    self.waiting.append(self._row(Request(number, job)))
+                    self.waiting.append(self._row(EngineRequest(number, job)))
             wait = False
         return True
 
-    def _row(self, request: Request) -> Row:
+    def _row(self, request: EngineRequest) -> Row:
         job = request.job
         return Row(
             job.prompt_ids,

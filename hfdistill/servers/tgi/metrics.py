@@ -40,7 +40,7 @@ class Histogram:
 
 
 @dataclass
-class Metrics:
+class ServerMetrics:
     """What happened since the start."""
 
     requests: int = 0

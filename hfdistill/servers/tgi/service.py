@@ -12,7 +12,7 @@ from .backend import Backend
 from .bodies import Parameters, parse
 from .engine import Done, Token
 from .errors import ClientGoneError, MalformedError, ServeError
-from .metrics import Metrics
+from .metrics import ServerMetrics
 from .text import Text
 from .validation import Job, Limits, validate
 
@@ -53,7 +53,7 @@ class Service:
     limits: Limits
     info: dict[str, Any]
     payload_limit: int
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
 
     async def body(self, request: Request) -> dict[str, Any]:
         """The JSON object in the body."""

@@ -3,7 +3,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfdistill.generation import Sampling
-from hfdistill.servers.tgi.engine import Done, Engine, Failed, Load, Request, Token
+from hfdistill.servers.tgi.engine import Done, Engine, EngineRequest, Failed, Load, Token
 from hfdistill.servers.tgi.validation import Job
 
 
@@ -47,7 +47,7 @@ def make_engine(model):
 
 def run(engine, jobs, turns=2000):
     for number, wanted in jobs.items():
-        engine.waiting.append(engine._row(Request(number, wanted)))
+        engine.waiting.append(engine._row(EngineRequest(number, wanted)))
     with torch.inference_mode():
         while engine.loop.rows or engine.waiting or engine.suspects:
             engine.turn()
@@ -123,7 +123,7 @@ def test_cancelled_requests_leave_no_trace(make_engine):
     expected = run(make_engine(), jobs).texts()
     engine = make_engine(rows=4)
     for number, wanted in {50: job([1, 4], tokens=100), **jobs, 51: job([1, 5], tokens=100)}.items():
-        engine.waiting.append(engine._row(Request(number, wanted)))
+        engine.waiting.append(engine._row(EngineRequest(number, wanted)))
     with torch.inference_mode():
         engine.turn()
         engine._cancel(50)
