@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from .errors import HFDistillError, unknown
@@ -53,3 +54,19 @@ def build(kind: str, section: dict[str, Any], known: dict[str, str]) -> Any:
         if option not in options and field.default is MISSING and field.default_factory is MISSING:
             raise HFDistillError(f"{kind} {name} needs the option '{option}'")
     return plugin(**options)
+
+
+def need_extra(what: str, extra: str, *modules: str) -> None:
+    """Fail early, in one sentence, where the packages of an extra are not installed.
+
+    Args:
+        what (`str`): what needs them, as the sentence begins.
+        extra (`str`): the extra.
+        modules (`str`): what is imported of them.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if one is missing.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise HFDistillError(f"{what} needs {', '.join(missing)}: pip install 'hfdistill[{extra}]'")

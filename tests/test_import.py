@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 
 HEAVY = ("torch", "transformers", "datasets", "trl", "gradio", "matplotlib", "huggingface_hub")
 
@@ -26,3 +28,18 @@ def test_every_verb_has_its_help_at_once():
     for verb in ("demo", "run", "label", "serve", "hub", "space", "report"):
         assert f"    {verb}" in done.stdout
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "message"),
+    [
+        (["hub", "serve"], "nh3", "a Hub of one's own needs nh3: pip install 'hfdistill[hub]'"),
+        (["serve", "model"], "starlette", "`hfdistill serve` needs starlette: pip install 'hfdistill[serve]'"),
+        (["tasks", "{name: generic, answer: math}"], "math_verify", "math_verify: pip install 'hfdistill[math]'"),
+    ],
+)
+def test_what_is_not_installed_is_one_sentence(command, module, message):
+    code = f"import sys; sys.modules[{module!r}] = None; from hfdistill.cli import main; main({command})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and message in done.stderr and done.stderr.count("\n") == 1

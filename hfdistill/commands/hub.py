@@ -73,10 +73,17 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    _need()
     from ..servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
     return 0
+
+
+def _need() -> None:
+    from ..plugins import need_extra
+
+    need_extra("a Hub of one's own", "hub", "anyio", "markdown_it", "nh3", "starlette", "uvicorn")
 
 
 def _hub(args: argparse.Namespace, make: bool = False):

@@ -52,6 +52,9 @@ def _positive(value: str) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from ..plugins import need_extra
+
+    need_extra("`hfdistill serve`", "serve", "starlette", "uvicorn")
     from ..servers.tgi.app import serve
 
     serve(

@@ -10,7 +10,7 @@ from .labeler import Candidate, Labeler, Verdict
 
 __all__ = ["Candidate", "Labeler", "Verdict", "installed_labelers", "load_labeler"]
 
-GROUP = "hfdistill.labels.labelers"
+GROUP = "hfdistill.labelers"
 
 BUILT_IN = {
     "llm_judge": "hfdistill.labels.llm_judge:LLMJudge",

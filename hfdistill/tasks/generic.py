@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
+from ..plugins import need_extra
 from .answers import extract_letter, extract_number, same_number
 from .base import SPLITS, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
-from .texts import extract_expression, extract_phrase, gold_expression, need_math_verify, same_expression, same_phrase
+from .texts import extract_expression, extract_phrase, gold_expression, same_expression, same_phrase
 
 
 class AnswerKind(NamedTuple):
@@ -131,7 +132,7 @@ class Generic(Task):
         if self.answer not in KINDS:
             raise unknown("kind of answer", str(self.answer), KINDS)
         if self.answer == "math":
-            need_math_verify()
+            need_extra("answers of the kind 'math'", "math", "math_verify")
         if self.answer == "choice" and self.options_column is None and (self.dataset or self.path):
             raise HFDistillError("answer: choice needs options_column, the column with the list of options")
         check_share(self.name, validation_share=self.validation_share, test_share=self.test_share)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.util import find_spec
 
-from ..errors import HFDistillError
 from .base import Answer
 from .markers import (
     ANSWER_COLON,
@@ -72,12 +70,6 @@ def same_expression(a: str, b: str) -> bool:
     # math-verify's own time limits are signals, which only work in the main thread; `UNBOUNDED` stands in for them.
     first, second = (parse(f"${text}$", parsing_timeout=None) for text in (a, b))
     return any(verify(*pair, timeout_seconds=None) for pair in ((first, second), (second, first)))
-
-
-def need_math_verify() -> None:
-    """Fails early, with the way out, where the extra `math` is not installed."""
-    if find_spec("math_verify") is None:
-        raise HFDistillError("answers of the kind 'math' need math-verify: pip install 'hfdistill[math]'")
 
 
 def _extract(response: str, read) -> Answer:
