@@ -1,25 +1,195 @@
-"""Rows of an artifact's Parquet files."""
+"""Rows of the datasets that a run makes: their columns, Parquet in and out, and the questions that they are about."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import HFDistillError
-from .tasks.base import Question, Task
 
 
-def read_rows(folder: Path, config: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+if TYPE_CHECKING:
+    import pyarrow
+
+    from .kinds import Kind
+    from .tasks.base import Question, Task
+
+# Texts of a triple, in the order of the reward model's scores. A triple of the paper has the first three; the last
+# takes part only where the reward model learns from the teacher alone.
+ROLES = ("student_positive", "student_negative", "teacher_positive", "teacher_negative")
+
+RESPONSE_COLUMNS = {
+    "question_id": "string",
+    "question": "string",
+    "response": "string",
+    "answer": "string",
+    "temperature": "float64",
+    "sample": "int64",
+    "seed": "int64",
+    "confidence": "string",
+    "label": "string",
+    "finish_reason": "string",
+    "prompt_tokens": "int64",
+    "completion_tokens": "int64",
+    "model": "string",
+    "endpoint_kind": "string",
+}
+
+# Columns with their types, by kind of dataset and config.
+COLUMNS: dict[str, dict[str, dict[str, str]]] = {
+    "labels": {
+        "responses": RESPONSE_COLUMNS,
+        "questions": {
+            "question_id": "string",
+            "question": "string",
+            "split": "string",
+            "category": "string",
+            "pseudo_label": "string",
+            "vote_share": "float64",
+            "votes": "int64",
+            "voters": "int64",
+            "failed": "bool",
+        },
+        "gold": {"question_id": "string", "gold": "string"},
+    },
+    "triples": {
+        "responses": RESPONSE_COLUMNS,
+        "triples": {
+            "question_id": "string",
+            "question": "string",
+            "split": "string",
+            **{
+                column: kind
+                for role in ROLES
+                for column, kind in ((role, "string"), (f"{role}_id", "string"), (f"{role}_finished", "bool"))
+            },
+        },
+    },
+    "results": {
+        "results": {
+            "task": "string",
+            "row": "string",
+            "value": "float64",
+            "low": "float64",
+            "high": "float64",
+            "n": "int64",
+            "answerable": "float64",
+            "answerable_low": "float64",
+            "answerable_high": "float64",
+            "answerable_n": "int64",
+            "no_answer": "float64",
+            "mean_tokens": "float64",
+        },
+        "responses": {
+            "task": "string",
+            "row": "string",
+            "question_id": "string",
+            "question": "string",
+            "response": "string",
+            "answer": "string",
+            "gold": "string",
+            "correct": "bool",
+            "category": "string",
+            "tokens": "int64",
+            "finish_reason": "string",
+        },
+    },
+}
+
+
+def write_rows(
+    folder: str | Path,
+    kind: Kind,
+    config: str,
+    rows: Iterable[Mapping[str, Any]],
+    columns: Iterable[str] | None = None,
+) -> int:
+    """Write the rows of one config of a dataset, `{config}/{split}-00000-of-00001.parquet`.
+
+    Args:
+        folder (`str` or `Path`): the dataset's files.
+        kind ([`~hfdistill.kinds.Kind`]): of dataset; its columns are those in `COLUMNS`.
+        config (`str`): name of the config.
+        rows (`Iterable[Mapping]`): in their final order, read once. A column that a row lacks is null.
+        columns (`Iterable[str]`, *optional*): those to write; all by default.
+
+    Returns:
+        `int`: number of rows.
+    """
+    import pyarrow as pa
+
+    types = COLUMNS[kind.name][config]
+    schema = pa.schema([(column, pa.type_for_alias(types[column])) for column in columns or types])
+    return write_parquet(Path(folder) / config / f"{kind.split}-00000-of-00001.parquet", rows, schema)
+
+
+def write_parquet(
+    path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pyarrow.Schema, group: int = 10_000
+) -> int:
+    """Write rows to a Parquet file as they come, in groups of fixed size: memory stays flat, and equal rows make equal
+    bytes.
+
+    Args:
+        path (`str` or `Path`): the file; it appears whole or not at all.
+        rows (`Iterable[Mapping]`): in their final order, read once.
+        schema (`pyarrow.Schema`): names and types of the columns.
+        group (`int`, *optional*, defaults to 10000): rows a group.
+
+    Returns:
+        `int`: number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    incoming = path.with_name(path.name + ".incoming")
+    written, remaining = 0, iter(rows)
+    with pq.ParquetWriter(incoming, schema, compression="zstd") as writer:
+        while held := list(islice(remaining, group)):
+            writer.write_table(pa.Table.from_pylist(held, schema=schema))
+            written += len(held)
+    incoming.replace(path)
+    return written
+
+
+def read_rows(
+    folder: str | Path,
+    config: str,
+    columns: Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
     """Read the rows of one config of a dataset, in the order in which they were written.
 
     Args:
-        folder (`Path`): the dataset's files, see [`~hfdistill.artifacts.store.Artifact`].
+        folder (`str` or `Path`): the dataset's files, see [`~hfdistill.artifacts.store.Artifact`].
         config (`str`): name of the config, which is a folder of Parquet files.
         columns (`Sequence[str]`, *optional*): columns to read; all by default.
+        where (`Mapping[str, Any]`, *optional*): only rows with these values in these columns.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the dataset has no such config or not these columns.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = _files(folder, config, columns)
+    filters = [(column, "==", value) for column, value in (where or {}).items()] or None
+    return pa.concat_tables([pq.read_table(file, columns=columns, filters=filters) for file in files]).to_pylist()
+
+
+def scan_rows(folder: str | Path, config: str, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The same rows one after the other, so that memory holds few of them; arguments as for [`read_rows`]."""
+    import pyarrow.parquet as pq
+
+    files = _files(folder, config, columns)
+    batches = (batch for file in files for batch in pq.ParquetFile(file).iter_batches(4096, columns=columns))
+    return (row for batch in batches for row in batch.to_pylist())
+
+
+def _files(folder: str | Path, config: str, columns: Sequence[str] | None) -> list[Path]:
     import pyarrow.parquet as pq
 
     files = sorted((Path(folder) / config).glob("*.parquet"))
@@ -28,10 +198,10 @@ def read_rows(folder: Path, config: str, columns: Sequence[str] | None = None) -
     missing = sorted(set(columns or ()) - set(pq.read_schema(files[0]).names))
     if missing:
         raise HFDistillError(f"config {config!r} of {folder} has no column {missing[0]!r}")
-    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files]).to_pylist()
+    return files
 
 
-def known_questions(asked: Sequence[dict[str, Any]], task: Task) -> dict[str, Question]:
+def known_questions(asked: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Question]:
     """The task's questions that a dataset's rows are about, by id and in the order of the rows.
 
     Raises:
@@ -39,11 +209,13 @@ def known_questions(asked: Sequence[dict[str, Any]], task: Task) -> dict[str, Qu
             another text there.
     """
     known = {question.question_id: question for question in task.questions()}
+    found = {}
     for row in asked:
         question = known.get(row["question_id"])
         if question is None or question.question != row["question"]:
             raise HFDistillError(
-                f"question {row['question_id']!r} of the dataset is unknown to the task: the section `task` must be "
-                "the one that the dataset was made with"
+                f"question {row['question_id']!r} of the dataset is not in the task: its options or its data have "
+                "changed since; give the section `task` the options of then, or label the questions again"
             )
-    return {row["question_id"]: known[row["question_id"]] for row in asked}
+        found[row["question_id"]] = question
+    return found

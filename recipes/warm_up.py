@@ -87,12 +87,13 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from transformers import AutoModelForCausalLM
 
     from hfdistill.encoding import Encoder, load_tokenizer
-    from hfdistill.rows import known_questions, read_rows
+    from hfdistill.labels.references import validation_references
+    from hfdistill.rows import known_questions, read_rows, scan_rows
     from hfdistill.training.loading import training_dtype
     from hfdistill.training.progress import show_progress
     from hfdistill.warmup.examples import encode_examples, select_responses
     from hfdistill.warmup.trainer import WarmupTrainer
-    from hfdistill.warmup.validation import Validation, references
+    from hfdistill.warmup.validation import Validation
 
     stage, student, dataset = config.stage, config.student, parents["labels"].path
     task = load_task(config.task)
@@ -100,7 +101,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     questions = known_questions(asked, task)
     training = [row["question_id"] for row in asked if row["split"] == "train"]
     rows = select_responses(
-        read_rows(dataset, "responses", ["question_id", "response", "label", "finish_reason"]),
+        scan_rows(dataset, "responses", ["question_id", "response", "label", "finish_reason"]),
         training,
         data=stage.data,
         deduplicate=stage.deduplicate,
@@ -112,7 +113,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     examples, too_long = encode_examples(rows, prompts, encoder, stage.max_length)
 
     golds = read_rows(dataset, "gold") if stage.validation_labels == "gold" else None
-    answers = references(asked, golds, stage.max_validation)
+    answers = validation_references(asked, golds, stage.max_validation)
     validation = Validation(
         task,
         encoder,

@@ -1,10 +1,11 @@
 """Write the results of an evaluation into the folder that becomes the dataset `{run}-results`."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..kinds import RESULTS
+from ..rows import write_rows
 from .grading import Graded
 from .paired import paired_difference
 
@@ -24,21 +25,13 @@ def write_results(
     Returns:
         `list[str]`: paths of the plots within the folder.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from ..plots import accuracy_bars
 
-    for name in ("results", "responses"):
-        (folder / name).mkdir(parents=True)
     table = [
         {"task": task, "row": row, **flat(figures)} for task, rows in metrics.items() for row, figures in rows.items()
     ]
-    # Arrow takes its columns from the first row, and not every task has questions without an answer.
-    columns = dict.fromkeys(column for row in table for column in row)
-    table = [{column: row.get(column) for column in columns} for row in table]
-    pq.write_table(pa.Table.from_pylist(table), folder / "results" / "test.parquet")
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in graded]), folder / "responses" / "test.parquet")
+    write_rows(folder, RESULTS, "results", table)
+    write_rows(folder, RESULTS, "responses", map(vars, graded))
 
     plots = []
     for task, rows in metrics.items():
@@ -56,7 +49,6 @@ def write_results(
 
 def flat(figures: dict[str, Any]) -> dict[str, Any]:
     """A row's figures as columns: `answerable` is spread over `answerable`, `answerable_low`, … `_high` and `_n`."""
-    columns = {key: value for key, value in figures.items() if key not in ("categories", "answerable")}
-    for key, value in figures.get("answerable", {}).items():
-        columns["answerable" if key == "value" else f"answerable_{key}"] = value
-    return columns
+    answerable = figures.get("answerable", {})
+    spread = {"answerable" if key == "value" else f"answerable_{key}": value for key, value in answerable.items()}
+    return {**figures, "answerable": None, **spread}

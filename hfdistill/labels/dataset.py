@@ -5,50 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import HFDistillError
+from ..kinds import LABELS
+from ..rows import RESPONSE_COLUMNS, write_rows
 from ..tasks.base import Question, Task
 from .labeler import Candidate, Labeler, Verdict
 from .vote import VoteLabeler
-
-
-if TYPE_CHECKING:
-    import pyarrow
-
-
-# Columns of the config `responses` and the type of each; `answer` and `label` are written here, the rest is given.
-RESPONSE_COLUMNS = {
-    "question_id": "string",
-    "question": "string",
-    "response": "string",
-    "answer": "string",
-    "temperature": "float64",
-    "sample": "int64",
-    "seed": "int64",
-    "confidence": "string",
-    "label": "string",
-    "finish_reason": "string",
-    "prompt_tokens": "int64",
-    "completion_tokens": "int64",
-    "model": "string",
-    "endpoint_kind": "string",
-}
-QUESTION_COLUMNS = {
-    "question_id": "string",
-    "question": "string",
-    "split": "string",
-    "category": "string",
-    "pseudo_label": "string",
-    "vote_share": "float64",
-    "votes": "int64",
-    "voters": "int64",
-    "failed": "bool",
-}
-GOLD_COLUMNS = {"question_id": "string", "gold": "string"}
-SCHEMAS = {"responses": RESPONSE_COLUMNS, "questions": QUESTION_COLUMNS, "gold": GOLD_COLUMNS}
 
 
 def labelled_dataset(
@@ -147,32 +112,6 @@ def _verdicts(
         yield from zip(by_id, map(decide, by_id), strict=True)
 
 
-def schema(config: str) -> pyarrow.Schema:
-    """The Arrow schema of the config `responses`, `questions` or `gold`."""
-    import pyarrow as pa
-
-    return pa.schema([(column, pa.type_for_alias(kind)) for column, kind in SCHEMAS[config].items()])
-
-
-def write_rows(folder: str | Path, config: str, rows: Iterable[Mapping[str, Any]], rows_a_group: int = 10_000) -> int:
-    """Writes the rows of one config as `{config}/train-00000-of-00001.parquet`, in groups, so that memory stays flat.
-
-    Returns:
-        `int`: how many rows were written.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file = Path(folder) / config / "train-00000-of-00001.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    written, remaining = 0, iter(rows)
-    with pq.ParquetWriter(file, schema(config), compression="zstd") as writer:
-        while group := list(islice(remaining, rows_a_group)):
-            writer.write_table(pa.Table.from_pylist(group, schema=schema(config)))
-            written += len(group)
-    return written
-
-
 def write_dataset(
     folder: str | Path,
     response_rows: Iterable[Mapping[str, Any]],
@@ -191,8 +130,8 @@ def write_dataset(
         `dict[str, int]`: rows written, by config.
     """
     counts = {
-        "responses": write_rows(folder, "responses", response_rows),
-        "questions": write_rows(folder, "questions", question_rows),
+        "responses": write_rows(folder, LABELS, "responses", response_rows),
+        "questions": write_rows(folder, LABELS, "questions", question_rows),
     }
     kept = [
         {"question_id": row["question_id"], "gold": golds[row["question_id"]]}
@@ -200,5 +139,5 @@ def write_dataset(
         if golds and row["question_id"] in golds
     ]
     if kept:
-        counts["gold"] = write_rows(folder, "gold", kept)
+        counts["gold"] = write_rows(folder, LABELS, "gold", kept)
     return counts

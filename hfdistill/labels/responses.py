@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import HFDistillError, unknown
-from .dataset import RESPONSE_COLUMNS
+from ..rows import RESPONSE_COLUMNS
 from .labeler import HIGH, LOW
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Sampler
 
 from ..encoding import Encoder, right_pad
-from .triples import ROLES
+from ..rows import ROLES
 
 
 @dataclass(frozen=True)

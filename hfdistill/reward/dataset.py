@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from ..labels.dataset import write_rows
-from ..teacher.journal import export_parquet
+from ..kinds import TRIPLES
+from ..rows import ROLES, write_rows
 from .config import RewardConfig
-from .triples import ROLES, count_triples, make_triples, student_failures
+from .triples import count_triples, make_triples, student_failures
 
 
 def draw_triples(
@@ -56,11 +54,8 @@ def draw_triples(
 
 def write_triples(folder: Path, responses: Sequence[Mapping[str, Any]], triples: Sequence[Mapping[str, Any]]) -> None:
     """Write the configs `responses` and `triples`; a role that no triple has gets no columns."""
-    write_rows(folder, "responses", responses)
+    write_rows(folder, TRIPLES, "responses", responses)
     roles = [role for role in ROLES if any(triple[role] is not None for triple in triples)] or list(ROLES[:3])
-    columns = [("question_id", pa.string()), ("question", pa.string()), ("split", pa.string())]
-    for role in roles:
-        columns += [(role, pa.string()), (f"{role}_id", pa.string()), (f"{role}_finished", pa.bool_())]
-    schema = pa.schema(columns)
-    rows = ({name: triple[name] for name in schema.names} for triple in triples)
-    export_parquet(rows, folder / "triples" / "train-00000-of-00001.parquet", schema)
+    columns = ["question_id", "question", "split"]
+    columns += [column for role in roles for column in (role, f"{role}_id", f"{role}_finished")]
+    write_rows(folder, TRIPLES, "triples", triples, columns)

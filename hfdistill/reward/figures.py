@@ -51,7 +51,7 @@ def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
 
     Args:
         scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
-            [`~hfdistill.reward.triples.ROLES`].
+            [`~hfdistill.rows.ROLES`].
 
     Returns:
         `dict`: `pos_neg` and `pos_pos` (Table 3), `auc`, `accuracy` of the score's sign, `calibration_error`, and the

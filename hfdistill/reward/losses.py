@@ -1,7 +1,7 @@
 """The reward model's objective, Eq. 4 to 6, as functions of scores.
 
 Scores are `(triples, 4)`: a triple's right student, wrong student, right teacher and wrong teacher response, as in
-[`~hfdistill.reward.triples.ROLES`]. Where `present` is 0 the role is empty, as the last is in the paper's triples.
+[`~hfdistill.rows.ROLES`]. Where `present` is 0 the role is empty, as the last is in the paper's triples.
 """
 
 import torch

@@ -42,7 +42,7 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
 
     Args:
         scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
-            [`~hfdistill.reward.triples.ROLES`].
+            [`~hfdistill.rows.ROLES`].
         path (`Path`): the PNG.
     """
     figure, axes = new_figure(6.4, 3.0)

@@ -8,11 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import HFDistillError
+from ..rows import ROLES
 
 
-# Column names of the triples, in the order of the reward model's scores. A triple of the paper has the first three;
-# the last takes part only where the reward model learns from the teacher alone.
-ROLES = ("student_positive", "student_negative", "teacher_positive", "teacher_negative")
 SOURCES = ("both", "student", "teacher")
 
 Row = Mapping[str, Any]

@@ -9,6 +9,7 @@ from typing import Any
 from ..artifacts.store import Artifact, open_artifact
 from ..errors import HFDistillError
 from ..labels.vote import Vote
+from ..rows import read_rows
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
 from .settings import SHOWN, Settings
@@ -17,7 +18,7 @@ from .settings import SHOWN, Settings
 logger = logging.getLogger(__name__)
 
 OPTION = re.compile(r"^\(?([A-J])[).:]\s+(.*)$")
-GRADED_COLUMNS = {"task", "row", "question_id", "response", "gold", "finish_reason"}
+GRADED_COLUMNS = ["row", "question_id", "response", "gold", "finish_reason"]
 VOTE_COLUMNS = ["question_id", "question", "split", "pseudo_label", "vote_share", "votes", "voters"]
 
 
@@ -105,14 +106,10 @@ class ShownRun:
                 return Response(question.question_id, 0.0, 0, row["response"], row["finish_reason"])
         if question.question_id not in self.votes:
             return None
-        import pyarrow.dataset as ds
-
-        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["responses/*"]).path / "responses"
-        rows = ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(
-            columns=["response", "temperature", "sample", "finish_reason"],
-            filter=ds.field("question_id") == question.question_id,
-        )
-        best = min(rows.to_pylist(), key=lambda row: (row["temperature"], row["sample"]), default=None)
+        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["responses/*"]).path
+        columns, where = ["response", "temperature", "sample", "finish_reason"], {"question_id": question.question_id}
+        rows = read_rows(folder, "responses", columns, where)
+        best = min(rows, key=lambda row: (row["temperature"], row["sample"]), default=None)
         return best and Response(
             question.question_id, best["temperature"], best["sample"], best["response"], best["finish_reason"]
         )
@@ -144,10 +141,11 @@ class ShownRun:
     def _vote_table(self) -> list[dict[str, Any]]:
         if "labels" not in self.manifests:
             return []
-        import pyarrow.dataset as ds
-
-        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["questions/*"]).path / "questions"
-        return ds.dataset(sorted(map(str, folder.glob("*.parquet")))).to_table(columns=VOTE_COLUMNS).to_pylist()
+        return read_rows(
+            open_artifact(self.settings.ref("labels"), "dataset", patterns=["questions/*"]).path,
+            "questions",
+            VOTE_COLUMNS,
+        )
 
     def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
         try:
@@ -158,18 +156,13 @@ class ShownRun:
             return [Question(row["question_id"], row["question"], row["split"]) for row in table]
 
     def _graded_rows(self) -> dict[str, list[dict[str, Any]]]:
-        """The evaluation's graded answers by question id; tables of other shape in the dataset are passed over."""
+        """The evaluation's graded answers by question id."""
         by_question: dict[str, list[dict[str, Any]]] = {}
         if "results" not in self.manifests:
             return by_question
-        import pyarrow.parquet as pq
-
-        folder = open_artifact(self.settings.ref("results"), "dataset", patterns=["*.parquet"]).path
-        for path in sorted(folder.rglob("*.parquet")):
-            if set(pq.read_schema(path).names) >= GRADED_COLUMNS:
-                for row in pq.read_table(path, columns=sorted(GRADED_COLUMNS)).to_pylist():
-                    if row["task"] == self.task.name:
-                        by_question.setdefault(row["question_id"], []).append(row)
+        folder = open_artifact(self.settings.ref("results"), "dataset", patterns=["responses/*"]).path
+        for row in read_rows(folder, "responses", GRADED_COLUMNS, {"task": self.task.name}):
+            by_question.setdefault(row["question_id"], []).append(row)
         return by_question
 
 

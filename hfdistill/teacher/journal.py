@@ -236,34 +236,3 @@ class Journal:
     def _all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._reading:
             return self._read.execute(statement, values).fetchall()
-
-
-def export_parquet(rows: Iterable[dict[str, Any]], path: str | Path, schema: Any, group: int = 10_000) -> int:
-    """Write rows to a Parquet file as they come, in groups of fixed size: equal rows make equal bytes.
-
-    Args:
-        rows (`Iterable[dict]`): rows in their final order.
-        path (`str` or `Path`): the file; it appears whole or not at all.
-        schema (`pyarrow.Schema`): names and types of the columns.
-        group (`int`, *optional*, defaults to 10000): rows a group.
-
-    Returns:
-        `int`: number of rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    incoming = path.with_name(path.name + ".incoming")
-    written, held = 0, []
-    with pq.ParquetWriter(incoming, schema, compression="zstd") as writer:
-        for row in rows:
-            held.append(row)
-            if len(held) == group:
-                writer.write_table(pa.Table.from_pylist(held, schema=schema))
-                written, held = written + len(held), []
-        if held or not written:
-            writer.write_table(pa.Table.from_pylist(held, schema=schema))
-    incoming.replace(path)
-    return written + len(held)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..artifacts.errors import hub_errors
-from .journal import Journal, Response, export_parquet
+from ..rows import write_parquet
+from .journal import Journal, Response
 
 
 BRANCH = "partial"
@@ -121,7 +122,7 @@ def shard_schema(fingerprint: dict[str, Any]) -> Any:
 
 
 def _write_shard(rows: list[Response], journal: Journal, path: Path) -> None:
-    export_parquet(map(asdict, rows), path, shard_schema(journal.note("fingerprint")))
+    write_parquet(path, map(asdict, rows), shard_schema(journal.note("fingerprint")))
 
 
 def _read_shard(path: str, journal: Journal) -> None:

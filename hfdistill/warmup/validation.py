@@ -1,8 +1,7 @@
 """Greedy accuracy on validation questions, by which the warm-up chooses its checkpoint."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -10,29 +9,6 @@ from ..encoding import Encoder
 from ..evaluation.answering import greedy_answers
 from ..tasks.base import Question, Task
 from ..training.shares import gather_shares, my_share
-
-
-def references(
-    asked: Iterable[Mapping[str, Any]], golds: Iterable[Mapping[str, Any]] | None = None, limit: int | None = None
-) -> dict[str, str]:
-    """What validation answers are compared with.
-
-    Args:
-        asked (`Iterable[Mapping]`): rows of the config `questions`.
-        golds (`Iterable[Mapping]`, *optional*): rows of the config `gold`; with them, gold answers stand in for the
-            pseudo-labels.
-        limit (`int`, *optional*): most questions.
-
-    Returns:
-        `dict[str, str]`: canonical answer by question id, for validation questions that have one.
-    """
-    by_id = None if golds is None else {row["question_id"]: row["gold"] for row in golds}
-    answers = {
-        row["question_id"]: row["pseudo_label"] if by_id is None else by_id.get(row["question_id"])
-        for row in asked
-        if row["split"] == "validation"
-    }
-    return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def test_the_figure_is_in_the_dataset_and_in_the_card(tmp_path):
     rows = {"gsm8k": graded("gsm8k", "5", "6"), "gsm_plus": graded("gsm_plus", "5", "7", None, "3", "1")}
     metrics = {task: {"Ours": summary(row, load_task({"name": task}).unanswerable)} for task, row in rows.items()}
     write_results(tmp_path, [*rows["gsm8k"], *rows["gsm_plus"]], metrics, "Ours", "Ours w/o R")
-    first, second = pq.read_table(tmp_path / "results" / "test.parquet").to_pylist()
+    first, second = pq.read_table(tmp_path / "results" / "test-00000-of-00001.parquet").to_pylist()
     assert (first["task"], first["value"], first["answerable"], first["answerable_n"]) == ("gsm8k", 0.5, None, None)
     assert (second["task"], second["value"], second["n"]) == ("gsm_plus", 0.6, 5)
     assert (second["answerable"], second["answerable_n"]) == (pytest.approx(2 / 3), 3)

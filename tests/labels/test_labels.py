@@ -7,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labels.dataset import RESPONSE_COLUMNS, labelled_dataset, write_dataset
+from hfdistill.labels.dataset import labelled_dataset, write_dataset
 from hfdistill.labels.labeler import Labeler, Verdict
 from hfdistill.labels.labelers import installed_labelers, load_labeler
+from hfdistill.rows import RESPONSE_COLUMNS
 from hfdistill.tasks import Question, load_task
 
 

@@ -17,8 +17,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
 from hfdistill.labels.dataset import labelled_dataset, write_dataset
-from hfdistill.reward.triples import ROLES
-from hfdistill.rows import read_rows
+from hfdistill.rows import ROLES, read_rows
 from hfdistill.tasks import load_task
 from hfdistill.tasks.word_problems import problems, solution
 

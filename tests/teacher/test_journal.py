@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.journal import FAILED, PARKED, Journal, Response, export_parquet
+from hfdistill.rows import write_parquet
+from hfdistill.teacher.journal import FAILED, PARKED, Journal, Response
 
 
 FINGERPRINT = {"model_id": "teacher", "model_sha": "abc", "prompts": "123"}
@@ -118,7 +119,7 @@ def test_exported_bytes_do_not_depend_on_the_order_of_arrival(tmp_path_factory, 
             rows = (
                 {"key": f"{row.question_id}{row.temperature}{row.sample}", "text": row.text} for row in journal.rows()
             )
-            assert export_parquet(rows, folder / "rows.parquet", schema, group=3) == len(keys)
+            assert write_parquet(folder / "rows.parquet", rows, schema, group=3) == len(keys)
         digests.add(hashlib.sha256((folder / "rows.parquet").read_bytes()).hexdigest())
     assert len(digests) == 1
 

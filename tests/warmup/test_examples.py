@@ -1,8 +1,8 @@
 import pytest
 
 from hfdistill.errors import HFDistillError
+from hfdistill.labels.references import validation_references
 from hfdistill.warmup.examples import encode_examples, select_responses
-from hfdistill.warmup.validation import references
 
 from ..reward.conftest import EOS
 
@@ -79,9 +79,9 @@ def test_references_are_pseudo_labels_or_golds():
         {"question_id": "c", "split": "validation", "pseudo_label": "4"},
     ]
     golds = [{"question_id": q, "gold": g} for q, g in (("a", "7"), ("b", "8"), ("t", "9"))]
-    assert references(asked) == {"a": "2", "c": "4"}
-    assert references(asked, limit=1) == {"a": "2"}
-    assert references(asked, golds) == {"a": "7", "b": "8"}
+    assert validation_references(asked) == {"a": "2", "c": "4"}
+    assert validation_references(asked, limit=1) == {"a": "2"}
+    assert validation_references(asked, golds) == {"a": "7", "b": "8"}
 
 
 def test_settings_that_do_not_exist(make_args):
