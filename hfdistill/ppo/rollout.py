@@ -22,7 +22,7 @@ from .config import PPOConfig
 from .episodes import Episodes
 from .prompts import PromptDataset
 from .rewards import Rewards
-from .samplers import Sampler
+from .samplers import PolicySampler
 
 
 logger = logging.get_logger(__name__)
@@ -54,7 +54,7 @@ class Rollouts:
     """
 
     model: ActorCritic
-    sampler: Sampler
+    sampler: PolicySampler
     reference: PreTrainedModel | None
     rewards: Rewards
     prompts: PromptDataset
