@@ -136,3 +136,18 @@ def _words(name: str) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def progress_text(line: Mapping[str, Any]) -> str:
+    """A line that [`Progress`] printed in another process, in words."""
+    text = f"{line['progress']} {line['done']:,}/{line['total']:,} {line['unit']}"
+    if line.get("left_s") is not None:
+        text += f", {clock(line['left_s'])} left"
+    return text
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, `3:07`; with hours from one on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

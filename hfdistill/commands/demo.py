@@ -3,7 +3,6 @@
 import argparse
 import signal
 from pathlib import Path
-from types import FrameType
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -28,15 +27,16 @@ def run(args: argparse.Namespace) -> int:
 
     from filelock import FileLock, Timeout
 
-    from ..demo.pipeline import FIRST_SEED, Demo, is_complete, run_demo, same_ports, start_hub
+    from ..demo.pipeline import is_complete, run_demo, same_ports, start_hub
     from ..demo.report import show, write
+    from ..demo.steps import FIRST_SEED, Demo
     from ..errors import HFDistillError
-    from ..runs.steps import end_leftovers
+    from ..runs.processes import end_leftovers
 
     if args.seeds < 1 or not 0 < args.scale <= 1:
         raise HFDistillError("--seeds must be at least 1, and --scale above 0 and at most 1")
     args.dir.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     ports = same_ports(args.dir)
     demos = [Demo(args.dir, seed, args.scale, *ports) for seed in range(FIRST_SEED, FIRST_SEED + args.seeds)]
     try:
@@ -59,7 +59,3 @@ def run(args: argparse.Namespace) -> int:
     except Timeout:
         raise HFDistillError(f"another `hfdistill demo` is at work in {args.dir}") from None
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

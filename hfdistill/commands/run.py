@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ..kinds import STAGES
+
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
@@ -10,39 +12,39 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         "run",
         help="run the five stages of a configuration in order",
         description="Launch the five recipes one after another by `accelerate launch`. A stage whose artifact is "
-        "complete says so and does nothing; one that was cut off goes on from its journal or checkpoint.",
+        "complete says so and does nothing; one that was cut off goes on from its journal or checkpoint. Ctrl-C lets "
+        "the stage put away what it has begun; a second one ends it at once.",
     )
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--accelerate_config", help="accelerate's configuration for the training stages")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
-    parser.add_argument("--from", dest="first", default="label", help="first stage to run (label)")
-    parser.add_argument("--to", dest="last", default="evaluate", help="last stage to run (evaluate)")
+    first, *_, last = STAGES
+    parser.add_argument("--from", dest="first", default=first, help="first stage to run (%(default)s)")
+    parser.add_argument("--to", dest="last", default=last, help="last stage to run (%(default)s)")
+    parser.add_argument(
+        "--overwrite_edits", action="store_true", help="replace data that somebody edited by hand in an artifact"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings for every stage")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Validate the configuration, then run the stages."""
-    from ..config import RunConfig, read_sections
-    from ..errors import HFDistillError, unknown
-    from ..kinds import STAGES
-    from ..runs.stages import stages
-    from ..runs.steps import Runner
+    import signal
+
+    from ..runs.runner import Runner
+    from ..runs.stages import ON_CPU, between, stages
     from ..runs.validation import validate
 
-    for stage in (args.first, args.last):
-        if stage not in STAGES:
-            raise unknown("stage", stage, STAGES)
-    names = list(STAGES)
-    wanted = names[names.index(args.first) : names.index(args.last) + 1]
-    if not wanted:
-        raise HFDistillError(f"--from {args.first} comes after --to {args.last}: the order is {', '.join(names)}")
+    names = between(args.first, args.last)
     flags = [f"--{setting}" for setting in args.set]
-    validate(args.config, flags)
+    if args.overwrite_edits:
+        flags.append("--run.overwrite_edits=true")
+    run = validate(args.config, flags)[names[0]].run
     accelerate = ["--config_file", args.accelerate_config] if args.accelerate_config else []
     if args.cpu:
-        accelerate = ["--cpu", "--num_processes", "1", "--mixed_precision", "no"]
-    steps = [step for step in stages(args.config, flags, accelerate) if step.name in wanted]
-    folder = Path(RunConfig(**read_sections(args.config)["run"]).output_dir)
-    Runner(folder, {}, keep_finished=False).run(steps, f"Run {args.config}")
+        accelerate = ON_CPU
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    steps = stages(args.config, names, dict.fromkeys(names, flags), accelerate)
+    Runner(Path(run.output_dir), {}, keep_finished=False).run(steps, f"Run {args.config}")
     return 0

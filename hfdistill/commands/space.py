@@ -111,6 +111,7 @@ def _open(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from ..errors import HFDistillError
+    from ..servers.process import free_port
     from ..space.app import launch
     from ..space.run import ShownRun
 
@@ -128,7 +129,7 @@ def _open(args: argparse.Namespace) -> int:
             page = launch(
                 settings,
                 server_name=args.host,
-                server_port=args.port or _free_port(),
+                server_port=args.port or free_port(),
                 inbrowser=args.browser,
                 quiet=True,
             )
@@ -144,19 +145,13 @@ def _open(args: argparse.Namespace) -> int:
 def _serve_teacher(model: str, servers: "ExitStack") -> str:
     import tempfile
 
-    from ..servers.process import ServerProcess
+    from ..servers.process import ServerProcess, free_port
 
-    port, folder = _free_port(), servers.enter_context(tempfile.TemporaryDirectory())
+    port, folder = free_port(), servers.enter_context(tempfile.TemporaryDirectory())
     url = f"http://127.0.0.1:{port}"
     print(f"Serving the teacher {model} …", flush=True)
     servers.enter_context(ServerProcess(["serve", model, "--port", str(port)], url, "/health", Path(folder) / "log"))
     return url
-
-
-def _free_port() -> int:
-    from ..demo.pipeline import free_port
-
-    return free_port()
 
 
 def _deploy(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kinds import LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
+from ..progress import clock
 from ..runs.report import (
     accuracy_rows,
     accuracy_table,
@@ -16,9 +17,8 @@ from ..runs.report import (
     summarise,
     times_table,
 )
-from ..runs.view import clock
 from .models import LARGE, SMALL
-from .pipeline import ALL_DATA, WITHOUT_DATA, Demo
+from .steps import ALL_DATA, WITHOUT_DATA, Demo
 
 
 TASK = "word_problems"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from .view import clock
+from ..progress import clock
 
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..progress import clock, progress_text
+from .steps import Running, Step
+
 
 if TYPE_CHECKING:
     from rich.console import Group
-
-    from .steps import Running, Step
 
 SECONDS_BETWEEN_LINES = 10.0
 BAR = 24
@@ -25,7 +26,7 @@ class View:
         seconds (`Mapping[str, float]`): how long those took.
     """
 
-    def __init__(self, title: str, steps: Sequence["Step"], done: set[str], seconds: Mapping[str, float]):
+    def __init__(self, title: str, steps: Sequence[Step], done: set[str], seconds: Mapping[str, float]):
         self.title, self.steps = title, steps
         self.started = time.monotonic()
         self._reported = set(done)
@@ -50,11 +51,12 @@ class View:
             self._live.refresh()
             self._live.stop()
 
-    def show(self, running: Mapping[str, "Running"], done: set[str], seconds: Mapping[str, float]) -> None:
+    def show(self, running: Mapping[str, Running], done: set[str], seconds: Mapping[str, float]) -> None:
         """Take the present state: what runs, what is done and how long that took."""
         self._state = (dict(running), set(done), dict(seconds))
         if self._live is None:
             self._print_lines()
+        self._begun |= running.keys()
 
     def _print_lines(self) -> None:
         running, done, seconds = self._state
@@ -62,12 +64,11 @@ class View:
             print(f"  {name:<18} done in {clock(seconds[name])}", flush=True)
         for name in running.keys() - self._begun:
             print(f"  {name:<18} begins", flush=True)
-        self._begun |= running.keys()
         self._reported |= done
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES and running:
             self._last_line = now
-            parts = [f"{name} {_progress_text(state.progress)}" for name, state in running.items() if state.progress]
+            parts = [f"{name} {progress_text(state.progress)}" for name, state in running.items() if state.progress]
             print(f"  … {'; '.join(parts) or 'starting'} | left about {clock(self._left())}", flush=True)
 
     def _picture(self) -> "Group":
@@ -86,9 +87,10 @@ class View:
             elif step.name in running:
                 state = running[step.name]
                 spent = clock(time.monotonic() - state.started)
-                table.add_row(f"[bold]{step.name}[/]", _bar(state.progress), spent, _progress_text(state.progress))
+                table.add_row(f"[bold]{step.name}[/]", _bar(state.progress), spent, _doing(state.progress))
             else:
-                table.add_row(f"[dim]{step.name}[/]", f"[dim]{'─' * BAR}[/]", "", "[dim]waits[/]")
+                word = "stopped" if step.name in self._begun else "waits"
+                table.add_row(f"[dim]{step.name}[/]", f"[dim]{'─' * BAR}[/]", "", f"[dim]{word}[/]")
         return Group("", f"[bold]{self.title}[/]   {clock(elapsed)} elapsed, {left}", table)
 
     def _left(self) -> float:
@@ -110,13 +112,6 @@ class View:
         return max(ends.values(), default=0.0)
 
 
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds, `3:07`; with hours from one on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def _bar(progress: Mapping[str, Any]) -> str:
     if not progress.get("total"):
         return f"[dim]{'─' * BAR}[/]"
@@ -124,10 +119,5 @@ def _bar(progress: Mapping[str, Any]) -> str:
     return f"[cyan]{'━' * full}[/][dim]{'─' * (BAR - full)}[/]"
 
 
-def _progress_text(progress: Mapping[str, Any]) -> str:
-    if not progress:
-        return "starting"
-    text = f"{progress['progress']} {progress['done']:,}/{progress['total']:,} {progress['unit']}"
-    if progress.get("left_s") is not None:
-        text += f", {clock(progress['left_s'])} left"
-    return text
+def _doing(progress: Mapping[str, Any]) -> str:
+    return progress_text(progress) if progress else "starting"

@@ -1,6 +1,7 @@
 """Start a server of ours as a process of its own, and wait until it answers."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -86,3 +87,10 @@ class ServerProcess:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(POLL_SECONDS)
         raise HFDistillError(f"{self.url}{self.health} did not answer within {self.timeout:.0f} s; see {self.log}")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

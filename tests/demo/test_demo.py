@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hfdistill.demo.pipeline import FIRST_SEED
+from hfdistill.demo.steps import FIRST_SEED
 from hfdistill.kinds import STAGES
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hfdistill.demo.pipeline import ACCELERATE, free_port
 from hfdistill.kinds import STAGES
-from hfdistill.runs.stages import launch
-from hfdistill.servers.process import ServerProcess
+from hfdistill.runs.stages import ON_CPU, recipe_step
+from hfdistill.servers.process import ServerProcess, free_port
 from hfdistill.tasks.word_problems import problems
 
 
@@ -120,7 +119,7 @@ class Recipes:
 
     def recipe(self, stage: str, config: Path, *flags: str) -> subprocess.CompletedProcess:
         """Launch a recipe and wait for it."""
-        command = launch(stage, ["--config", str(config), *flags], ACCELERATE)
+        command = recipe_step(stage, ["--config", str(config), *flags], ON_CPU).command
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, cwd=self.folder)
 
 

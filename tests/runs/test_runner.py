@@ -12,7 +12,9 @@ import pytest
 
 from hfdistill.errors import HFDistillError
 from hfdistill.runs import view
-from hfdistill.runs.steps import Runner, Step, end_leftovers, record_processes
+from hfdistill.runs.processes import end_leftovers, record_processes
+from hfdistill.runs.runner import Runner
+from hfdistill.runs.steps import Step
 
 
 def python(code: str) -> list[str]:
@@ -32,6 +34,13 @@ def test_steps_run_in_order_and_only_once(tmp_path, capsys):
     assert again == seconds
     assert seen.read_text() == "one two "
     assert "2 of 2 steps done before" in capsys.readouterr().out
+
+
+def test_a_step_waits_only_for_steps_of_the_same_call(tmp_path):
+    seen = tmp_path / "seen"
+    steps = [Step("two", append(seen, "two"), after=("one",)), Step("three", append(seen, "three"), after=("two",))]
+    assert list(Runner(tmp_path / "run", {}).run(steps, "Trial")) == ["two", "three"]
+    assert seen.read_text() == "two three "
 
 
 def test_a_changed_command_or_input_runs_again(tmp_path):

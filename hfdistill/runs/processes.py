@@ -1,0 +1,91 @@
+"""Processes of steps: written down while they run, interrupted so that they may finish, ended with all they began."""
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started, as far as they run."""
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def interrupt(pid: int, launched: bool) -> None:
+    """Send SIGINT, once, to the process that does the work.
+
+    A launcher must not get it: accelerate's ends without waiting, torchrun's gives its workers a time of its own. Of
+    several workers the first gets it, and the launcher ends the others when that one has ended.
+
+    Args:
+        pid (`int`): of the step.
+        launched (`bool`): whether that is a launcher.
+    """
+    started = family(pid)
+    workers = [process for process in started[1:] if launched and process.ppid() == pid and _is_first(process)]
+    for process in workers or started[:1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+
+
+def _is_first(process: psutil.Process) -> bool:
+    try:
+        return process.environ().get("LOCAL_RANK", "0") == "0"
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def end(pid: int, known: Iterable[psutil.Process] = ()) -> None:
+    """Kill a step's process, its group and all that they started, wherever that went.
+
+    Args:
+        pid (`int`): of the step, the first of its group.
+        known (`Iterable[psutil.Process]`, *optional*): what it started, from [`family`] while it ran.
+    """
+    started = {*known, *family(pid)}
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def record_processes(folder: Path, kind: str, pids: Sequence[int]) -> None:
+    """Write down the processes that run, with their start times, since a number alone may come to mean another."""
+    entries = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            entries.append([pid, psutil.Process(pid).create_time()])
+    path = folder / "processes.json"
+    write_json(path, {**read_json(path), kind: entries})
+
+
+def end_leftovers(folder: Path) -> None:
+    """End the processes that an earlier call wrote down and that outlived it."""
+    path = folder / "processes.json"
+    for pid, created in [entry for entries in read_json(path).values() for entry in entries]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if abs(psutil.Process(pid).create_time() - created) < 1:
+                end(pid)
+    write_json(path, {})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """An object in a file; empty where there is none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object into a file, whole or not at all."""
+    incoming = path.with_suffix(".incoming")
+    incoming.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    incoming.replace(path)
