@@ -17,7 +17,7 @@ def accuracy_bars(rows: Mapping[str, Mapping[str, Any]], path: Path, title: str)
         path (`Path`): the PNG.
         title (`str`): above it.
     """
-    figure, axes = new_figure(6.4, 0.6 + 0.42 * len(rows))
+    plot, axes = new_plot(6.4, 0.6 + 0.42 * len(rows))
     names = list(rows)[::-1]
     values = [rows[name]["value"] for name in names]
     errors = [
@@ -31,11 +31,11 @@ def accuracy_bars(rows: Mapping[str, Mapping[str, Any]], path: Path, title: str)
     axes.set_xlim(0, 1.12)
     axes.set_xlabel("accuracy (95 % interval)")
     axes.set_title(title, loc="left", fontsize=10)
-    save(figure, path)
+    save(plot, path)
 
 
-def new_figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure with one plain pair of axes, drawn without a display."""
+def new_plot(width: float, height: float) -> tuple[Any, Any]:
+    """A plot with one plain pair of axes, drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,9 +47,9 @@ def new_figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def save(figure: Any, path: Path) -> None:
+def save(plot: Any, path: Path) -> None:
     """Save as PNG, without a date in it, so that equal plots are equal files."""
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    plot.savefig(path, dpi=150, metadata={"Software": None})
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: Path, figures: Mapping[str, str]) -> None:
@@ -60,7 +60,7 @@ def training_curves(history: Sequence[Mapping[str, Any]], path: Path, figures: M
         path (`Path`): the PNG.
         figures (`Mapping[str, str]`): validation figures to draw, by their name in the history, and how to call them.
     """
-    plot, axes = new_figure(6.4, 3.4)
+    plot, axes = new_plot(6.4, 3.4)
     losses = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
     axes.plot(*zip(*losses, strict=True) if losses else ([], []), color="#8a8f98", linewidth=1, label="training loss")
     axes.set_xlabel("step")

@@ -81,7 +81,7 @@ def main() -> None:
             metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
             made = manifest(LABELS, config, {}, metrics, asked["cost"])
-            plots = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob("figures/*.png"))
+            plots = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob("plots/*.png"))
             card = cards.card(LABELS, made, repo_id=store.name(LABELS), plots=plots)
             published = store.publish(folder, LABELS, made, card)
     if sync is not None:

@@ -107,7 +107,7 @@ def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, fol
     given = {"responses": args.responses, "labeler": labeler_section, "high_temperature": args.high_temperature}
     run = RunConfig(name=name.rpartition("/")[2], push=args.push, private=args.private)
     made = manifest(LABELS, Config(run, section, teacher, None, None, given), {}, metrics, {})
-    plots = sorted(str(file.relative_to(folder)) for file in folder.glob("figures/*.png"))
+    plots = sorted(str(file.relative_to(folder)) for file in folder.glob("plots/*.png"))
     card = cards.fit_to_folder(cards.card(LABELS, made, repo_id=name, plots=plots), folder)
     (folder / MANIFEST).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -13,7 +13,8 @@ from ..tasks import Question, Task, distinct_names, load_task, task_section
 from .dataset import labelled_dataset, write_dataset
 from .labeler import Labeler
 from .overlap import overlap
-from .statistics import TeacherStatistics, draw
+from .plots import draw
+from .statistics import TeacherStatistics
 
 
 def label_and_write(
@@ -25,7 +26,7 @@ def label_and_write(
     benchmarks: Sequence[Task] = (),
     verdicts: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Labels, writes `responses/`, `questions/`, `gold/` and `figures/*.png`, and gathers the figures on the way.
+    """Labels, writes `responses/`, `questions/`, `gold/` and `plots/*.png`, and gathers the figures on the way.
 
     Args:
         folder (`str` or `Path`): written into.
@@ -54,7 +55,7 @@ def label_and_write(
 
     write_dataset(folder, counted(), question_rows, golds)
     figures = statistics.result()
-    draw(figures, Path(folder) / "figures")
+    draw(figures, Path(folder) / "plots")
     trained = [question for question in questions if question.split == "train"]
     compared = (task, *benchmarks)
     for name, tested_by in zip(distinct_names(compared), compared, strict=True) if trained else ():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..intervals import wilson_interval
-from ..plots import new_figure, save
+from ..plots import new_plot, save
 
 
 Log = Iterable[Mapping[str, Any]]
@@ -34,7 +34,7 @@ def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size
 
 def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
     """Draw validation accuracy, score and KL against episodes."""
-    figure, axes = new_figure(7, 4)
+    plot, axes = new_plot(7, 4)
     draw = [
         ("eval_accuracy", "greedy validation accuracy", "tab:blue", axes),
         ("objective/scores", "score (sampled)", "tab:orange", axes.twinx()),
@@ -53,20 +53,20 @@ def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_s
     draw[1][3].set_ylabel("score, KL")
     draw[1][3].spines["top"].set_visible(False)
     axes.legend(lines, [line.get_label() for line in lines], loc="lower right", fontsize=8, frameon=False)
-    save(figure, path)
+    save(plot, path)
 
 
 def draw_diagnostics(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
     """Draw what tells how a training went, against episodes: a panel for each of `DIAGNOSTICS`."""
-    figure, whole = new_figure(9, 4.5)
+    plot, whole = new_plot(9, 4.5)
     whole.remove()
-    for axes, (name, label) in zip(figure.subplots(2, 3).flat, DIAGNOSTICS.items(), strict=True):
+    for axes, (name, label) in zip(plot.subplots(2, 3).flat, DIAGNOSTICS.items(), strict=True):
         axes.plot(*curve(log_history, name, steps_per_update, rollout_batch_size), linewidth=1)
         axes.set_title(label, loc="left", fontsize=9)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("episodes", fontsize=9)
-    save(figure, path)
+    plot.supxlabel("episodes", fontsize=9)
+    save(plot, path)
 
 
 def training_metrics(state: Any, n: int, config: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..plots import new_figure, save, training_curves
-from .figures import calibration
+from ..plots import new_plot, save, training_curves
+from .figures import calibration, responses_of
 
 
 KINDS = (
@@ -45,7 +45,7 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
             [`~hfdistill.rows.ROLES`].
         path (`Path`): the PNG.
     """
-    figure, axes = new_figure(6.4, 3.0)
+    plot, axes = new_plot(6.4, 3.0)
     values = scores[present.astype(bool)]
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
     for name, role, colour in KINDS:
@@ -55,19 +55,17 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
     axes.set_xlabel("score")
     axes.set_ylabel("validation responses")
     axes.legend(fontsize=8, frameon=False)
-    save(figure, path)
+    save(plot, path)
 
 
 def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
     """Draw the share of right responses against what the scores promise, sigmoid(score); arguments as above."""
-    mask = present.astype(bool)
-    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[mask]
-    rows = calibration(scores[mask], correct)
-    figure, axes = new_figure(4.0, 3.6)
+    rows = calibration(*responses_of(scores, present))
+    plot, axes = new_plot(4.0, 3.6)
     axes.plot([0, 1], [0, 1], color="#c9cdd3", linewidth=1)
     axes.plot([row["promised"] for row in rows], [row["observed"] for row in rows], "o-", color="#d1632a")
     axes.set_xlabel("sigmoid(score)")
     axes.set_ylabel("share of right responses")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    save(figure, path)
+    save(plot, path)

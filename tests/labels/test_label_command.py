@@ -70,8 +70,8 @@ def test_a_labelled_dataset_out_of_own_responses(tmp_path):
     # The benchmark's one question is a training question or a validation question by its hash.
     trained = any(row["split"] == "train" and "2 + 1" in row["question"] for row in asked)
     assert overlaps["gsm_plus test"]["exact"] == trained
-    assert {file.name for file in (out / "figures").iterdir()} >= {"without_label.png", "labels_against_gold.png"}
-    assert "figures/without_label.png" in (out / "README.md").read_text()
+    assert {file.name for file in (out / "plots").iterdir()} >= {"without_label.png", "labels_against_gold.png"}
+    assert "plots/without_label.png" in (out / "README.md").read_text()
     assert not (tmp_path / "out.rejects.jsonl").exists()
     again = run("label", "--task", task, "--responses", tmp_path / "r.jsonl", "--output", out, "--threshold", "0.9")
     assert again.returncode == 0, again.stderr

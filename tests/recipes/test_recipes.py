@@ -78,7 +78,7 @@ def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
         assert pushed.keys() == kept.keys()
         different = {name for name in pushed if pushed[name] != kept[name]}
         # The golds themselves, and the drawings that compare the teacher with them.
-        compares = {name for name in pushed if name.startswith(("gold/", "figures/"))} if kind == "labels" else set()
+        compares = {name for name in pushed if name.startswith(("gold/", "plots/"))} if kind == "labels" else set()
         assert different <= compares, (kind, different)
 
 

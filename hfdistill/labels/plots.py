@@ -1,0 +1,158 @@
+"""The statistics of labels as pictures, among them Figures 3 and 4 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..plots import new_plot, save
+from .labeler import CORRECT, INCORRECT
+
+
+GOOD, BAD, PLAIN = "#e8b93c", "#4f9d69", "#6f9bd1"
+
+
+def draw(statistics: Mapping[str, Any], folder: str | Path) -> list[Path]:
+    """Draws them as PNG.
+
+    Args:
+        statistics (`Mapping`): from [`~hfdistill.labels.statistics.teacher_statistics`].
+        folder (`str` or `Path`): made if need be.
+
+    Returns:
+        `list[Path]`: the files, those of which there was something to draw.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, make in PLOTS.items():
+        plot = make(statistics)
+        if plot is not None:
+            save(plot, folder / f"{name}.png")
+            drawn.append(folder / f"{name}.png")
+    return drawn
+
+
+def _without_label(statistics: Mapping[str, Any]) -> Any:
+    """Figure 3, by category where there are categories."""
+    whole = statistics.get("without_label")
+    if whole is None:
+        return None
+    shares = {"all questions": whole["value"]}
+    for category, row in statistics.get("by_category", {}).items():
+        shares[f"{category} ({row['questions']:,})"] = row["without_label"]
+    plot, axes = new_plot(6.4, 0.9 + 0.3 * len(shares))
+    names = list(shares)[::-1]
+    axes.barh(names, [shares[name] for name in names], color=[PLAIN] * (len(names) - 1) + ["#30343a"])
+    for name in names:
+        axes.text(shares[name] + 0.01, name, f"{shares[name]:.1%}", va="center", fontsize=8)
+    axes.set_xlim(0, 1.1)
+    axes.set_xlabel("share of questions without a reliable label")
+    axes.set_title(f"The teacher's vote settles on no answer (n = {whole['n']:,})", loc="left", fontsize=10)
+    return plot
+
+
+def _against_gold(statistics: Mapping[str, Any]) -> Any:
+    """Figure 4: what the teacher takes for incorrect and correct, by gold."""
+    table = statistics.get("labels_against_gold")
+    if table is None:
+        return None
+    plot, axes = new_plot(5.2, 3.4)
+    names = [INCORRECT, CORRECT]
+    right = [table[name]["right"] for name in names]
+    wrong = [table[name]["wrong"] for name in names]
+    axes.bar(names, right, color=GOOD, width=0.6, label="right by gold")
+    axes.bar(names, wrong, bottom=right, color=BAD, width=0.6, label="wrong by gold")
+    for place, (good, bad) in enumerate(zip(right, wrong, strict=True)):
+        if good + bad:
+            axes.text(place, good + bad, f"{good / (good + bad):.1%} right", ha="center", va="bottom", fontsize=9)
+    axes.set_ylabel("responses")
+    axes.set_xlabel("label by the teacher's vote")
+    axes.margins(y=0.12)
+    axes.legend(frameon=False, fontsize=9)
+    axes.set_title("The teacher's labels against gold", loc="left", fontsize=10)
+    return plot
+
+
+def _vote_shares(statistics: Mapping[str, Any]) -> Any:
+    shares = statistics["vote_shares"]
+    if not sum(shares["counts"]):
+        return None
+    plot, axes = new_plot(6.4, 3.0)
+    width = 1 / shares["bins"]
+    axes.bar(
+        [(place + 0.5) * width for place in range(shares["bins"])], shares["counts"], width=width * 0.9, color=PLAIN
+    )
+    axes.set_xlabel("share of the votes for the leading answer")
+    axes.set_ylabel("questions")
+    axes.set_title("How sure the vote is", loc="left", fontsize=10)
+    return plot
+
+
+def _by_temperature(statistics: Mapping[str, Any]) -> Any:
+    rows = {name: row for name, row in statistics["by_temperature"].items() if name != "unknown"}
+    if not rows:
+        return None
+    plot, axes = new_plot(6.4, 3.2)
+    lines = (
+        ("right", "right by gold", GOOD),
+        ("labelled_correct", "correct by label", PLAIN),
+        ("duplicates", "duplicates", "#d1632a"),
+        ("unextractable", "without answer", "#8a8f98"),
+    )
+    for key, label, colour in lines:
+        points = [(float(name), row[key]) for name, row in rows.items() if row[key] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=label)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("temperature")
+    axes.set_ylabel("share of responses")
+    axes.legend(frameon=False, fontsize=9)
+    axes.set_title("Responses by temperature", loc="left", fontsize=10)
+    return plot
+
+
+def _lengths(statistics: Mapping[str, Any]) -> Any:
+    lengths = statistics.get("lengths")
+    if not lengths or not lengths["counts"]:
+        return None
+    plot, axes = new_plot(6.4, 3.0)
+    step = lengths["bin"]
+    axes.bar(
+        [(place + 0.5) * step for place in range(len(lengths["counts"]))],
+        lengths["counts"],
+        width=step * 0.9,
+        color=PLAIN,
+    )
+    axes.axvline(lengths["median"], color="#30343a", linewidth=1)
+    axes.set_xlabel(f"{lengths['unit']} a response (line: median, {lengths['median']:,})")
+    axes.set_ylabel("responses")
+    axes.set_title("Lengths", loc="left", fontsize=10)
+    return plot
+
+
+def _finish_reasons(statistics: Mapping[str, Any]) -> Any:
+    reasons = statistics["finish_reasons"]
+    if not reasons or set(reasons) == {"unknown"}:
+        return None
+    plot, axes = new_plot(6.4, 0.9 + 0.35 * len(reasons))
+    names = sorted(reasons, key=reasons.__getitem__)
+    total = sum(reasons.values())
+    axes.barh(names, [reasons[name] / total for name in names], color=PLAIN, height=0.6)
+    for name in names:
+        axes.text(reasons[name] / total + 0.01, name, f"{reasons[name]:,}", va="center", fontsize=9)
+    axes.set_xlim(0, 1.15)
+    axes.set_xlabel("share of responses")
+    axes.set_title("Why responses ended", loc="left", fontsize=10)
+    return plot
+
+
+PLOTS = {
+    "without_label": _without_label,
+    "labels_against_gold": _against_gold,
+    "vote_shares": _vote_shares,
+    "by_temperature": _by_temperature,
+    "lengths": _lengths,
+    "finish_reasons": _finish_reasons,
+}
