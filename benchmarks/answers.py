@@ -104,7 +104,7 @@ def rendered(answers: list[str]) -> list[dict]:
 
 def compare(sets: dict[str, list[dict]], python: str | None) -> None:
     """The table: how many of the answers each reads right, how many it invents, and how fast it is."""
-    from hfdistill.tasks.answers import extract_number
+    from hfdistill.tasks import extract_number
 
     found = {name: {"hfdistill": timed(lambda text: extract_number(text).value, rows)} for name, rows in sets.items()}
     if python:
@@ -130,7 +130,7 @@ def compare(sets: dict[str, list[dict]], python: str | None) -> None:
 
 def equal(value: str | None, gold: str) -> bool:
     """Equality that is generous to every reader: as numbers, whatever signs and commas are in the text."""
-    from hfdistill.tasks.answers import same_number
+    from hfdistill.tasks import same_number
 
     return value is not None and same_number(value.strip("$., "), gold)
 

@@ -24,7 +24,8 @@ from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.kinds import LABELS
 from hfdistill.labels.config import LabelConfig
 from hfdistill.labels.labelers import load_labeler
-from hfdistill.labels.sampled import ResponseRows, to_label, warn_of_duplicates, with_teacher
+from hfdistill.labels.questions import load_benchmarks, questions_to_label
+from hfdistill.labels.sampled import SampledResponses, with_teacher
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
@@ -49,12 +50,13 @@ def main() -> None:
         return
     store.prepare(LABELS, manifest(LABELS, config, {}))
 
-    from hfdistill.labels.labelling import label_and_write, load_benchmarks
+    from hfdistill.labels.labelling import label_and_write
+    from hfdistill.labels.statistics import warn_of_duplicates
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)
     labeler = load_labeler(labeler_section(stage))
-    questions = to_label(task, stage.max_questions)
+    questions = questions_to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
     benchmarks = load_benchmarks(stage.benchmarks)
@@ -74,7 +76,7 @@ def main() -> None:
 
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:
-            responses = ResponseRows(journal, plan, config.teacher.model, asked["endpoint_kind"])
+            responses = SampledResponses(journal, plan, config.teacher.model, asked["endpoint_kind"])
             verdicts = Path(stage.output_dir) / "verdicts.sqlite"
             metrics = label_and_write(folder, questions, responses, task, labeler, benchmarks, verdicts)
             warn_of_duplicates(metrics)

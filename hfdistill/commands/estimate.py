@@ -37,14 +37,14 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, estimate, print."""
-    from ..labels.sampled import to_label
+    from ..labels.questions import questions_to_label
     from ..runs.estimate import as_json, estimate, guess, probe
     from ..tasks import load_task
 
     config = _load("label", args)
     task = load_task(config.task)
     if args.questions > 0:
-        rates = probe(config, task, to_label(task)[: args.questions], args.samples)
+        rates = probe(config, task, questions_to_label(task)[: args.questions], args.samples)
     else:
         rates = guess(task, config.stage, len(config.teacher.endpoints))
     student = _student(args, rates.completion_tokens) if config.student else None

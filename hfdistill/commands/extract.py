@@ -26,8 +26,8 @@ def _extract(args: argparse.Namespace) -> int:
     import orjson
 
     from ..errors import HFDistillError
-    from ..labels.rejects import Rejects
-    from ..labels.responses import RejectedRow, found, read_rows
+    from ..labels.foreign import foreign_rows, found
+    from ..labels.rejects import RejectedRow, RejectsFile
     from ..tasks import load_task
     from .tasks import section_of
 
@@ -35,9 +35,9 @@ def _extract(args: argparse.Namespace) -> int:
     reasons: Counter[str] = Counter()
     rows = 0
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    with Rejects(args.rejects or args.output.with_name(args.output.name + ".rejects.jsonl")) as rejects:
+    with RejectsFile(args.rejects or args.output.with_name(args.output.name + ".rejects.jsonl")) as rejects:
         with args.output.open("wb") as output:
-            for number, row in read_rows(args.input):
+            for number, row in foreign_rows(args.input):
                 rows += 1
                 if isinstance(row, RejectedRow):
                     rejects.add(row)

@@ -44,11 +44,13 @@ def _label(args: argparse.Namespace) -> int:
     import tempfile
 
     from ..errors import HFDistillError
+    from ..labels.checked import CheckedResponses
+    from ..labels.foreign import RowReader, column_mapping, foreign_rows
     from ..labels.labelers import load_labeler
-    from ..labels.labelling import label_and_write, load_benchmarks
-    from ..labels.rejects import Rejects
-    from ..labels.responses import RowReader, column_mapping, read_rows
-    from ..labels.spool import Matcher, Spool
+    from ..labels.labelling import label_and_write
+    from ..labels.matching import QuestionMatcher
+    from ..labels.questions import load_benchmarks
+    from ..labels.rejects import RejectsFile
     from ..tasks import load_task
     from .tasks import section_of
 
@@ -63,24 +65,27 @@ def _label(args: argparse.Namespace) -> int:
     benchmarks = load_benchmarks([section_of(text) for text in args.benchmarks])
     reader = RowReader(column_mapping(args.columns), args.high_temperature)
     output = args.output.replace("/", "-") if args.push else args.output.rstrip("/")
-    with Rejects(args.rejects or Path(output + ".rejects.jsonl")) as rejects, tempfile.TemporaryDirectory() as work:
+    with (
+        RejectsFile(args.rejects or Path(output + ".rejects.jsonl")) as rejects,
+        tempfile.TemporaryDirectory() as work,
+    ):
         # 2. Rows, checked and matched with the task's questions.
         questions = task.questions()
-        matcher = Matcher(questions, None if questions else task.question, task.needs_options)
-        spool = Spool(Path(work) / "responses.jsonl")
-        spool.fill(read_rows(args.responses, args.split), reader, matcher, rejects.add)
-        if spool.accepted == 0:
+        matcher = QuestionMatcher(questions, None if questions else task.question, task.needs_options)
+        responses = CheckedResponses(Path(work) / "responses.jsonl")
+        responses.fill(foreign_rows(args.responses, args.split), reader, matcher, rejects.add)
+        if responses.accepted == 0:
             rejects.report()
             raise HFDistillError(
                 f"no row of {args.responses} can be labelled"
                 + (f", all {rejects.count:,} were rejected" if rejects.count else ": it holds none")
             )
-        asked = [question for question in matcher.by_id.values() if question.question_id in spool.question_ids]
+        asked = [question for question in matcher.by_id.values() if question.question_id in responses.question_ids]
 
         # 3. Labels, figures, card.
         verdicts = Path(output + ".verdicts.sqlite")
-        made = label_and_write(Path(work) / "dataset", asked, spool, task, labeler, benchmarks, verdicts)
-        made["voters"] = {str(voters): count for voters, count in sorted(spool.voters().items())}
+        made = label_and_write(Path(work) / "dataset", asked, responses, task, labeler, benchmarks, verdicts)
+        made["voters"] = {str(voters): count for voters, count in sorted(responses.voters().items())}
         place = _publish(args, section, labeler_section, Path(work) / "dataset", made)
         _report(made, place)
         return rejects.report()

@@ -1,8 +1,8 @@
-"""From responses to labels: the labelled dataset, pseudo-labels and D_fail (Sec. 3.1), and the way there."""
+"""Labels: which of a teacher's responses are right, by a vote or a judge, without gold answers (Section 3.1)."""
 
-from .dataset import labelled_dataset, write_dataset
-from .labeler import CORRECT, HIGH, INCORRECT, LOW
-from .vote import Vote, response_label, vote
+from .dataset import labelled_dataset
+from .labeler import CORRECT, HIGH, INCORRECT, LOW, Candidate, Labeler, Verdict
+from .vote import response_label
 
 
 __all__ = [
@@ -10,9 +10,9 @@ __all__ = [
     "HIGH",
     "INCORRECT",
     "LOW",
-    "Vote",
+    "Candidate",
+    "Labeler",
+    "Verdict",
     "labelled_dataset",
     "response_label",
-    "vote",
-    "write_dataset",
 ]

@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..errors import HFDistillError
 from ..progress import Progress
-from ..tasks import Question, Task, distinct_names, load_task, task_section
+from ..tasks import Question, Task, distinct_names
 from .dataset import labelled_dataset, write_dataset
 from .labeler import Labeler
 from .overlap import overlap
 from .plots import draw
+from .questions import held_out
 from .statistics import TeacherStatistics
 
 
@@ -62,23 +62,3 @@ def label_and_write(
         if tested := held_out(tested_by):
             figures.setdefault("overlap", {})[f"{name} test"] = overlap(trained, tested)
     return figures
-
-
-def load_benchmarks(entries: Sequence[str | dict[str, Any]]) -> list[Task]:
-    """Further tasks with their test questions at hand: called before anything is bought, since a benchmark that cannot
-    be loaded is a mistake that should not wait for the end.
-
-    Args:
-        entries (`Sequence[str | dict]`): as [`~hfdistill.tasks.task_section`] reads them.
-    """
-    benchmarks = [load_task(task_section(entry)) for entry in entries]
-    for benchmark in benchmarks:
-        if not held_out(benchmark):
-            raise HFDistillError(
-                f"the benchmark {benchmark.name!r} has no test questions to compare the training questions with"
-            )
-    return benchmarks
-
-
-def held_out(task: Task) -> list[Question]:
-    return [question for question in task.questions() if question.split == "test"]

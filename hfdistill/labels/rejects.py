@@ -5,17 +5,40 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
-
-from .responses import REJECTIONS, RejectedRow
 
 
 SHOWN = 5
 
 
-class Rejects:
+REJECTIONS = {
+    "invalid_utf8": "the line is not UTF-8",
+    "not_json": "the line is not JSON",
+    "not_an_object": "the line is JSON, but no object",
+    "no_response": "the row has no response",
+    "response_not_text": "the response is not text",
+    "no_question": "the row has neither question_id nor question",
+    "unknown_question": "the task has no such question",
+    "no_options": "the row has no options, which the task needs",
+    "bad_temperature": "the temperature is no number from 0 up",
+    "bad_confidence": "the confidence is neither 'high' nor 'low'",
+    "bad_integer": "a column of whole numbers holds something else",
+    "mixed_voters": "other rows of the question say which of them vote, this one does not",
+}
+
+
+class RejectedRow(NamedTuple):
+    """A row kept apart: its number from 1, the reason (a key of `REJECTIONS`), and what it held."""
+
+    row: int
+    reason: str
+    detail: str
+    content: Any
+
+
+class RejectsFile:
     """A file of rejected rows, JSON lines with `row`, `reason`, `detail` and `content`; it exists only if there are
     any.
 
@@ -29,7 +52,7 @@ class Rejects:
         self._first: dict[str, list[int]] = {}
         self._output: BinaryIO | None = None
 
-    def __enter__(self) -> Rejects:
+    def __enter__(self) -> RejectsFile:
         self.file.unlink(missing_ok=True)
         return self
 
@@ -47,7 +70,7 @@ class Rejects:
         if self._output is None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._output = self.file.open("wb")
-        self._output.write(orjson.dumps(row.as_dict(), default=str) + b"\n")
+        self._output.write(orjson.dumps(row._asdict(), default=str) + b"\n")
         self.reasons[row.reason] += 1
         first = self._first.setdefault(row.reason, [])
         if len(first) < SHOWN:

@@ -1,21 +1,15 @@
-"""From a journal to the rows of the teacher's dataset."""
+"""What a teacher answered, out of the journal, as rows to be labelled."""
 
 import dataclasses
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from ..config import Config
-from ..tasks.base import Question, Task
 from ..teacher.journal import Journal
 from ..teacher.plan import Plan
 
 
-ODD_FROM = 0.4
-ODD_SHARE = 0.5
-
-
-class ResponseRows:
+class SampledResponses:
     """The finished responses of a plan, sorted by question, temperature and sample; read anew at each iteration.
 
     A response that counts several times is that many rows, numbered on.
@@ -51,33 +45,6 @@ class ResponseRows:
                         "completion_tokens": sample.completion_tokens,
                         **self._constant,
                     }
-
-
-def to_label(task: Task, max_questions: int | None = None) -> list[Question]:
-    """The questions that a teacher is asked: training and validation, never test.
-
-    Args:
-        task ([`~hfdistill.tasks.base.Task`]): has the questions.
-        max_questions (`int`, *optional*): only the first so many training questions, and validation questions in
-            proportion.
-    """
-    splits = {name: [q for q in task.questions() if q.split == name] for name in ("train", "validation")}
-    train, validation = splits["train"], splits["validation"]
-    if max_questions is not None and max_questions < len(train):
-        share = max_questions / len(train)
-        train, validation = train[:max_questions], validation[: max(1, round(share * len(validation)))]
-    return [*train, *validation]
-
-
-def warn_of_duplicates(metrics: dict[str, Any]) -> None:
-    """Say so when responses at high temperatures repeat: seeds or temperature may not have reached the model."""
-    for temperature, row in metrics["by_temperature"].items():
-        if float(temperature) >= ODD_FROM and (row["duplicates"] or 0.0) > ODD_SHARE:
-            print(
-                f"warning: {row['duplicates']:.0%} of the responses at temperature {temperature} repeat another one; "
-                "check that the endpoint uses temperature and seed, unless the teacher is that sure",
-                file=sys.stderr,
-            )
 
 
 def with_teacher(config: Config) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from .labeler import CORRECT, INCORRECT
 
 BINS = 20
 LENGTH_BIN = 50
+# Temperatures from here on, and the share of repeated responses above which they look as if they were not used.
+ODD_FROM, ODD_SHARE = 0.4, 0.5
 
 
 class TeacherStatistics:
@@ -173,6 +176,17 @@ def teacher_statistics(
     for row in responses:
         statistics.add(row)
     return statistics.result()
+
+
+def warn_of_duplicates(statistics: Mapping[str, Any]) -> None:
+    """Say so when responses at high temperatures repeat: seeds or temperature may not have reached the model."""
+    for temperature, row in statistics["by_temperature"].items():
+        if float(temperature) >= ODD_FROM and (row["duplicates"] or 0.0) > ODD_SHARE:
+            print(
+                f"warning: {row['duplicates']:.0%} of the responses at temperature {temperature} repeat another one; "
+                "check that the endpoint uses temperature and seed, unless the teacher is that sure",
+                file=sys.stderr,
+            )
 
 
 def share(count: int, n: int) -> dict[str, float] | None:

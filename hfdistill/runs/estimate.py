@@ -11,7 +11,7 @@ from ..artifacts.store import open_artifact
 from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
 from ..labels.config import LabelConfig
-from ..labels.sampled import to_label
+from ..labels.questions import questions_to_label
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal
 from ..teacher.plan import Grid, Plan
@@ -171,7 +171,7 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
         `list[Demand]`: a stage each.
     """
     settings: LabelConfig = config.stage
-    questions = to_label(task, settings.max_questions)
+    questions = questions_to_label(task, settings.max_questions)
     grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
     asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests

@@ -1,4 +1,6 @@
-"""Benchmarks by name: the built-in ones, and those that an installed package adds by entry point."""
+"""Benchmarks by name: the built-in ones, and those that an installed package adds by entry point; and what a task is
+made of.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,24 @@ from typing import Any
 
 from ..errors import HFDistillError
 from ..plugins import build, installed
-from .base import Answer, Question, Task
+from .base import Answer, Question, Task, split_of
+from .letters import extract_letter
+from .numbers import extract_number, same_number
 
 
-__all__ = ["Answer", "Question", "Task", "distinct_names", "installed_tasks", "load_task", "task_section"]
+__all__ = [
+    "Answer",
+    "Question",
+    "Task",
+    "distinct_names",
+    "extract_letter",
+    "extract_number",
+    "installed_tasks",
+    "load_task",
+    "same_number",
+    "split_of",
+    "task_section",
+]
 
 GROUP = "hfdistill.tasks"
 

@@ -10,11 +10,12 @@ from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
 from ..plugins import need_extra
-from .answers import extract_letter, extract_number, same_number
 from .base import SPLITS, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
+from .letters import extract_letter
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
+from .numbers import extract_number, same_number
 from .texts import extract_expression, extract_phrase, gold_expression, same_expression, same_phrase
 
 

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import ClassVar
 
 from ..errors import HFDistillError
-from .answers import canonical_number, extract_number, same_number
 from .base import Answer, Question, Task, check_share, split_of
 from .loading import column, load_rows, refuse_file
+from .numbers import canonical_number, extract_number, same_number
 
 
 # The three worked examples of Figure 8, Appendix A.

@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import ClassVar
 
 from ..errors import HFDistillError
-from .answers import extract_letter
 from .base import Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN
+from .letters import extract_letter
 from .loading import column, load_rows, split_files
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.vote import response_label, vote
-from hfdistill.tasks.answers import same_number
+from hfdistill.tasks import same_number
 
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -15,9 +15,7 @@ import pytest
 import yaml
 
 from hfdistill import cli
-from hfdistill.tasks import Answer, Question, Task, load_task
-from hfdistill.tasks.answers import extract_number
-from hfdistill.tasks.base import split_of
+from hfdistill.tasks import Answer, Question, Task, extract_number, load_task, split_of
 
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +128,7 @@ def test_every_command_parses(line, monkeypatch):
 
 
 def test_columns_that_are_named_are_known():
-    from hfdistill.labels.responses import column_mapping
+    from hfdistill.labels.foreign import column_mapping
 
     named = [words[words.index("--columns") + 1] for words in map(shlex.split, COMMANDS) if "--columns" in words]
     assert named and all(column_mapping([name]) for name in named)

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfdistill.tasks.answers import REASONS, canonical_number, extract_letter, extract_number, same_number
+from hfdistill.tasks.base import REASONS
+from hfdistill.tasks.letters import extract_letter
+from hfdistill.tasks.numbers import canonical_number, extract_number, same_number
 from hfdistill.tasks.texts import extract_expression, extract_phrase, same_expression, same_phrase
 
 

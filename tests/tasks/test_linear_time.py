@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from hfdistill.tasks.answers import extract_letter, extract_number
+from hfdistill.tasks import extract_letter, extract_number
 from hfdistill.tasks.texts import extract_expression, extract_phrase
 
 

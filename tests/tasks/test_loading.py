@@ -93,12 +93,15 @@ def test_a_hub_that_cannot_be_reached(monkeypatch, tmp_path):
     assert "HF_ENDPOINT" in said.stdout
 
 
-def test_tasks_and_labels_import_nothing_heavy():
+@pytest.mark.parametrize("folder", ["tasks", "labels", "teacher"])
+def test_tasks_labels_and_teacher_import_nothing_heavy(folder):
     script = (
-        "import sys, hfdistill.tasks, hfdistill.labels, hfdistill.labels.labelers, hfdistill.labels.responses\n"
+        f"import importlib, pkgutil, sys, hfdistill.{folder} as folder\n"
+        "for module in pkgutil.iter_modules(folder.__path__, folder.__name__ + '.'):\n"
+        "    importlib.import_module(module.name)\n"
         "from hfdistill.tasks import load_task\nload_task({'name': 'gsm8k'})\n"
-        "heavy = {'torch', 'transformers', 'datasets', 'trl', 'gradio', 'pyarrow', 'pandas'} & set(sys.modules)\n"
-        "print(sorted(heavy))"
+        "heavy = {'torch', 'transformers', 'datasets', 'trl', 'gradio', 'pyarrow', 'pandas', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert said.stdout.strip() == "[]", said.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hfdistill.kinds import LABELS
-from hfdistill.labels.sampled import ResponseRows
+from hfdistill.labels.sampled import SampledResponses
 from hfdistill.rows import write_rows
 from hfdistill.teacher.journal import Journal
 
@@ -42,7 +42,7 @@ ALL_FAULTS = {
 
 def export(path, plan, folder):
     with Journal(path) as journal:
-        count = write_rows(folder, LABELS, "responses", ResponseRows(journal, plan, "teacher", "tgi"))
+        count = write_rows(folder, LABELS, "responses", SampledResponses(journal, plan, "teacher", "tgi"))
         assert len(list(journal.rows())) == len(plan)
     file = folder / "responses" / "train-00000-of-00001.parquet"
     return count, hashlib.sha256(file.read_bytes()).hexdigest()

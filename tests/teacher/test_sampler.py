@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labels.sampled import ResponseRows
+from hfdistill.labels.sampled import SampledResponses
 from hfdistill.teacher.budget import Budget
 from hfdistill.teacher.journal import FAILED, PARKED, Journal
 from hfdistill.teacher.plan import Grid
@@ -30,7 +30,7 @@ def sample(path, urls, plan, **options):
 
 def texts(path, plan):
     with Journal(path) as journal:
-        return list(ResponseRows(journal, plan, "teacher", "tgi"))
+        return list(SampledResponses(journal, plan, "teacher", "tgi"))
 
 
 async def until(journal, count):

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hfdistill.labels.labeler import HIGH, Candidate, Labeler, Verdict
-from hfdistill.labels.vote import response_label
+from hfdistill.labels import HIGH, Candidate, Labeler, Verdict, response_label
 from hfdistill.tasks import Question, Task
 
 

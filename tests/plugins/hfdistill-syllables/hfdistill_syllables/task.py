@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hfdistill.tasks import Answer, Question, Task
-from hfdistill.tasks.answers import extract_number, same_number
-from hfdistill.tasks.base import split_of
+from hfdistill.tasks import Answer, Question, Task, extract_number, same_number, split_of
 
 
 WORDS = ("banana", "distil", "teacher", "student", "reward", "policy", "gradient", "sample", "answer", "vote")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from hfdistill.labels.overlap import overlap, overlap_line
-from hfdistill.labels.statistics import draw, teacher_statistics
+from hfdistill.labels.plots import draw
+from hfdistill.labels.statistics import teacher_statistics
 from hfdistill.tasks import Question, load_task
 
 

@@ -8,11 +8,12 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import HFDistillError, unknown
 from ..rows import RESPONSE_COLUMNS
 from .labeler import HIGH, LOW
+from .rejects import RejectedRow
 
 
 # Where well-known tools put things; a path walks through objects and lists, and `*` means every element of a list.
@@ -29,33 +30,6 @@ LAYOUTS = {
 }
 COLUMNS = (*(column for column in RESPONSE_COLUMNS if column not in ("answer", "label")), "options", "n_options")
 INTEGERS = ("sample", "seed", "prompt_tokens", "completion_tokens")
-
-REJECTIONS = {
-    "invalid_utf8": "the line is not UTF-8",
-    "not_json": "the line is not JSON",
-    "not_an_object": "the line is JSON, but no object",
-    "no_response": "the row has no response",
-    "response_not_text": "the response is not text",
-    "no_question": "the row has neither question_id nor question",
-    "unknown_question": "the task has no such question",
-    "no_options": "the row has no options, which the task needs",
-    "bad_temperature": "the temperature is no number from 0 up",
-    "bad_confidence": "the confidence is neither 'high' nor 'low'",
-    "bad_integer": "a column of whole numbers holds something else",
-    "mixed_voters": "other rows of the question say which of them vote, this one does not",
-}
-
-
-class RejectedRow(NamedTuple):
-    """A row kept apart: its number from 1, the reason (a key of `REJECTIONS`), and what it held."""
-
-    row: int
-    reason: str
-    detail: str
-    content: Any
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"row": self.row, "reason": self.reason, "detail": self.detail, "content": self.content}
 
 
 def column_mapping(columns: Iterable[str]) -> dict[str, str]:
@@ -76,7 +50,7 @@ def column_mapping(columns: Iterable[str]) -> dict[str, str]:
     return mapping
 
 
-def read_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | RejectedRow]]:
+def foreign_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | RejectedRow]]:
     """Numbered rows of a file, of all files of a folder, or of a dataset on the Hub (`name` or `name@revision`)."""
     place = Path(source).expanduser()
     if place.is_file():
