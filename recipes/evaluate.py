@@ -12,7 +12,6 @@ Writes:  {run}-results, a dataset with the configs `results` (a row a model) and
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifact
@@ -76,7 +75,7 @@ def main() -> None:
                     row = grade(task, name, questions, golds, responses)
                     finished.put(row_key, row)
             if state.is_main_process:
-                graded += [replace(answered, task=task_name) for answered in row]
+                graded += [{**answered, "task": task_name} for answered in row]
                 metrics.setdefault(task_name, {})[name] = summary(row, task.unanswerable)
 
     # 3. Publish the table with its intervals, and the difference to the baseline on the same questions.

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,63 +21,44 @@ class Answered:
     tokens: int
 
 
-@dataclass(frozen=True)
-class Graded:
-    """One test question, answered and compared with its gold.
-
-    Attributes:
-        task, row, question_id, question, response (`str`): what was asked of which model, and what it said.
-        answer (`str`, *optional*): canonical answer in it.
-        gold (`str`): the right one.
-        correct (`bool`): whether they are the same.
-        category (`str`, *optional*): the question's category.
-        tokens (`int`): length of the response.
-        finish_reason (`str`): why it ended.
-    """
-
-    task: str
-    row: str
-    question_id: str
-    question: str
-    response: str
-    answer: str | None
-    gold: str
-    correct: bool
-    category: str | None
-    tokens: int
-    finish_reason: str
-
-
 def grade(
     task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Answered]
-) -> list[Graded]:
-    """Compare the answers to questions with their golds."""
-    graded = []
-    for question, response in zip(questions, responses, strict=True):
-        gold = golds[question.question_id]
-        graded.append(
-            Graded(
-                task=task.name,
-                row=row,
-                question_id=question.question_id,
-                question=question.question,
-                response=response.text,
-                answer=response.answer,
-                gold=gold,
-                correct=task.correct(response.answer, gold),
-                category=question.category,
-                tokens=response.tokens,
-                finish_reason=response.finish_reason,
-            )
-        )
-    return graded
+) -> list[dict[str, Any]]:
+    """Compare the answers to questions with their golds.
+
+    Args:
+        task ([`~hfdistill.tasks.Task`]): compares answers.
+        row (`str`): who answered: the name of its row in the table of results.
+        questions (`Sequence[Question]`): what was asked.
+        golds (`dict[str, str]`): canonical golds by question id.
+        responses (`Sequence[Answered]`): one a question.
+
+    Returns:
+        `list[dict]`: rows of the config `responses` of the results, one a question.
+    """
+    return [
+        {
+            "task": task.name,
+            "row": row,
+            "question_id": question.question_id,
+            "question": question.question,
+            "response": response.text,
+            "answer": response.answer,
+            "gold": golds[question.question_id],
+            "correct": task.correct(response.answer, golds[question.question_id]),
+            "category": question.category,
+            "tokens": response.tokens,
+            "finish_reason": response.finish_reason,
+        }
+        for question, response in zip(questions, responses, strict=True)
+    ]
 
 
-def summary(graded: Sequence[Graded], unanswerable: str | None = None) -> dict[str, Any]:
+def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None) -> dict[str, Any]:
     """Accuracy with its 95 % Wilson interval, by category too, share without an answer, and mean length.
 
     Args:
-        graded (`Sequence[Graded]`): one model's answers to one task.
+        graded (`Sequence[Mapping]`): one model's answers to one task, from [`grade`].
         unanswerable (`str`, *optional*): the gold of questions without an answer, see [`~hfdistill.tasks.Task`]. A
             model that never answers is right about all of them.
 
@@ -88,14 +69,14 @@ def summary(graded: Sequence[Graded], unanswerable: str | None = None) -> dict[s
     n = len(graded)
     categories: dict[str, list[bool]] = {}
     for row in graded:
-        if row.category is not None:
-            categories.setdefault(row.category, []).append(row.correct)
-    answerable = [row.correct for row in graded if row.gold != unanswerable]
+        if row["category"] is not None:
+            categories.setdefault(row["category"], []).append(row["correct"])
+    answerable = [row["correct"] for row in graded if row["gold"] != unanswerable]
     return {
-        **interval(sum(row.correct for row in graded), n),
+        **interval(sum(row["correct"] for row in graded), n),
         **({"answerable": interval(sum(answerable), len(answerable))} if 0 < len(answerable) < n else {}),
-        "no_answer": sum(row.answer is None for row in graded) / n,
-        "mean_tokens": sum(row.tokens for row in graded) / n,
+        "no_answer": sum(row["answer"] is None for row in graded) / n,
+        "mean_tokens": sum(row["tokens"] for row in graded) / n,
         "categories": {name: sum(right) / len(right) for name, right in sorted(categories.items())},
     }
 
@@ -111,17 +92,17 @@ class FinishedRows:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, key: Sequence[str]) -> list[Graded] | None:
+    def get(self, key: Sequence[str]) -> list[dict[str, Any]] | None:
         """The row that was stored under this key (task, row, model's revision, …), or `None`."""
         path = self._path(key)
         if not path.is_file():
             return None
-        return [Graded(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    def put(self, key: Sequence[str], graded: Sequence[Graded]) -> None:
+    def put(self, key: Sequence[str], graded: Sequence[Mapping[str, Any]]) -> None:
         """Store a row; it is there whole or not at all."""
         path = self._path(key)
-        lines = "".join(json.dumps(asdict(row)) + "\n" for row in graded)
+        lines = "".join(json.dumps(row) + "\n" for row in graded)
         incoming = path.with_suffix(".incoming")
         incoming.write_text(lines, encoding="utf-8")
         incoming.replace(path)

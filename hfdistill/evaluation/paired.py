@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def paired_difference(
-    ours: Sequence[bool], theirs: Sequence[bool], level: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> dict[str, float]:
-    """Difference in accuracy of two models, with a percentile bootstrap over questions.
+RESAMPLES = 10_000
+
+
+def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> dict[str, float]:
+    """Difference in accuracy of two models with its 95 % interval, a percentile bootstrap over questions.
 
     Args:
         ours (`Sequence[bool]`), theirs (`Sequence[bool]`): whether each answered each question right, in one order.
-        level (`float`, *optional*, defaults to 0.95): level of the interval.
-        resamples (`int`, *optional*, defaults to 10000): bootstrap samples.
-        seed (`int`, *optional*, defaults to 0): of the bootstrap.
 
     Returns:
         `dict[str, float]`: `value` (ours minus theirs), `low`, `high`, and `n`.
@@ -23,7 +21,7 @@ def paired_difference(
     n = len(difference)
     # Only three values occur, so a resample is a draw of how often each of them comes up.
     counts = [int((difference == value).sum()) for value in (-1, 0, 1)]
-    draws = np.random.default_rng(seed).multinomial(n, np.asarray(counts) / n, size=resamples)
+    draws = np.random.default_rng(0).multinomial(n, np.asarray(counts) / n, size=RESAMPLES)
     means = (draws[:, 2] - draws[:, 0]) / n
-    low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return {"value": float(difference.mean()), "low": float(low), "high": float(high), "n": n}

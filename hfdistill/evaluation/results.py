@@ -1,37 +1,35 @@
 """Write the results of an evaluation into the folder that becomes the dataset `{run}-results`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..kinds import RESULTS
+from ..plots import accuracy_bars
 from ..rows import write_rows
-from .grading import Graded
 from .paired import paired_difference
 
 
 def write_results(
-    folder: Path, graded: Sequence[Graded], metrics: dict[str, dict[str, Any]], ours: str, baseline: str
+    folder: Path, graded: Sequence[Mapping[str, Any]], metrics: dict[str, dict[str, Any]], ours: str, baseline: str
 ) -> list[str]:
     """Write `results/` and `responses/` as Parquet and a plot a task; add the paired difference to the metrics.
 
     Args:
         folder (`Path`): where to write.
-        graded (`Sequence[Graded]`): every answer of every row.
-        metrics (`dict`): by task and row, from [`~hfdistill.evaluation.grading.summary`]; the key
-            `"{ours} minus {baseline}"` under `"paired"` is added where both rows exist.
+        graded (`Sequence[Mapping]`): every answer of every row, from [`~hfdistill.evaluation.grading.grade`].
+        metrics (`dict`): by task and row, from [`~hfdistill.evaluation.grading.summary`]; a row
+            `"{ours} minus {baseline}"` with their `difference` is added to each task that has both.
         ours (`str`), baseline (`str`): rows to compare on the same questions.
 
     Returns:
         `list[str]`: paths of the plots within the folder.
     """
-    from ..plots import accuracy_bars
-
     table = [
         {"task": task, "row": row, **flat(figures)} for task, rows in metrics.items() for row, figures in rows.items()
     ]
     write_rows(folder, RESULTS, "results", table)
-    write_rows(folder, RESULTS, "responses", map(vars, graded))
+    write_rows(folder, RESULTS, "responses", graded)
 
     plots = []
     for task, rows in metrics.items():
@@ -40,7 +38,7 @@ def write_results(
         plots.append(path.name)
         if ours in rows and baseline in rows:
             right = {
-                name: [row.correct for row in graded if row.task == task and row.row == name]
+                name: [row["correct"] for row in graded if (row["task"], row["row"]) == (task, name)]
                 for name in (ours, baseline)
             }
             rows[f"{ours} minus {baseline}"] = {"difference": paired_difference(right[ours], right[baseline])}

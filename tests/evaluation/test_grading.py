@@ -1,12 +1,12 @@
 """Accuracy of a row, with and without the questions that have no answer."""
 
-import pyarrow.parquet as pq
 import pytest
 
 from hfdistill.artifacts import figures
-from hfdistill.evaluation.grading import Answered, grade, summary
+from hfdistill.evaluation.grading import Answered, FinishedRows, grade, summary
 from hfdistill.evaluation.results import write_results
 from hfdistill.intervals import wilson_interval
+from hfdistill.rows import COLUMNS, read_rows
 from hfdistill.tasks import Question, load_task
 
 
@@ -47,11 +47,26 @@ def test_the_figure_is_in_the_dataset_and_in_the_card(tmp_path):
     rows = {"gsm8k": graded("gsm8k", "5", "6"), "gsm_plus": graded("gsm_plus", "5", "7", None, "3", "1")}
     metrics = {task: {"Ours": summary(row, load_task({"name": task}).unanswerable)} for task, row in rows.items()}
     write_results(tmp_path, [*rows["gsm8k"], *rows["gsm_plus"]], metrics, "Ours", "Ours w/o R")
-    first, second = pq.read_table(tmp_path / "results" / "test-00000-of-00001.parquet").to_pylist()
+    first, second = read_rows(tmp_path, "results")
     assert (first["task"], first["value"], first["answerable"], first["answerable_n"]) == ("gsm8k", 0.5, None, None)
     assert (second["task"], second["value"], second["n"]) == ("gsm_plus", 0.6, 5)
     assert (second["answerable"], second["answerable_n"]) == (pytest.approx(2 / 3), 3)
+    assert list(first) == list(second) == list(COLUMNS["results"]["results"])
     assert second["answerable_low"] < second["answerable"] < second["answerable_high"]
     shown = dict(figures.rows(metrics))
     assert shown["gsm plus: Ours"].startswith("60.0 %")
     assert shown["gsm plus: Ours: answerable"].startswith("66.7 %") and "n = 3" in shown["gsm plus: Ours: answerable"]
+
+
+def test_every_answer_is_a_row_with_the_declared_columns(tmp_path):
+    rows = graded("gsm_plus", "5", None)
+    finished = FinishedRows(tmp_path / "finished")
+    finished.put(["gsm_plus", "Ours", "model:a/b@1"], rows)
+    assert finished.get(["gsm_plus", "Ours", "model:a/b@1"]) == rows
+    assert finished.get(["gsm_plus", "Ours", "model:a/b@2"]) is None
+    worse = [{**row, "row": "Ours w/o R", "correct": False} for row in rows]
+    metrics = {"gsm_plus": {"Ours": summary(rows), "Ours w/o R": summary(worse)}}
+    assert write_results(tmp_path, [*rows, *worse], metrics, "Ours", "Ours w/o R") == ["accuracy-gsm_plus.png"]
+    assert metrics["gsm_plus"]["Ours minus Ours w/o R"]["difference"]["value"] == 0.5
+    assert read_rows(tmp_path, "responses") == [*rows, *worse]
+    assert list(rows[0]) == list(COLUMNS["results"]["responses"])
