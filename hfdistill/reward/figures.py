@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from ..intervals import interval
-from ..rows import ROLES
 
 
 def pair_accuracy(higher: np.ndarray, lower: np.ndarray) -> float:
@@ -47,13 +46,6 @@ def calibration(scores: np.ndarray, correct: np.ndarray, bins: int = 10) -> list
     return rows
 
 
-def responses_of(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of the responses that there are, and whether each is a right one, both `(responses,)`."""
-    present = present.astype(bool)
-    right = np.array([role.endswith("positive") for role in ROLES])
-    return scores[present], np.broadcast_to(right, scores.shape)[present]
-
-
 def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
     """All figures of a reward model on triples.
 
@@ -68,7 +60,8 @@ def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
     present = present.astype(bool)
     right, wrong, taught = scores[:, 0], scores[:, 1], scores[:, 2]
     pos_neg, pos_pos = present[:, 0] & present[:, 1], present[:, 0] & present[:, 2]
-    flat, correct = responses_of(scores, present)
+    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[present]
+    flat = scores[present]
     bins = calibration(flat, correct)
     return {
         "pos_neg": pair_accuracy(right[pos_neg], wrong[pos_neg]),
