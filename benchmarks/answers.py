@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--responses", type=Path, help="real responses, JSON lines with response and gold")
     parser.add_argument("--count", type=int, default=1_000_000, help="responses to extract and vote on")
     parser.add_argument("--sample", type=int, default=2_000, help="responses that each peer reads")
-    parser.add_argument("--as-peer", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--as_peer", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.as_peer:
         print(json.dumps(peers(json.loads(args.as_peer.read_text(encoding="utf-8")))))
@@ -112,7 +112,7 @@ def compare(sets: dict[str, list[dict]], python: str | None) -> None:
             with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
                 json.dump(rows, file)
                 file.flush()
-                command = [python, str(Path(__file__).resolve()), "--as-peer", file.name]
+                command = [python, str(Path(__file__).resolve()), "--as_peer", file.name]
                 said = subprocess.run(command, check=True, capture_output=True, text=True)
             found[name] |= json.loads(said.stdout.splitlines()[-1])
     print(f"{'responses':14} {'reader':26} {'right':>16} {'invented':>14} {'µs each':>9}")

@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
     parser.add_argument("--prompts", type=int, default=256)
-    parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--max_new_tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], help="ways to leave out")
     args = parser.parse_args()

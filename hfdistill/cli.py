@@ -2,9 +2,10 @@
 
 import argparse
 import importlib
+import sys
 
 from . import __version__
-from .errors import exit_on_user_error
+from .errors import HFDistillError, exit_on_user_error
 
 
 VERBS = (
@@ -29,6 +30,17 @@ VERBS = (
 @exit_on_user_error
 def main(argv: list[str] | None = None) -> int | None:
     """Run one verb; returns its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    for word in argv:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and "-" in flag[2:]:
+            raise HFDistillError(f"unknown flag {flag}: write --{flag[2:].replace('-', '_')}")
+    args = make_parser().parse_args(argv)
+    return args.func(args)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="hfdistill",
         description="Distil a large language model's answers and rewards into a small one, on the Hugging Face Hub.",
@@ -37,5 +49,4 @@ def main(argv: list[str] | None = None) -> int | None:
     verbs = parser.add_subparsers(metavar="verb", required=True)
     for verb in VERBS:
         importlib.import_module(f".commands.{verb}", __package__).add_parser(verbs)
-    args = parser.parse_args(argv)
-    return args.func(args)
+    return parser

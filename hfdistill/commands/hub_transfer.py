@@ -25,8 +25,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     promote.add_argument("run", help="run, or namespace/run")
     promote.add_argument("--to", required=True, metavar="ENDPOINT", help="the other Hub, e.g. https://huggingface.co")
     promote.add_argument("--from", dest="source", metavar="ENDPOINT", help="the Hub it is on (default: HF_ENDPOINT)")
-    promote.add_argument("--from-token-env", metavar="NAME", help="environment variable with the token to read")
-    promote.add_argument("--to-token-env", metavar="NAME", help="environment variable with the token to write")
+    promote.add_argument("--from_token_env", metavar="NAME", help="environment variable with the token to read")
+    promote.add_argument("--to_token_env", metavar="NAME", help="environment variable with the token to write")
     _target(promote)
     promote.set_defaults(func=_promote)
 

@@ -13,7 +13,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a folder, or a repository of the Hub that HF_ENDPOINT names")
     parser.add_argument("--revision", help="branch, tag or commit of the repository")
-    parser.add_argument("--model-id", help="the name that /info tells, instead of MODEL")
+    parser.add_argument("--model_id", help="the name that /info tells, instead of MODEL")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
@@ -25,22 +25,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu (default: cuda where there is one)")
     parser.add_argument(
-        "--max-concurrent-requests",
+        "--max_concurrent_requests",
         type=_positive,
         default=128,
         help="requests under way; more are refused with 429 (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-batch-size", type=_positive, help="rows decoded together; the others wait (default: all under way)"
+        "--max_batch_size", type=_positive, help="rows decoded together; the others wait (default: all under way)"
     )
     parser.add_argument(
-        "--max-total-tokens", type=_positive, help="prompt and response (default: the model's, <= 4096)"
+        "--max_total_tokens", type=_positive, help="prompt and response (default: the model's, <= 4096)"
     )
-    parser.add_argument("--max-input-tokens", type=_positive, help="prompt (default: one less than in all)")
+    parser.add_argument("--max_input_tokens", type=_positive, help="prompt (default: one less than in all)")
     parser.add_argument(
-        "--payload-limit", type=_positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
+        "--payload_limit", type=_positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
     )
-    parser.add_argument("--api-key", help="bearer token that clients must send")
+    parser.add_argument("--api_key", help="bearer token that clients must send")
     parser.set_defaults(func=_serve)
 
 

@@ -30,9 +30,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     show.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     show.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
     show.add_argument("--browser", action="store_true", help="open the page in this machine's browser")
-    show.add_argument(
-        "--serve_teacher", "--serve-teacher", action="store_true", help="serve the run's teacher on this machine, too"
-    )
+    show.add_argument("--serve_teacher", action="store_true", help="serve the run's teacher on this machine, too")
     show.set_defaults(func=_open)
 
     deploy = actions.add_parser("deploy", help="create or renew the Space {run}-compare on the Hub of HF_ENDPOINT")
@@ -71,7 +69,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--teacher_endpoint",
-        "--teacher-endpoint",
         help="URL of a TGI or OpenAI-style server where the teacher answers",
     )
     parser.add_argument("--student", help="the base student; by default the one that the artifacts name")

@@ -20,7 +20,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     deploy.add_argument("--engine", default="tgi", help="tgi or vllm (default: %(default)s)")
     deploy.add_argument("--image", help="another image of that engine")
     deploy.add_argument("--max_total_tokens", type=int, default=4096, help="prompt and response (default: 4096)")
-    deploy.add_argument("--pause-when-done", action="store_true", help="pause it when the labels are published")
+    deploy.add_argument("--pause_when_done", action="store_true", help="pause it when the labels are published")
     _finish(deploy, _deploy)
     _finish(verbs.add_parser("status", help="state and URL"), _status)
     _finish(verbs.add_parser("pause", help="pause it: it costs nothing then"), _pause)

@@ -170,11 +170,11 @@ def test_promote_into_an_organisation_of_a_closed_hub(source, original, start_hu
     target = start_hub({"write": ("ann", "write"), "read": ("ann", "read")}, (("lab", "ann", "write"),))
     words = ("hub", "promote", "local/demo", "--to", target.endpoint, "--namespace", "lab", "--private")
     for name, trouble in ((None, "401"), ("read", "403")):
-        flags = ("--to-token-env", "TARGET") if name else ()
+        flags = ("--to_token_env", "TARGET") if name else ()
         done = source.command(*words, *flags, TARGET=target.tokens["read"])
         assert done.returncode == 2 and trouble in done.stderr and target.endpoint in done.stderr
         assert "Traceback" not in done.stderr
-    done = source.command(*words, "--to-token-env", "TARGET", TARGET=target.tokens["write"])
+    done = source.command(*words, "--to_token_env", "TARGET", TARGET=target.tokens["write"])
     assert done.returncode == 0, done.stderr[-3000:]
     copy, _ = target.python(STATE, "write", NAMESPACE="lab")
     assert all(repository["private"] for repository in copy["repositories"].values())
@@ -213,7 +213,7 @@ def test_bad_input(source, tmp_path):
         ("promote", "local/demo", "--to", "nowhere"): "is no address of a Hub",
         ("promote", "local/demo", "--to", source.endpoint): "names the Hub that the run is on already",
         ("promote", "local/demo", "--to", nowhere): f"cannot be reached at {nowhere}",
-        ("promote", "local/demo", "--to", nowhere, "--to-token-env", "NO_SUCH"): "NO_SUCH holds no token",
+        ("promote", "local/demo", "--to", nowhere, "--to_token_env", "NO_SUCH"): "NO_SUCH holds no token",
         ("export", "local/demo", str(tmp_path / "no" / "x.tar")): "there is no folder",
         ("import", str(tmp_path / "x.tar")): "there is no file",
     }

@@ -198,10 +198,10 @@ def _limits(folder: Path, concurrent: int, total: int | None, prompt: int | None
     positions = config.to_dict().get("max_position_embeddings") or config.to_dict().get("n_positions")
     total = total or min(positions or _MOST_TOKENS, _MOST_TOKENS)
     if positions and total > positions:
-        raise HFDistillError(f"--max-total-tokens {total} is beyond the model's {positions} positions")
+        raise HFDistillError(f"--max_total_tokens {total} is beyond the model's {positions} positions")
     prompt = prompt or total - 1
     if not 0 < prompt < total:
-        raise HFDistillError(f"--max-input-tokens {prompt} must be below --max-total-tokens {total}")
+        raise HFDistillError(f"--max_input_tokens {prompt} must be below --max_total_tokens {total}")
     return Limits(max_concurrent_requests=concurrent, max_total_tokens=total, max_input_tokens=prompt)
 
 

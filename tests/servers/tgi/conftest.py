@@ -126,7 +126,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory):
     """A server that must end well and have written nothing on stderr."""
     running = start(
-        model, "--dtype", "float64", "--max-concurrent-requests", 64, log=tmp_path_factory.mktemp("log") / "log"
+        model, "--dtype", "float64", "--max_concurrent_requests", 64, log=tmp_path_factory.mktemp("log") / "log"
     )
     yield running
     assert running.stop() == 0

@@ -34,7 +34,7 @@ def slow_model(model_maker, tmp_path_factory):
 def crowded(starting, slow_model, tmp_path_factory):
     """A server that takes three requests and decodes two of them."""
     log = tmp_path_factory.mktemp("crowded") / "log"
-    running = starting(slow_model, "--max-concurrent-requests", 3, "--max-batch-size", 2, log=log)
+    running = starting(slow_model, "--max_concurrent_requests", 3, "--max_batch_size", 2, log=log)
     yield running
     assert running.stop() == 0
     assert log.read_text() == ""
@@ -120,7 +120,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_api_key(start_server, model):
-    server = start_server(model, "--api-key", "sesame", "--model-id", "org/small")
+    server = start_server(model, "--api_key", "sesame", "--model_id", "org/small")
     body = {"inputs": "Tom", "parameters": {"max_new_tokens": 2}}
     assert server.client.get("/info").json()["model_id"] == "org/small"
     assert server.client.get("/health").status_code == 200
@@ -159,7 +159,7 @@ def test_a_broken_request_is_the_model_s_fault(start_server, model_maker, tmp_pa
     [
         (["nothing/here"], "no model 'nothing/here'"),
         (["{empty}"], "holds no config.json"),
-        (["{model}", "--max-total-tokens", "999"], "beyond the model's 128 positions"),
+        (["{model}", "--max_total_tokens", "999"], "beyond the model's 128 positions"),
         (["{model}", "--port", "{taken}"], "cannot listen on"),
         (["{model}", "--port", "99999"], "--port 99999 is not between 0 and 65535"),
         (["{weightless}"], "the model cannot be loaded"),
