@@ -18,11 +18,9 @@ from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifac
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
+from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
 from hfdistill.kinds import POLICY, RESULTS, WARMUP
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
-
-
-TEACHER, OURS = "Teacher", "Ours"
 
 
 @exit_on_user_error
@@ -58,7 +56,7 @@ def main() -> None:
         questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
         golds = task.golds()
         check(task, questions, golds)
-        for name, model in {TEACHER: None, **models}.items():
+        for name, model in {TEACHER.name: None, **models}.items():
             if model is None and not (stage.teacher and config.teacher and config.teacher.endpoints):
                 continue
             asked = model.ref if model else config.teacher.model
@@ -81,7 +79,7 @@ def main() -> None:
     # 3. Publish the table with its intervals, and the difference to the baseline on the same questions.
     if state.is_main_process:
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_results(Path(folder), graded, metrics, OURS, stage.baseline)
+            plots = write_results(Path(folder), graded, metrics, OURS.name, stage.baseline)
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(RESULTS, config, models, metrics, cost)
             card = cards.card(RESULTS, made, repo_id=store.name(RESULTS), plots=plots)
@@ -105,7 +103,7 @@ def rows(config: Config, store: Store) -> dict[str, str]:
     if config.stage.models:
         return dict(model.split("=", 1) for model in config.stage.models)
     base = config.student.model + (f"@{config.student.revision}" if config.student.revision else "")
-    return {"ICL": base, "Ours w/o R": store.parent(WARMUP), OURS: store.parent(POLICY)}
+    return {BASE.name: base, WITHOUT_REWARD.name: store.parent(WARMUP), OURS.name: store.parent(POLICY)}
 
 
 def check(task: Task, questions: list, golds: dict[str, str]) -> None:

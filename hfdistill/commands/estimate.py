@@ -91,7 +91,7 @@ def _print(rows: list, rates, student) -> None:
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
-            row.stage,
+            row.kind,
             f"{row.requests:,}",
             f"{row.prompt_tokens:,}",
             f"{row.completion_tokens:,}",
@@ -107,9 +107,9 @@ def _print(rows: list, rates, student) -> None:
     if student is not None:
         lines.append("The student's responses are taken to be as long as the teacher's.")
         if student.tokens_per_second is None:
-            lines.append("For the hours of its samples give --student_tokens_per_second, or --like RUN.")
+            lines.append("For the hours of the triples give --student_tokens_per_second, or --like RUN.")
         if student.episodes_per_second is None:
-            lines.append("For the hours of PPO give --ppo_episodes_per_second, or --like RUN.")
+            lines.append("For the hours of the policy give --ppo_episodes_per_second, or --like RUN.")
         if student.hour_price is None:
             lines.append("For the cost of both give --student_hour_price.")
     for line in lines:

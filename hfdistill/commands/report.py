@@ -19,16 +19,15 @@ def run(args: argparse.Namespace) -> int:
 
     from ..artifacts.store import MANIFEST, open_artifact
     from ..errors import HFDistillError, unknown
-    from ..kinds import LABELS, POLICY, RESULTS, REWARD
-    from ..runs.report import accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
+    from ..kinds import RESULTS
+    from ..runs.report import REPORTED, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
 
     runs = []
     for name in args.run:
         manifests = {
-            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, [MANIFEST]).manifest
-            for kind in (RESULTS, LABELS, REWARD, POLICY)
+            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, [MANIFEST]).manifest for kind in REPORTED
         }
-        tasks = list(manifests["results"]["metrics"])
+        tasks = list(manifests[RESULTS.name]["metrics"])
         if args.task is None and len(tasks) > 1:
             raise HFDistillError(f"{name} has results of several tasks, choose one by --task: {', '.join(tasks)}")
         task = args.task or tasks[0]

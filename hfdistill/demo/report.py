@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..evaluation import paper_rows
 from ..kinds import LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
 from ..progress import clock
 from ..runs.report import (
+    REPORTED,
     accuracy_rows,
     accuracy_table,
     figure_lines,
@@ -22,7 +24,7 @@ from .steps import ALL_DATA, WITHOUT_DATA, Demo
 
 
 TASK = "word_problems"
-ORDER = ("Ours", "Ours w/o R", "SFT", "ICL")
+ORDER = [row.name for row in (paper_rows.OURS, paper_rows.WITHOUT_REWARD, paper_rows.ALL_DATA, paper_rows.BASE)]
 ARTIFACTS = {
     kind.name + suffix: kind.repo_type
     for kinds, suffix in (
@@ -34,7 +36,6 @@ ARTIFACTS = {
     )
     for kind in kinds
 }
-PLOTTED = ("labels", "reward", "policy", "results")
 
 TASK_NOTE = """The task is made for two CPU cores, and the teacher's habit is built in: half of the "How many …"
 questions of its corpus are solved tersely, two operations a step, which the teacher does fairly well and the student
@@ -46,14 +47,15 @@ validation questions of the seeds 0, 1, 100 and 101."""
 
 def collect(demo: Demo, seconds: dict[str, float]) -> dict[str, Any]:
     """Read the finished run's manifests and plots from the Hub and keep them in the run's folder."""
-    manifests = {kind: _manifest(demo, kind) for kind in ("results", "labels", "reward", "policy")}
+    reported = [kind.name for kind in REPORTED]
+    manifests = {kind: _manifest(demo, kind) for kind in reported}
     summary = summarise(TASK, manifests)
     summary["seconds"] = seconds
     summary["artifacts"] = {kind: _address(demo, kind) for kind in ARTIFACTS}
     plots = demo.output_dir / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     summary["plots"] = []
-    for kind in PLOTTED:
+    for kind in (*reported[1:], reported[0]):
         for sibling in _get_json(f"{demo.hub_url}/api/{ARTIFACTS[kind]}s/{demo.artifact(kind)}")["siblings"]:
             if sibling["rfilename"].endswith(".png"):
                 path = plots / f"{kind}-{Path(sibling['rfilename']).name}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import read_sections
+from ..evaluation import paper_rows
 from ..runs.stages import ON_CPU, recipe_step, recipes_folder
 from ..runs.steps import Step
 
@@ -89,13 +90,13 @@ class Demo:
         base = self.artifact("small")
         from_base = ["--warmup", base]
         rows = {
-            "ICL": base,
-            "SFT": self.artifact("warmup" + ALL_DATA),
-            "Ours w/o R": self.artifact("warmup"),
-            "Ours w/o D": self.artifact("policy" + WITHOUT_DATA),
-            "Ours": self.artifact("policy"),
+            paper_rows.BASE: base,
+            paper_rows.ALL_DATA: self.artifact("warmup" + ALL_DATA),
+            paper_rows.WITHOUT_REWARD: self.artifact("warmup"),
+            paper_rows.WITHOUT_DATA: self.artifact("policy" + WITHOUT_DATA),
+            paper_rows.OURS: self.artifact("policy"),
         }
-        models = [f"{name}={repo}" for name, repo in rows.items()]
+        models = [f"{row.name}={repo}" for row, repo in rows.items()]
         return [
             self._step("label", "label", (), 70),
             self._step("warm-up", "warmup", ("label",), 45),

@@ -10,6 +10,7 @@ from typing import Any
 from ..artifacts.store import open_artifact
 from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
+from ..kinds import LABELS, POLICY, TRIPLES, Kind
 from ..labels.config import LabelConfig
 from ..labels.questions import questions_to_label
 from ..tasks.base import Question, Task
@@ -64,9 +65,9 @@ class StudentRates:
 
 @dataclass(frozen=True)
 class Demand:
-    """One stage's demand; `hours` and `cost` are `None` where they cannot be told."""
+    """What making one artifact asks for; `hours` and `cost` are `None` where they cannot be told."""
 
-    stage: str
+    kind: str
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -142,7 +143,7 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the run has not come so far.
     """
-    sampled, trained = _manifest(f"{run}-triples", "dataset"), _manifest(f"{run}-policy", "model")
+    sampled, trained = _manifest(run, TRIPLES), _manifest(run, POLICY)
     responses = sum(sampled["metrics"][split]["responses"] for split in ("train", "validation"))
     return (
         responses * completion_tokens / sampled["cost"]["seconds"],
@@ -150,8 +151,9 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     )
 
 
-def _manifest(ref: str, repo_type: str) -> dict[str, Any]:
-    content = open_artifact(ref, repo_type, []).manifest
+def _manifest(run: str, kind: Kind) -> dict[str, Any]:
+    ref = f"{run}-{kind.name}"
+    content = open_artifact(ref, kind.repo_type, []).manifest
     if not content:
         raise HFDistillError(f"{ref} holds no hfdistill.json, so it tells no rates: name a run of hfdistill")
     return content
@@ -168,14 +170,14 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
         student ([`StudentRates`], *optional*): adds the student's samples and PPO.
 
     Returns:
-        `list[Demand]`: a stage each.
+        `list[Demand]`: an artifact each.
     """
     settings: LabelConfig = config.stage
     questions = questions_to_label(task, settings.max_questions)
     grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
     asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests
-    teacher = Demand("teacher", requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
+    teacher = Demand(LABELS.name, requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
     rows = [_priced(teacher, rates, config.teacher)]
     if student is not None:
         bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
@@ -192,12 +194,10 @@ def _student_rows(student: StudentRates, questions: int, prompt: float, completi
     )
     trained = (0, round(episodes * (prompt + completion) * student.epochs))
     rows = []
-    for stage, count, took, tokens in zip(
-        ("student samples", "PPO"), (samples, episodes), seconds, trained, strict=True
-    ):
+    for kind, count, took, tokens in zip((TRIPLES, POLICY), (samples, episodes), seconds, trained, strict=True):
         hours = None if took is None else took / 3600
         cost = None if hours is None or student.hour_price is None else hours * student.hour_price
-        rows.append(Demand(stage, count, round(count * prompt), round(count * completion), tokens, hours, cost))
+        rows.append(Demand(kind.name, count, round(count * prompt), round(count * completion), tokens, hours, cost))
     return rows
 
 

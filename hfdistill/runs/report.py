@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from ..evaluation.paper_rows import OURS, in_order
+from ..kinds import LABELS, POLICY, RESULTS, REWARD
 from ..progress import clock
 
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-PAPER_ROWS = ("Teacher", "ICL", "SFT", "Ours w/o R", "Ours w/o D", "Ours")
+# What a report is made from.
+REPORTED = (RESULTS, LABELS, REWARD, POLICY)
 
 
 def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -19,23 +22,20 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
 
     Args:
         task (`str`): whose rows to show.
-        manifests (`Mapping[str, Mapping]`): manifests by kind of artifact.
+        manifests (`Mapping[str, Mapping]`): manifests of [`REPORTED`] by the kind's name.
 
     Returns:
         `dict`: `seed`, `rows` (by name: `value`, `low`, `high`, `n`), `differences`, `labels`, `reward`, `policy`.
     """
-    table = manifests["results"]["metrics"][task]
+    results = manifests[RESULTS.name]
+    table = results["metrics"][task]
     return {
-        "run": manifests["results"]["run"],
-        "seed": manifests["results"]["config"]["seed"],
-        "rows": {name: table[name] for name in sorted(table, key=_place) if "value" in table[name]},
+        "run": results["run"],
+        "seed": results["config"]["seed"],
+        "rows": {name: table[name] for name in in_order(table) if "value" in table[name]},
         "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
-        **{kind: manifests[kind]["metrics"] for kind in ("labels", "reward", "policy") if kind in manifests},
+        **{kind: made["metrics"] for kind, made in manifests.items() if kind != RESULTS.name},
     }
-
-
-def _place(name: str) -> tuple[int, str]:
-    return (PAPER_ROWS.index(name) if name in PAPER_ROWS else len(PAPER_ROWS), name)
 
 
 def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
@@ -48,7 +48,7 @@ def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*row, style="bold" if row[0] == "Ours" else None)
+        table.add_row(*row, style="bold" if row[0] == OURS.name else None)
     return table
 
 

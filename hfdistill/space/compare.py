@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import HFDistillError
+from ..evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
+from ..kinds import POLICY, REWARD, WARMUP
 from ..labels.vote import Vote
 from ..tasks import Question
 from .models import Models, ShownAnswer, read
@@ -19,11 +21,6 @@ NOT_ASKED = (
     "Was not asked this question while the run was made, and does not answer live here: its owner can connect it by "
     "TEACHER_ENDPOINT. The run's own questions have an answer."
 )
-STUDENTS = {
-    "student": ("Student before", "has seen nothing of the teacher yet"),
-    "warmup": ("Student after imitation", "has copied the teacher's majority answers"),
-    "policy": ("Student after reward", "has then practised with the reward model"),
-}
 
 
 @dataclass
@@ -129,11 +126,11 @@ def compare(
 
 def _columns(run: ShownRun) -> list[Column]:
     live = run.settings.teacher_endpoint
-    what = "the large model, answering live" if live else "the large model, as it answered when the run was made"
-    refs = {"student": run.student, "warmup": run.settings.ref("warmup"), "policy": run.settings.ref("policy")}
+    what = f"{TEACHER.words}, {'answering live' if live else 'as it answered when the run was made'}"
+    students = {BASE: run.student, WITHOUT_REWARD: run.settings.ref(WARMUP.name), OURS: run.settings.ref(POLICY.name)}
     return [
-        Column("teacher", "Teacher", what, run.teacher_name),
-        *(Column(role, *STUDENTS[role], ref) for role, ref in refs.items() if ref is not None),
+        Column(TEACHER.role, TEACHER.title, what, run.teacher_name),
+        *(Column(row.role, row.title, row.words, ref) for row, ref in students.items() if ref is not None),
     ]
 
 
@@ -172,7 +169,7 @@ def _with_student(
         if not comparison.unknown_words:
             comparison.unknown_words = student.unknown_words(run.task.prompt(comparison.question, shots=0))
         # The base student never saw the bare prompt in training: it gets the worked examples, as in the paper's ICL.
-        shots = run.task.shots if column.role == "student" else 0
+        shots = run.task.shots if column.role == BASE.role else 0
         column.samples = student.answer(run.task, comparison.question, shots, temperature, samples)
         column.state, column.note = "done", ""
     except HFDistillError as error:
@@ -186,7 +183,7 @@ def _with_scores(run: ShownRun, models: Models, comparison: Comparison) -> Itera
         comparison.scoring, comparison.scoring_note = "absent", "There is no answer to score."
         yield comparison
         return
-    ref = run.settings.ref("reward")
+    ref = run.settings.ref(REWARD.name)
     comparison.scoring = "working"
     comparison.scoring_note = "Scores the answers …" if models.has(ref) else "Loads the reward model …"
     yield comparison
@@ -202,7 +199,7 @@ def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
     from ..reward.distilled import distilled_reward
 
-    scorer = models.scorer(run.settings.ref("reward"))
+    scorer = models.scorer(run.settings.ref(REWARD.name))
     answers, question = comparison.samples(), comparison.question
     prompt = run.task.prompt(question, shots=0)
     context = scorer.model.config.get_text_config().max_position_embeddings

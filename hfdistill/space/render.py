@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import figures
 from ..artifacts.cards import url
 from ..artifacts.metadata import is_commit
-from ..kinds import KINDS
+from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order
+from ..kinds import KINDS, RESULTS, REWARD
 from ..reward.distilled import NO_ANSWER_REWARD
 from .compare import Comparison
 from .models import ShownAnswer
@@ -28,17 +29,6 @@ ORIGINS = {
     "train": "Training question",
     "typed": "Your own question",
 }
-
-# The paper's names of the rows, in words, with the role whose colour they get.
-ROWS = {
-    "Teacher": ("teacher", "the large model"),
-    "ICL": ("student", "the student before any training"),
-    "SFT": ("student", "the student trained on all answers of the teacher"),
-    "Ours w/o R": ("warmup", "the student after imitation of the majority answers"),
-    "Ours w/o D": ("policy", "the student after reward, without imitation before"),
-    "Ours": ("policy", "the student after imitation and reward"),
-}
-WITH_FIGURES = ("labels", "triples", "reward", "policy")
 
 
 def notice(message: str) -> str:
@@ -77,7 +67,7 @@ def run_page(run: ShownRun) -> str:
         run=run,
         tables=list(_tables(run)),
         plots=list(_plots(run)),
-        figures=[(KINDS[kind].note, lines) for kind in WITH_FIGURES if (lines := _figures(run, kind))],
+        figures=[(KINDS[kind].note, lines) for kind in SHOWN if (lines := _figures(run, kind))],
         artifacts=[_artifact(run, kind) for kind in SHOWN],
     )
 
@@ -116,7 +106,7 @@ def why(run: ShownRun, now: Comparison, sample: ShownAnswer) -> str:
 
 def _prefers_right(run: ShownRun) -> float | None:
     """How often the reward model scores a right answer above a wrong one to the same question, on held-out pairs."""
-    reward = run.manifests.get("reward")
+    reward = run.manifests.get(REWARD.name)
     for path, value in figures.leaves(reward.manifest["metrics"]) if reward else ():
         if path[-1] == "pos_neg":
             return value["value"] if figures.is_interval(value) else value
@@ -125,15 +115,14 @@ def _prefers_right(run: ShownRun) -> float | None:
 
 def _tables(run: ShownRun) -> Iterator[dict[str, Any]]:
     """Accuracies by task, in the paper's order of rows, and the differences between rows."""
-    results = run.manifests.get("results")
+    results = run.manifests.get(RESULTS.name)
     for task, rows in results.manifest["metrics"].items() if results else ():
-        order = [name for name in ROWS if name in rows] + [name for name in rows if name not in ROWS]
         table = []
-        for name in order:
+        for name in in_order(rows):
             if figures.is_interval(rows[name]):
-                role, words = ROWS.get(name, ("student", ""))
+                row = PAPER_ROWS.get(name, PaperRow(name, BASE.role, "", ""))
                 percents = {key: 100 * rows[name][key] for key in ("value", "low", "high")}
-                table.append({"name": name, "role": role, "words": words, "n": rows[name]["n"], **percents})
+                table.append({"name": name, "role": row.role, "words": row.words, "n": rows[name]["n"], **percents})
         differences = [(name, row["difference"]) for name, row in rows.items() if "difference" in row]
         yield {"task": task, "rows": table, "differences": differences}
 
@@ -144,11 +133,11 @@ def _plots(run: ShownRun) -> Iterator[dict[str, str]]:
         if path.stat().st_size <= LARGEST_PLOT:
             content = base64.b64encode(path.read_bytes()).decode()
             name = path.stem.replace("_", " ").replace("-", " ")
-            yield {"caption": f"{KINDS[kind].stage}: {name}", "content": content}
+            yield {"name": name, "words": KINDS[kind].note, "content": content}
 
 
 def _figures(run: ShownRun, kind: str) -> list[tuple[str, str]]:
-    if kind not in run.manifests:
+    if kind not in run.manifests or kind == RESULTS.name:  # which are the tables
         return []
     leaves = figures.leaves(run.manifests[kind].manifest["metrics"])
     return [(figures.label(path), figures.text(value)) for path, value in leaves]
@@ -173,6 +162,10 @@ def _signed(value: float) -> str:
     return "0" if abs(value) < 0.005 else f"{value:+.2f}".replace("-", "−")
 
 
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _name(ref: str) -> str:
     """A repository without its commit, a folder without its path."""
     name = ref.partition("@")[0].rstrip("/")
@@ -192,5 +185,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"name": _name, "signed": _signed, "figure": figures.text}
+    environment.filters |= {"name": _name, "signed": _signed, "capital": _capital, "figure": figures.text}
     return environment

@@ -27,6 +27,7 @@ def test_the_papers_grid_on_a_hundred_questions():
     assert (teacher.completion_tokens, student.completion_tokens, ppo.completion_tokens) == (510_000, 300_000, 50_000)
     assert ppo.trained_tokens == pytest.approx(4 * (ppo.prompt_tokens + ppo.completion_tokens), abs=2)
     assert [row.hours for row in (student, ppo)] == [None, None]
+    assert [row.kind for row in (teacher, student, ppo)] == ["labels", "triples", "policy"]
     characters = sum(len(task.prompt(q)) for q in task.questions() if q.split != "test")
     assert teacher.prompt_tokens == round(51 * characters / 4)
     assert teacher.hours == pytest.approx(5.1)

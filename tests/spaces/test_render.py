@@ -78,13 +78,16 @@ def test_every_stage_of_a_comparison_can_be_shown(run, models):
 
 def test_the_page_of_the_run(run):
     html = render.run_page(run)
-    order = [html.index(words) for words in ("the large model", "imitation of the majority", "imitation and reward")]
+    rows = ("the large model", "seen nothing of the teacher", "majority answers", "then practised with the reward")
+    order = [html.index(words) for words in rows]
     assert order == sorted(order)
     assert "80.0 %" in html
     assert "Ours minus Ours w/o R, on the same questions" in html
     assert html.count("data:image/png;base64,") == 1
     assert "the stage that makes it has not run" in html
     assert "pos neg" in html
+    assert "<b>Accuracy word problems</b>, of accuracies on held-out questions, with every answer" in html
+    assert "The student after reward: refined by PPO against the reward model" in html
     assert "tiny-policy" in html
     assert "teacher" in render.intro(run)
 
