@@ -164,7 +164,7 @@ def read_rows(
     """Read the rows of one config of a dataset, in the order in which they were written.
 
     Args:
-        folder (`str` or `Path`): the dataset's files, see [`~hfdistill.artifacts.store.Artifact`].
+        folder (`str` or `Path`): the dataset's files, see [`~hfdistill.artifacts.references.Artifact`].
         config (`str`): name of the config, which is a folder of Parquet files.
         columns (`Sequence[str]`, *optional*): columns to read; all by default.
         where (`Mapping[str, Any]`, *optional*): only rows with these values in these columns.

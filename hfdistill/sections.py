@@ -19,6 +19,8 @@ class RunConfig:
         private (`bool`, *optional*, defaults to `False`): create repositories as private.
         suffix (`str`, *optional*, defaults to `""`): appended to the names of what is written: keeps an ablation
             apart from the main run.
+        overwrite_edits (`bool`, *optional*, defaults to `False`): let a new version replace data that was edited by
+            hand. Without it a stage says so and ends before it begins.
     """
 
     name: str
@@ -28,6 +30,7 @@ class RunConfig:
     push: bool = True
     private: bool = False
     suffix: str = ""
+    overwrite_edits: bool = False
 
     def __post_init__(self):
         if self.output_dir is None:
@@ -108,3 +111,8 @@ class StudentConfig:
     attn_implementation: str | None = None
     pad_token: str | None = None
     license: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """Repository or folder, with its revision if one is given."""
+        return f"{self.model}@{self.revision}" if self.revision else self.model

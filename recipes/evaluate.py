@@ -14,7 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifact
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import open_artifact
+from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
@@ -39,7 +41,6 @@ def main() -> None:
 
     from accelerate import PartialState
 
-    from hfdistill.artifacts import cards
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
     from hfdistill.evaluation.grading import FinishedRows, grade, summary
     from hfdistill.evaluation.results import write_results
@@ -59,7 +60,7 @@ def main() -> None:
         for name, model in {TEACHER.name: None, **models}.items():
             if model is None and not (stage.teacher and config.teacher and config.teacher.endpoints):
                 continue
-            asked = model.ref if model else config.teacher.model
+            asked = model.digest if model else config.teacher.model
             row_key = [name, asked, repr(task), str(len(questions))]
             row = finished.get(row_key)
             if row is None:
@@ -82,8 +83,7 @@ def main() -> None:
             plots = write_results(Path(folder), graded, metrics, OURS.name, stage.baseline)
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(RESULTS, config, models, metrics, cost)
-            card = cards.card(RESULTS, made, repo_id=store.name(RESULTS), plots=plots)
-            published = store.publish(folder, RESULTS, made, card)
+            published = store.publish(folder, RESULTS, made, plots=plots)
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
             if "value" in row:
                 print_accuracy(task_name, name, row)
@@ -102,8 +102,7 @@ def rows(config: Config, store: Store) -> dict[str, str]:
     """Rows of the table: those that are named, or the paper's."""
     if config.stage.models:
         return dict(model.split("=", 1) for model in config.stage.models)
-    base = config.student.model + (f"@{config.student.revision}" if config.student.revision else "")
-    return {BASE.name: base, WITHOUT_REWARD.name: store.parent(WARMUP), OURS.name: store.parent(POLICY)}
+    return {BASE.name: config.student.ref, WITHOUT_REWARD.name: store.parent(WARMUP), OURS.name: store.parent(POLICY)}
 
 
 def check(task: Task, questions: list, golds: dict[str, str]) -> None:

@@ -18,7 +18,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from hfdistill.artifacts.store import Store, fingerprint, manifest
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.store import Store
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.kinds import LABELS
@@ -65,7 +66,6 @@ def main() -> None:
     decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
-    from hfdistill.artifacts import cards
     from hfdistill.teacher.sync import PartialSync
 
     sync = PartialSync(store.name(LABELS), stage.sync_every) if run.push and stage.sync_every else None
@@ -84,8 +84,7 @@ def main() -> None:
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}
             made = manifest(LABELS, config, {}, metrics, asked["cost"])
             plots = sorted(path.relative_to(folder).as_posix() for path in Path(folder).glob("plots/*.png"))
-            card = cards.card(LABELS, made, repo_id=store.name(LABELS), plots=plots)
-            published = store.publish(folder, LABELS, made, card)
+            published = store.publish(folder, LABELS, made, plots=plots)
     if sync is not None:
         sync.forget()
     if pause_when_done(run):

@@ -18,10 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import Artifact
+from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.kinds import LABELS, POLICY, REWARD, TRIPLES, WARMUP
+from hfdistill.kinds import POLICY
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
 
@@ -37,13 +39,12 @@ def main() -> None:
         stage.stop_strings = stage.stop_strings or list(task.stop)
 
     # 1. Inputs, pinned to a commit each.
-    parents = open_parents(config, store)
+    parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": ["questions/*"]})
     key = fingerprint(POLICY, config, parents)
     if found := store.find(POLICY, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
-    from hfdistill.artifacts import cards
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve, training_metrics
     from hfdistill.training.checkpoints import last_checkpoint, save_model
 
@@ -70,23 +71,11 @@ def main() -> None:
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(POLICY, config, parents, metrics, cost)
-            card = cards.card(POLICY, made, repo_id=store.name(POLICY), plots=list(plots))
-            published = store.publish(folder, POLICY, made, card)
+            published = store.publish(folder, POLICY, made, plots=list(plots))
         accuracy = metrics["validation_accuracy"]["value"]
         print(f"validation accuracy {metrics['validation_accuracy_before']['value']:.3f} -> {accuracy:.3f}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
-
-
-def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
-    """What the run's earlier stages made, or what the flags name instead."""
-    stage = config.stage
-    return {
-        "warmup": open_artifact(stage.warmup or store.parent(WARMUP), "model"),
-        "reward": open_artifact(stage.reward or store.parent(REWARD), "model"),
-        "triples": open_artifact(stage.triples or store.parent(TRIPLES), "dataset", ["responses/*"]),
-        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", ["questions/*"]),
-    }
 
 
 def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):

@@ -18,10 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import Artifact, open_artifact
+from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.kinds import LABELS, REWARD, TRIPLES, WARMUP
+from hfdistill.kinds import REWARD, TRIPLES
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
 
@@ -34,10 +36,7 @@ def main() -> None:
     task = load_task(config.task)
 
     # 1. Inputs, pinned to a commit each.
-    parents = {
-        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", ["questions/*", "responses/*"]),
-        "warmup": open_artifact(stage.warmup or store.parent(WARMUP), "model"),
-    }
+    parents = store.open_parents(TRIPLES, config, {"labels": ["questions/*", "responses/*"]})
 
     # 2. The student's responses and the triples.
     triples = store.find(TRIPLES, fingerprint(TRIPLES, config, parents))
@@ -62,7 +61,6 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from accelerate.utils import broadcast_object_list
     from transformers import AutoModelForCausalLM
 
-    from hfdistill.artifacts import cards
     from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.generation import Sampling
     from hfdistill.reward.dataset import draw_triples, write_triples
@@ -90,7 +88,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         batch_size=stage.generation_batch_size,
         chunk_questions=stage.chunk_questions,
         journal=Path(stage.output_dir),
-        identity={"student": warmup.ref, "task": config.task},
+        identity={"student": warmup.digest, "task": config.task},
     )
     place = [None]
     if state.is_main_process:
@@ -101,8 +99,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         with tempfile.TemporaryDirectory() as folder:
             write_triples(Path(folder), rows, triples)
             made = manifest(TRIPLES, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.card(TRIPLES, made, repo_id=store.name(TRIPLES))
-            published = store.publish(folder, TRIPLES, made, card)
+            published = store.publish(folder, TRIPLES, made)
         print(f"{published.repo_id} is published at {published.revision[:12]}")
         place[0] = f"{published.repo_id}@{published.revision}" if config.run.push else published.repo_id
     broadcast_object_list(place)
@@ -111,7 +108,6 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
 def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
-    from hfdistill.artifacts import cards
     from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.reward.batches import encode_triples
     from hfdistill.reward.figures import reward_figures, with_intervals
@@ -156,8 +152,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
             metrics = {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
             metrics["validation"] = with_intervals(reward_figures(scores, present))
             made = manifest(REWARD, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.card(REWARD, made, repo_id=store.name(REWARD), plots=plots)
-            published = store.publish(folder, REWARD, made, card)
+            published = store.publish(folder, REWARD, made, plots=plots)
             for name, figure in (("Pos/Neg", "pos_neg"), ("Pos/Pos", "pos_pos")):
                 if figure in metrics["validation"]:
                     print(f"{name} {metrics['validation'][figure]['value']:.3f}")

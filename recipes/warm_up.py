@@ -18,10 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from hfdistill.artifacts.store import Artifact, Store, fingerprint, manifest, open_artifact
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import Artifact
+from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
-from hfdistill.kinds import LABELS, WARMUP
+from hfdistill.kinds import WARMUP
 from hfdistill.tasks import load_task
 from hfdistill.warmup.config import WarmupConfig
 
@@ -32,15 +34,15 @@ def main() -> None:
     stage = config.stage
     store = Store(config.run)
 
-    # 1. Inputs, pinned to a commit each.
-    parents = open_parents(config, store)
+    # 1. Inputs, pinned to a commit each; gold answers only where validation asks for them.
+    wanted = ["questions/*", "responses/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
+    parents = store.open_parents(WARMUP, config, {"labels": wanted})
     key = fingerprint(WARMUP, config, parents)
     if found := store.find(WARMUP, key):
         if stage.should_save:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
-    from hfdistill.artifacts import cards
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
     from hfdistill.training.checkpoints import last_checkpoint, save_trained
@@ -65,21 +67,9 @@ def main() -> None:
                 metrics["validation_accuracy"] = interval(round(trainer.state.best_metric * n), n)
                 print(f"validation accuracy {trainer.state.best_metric:.3f} at step {trainer.state.best_global_step}")
             made = manifest(WARMUP, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
-            card = cards.card(WARMUP, made, repo_id=store.name(WARMUP), plots=["curves.png"])
-            published = store.publish(folder, WARMUP, made, card)
+            published = store.publish(folder, WARMUP, made, plots=["curves.png"])
             print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
-
-
-def open_parents(config: Config, store: Store) -> dict[str, Artifact]:
-    """The labelled dataset, with its gold answers only where validation asks for them, and the base student."""
-    stage, student = config.stage, config.student
-    patterns = ["questions/*", "responses/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
-    base = f"{student.model}@{student.revision}" if student.revision else student.model
-    return {
-        "labels": open_artifact(stage.labels or store.parent(LABELS), "dataset", patterns),
-        "student": open_artifact(base, "model"),
-    }
 
 
 def make_trainer(config: Config, parents: dict[str, Artifact]):

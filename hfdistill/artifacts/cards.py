@@ -8,16 +8,17 @@ from typing import Any
 
 import yaml
 
+from ..errors import unknown
 from ..kinds import Kind
 from . import figures, metadata
-from .store import parse_ref
+from .references import is_commit, parse_ref
 
 
 EXAMPLE_QUESTION = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
 EXAMPLE_OPTIONS = ("12", "15", "18", "21")
 EXAMPLE_RESPONSE = "\nStep 1: 7 + 5 = 12.\nStep 2: 12 - 3 = 9.\nStep 3: 9 + 6 = 15.\nThe answer is 15."
 
-
+TEMPLATES = Path(__file__).parent / "templates"
 METADATA = {"dataset": metadata.dataset, "model": metadata.model, "space": metadata.space}
 
 
@@ -26,7 +27,7 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
 
     Args:
         kind ([`~hfdistill.kinds.Kind`]): of the artifact.
-        manifest (`dict`): from [`~hfdistill.artifacts.store.manifest`].
+        manifest (`dict`): from [`~hfdistill.artifacts.manifest.manifest`].
         repo_id (`str`): where it will be published.
         plots (`Sequence[str]`, *optional*): paths of PNG files within the repository.
 
@@ -96,8 +97,7 @@ def url(repo_type: str, repo_id: str, revision: str | None = None, endpoint: str
 def _render(
     template: str, manifest: dict[str, Any], repo_id: str, plots: Sequence[str], data: dict[str, Any], **more: Any
 ) -> str:
-    made = _environment().get_template(template)
-    text = made.render(
+    text = _template(template).render(
         repo_id=repo_id,
         name=repo_id.rstrip("/").rpartition("/")[2],
         manifest=manifest,
@@ -117,12 +117,22 @@ def _render(
     return join(data, "\n" + text.strip() + "\n")
 
 
+def _template(name: str) -> Any:
+    import jinja2
+
+    try:
+        return _environment().get_template(name)
+    except jinja2.TemplateNotFound as error:
+        known = sorted(path.name for path in TEMPLATES.glob("*.md"))
+        raise unknown("card template in kinds.py:", name, known) from error
+
+
 @cache
 def _environment() -> Any:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -148,7 +158,7 @@ def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
     parents = []
     for role, ref in manifest["parents"].items():
         repo_type, repo_id, revision = parse_ref(ref)
-        if metadata.is_commit(revision):
+        if is_commit(revision):
             link = f"[{repo_id}]({page(repo_type, repo_id, revision)})"
             parents.append({"role": role, "what": f"{repo_type} {link}", "revision": f"`{revision[:12]}`"})
         else:

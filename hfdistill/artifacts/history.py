@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import HFDistillError
 from .collection import title_of
+from .digests import MANIFEST
 from .errors import hub_errors
-from .store import MANIFEST, parse_ref
+from .references import parse_ref
 
 
 if TYPE_CHECKING:

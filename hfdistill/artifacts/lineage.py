@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
-from .metadata import is_commit, teacher_revision
-from .store import Artifact, open_artifact, parse_ref
+from .metadata import teacher_revision
+from .references import Artifact, is_commit, open_artifact, parse_ref
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..kinds import Kind
 from . import figures
-from .store import parse_ref
+from .references import is_commit, parse_ref
 
 
 TAGS = ["hfdistill", "distillation"]
@@ -108,11 +108,6 @@ def hub_parents(manifest: dict[str, Any], repo_type: str) -> list[str]:
     """Repositories of one type among the parents, each once; folders of this machine are left out."""
     found = [parse_ref(ref) for ref in manifest["parents"].values()]
     return list(dict.fromkeys(repo for kind, repo, revision in found if kind == repo_type and is_commit(revision)))
-
-
-def is_commit(revision: str) -> bool:
-    """Whether a pinned revision is a commit on a Hub rather than the state of a folder."""
-    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def is_repo_id(name: str) -> bool:

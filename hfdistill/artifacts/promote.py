@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import HFDistillError
 from ..progress import Progress
 from .collection import title_of
+from .digests import MANIFEST, hash_file
 from .errors import explain, hub_errors
 from .history import Commit, Contents, Repository, Run, files_at
-from .push import git_sha1, tag_of
-from .store import MANIFEST, fingerprint_of, parse_ref
+from .push import tag_of
+from .references import parse_ref
 
 
 if TYPE_CHECKING:
@@ -177,7 +178,6 @@ class Replay:
             repo_type, repo_id, revision = parse_ref(ref)
             revision = self.commits.get((repo_type, repo_id, revision), revision)
             new["parents"][role] = f"{repo_type}:{self._new_id(repo_id)}@{revision}"
-        new["fingerprint"] = fingerprint_of(new["stage"], new["config"], new["parents"])
         self.fingerprints[manifest["fingerprint"]] = new["fingerprint"]
         return (json.dumps(new, indent=2, sort_keys=True) + "\n").encode()
 
@@ -226,7 +226,7 @@ class Replay:
 
         local = self.contents.fetch(repository, commit, path)
         operation = CommitOperationAdd(path, str(local))
-        return there[path] in (operation.upload_info.sha256.hex(), git_sha1(local))
+        return there[path] in (operation.upload_info.sha256.hex(), hash_file(local)["git"])
 
     def _tags(self, repository: Repository) -> None:
         repo_type, repo_id = repository.repo_type, self._new_id(repository.repo_id)

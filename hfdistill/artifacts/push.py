@@ -1,12 +1,12 @@
 """Publish a folder as one commit, compare what arrived with what was sent, and tag it as complete."""
 
 import fnmatch
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import HFDistillError
+from .digests import hash_file, is_licence
 from .errors import hub_errors
 
 
@@ -43,7 +43,7 @@ def push_folder(
 ) -> str:
     """Commit a folder, verify it on the Hub, and tag it.
 
-    Files that an earlier version had and this one has not are deleted in the same commit.
+    Files that an earlier version had and this one has not are deleted in the same commit; licences stay.
 
     Args:
         folder (`Path`): all files of the version.
@@ -66,6 +66,7 @@ def push_folder(
     with hub_errors(repo_type, repo_id):
         info = api.repo_info(repo_id, repo_type=repo_type)
         stale = {sibling.rfilename for sibling in info.siblings or []} - sent - {".gitattributes"}
+        stale = {name for name in stale if not is_licence(name)}
         commit = api.create_commit(
             repo_id,
             [*additions, *(CommitOperationDelete(name) for name in sorted(stale))],
@@ -95,7 +96,7 @@ def _verify(repo_id: str, repo_type: str, revision: str, additions: Sequence["Co
             trouble = f"arrived with {entry.size} bytes instead of {size}"
         elif entry.lfs is not None and entry.lfs.sha256 != addition.upload_info.sha256.hex():
             trouble = f"arrived with sha256 {entry.lfs.sha256} instead of {addition.upload_info.sha256.hex()}"
-        elif entry.lfs is None and entry.blob_id != git_sha1(Path(str(addition.path_or_fileobj))):
+        elif entry.lfs is None and entry.blob_id != hash_file(Path(str(addition.path_or_fileobj)))["git"]:
             trouble = f"arrived as blob {entry.blob_id}, which is another content"
         else:
             continue
@@ -116,40 +117,3 @@ def _tag(repo_id: str, repo_type: str, tag: str, revision: str) -> None:
     if tag in found:
         api.delete_tag(repo_id, tag=tag, repo_type=repo_type)
     api.create_tag(repo_id, tag=tag, revision=revision, repo_type=repo_type)
-
-
-def git_sha1(path: Path) -> str:
-    """Git's hash of a file's content."""
-    content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def describe_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs between two manifests of one artifact, a line a difference: settings, parents, versions.
-
-    Args:
-        old (`dict`), new (`dict`): manifests; an empty `old` gives no line.
-    """
-    if not old:
-        return []
-    lines = []
-    for part in ("config", "parents", "teacher", "student", "versions"):
-        before, after = _flat(old.get(part)), _flat(new.get(part))
-        for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                name = ".".join(word for word in (part, key) if word)
-                lines.append(f"{name}: {_shown(before, key)} -> {_shown(after, key)}")
-    return lines
-
-
-def _flat(content: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(content, dict):
-        return {} if content is None else {path: content}
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat.update(_flat(value, f"{path}.{key}" if path else str(key)))
-    return flat
-
-
-def _shown(content: dict[str, Any], key: str) -> str:
-    return str(content[key]) if key in content else "not set"

@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of accuracies and the figures of labels and reward model."""
     from rich.console import Console
 
-    from ..artifacts.store import MANIFEST, open_artifact
+    from ..artifacts.references import open_artifact
     from ..errors import HFDistillError, unknown
     from ..kinds import RESULTS
     from ..runs.report import REPORTED, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     runs = []
     for name in args.run:
         manifests = {
-            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, [MANIFEST]).manifest for kind in REPORTED
+            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, []).manifest for kind in REPORTED
         }
         tasks = list(manifests[RESULTS.name]["metrics"])
         if args.task is None and len(tasks) > 1:

@@ -6,7 +6,8 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..artifacts.store import Store, fingerprint, manifest
+from ..artifacts.manifest import fingerprint, manifest
+from ..artifacts.store import Store
 from ..config import Config, RunConfig
 from ..errors import exit_on_user_error
 from .models import LARGE, SMALL, STUDENT, TEACHER, train

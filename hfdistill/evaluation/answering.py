@@ -16,7 +16,7 @@ from .grading import Answered
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from ..artifacts.store import Artifact
+    from ..artifacts.references import Artifact
 
 QUESTIONS_A_ROUND = 512
 
@@ -75,7 +75,7 @@ def answer_locally(
     """Greedy answers of a model, split among the processes.
 
     Args:
-        model ([`~hfdistill.artifacts.store.Artifact`]): a causal language model with its tokenizer.
+        model ([`~hfdistill.artifacts.references.Artifact`]): a causal language model with its tokenizer.
         student ([`~hfdistill.config.StudentConfig`]): dtype and attention to load it with.
         task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
         questions (`Sequence[Question]`): what to ask.

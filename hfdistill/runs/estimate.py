@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.store import open_artifact
+from ..artifacts.references import open_artifact
 from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import LABELS, POLICY, TRIPLES, Kind

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
-from ..artifacts import cards
-from ..artifacts.metadata import is_commit
-from ..artifacts.store import Artifact, Store, manifest, open_artifact
+from ..artifacts.manifest import manifest
+from ..artifacts.references import Artifact, is_commit, open_artifact
+from ..artifacts.store import Store
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import COMPARE
@@ -75,7 +75,7 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
     made = manifest(COMPARE, config, parents, {}, {})
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), pinned, requirements)
-        return store.publish(folder, COMPARE, made, cards.card(COMPARE, made, repo_id=store.name(COMPARE)))
+        return store.publish(folder, COMPARE, made)
 
 
 def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from ..artifacts.store import open_artifact
+from ..artifacts.references import open_artifact
 from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation.stopping import cut

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..artifacts import figures
 from ..artifacts.cards import url
-from ..artifacts.metadata import is_commit
+from ..artifacts.references import is_commit
 from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order
 from ..kinds import KINDS, RESULTS, REWARD
 from ..reward.distilled import NO_ANSWER_REWARD

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.store import Artifact, open_artifact
+from ..artifacts.references import Artifact, open_artifact
 from ..errors import HFDistillError
 from ..labels.vote import Vote
 from ..rows import read_rows

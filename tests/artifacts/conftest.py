@@ -22,7 +22,9 @@ from hfdistill.config import Config, RunConfig, StudentConfig, TeacherConfig
 from hfdistill.errors import HFDistillError
 from hfdistill.kinds import COMPARE, LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
 from hfdistill.artifacts import cards
-from hfdistill.artifacts.store import Store, fingerprint, manifest, open_artifact
+from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import open_artifact
+from hfdistill.artifacts.store import Store
 work = Path(os.environ["WORK"])
 TASK = {"name": "word_problems", "train": 6, "validation": 2, "test": 2}
 

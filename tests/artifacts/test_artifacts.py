@@ -252,7 +252,7 @@ out["same"] = content["fingerprint"] == fingerprint(LABELS, settings, parents)
 
 
 def test_changes_are_told_a_line_each():
-    from hfdistill.artifacts.push import describe_changes
+    from hfdistill.artifacts.manifest import describe_changes
 
     old = {"config": {"seed": 0, "stage": {"lr": 1, "old": 1}}, "parents": {"a": "model:x@1"}, "metrics": {"x": 1}}
     new = json.loads(json.dumps(old)) | {"parents": {"a": "model:x@2"}, "metrics": {"x": 2}, "teacher": {"model": "t"}}

@@ -39,7 +39,7 @@ publish_chain(other)
 
 STATE = """
 from hfdistill.artifacts.history import HubHistory
-from hfdistill.artifacts.store import parse_ref
+from hfdistill.artifacts.references import parse_ref
 from hfdistill.artifacts.lineage import lineage, text_tree
 api = HfApi()
 space = os.environ.get("NAMESPACE", "local")

@@ -27,7 +27,9 @@ def make_run(folder: Path, push: bool = False) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from hfdistill.artifacts.store import Artifact, Store, manifest
+    from hfdistill.artifacts.manifest import manifest
+    from hfdistill.artifacts.references import Artifact
+    from hfdistill.artifacts.store import Store
     from hfdistill.config import Config, RunConfig, StudentConfig, TeacherConfig
     from hfdistill.demo.models import LARGE, SMALL, tokenizer
     from hfdistill.encoding import Encoder
