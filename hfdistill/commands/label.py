@@ -20,6 +20,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--push", action="store_true", help="publish to the Hub as the repository OUTPUT")
     parser.add_argument("--private", action="store_true", help="make that repository private")
     parser.add_argument(
+        "--overwrite_edits", action="store_true", help="replace a dataset there whose data was edited by hand"
+    )
+    parser.add_argument(
         "--columns",
         nargs="+",
         default=[],
@@ -43,7 +46,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _label(args: argparse.Namespace) -> int:
     import tempfile
 
+    from ..artifacts.manifest import manifest
+    from ..artifacts.store import Store
+    from ..config import Config
     from ..errors import HFDistillError
+    from ..kinds import LABELS
     from ..labels.checked import CheckedResponses
     from ..labels.foreign import RowReader, column_mapping, foreign_rows
     from ..labels.labelers import load_labeler
@@ -51,6 +58,7 @@ def _label(args: argparse.Namespace) -> int:
     from ..labels.matching import QuestionMatcher
     from ..labels.questions import load_benchmarks
     from ..labels.rejects import RejectsFile
+    from ..sections import RunConfig, TeacherConfig
     from ..tasks import load_task
     from .tasks import section_of
 
@@ -64,7 +72,13 @@ def _label(args: argparse.Namespace) -> int:
     task, labeler = load_task(section), load_labeler(labeler_section)
     benchmarks = load_benchmarks([section_of(text) for text in args.benchmarks])
     reader = RowReader(column_mapping(args.columns), args.high_temperature)
-    output = args.output.replace("/", "-") if args.push else args.output.rstrip("/")
+    name = args.output.rstrip("/")
+    run = RunConfig(
+        name.rpartition("/")[2], push=args.push, private=args.private, overwrite_edits=args.overwrite_edits
+    )
+    store = Store(run, name)
+    store.prepare(LABELS)
+    output = args.output.replace("/", "-") if args.push else name
     with (
         RejectsFile(args.rejects or Path(output + ".rejects.jsonl")) as rejects,
         tempfile.TemporaryDirectory() as work,
@@ -84,54 +98,22 @@ def _label(args: argparse.Namespace) -> int:
 
         # 3. Labels, figures, card.
         verdicts = Path(output + ".verdicts.sqlite")
-        made = label_and_write(Path(work) / "dataset", asked, responses, task, labeler, benchmarks, verdicts)
-        made["voters"] = {str(voters): count for voters, count in sorted(responses.voters().items())}
-        place = _publish(args, section, labeler_section, Path(work) / "dataset", made)
-        _report(made, place)
+        folder = Path(work) / "dataset"
+        metrics = label_and_write(folder, asked, responses, task, labeler, benchmarks, verdicts)
+        metrics["voters"] = {str(voters): count for voters, count in sorted(responses.voters().items())}
+        teacher = TeacherConfig(
+            args.teacher or ", ".join(metrics["models"]) or "an unnamed model", license=args.license
+        )
+        given = {"responses": args.responses, "labeler": labeler_section, "high_temperature": args.high_temperature}
+        made = manifest(LABELS, Config(run, section, teacher, None, None, given), {}, metrics)
+        plots = sorted(path.relative_to(folder).as_posix() for path in folder.glob("plots/*.png"))
+        published = store.publish(folder, LABELS, made, plots=plots)
+        _report(metrics, f"{published.repo_id}@{published.revision}" if args.push else published.repo_id)
         return rejects.report()
 
 
 def _replaceable(place: Path) -> bool:
     return place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
-
-
-def _publish(args: argparse.Namespace, section: dict, labeler_section: dict, folder: Path, metrics: dict) -> str:
-    """Adds card and manifest and puts the dataset where it belongs: a folder or a repository."""
-    import json
-    import shutil
-
-    from ..artifacts import cards
-    from ..artifacts.store import MANIFEST, manifest
-    from ..config import Config, RunConfig, TeacherConfig
-    from ..kinds import LABELS
-
-    name = args.output.rstrip("/")
-    teacher = TeacherConfig(
-        model=args.teacher or ", ".join(metrics["models"]) or "an unnamed model", license=args.license
-    )
-    given = {"responses": args.responses, "labeler": labeler_section, "high_temperature": args.high_temperature}
-    run = RunConfig(name=name.rpartition("/")[2], push=args.push, private=args.private)
-    made = manifest(LABELS, Config(run, section, teacher, None, None, given), {}, metrics, {})
-    plots = sorted(str(file.relative_to(folder)) for file in folder.glob("plots/*.png"))
-    card = cards.fit_to_folder(cards.card(LABELS, made, repo_id=name, plots=plots), folder)
-    (folder / MANIFEST).write_text(json.dumps(made, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    if args.push:
-        from huggingface_hub import HfApi
-
-        from ..artifacts.errors import hub_errors
-        from ..artifacts.push import push_folder
-
-        with hub_errors("dataset", name):
-            HfApi().create_repo(name, repo_type="dataset", private=args.private or None, exist_ok=True)
-        revision = push_folder(folder, name, "dataset", made["fingerprint"], f"label {made['fingerprint']}", "")
-        return f"{name}@{revision}"
-    place = Path(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir():
-        shutil.rmtree(place)
-    shutil.move(folder, place)
-    return str(place)
 
 
 def _report(made: dict, place: str) -> None:
