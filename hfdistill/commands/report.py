@@ -24,9 +24,7 @@ def run(args: argparse.Namespace) -> int:
 
     runs = []
     for name in args.run:
-        manifests = {
-            kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, []).manifest for kind in REPORTED
-        }
+        manifests = {kind.name: open_artifact(f"{name}-{kind.name}", kind.repo_type, []).manifest for kind in REPORTED}
         tasks = list(manifests[RESULTS.name]["metrics"])
         if args.task is None and len(tasks) > 1:
             raise HFDistillError(f"{name} has results of several tasks, choose one by --task: {', '.join(tasks)}")
