@@ -47,7 +47,7 @@ def ours_through_the_model(model, prompts: list[list[int]], limit: int) -> int:
     """The same loop over the model's own forward, as it runs for what is no small Llama."""
     from unittest.mock import patch
 
-    with patch("hfdistill.generation.loop.is_small_llama", lambda model: False):
+    with patch("hfdistill.llama.is_small_llama", lambda model: False):
         return ours(model, prompts, limit)
 
 

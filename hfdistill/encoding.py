@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load_tokenizer(folder: "str | Path", pad_token: str | None = None) -> "PreTrainedTokenizerBase":
@@ -90,31 +90,24 @@ class Encoder:
 
 
 def right_pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Pad at the end: what training and scoring use.
+    """Pad at the end, where no causal position looks.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: ids and attention mask, both int64 `(batch, time)`.
     """
-    return _pad(sequences, pad_token_id, left=False)
-
-
-def left_pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Pad at the start: what generation uses, so that every row's next token has the same index.
-
-    Returns:
-        `tuple[torch.Tensor, torch.Tensor]`: ids and attention mask, both int64 `(batch, time)`.
-    """
-    return _pad(sequences, pad_token_id, left=True)
-
-
-def _pad(sequences: Sequence[Sequence[int]], pad_token_id: int, left: bool) -> tuple["torch.Tensor", "torch.Tensor"]:
     import torch
 
     time = max(len(ids) for ids in sequences)
-    rows, masks = [], []
-    for ids in sequences:
-        pad, ones = [pad_token_id] * (time - len(ids)), [1] * len(ids)
-        zeros = [0] * len(pad)
-        rows.append(pad + list(ids) if left else list(ids) + pad)
-        masks.append(zeros + ones if left else ones + zeros)
+    rows = [[*ids, *[pad_token_id] * (time - len(ids))] for ids in sequences]
+    masks = [[1] * len(ids) + [0] * (time - len(ids)) for ids in sequences]
     return torch.tensor(rows), torch.tensor(masks)
+
+
+def check_vocabulary(model: "PreTrainedModel", policy: "PreTrainedModel", role: str) -> None:
+    """Refuse a model that knows other tokens than the policy."""
+    theirs, ours = model.config.get_text_config().vocab_size, policy.config.get_text_config().vocab_size
+    if theirs != ours:
+        raise HFDistillError(
+            f"the {role} {model.name_or_path!r} knows {theirs} tokens and the policy {ours}: both must use the same "
+            "tokenizer"
+        )

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from .tasks.base import Question, Task
 
 # Texts of a triple, in the order of the reward model's scores. A triple of the paper has the first three; the last
-# takes part only where the reward model learns from the teacher alone.
+# takes part only where the reward model learns from the teacher alone. Which of them are right answers is the mask.
 ROLES = ("student_positive", "student_negative", "teacher_positive", "teacher_negative")
+CORRECT = (True, False, True, False)
 
 RESPONSE_COLUMNS = {
     "question_id": "string",

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..encoding import right_pad
 from ..errors import HFDistillError
-from ..llama.decoding import LlamaForward, is_small_llama
+from ..llama import decoding_passes
 from .choosing import Chooser, Likelihood, likelihoods
 from .sampling import Generated, Sampling
-from .slots import SlotForward
 from .stopping import StopStrings
 
 
@@ -69,7 +69,7 @@ class DecodeLoop:
     """
 
     def __init__(self, model, *, eos_token_id: int | list[int], pad_token_id: int, max_rows: int):
-        self.forward = LlamaForward(model, max_rows) if is_small_llama(model) else SlotForward(model, max_rows)
+        self.forward = decoding_passes(model, max_rows)
         self.device = model.device
         self.eos = np.atleast_1d(np.asarray(eos_token_id, dtype=np.int64))
         self.pad_token_id = pad_token_id
@@ -153,13 +153,9 @@ class DecodeLoop:
         return self.tokens[row.slot, self.starts[row.slot] : self.positions[row.slot] + 1].tolist()
 
     def _prefill(self, group: list[tuple[int, ...]], first: int) -> None:
-        length = len(group[-1]) - 1
-        if not length:
-            return
-        inputs = np.full((len(group), length), self.pad_token_id, dtype=np.int64)
-        for index, prompt in enumerate(group):
-            inputs[index, : len(prompt) - 1] = prompt[:-1]
-        self.forward.prefill(torch.from_numpy(inputs).to(self.device), first)
+        if len(group[-1]) > 1:
+            inputs, _ = right_pad([prompt[:-1] for prompt in group], self.pad_token_id)
+            self.forward.prefill(inputs.to(self.device), first)
 
     def _place(self, row: Row) -> None:
         slot = len(self.rows)

@@ -1,0 +1,105 @@
+"""The door to a model's passes: its own forward, or, for Llama models on a CPU, the passes that are written out here.
+
+They compute the same. Nobody outside asks which kind of model it is: training asks for [`hidden_states`] or
+[`next_token_logits`] at the positions of a [`Passage`], and a decode loop for its [`decoding_passes`].
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+from .decoding import LlamaForward
+from .eligibility import is_plain_llama, is_small_llama
+from .passage import Passage
+from .slots import SlotForward
+from .training import read_hidden_states
+
+
+__all__ = ["Logits", "Passage", "computes_no_padding", "decoding_passes", "hidden_states", "next_token_logits"]
+
+
+class Logits(NamedTuple):
+    """What a causal language model says at the wanted positions of a passage, and maybe at some more.
+
+    Attributes:
+        logits (`torch.Tensor`): `(…, vocabulary)`, in the pass's own layout.
+        next_ids (`torch.Tensor`): the token that does follow each position, `(…)`.
+        in_rows (`Callable`): takes a value a position, `(…)`, and returns those of the wanted positions in rows,
+            `(batch, wanted)`.
+        hidden_states (`torch.Tensor`, *optional*): of the wanted positions, `(batch, wanted, hidden_size)`.
+    """
+
+    logits: torch.Tensor
+    next_ids: torch.Tensor
+    in_rows: Callable[[torch.Tensor], torch.Tensor]
+    hidden_states: torch.Tensor | None
+
+
+def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
+    """The last hidden states, normalised, at a passage's positions: `(batch, wanted, hidden_size)`.
+
+    Args:
+        backbone (`PreTrainedModel`): any decoder without its head.
+        passage ([`Passage`]): what is read.
+    """
+    if _written_out(backbone, passage):
+        return passage.packed.in_rows(read_hidden_states(backbone, passage.packed))
+    output = backbone(
+        passage.input_ids,
+        attention_mask=passage.attention_mask,
+        position_ids=passage.position_ids,
+        use_cache=False,
+    )
+    return passage.at_positions(output.last_hidden_state)
+
+
+def next_token_logits(model: PreTrainedModel, passage: Passage, with_hidden_states: bool = False) -> Logits:
+    """Logits of a causal language model at a passage's positions.
+
+    Args:
+        model (`PreTrainedModel` or `PeftModel`): one whose forward knows `logits_to_keep`.
+        passage ([`Passage`]): what is read, with its `next_ids`.
+        with_hidden_states (`bool`, *optional*, defaults to `False`): also the hidden states that the logits are of.
+    """
+    if _written_out(model, passage):
+        packed = passage.packed
+        hidden = read_hidden_states(model, packed)
+        rows = packed.in_rows(hidden) if with_hidden_states else None
+        return Logits(model.lm_head(hidden), packed.pack(passage.next_ids), packed.in_rows, rows)
+    first, time = passage.first, passage.input_ids.shape[1]
+    output = model(
+        input_ids=passage.input_ids,
+        use_cache=False,
+        output_hidden_states=with_hidden_states,
+        logits_to_keep=torch.arange(first, time, device=passage.input_ids.device),
+    )
+    return Logits(
+        output.logits,
+        passage.next_ids[:, first:],
+        lambda values: values.gather(1, passage.positions - first),
+        passage.at_positions(output.hidden_states[-1]) if with_hidden_states else None,
+    )
+
+
+def _written_out(model: PreTrainedModel, passage: Passage) -> bool:
+    simple = passage.attention_mask is None and passage.position_ids is None
+    return simple and is_plain_llama(model, passage.input_ids.shape[1])
+
+
+def computes_no_padding(backbone: PreTrainedModel, longest: int) -> bool:
+    """Whether passes of up to `longest` positions cost their rows' own tokens alone, so that sequences are best given
+    a row each.
+    """
+    return is_plain_llama(backbone, longest)
+
+
+def decoding_passes(model: PreTrainedModel, slots: int) -> LlamaForward | SlotForward:
+    """The passes of a decode loop, with weights as they are now.
+
+    Args:
+        model (`PreTrainedModel`): a decoder.
+        slots (`int`): the most rows at a time.
+    """
+    return LlamaForward(model, slots) if is_small_llama(model) else SlotForward(model, slots)

@@ -6,49 +6,20 @@ it, as far as the matrix library sums in the same order whatever the number of r
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from transformers import LlamaForCausalLM
 
-from .training import is_plain_config
+from .eligibility import projections
 
 
-_MOST_PARAMETERS = 50_000_000
 _FEWEST_ROWS = 8
 _FEWEST_POSITIONS = 64
-
-
-def is_small_llama(model) -> bool:
-    """Whether [`LlamaForward`] computes the same as this model's own forward, and is worth its copy of the weights."""
-    if type(model) is not LlamaForCausalLM or model.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-        return False
-    parameters = list(model.parameters())
-    return (
-        sum(parameter.numel() for parameter in parameters) <= _MOST_PARAMETERS
-        and {parameter.dtype for parameter in parameters} in ({torch.float32}, {torch.float64})
-        and is_plain_config(model.config)
-        # Anything else in the place of a projection is an adapter or a quantized weight.
-        and all(type(module) is nn.Linear for layer in model.model.layers for module in _projections(layer))
-    )
-
-
-def _projections(layer) -> list[nn.Module]:
-    attention, mlp = layer.self_attn, layer.mlp
-    return [
-        attention.q_proj,
-        attention.k_proj,
-        attention.v_proj,
-        attention.o_proj,
-        mlp.gate_proj,
-        mlp.up_proj,
-        mlp.down_proj,
-    ]
 
 
 class _Layer:
     """A layer's weights as the passes want them, and its keys and values `(slots, heads, capacity, head_dim)`."""
 
     def __init__(self, layer, scale: float):
-        query, key, value, output, gate, up, down = (module.weight for module in _projections(layer))
+        query, key, value, output, gate, up, down = (module.weight for module in projections(layer))
         self.input_norm = layer.input_layernorm.weight
         self.mlp_norm = layer.post_attention_layernorm.weight
         self.query_key_value = torch.cat([query * scale, key, value])
@@ -59,10 +30,10 @@ class _Layer:
 
 
 class LlamaForward:
-    """What [`SlotForward`] does.
+    """What [`~hfdistill.llama.slots.SlotForward`] does.
 
     Args:
-        model (`LlamaForCausalLM`): one of which [`is_small_llama`] holds. Its weights are read once, now.
+        model (`LlamaForCausalLM`): one of which `is_small_llama` holds. Its weights are read once, now.
         slots (`int`): the most rows at a time.
     """
 

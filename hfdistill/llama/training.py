@@ -5,188 +5,40 @@ in it but inside attention, and the last layer answers only at the positions tha
 written out, so that a layer takes a third of the operations and keeps a third of the tensors.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
-
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
-from transformers.activations import SiLUActivation
-from transformers.models.llama.modeling_llama import (
-    LlamaAttention,
-    LlamaDecoderLayer,
-    LlamaMLP,
-    LlamaRMSNorm,
-    LlamaRotaryEmbedding,
-)
+from transformers import LlamaForCausalLM, LlamaModel
+
+from .passage import Packed, Part
 
 
-# Rows attended to at once, times their longest: what a core's cache holds of their attention.
-_PART_TOKENS = 1024
-# Attention weights are kept, the square of a length; from here on the model's own attention is the faster one.
-_LONGEST = 512
-_STEADY_ROPE = ("default", "linear", "llama3")
-_KINDS = ({("cpu", torch.float32)}, {("cpu", torch.float64)})
-_PLAIN = {
-    LlamaForCausalLM,
-    LlamaModel,
-    LlamaDecoderLayer,
-    LlamaAttention,
-    LlamaMLP,
-    LlamaRMSNorm,
-    LlamaRotaryEmbedding,
-    SiLUActivation,
-    nn.Linear,
-    nn.Embedding,
-    nn.ModuleList,
-}
-
-
-def is_plain_config(config: LlamaConfig) -> bool:
-    """Whether a Llama of this config computes what is written out here and in `generation/llama.py`."""
-    return (
-        config.hidden_act == "silu"
-        and not config.attention_bias
-        and not config.mlp_bias
-        and config.rope_parameters["rope_type"] in _STEADY_ROPE
-    )
-
-
-def is_plain_llama(model: nn.Module, longest: int) -> bool:
-    """Whether [`read_hidden_states`] computes the same as the own forward of this backbone, or of a causal language
-    model's, and sooner.
-
-    Adapters, quantized or sharded weights, hooks, activation checkpointing and mixed precision all go their own way,
-    and so do sequences whose `longest` has more than 512 tokens.
-    """
-    if type(model) not in (LlamaModel, LlamaForCausalLM) or not is_plain_config(model.config) or longest > _LONGEST:
-        return False
-    backbone = model.base_model
-    if torch.is_autocast_enabled("cpu") or any(layer.gradient_checkpointing for layer in backbone.layers):
-        return False
-    kinds, modules = set(), [model]
-    for module in modules:
-        hooked = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
-        if hooked or type(module) not in _PLAIN:
-            return False
-        kinds.update((p.device.type, p.dtype) for p in module._parameters.values() if p is not None)
-        modules += module._modules.values()
-    return kinds in _KINDS
-
-
-class Ragged:
-    """Token sequences end to end, and from which position on the hidden states of each are wanted.
-
-    Args:
-        sequences (`Sequence[Sequence[int]]`): token ids; neighbours of similar length cost the least.
-        first (`Sequence[int]`): first wanted position of each; all after it are wanted, too.
-
-    Attributes:
-        input_ids (`torch.Tensor`): of all sequences, `(tokens,)`.
-        positions (`torch.Tensor`): the position of each token in its sequence.
-        wanted (`torch.Tensor`): the tokens of the wanted positions, `(wanted,)`.
-    """
-
-    def __init__(self, sequences: Sequence[Sequence[int]], first: Sequence[int]):
-        self.input_ids = torch.tensor(list(chain.from_iterable(sequences)))
-        lengths, first = torch.tensor([len(ids) for ids in sequences]), torch.tensor(first)
-        wanted = _Block(lengths - first)
-        steps = torch.arange(len(self.input_ids))
-        self.positions = steps - (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        self.wanted = (self.positions >= first.repeat_interleave(lengths)).nonzero()[:, 0]
-        self.answers = wanted
-        self.attention, self.last_attention = [], []
-        token = answer = 0
-        for part in _parts(lengths.tolist()):
-            keys, queries = _Block(lengths[part], token), _Block((lengths - first)[part], answer)
-            self.attention.append(_Part(keys, keys, torch.zeros(1, dtype=torch.long)))
-            self.last_attention.append(_Part(queries, keys, first[part]))
-            token, answer = keys.stop, queries.stop
-
-    def pad(self, values: torch.Tensor) -> torch.Tensor:
-        """Lay out values of the wanted positions in rows, `(sequences, time, …)`; behind a row's end, anything."""
-        return values.index_select(0, self.answers.tokens).unflatten(0, (self.answers.rows, self.answers.time))
-
-
-def _parts(lengths: list[int]) -> Iterator[slice]:
-    """Cut rows into groups whose attention weights stay in the cache; each is padded to its own longest row."""
-    start, longest = 0, lengths[0]
-    for stop, length in enumerate(lengths):
-        longest = max(longest, length)
-        if (stop - start + 1) * longest > _PART_TOKENS and stop > start:
-            yield slice(start, stop)
-            start, longest = stop, length
-    yield slice(start, len(lengths))
-
-
-class _Block:
-    """Where the tokens of some neighbouring rows, `start` to `stop`, lie in a padded block `(rows, time)`."""
-
-    def __init__(self, lengths: torch.Tensor, start: int = 0):
-        self.rows, self.time = len(lengths), int(lengths.max())
-        steps = torch.arange(self.time)
-        # Behind a row's end stands any token: what comes of it is not taken out again.
-        tokens = (lengths.cumsum(0) - lengths)[:, None] + steps
-        self.start, self.stop = start, start + int(lengths.sum())
-        self.tokens = tokens.clamp_(max=self.stop - start - 1).flatten()
-        self.places = (steps < lengths[:, None]).flatten().nonzero()[:, 0]
-
-    def pad(self, values: torch.Tensor, heads: int) -> torch.Tensor:
-        """`(all tokens, heads * size)` to `(rows * heads, time, size)`."""
-        return self._by_heads(values[self.start : self.stop].index_select(0, self.tokens), heads)
-
-    def pad_zeros(self, values: torch.Tensor, heads: int) -> torch.Tensor:
-        """The same, with zeros behind the rows' ends."""
-        padded = values.new_zeros(self.rows * self.time, values.shape[1])
-        return self._by_heads(padded.index_copy_(0, self.places, values[self.start : self.stop]), heads)
-
-    def _by_heads(self, padded: torch.Tensor, heads: int) -> torch.Tensor:
-        return padded.view(self.rows, self.time, heads, -1).transpose(1, 2).flatten(0, 1)
-
-    def unpad(self, padded: torch.Tensor, heads: int, out: torch.Tensor) -> None:
-        """Back from `pad`, into the tokens' part of `out`."""
-        by_tokens = padded.view(self.rows, heads, self.time, -1).transpose(1, 2).reshape(self.rows * self.time, -1)
-        torch.index_select(by_tokens, 0, self.places, out=out[self.start : self.stop])
-
-
-class _Part:
-    """Attention of some rows: which queries, which keys, and what is forbidden, `(rows or 1, 1, queries, keys)`."""
-
-    def __init__(self, queries: _Block, keys: _Block, first: torch.Tensor):
-        self.queries, self.keys = queries, keys
-        seen = first[:, None] + torch.arange(queries.time)
-        forbidden = (torch.arange(keys.time) > seen[:, :, None])[:, None]
-        self.mask = torch.zeros(forbidden.shape).masked_fill_(forbidden, -torch.inf)
-
-
-def read_hidden_states(model: LlamaModel | LlamaForCausalLM, ragged: Ragged) -> torch.Tensor:
-    """The last hidden states, normalised, of the wanted positions: `(wanted, hidden_size)`."""
+def read_hidden_states(model: LlamaModel | LlamaForCausalLM, packed: Packed) -> torch.Tensor:
+    """The last hidden states, normalised, of the answered positions: `(answered, hidden_size)`."""
     model = model.base_model
-    hidden = model.embed_tokens(ragged.input_ids)
-    cosine, sine = model.rotary_emb(hidden, torch.arange(int(ragged.positions.max()) + 1)[None])
+    hidden = model.embed_tokens(packed.input_ids)
+    cosine, sine = model.rotary_emb(hidden, torch.arange(int(packed.positions.max()) + 1)[None])
     half = cosine.shape[-1] // 2
-    rotation = torch.complex(cosine[0, :, :half], sine[0, :, :half])[ragged.positions, None]
+    rotation = torch.complex(cosine[0, :, :half], sine[0, :, :half])[packed.positions, None]
     for layer in model.layers:
         attention, mlp = layer.self_attn, layer.mlp
         modules = layer.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
         modules += layer.post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj
         last = layer is model.layers[-1]
-        options = ragged, last, rotation, attention.scaling, model.norm.variance_epsilon
+        options = packed, last, rotation, attention.scaling, model.norm.variance_epsilon
         hidden = _LayerPass.apply(hidden, *options, *(module.weight for module in modules))
     return model.norm(hidden)
 
 
 class _LayerPass(Function):
-    """One decoder layer; the last one computes queries, and all that follows from them, at wanted positions alone."""
+    """One decoder layer; the last one computes queries, and what follows from them, at answered positions alone."""
 
     @staticmethod
     def forward(
         ctx,
         hidden,
-        ragged,
+        packed,
         last,
         rotation,
         scaling,
@@ -205,13 +57,13 @@ class _LayerPass(Function):
         inputs = normal * norm
         asked_inputs, asked_rotation = inputs, rotation
         if last:
-            hidden, asked_inputs = hidden.index_select(0, ragged.wanted), inputs.index_select(0, ragged.wanted)
-            asked_rotation = rotation.index_select(0, ragged.wanted)
+            hidden, asked_inputs = hidden.index_select(0, packed.answered), inputs.index_select(0, packed.answered)
+            asked_rotation = rotation.index_select(0, packed.answered)
         # Of each head, the two halves that rotary embedding turns against each other lie side by side, as complex
         # numbers: in queries and keys alike, so that their products stay the same.
         queries = _turn(asked_inputs @ _side_by_side(query, rotation).mul_(scaling).t(), asked_rotation)
         keys, values = _turn(inputs @ _side_by_side(key, rotation).t(), rotation), inputs @ value.t()
-        parts = ragged.last_attention if last else ragged.attention
+        parts = packed.last_attention if last else packed.attention
         mixed, weights = _attend(queries, keys, values, parts, 2 * rotation.shape[-1])
         middle = torch.addmm(hidden, mixed, output.t())
         mlp_normal, mlp_inverse = _normalise(middle, epsilon)
@@ -219,7 +71,7 @@ class _LayerPass(Function):
         gated, raised = mlp_inputs @ gate.t(), mlp_inputs @ up.t()
         bent = F.silu(gated)
         product = bent * raised
-        ctx.ragged, ctx.last, ctx.rotation, ctx.scaling = ragged, last, rotation, scaling
+        ctx.packed, ctx.last, ctx.rotation, ctx.scaling = packed, last, rotation, scaling
         ctx.save_for_backward(
             *(normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, gated, raised, bent, product),
             *(norm, query, key, value, output, mlp_norm, gate, up, down),
@@ -230,7 +82,7 @@ class _LayerPass(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        ragged, last, rotation = ctx.ragged, ctx.last, ctx.rotation
+        packed, last, rotation = ctx.packed, ctx.last, ctx.rotation
         normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, *rest = ctx.saved_tensors
         gated, raised, bent, product, norm, query, key, value, output, mlp_norm, gate, up, down, *weights = rest
 
@@ -245,14 +97,14 @@ class _LayerPass(Function):
         grad_middle += grad
         grad_output = grad_middle.t() @ mixed
 
-        parts = ragged.last_attention if last else ragged.attention
+        parts = packed.last_attention if last else packed.attention
         grad_queries, grad_keys, grad_values = _attend_backward(
             grad_middle @ output, mixed, queries, keys, values, weights, parts, 2 * rotation.shape[-1]
         )
         inputs = normal * norm
         asked_inputs, asked_rotation = inputs, rotation
         if last:
-            asked_inputs, asked_rotation = (x.index_select(0, ragged.wanted) for x in (inputs, rotation))
+            asked_inputs, asked_rotation = (x.index_select(0, packed.answered) for x in (inputs, rotation))
         _turn(grad_queries, asked_rotation.conj())
         _turn(grad_keys, rotation.conj())
         grad_query = _apart((grad_queries.t() @ asked_inputs).mul_(ctx.scaling), rotation)
@@ -260,12 +112,12 @@ class _LayerPass(Function):
         grad_inputs = torch.addmm(grad_values @ value, grad_keys, _side_by_side(key, rotation))
         weight = _side_by_side(query, rotation).mul_(ctx.scaling)
         if last:
-            grad_inputs.index_add_(0, ragged.wanted, grad_queries @ weight)
+            grad_inputs.index_add_(0, packed.answered, grad_queries @ weight)
         else:
             grad_inputs.addmm_(grad_queries, weight)
         grad_norm, grad_hidden = _normalise_backward(grad_inputs, normal, inverse, norm)
         if last:
-            grad_hidden.index_add_(0, ragged.wanted, grad_middle)
+            grad_hidden.index_add_(0, packed.answered, grad_middle)
         else:
             grad_hidden += grad_middle
         grads = grad_norm, grad_query, grad_key, grad_value, grad_output, grad_mlp_norm, grad_gate, grad_up, grad_down
@@ -303,7 +155,7 @@ def _turn(joined: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 
 
 def _attend(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, parts: list[_Part], head_dim: int
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, parts: list[Part], head_dim: int
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """What each query's heads read, `(queries, heads * head_dim)`, and by which weights, a tensor a part."""
     heads, shared = queries.shape[1] // head_dim, keys.shape[1] // head_dim
@@ -326,7 +178,7 @@ def _attend_backward(
     keys: torch.Tensor,
     values: torch.Tensor,
     weights: list[torch.Tensor],
-    parts: list[_Part],
+    parts: list[Part],
     head_dim: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     heads, shared = queries.shape[1] // head_dim, keys.shape[1] // head_dim

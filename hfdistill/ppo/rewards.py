@@ -8,10 +8,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from ..encoding import Encoder
+from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
-from ..reward.model import RewardScorer, load_reward_model, prepare_reward_model
-from .actor_critic import check_scalar_model
+from ..reward.model import RewardScorer, check_scalar_model, load_reward_model, prepare_reward_model
 
 
 RewardFunction = Callable[..., list[float | None]]
@@ -59,7 +58,8 @@ class Rewards:
                 raise HFDistillError(f"{func!r} is no reward function, no reward model and no path of one")
             named = inspect.isroutine(func) or inspect.isclass(func)
             return (func.__name__ if named else type(func).__name__), func
-        check_scalar_model(func, policy, "reward model")
+        check_scalar_model(func, "reward model")
+        check_vocabulary(func, policy, "reward model")
         if func.config.pad_token_id is None:
             func.config.pad_token_id = encoder.pad_token_id
         self.models.append(prepare_reward_model(func).to(policy.device))

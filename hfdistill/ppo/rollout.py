@@ -15,8 +15,9 @@ from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation import Generated
 from ..generation.stopping import cut
+from ..llama import Passage
 from ..training.shares import gather_shares, my_share
-from .actor_critic import ActorCritic, Passage, Scored, read_policy
+from .actor_critic import ActorCritic, Scored, read_policy
 from .batching import QuestionStream, episode_seeds, micro_batches, mini_batches
 from .config import PPOConfig
 from .episodes import Episodes
@@ -109,7 +110,7 @@ class Rollouts:
 
     def passage(self, episodes: Episodes, rows: list[int]) -> Passage:
         """Lay out episodes for a forward pass."""
-        return Passage(
+        return Passage.of_responses(
             [episodes.sequences[i] for i in rows],
             [episodes.prompt_lengths[i] for i in rows],
             self.encoder.pad_token_id,

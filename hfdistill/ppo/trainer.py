@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..encoding import Encoder
+from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
 from ..training.early_stopping import EarlyStopping
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import checkpoint
-from .actor_critic import ActorCritic, build_value_model, causal_model, check_vocabulary
+from .actor_critic import ActorCritic, causal_model
 from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
@@ -30,6 +30,7 @@ from .prompts import PromptDataset
 from .rewards import RewardFunction, Rewards
 from .rollout import Rollouts
 from .samplers import make_sampler
+from .value_model import build_value_model
 
 
 class PPOTrainer(Trainer):

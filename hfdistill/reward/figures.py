@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..intervals import interval
+from ..rows import CORRECT
 
 
 def pair_accuracy(higher: np.ndarray, lower: np.ndarray) -> float:
@@ -46,22 +47,32 @@ def calibration(scores: np.ndarray, correct: np.ndarray, bins: int = 10) -> list
     return rows
 
 
-def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
-    """All figures of a reward model on triples.
+def responses(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of all responses of some triples, and which responses are right, `(responses,)` each.
 
     Args:
         scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
             [`~hfdistill.rows.ROLES`].
+    """
+    mask = present.astype(bool)
+    return scores[mask], np.broadcast_to(CORRECT, scores.shape)[mask]
+
+
+def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
+    """All figures of a reward model on triples.
+
+    Args:
+        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, see [`responses`].
 
     Returns:
         `dict`: `pos_neg` and `pos_pos` (Table 3), `auc`, `accuracy` of the score's sign, `calibration_error`, and the
         numbers of pairs `pos_neg_n` and `pos_pos_n`.
     """
     present = present.astype(bool)
-    right, wrong, taught = scores[:, 0], scores[:, 1], scores[:, 2]
-    pos_neg, pos_pos = present[:, 0] & present[:, 1], present[:, 0] & present[:, 2]
-    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[present]
-    flat = scores[present]
+    right, wrong, taught, _ = scores.T
+    has_right, has_wrong, has_taught, _ = present.T
+    pos_neg, pos_pos = has_right & has_wrong, has_right & has_taught
+    flat, correct = responses(scores, present)
     bins = calibration(flat, correct)
     return {
         "pos_neg": pair_accuracy(right[pos_neg], wrong[pos_neg]),

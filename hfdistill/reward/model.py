@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
-from ..llama.training import Ragged, is_plain_llama, read_hidden_states
+from ..llama import Passage, hidden_states
 
 
 class Float32Head(nn.Linear):
@@ -24,6 +24,14 @@ class Float32Head(nn.Linear):
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         with torch.autocast(hidden_states.device.type, enabled=False):
             return nn.functional.linear(hidden_states.float(), self.weight.float())
+
+
+def set_float32_head(model: PreTrainedModel) -> None:
+    """Put the head of a sequence classification model with one output in fp32, with the weights that it has."""
+    head = Float32Head(model.score.in_features, 1, bias=False, device=model.score.weight.device)
+    with torch.no_grad():
+        head.weight.copy_(model.score.weight)
+    model.score = head
 
 
 def initialise_reward_model(
@@ -58,19 +66,22 @@ def initialise_reward_model(
 def load_reward_model(model_path: str, *, revision: str | None = None, **kwargs) -> PreTrainedModel:
     """Load a trained reward model from a folder or a Hub repository, with its head in fp32."""
     model = AutoModelForSequenceClassification.from_pretrained(model_path, revision=revision, **kwargs)
+    check_scalar_model(model, "reward model")
+    return prepare_reward_model(model)
+
+
+def check_scalar_model(model: PreTrainedModel, role: str) -> None:
+    """Refuse a reward or value model that says more than one number."""
     if model.config.num_labels != 1:
         raise HFDistillError(
-            f"{model_path} is no reward model: its head has {model.config.num_labels} outputs instead of 1"
+            f"the {role} {model.name_or_path!r} has {model.config.num_labels} outputs instead of 1: name one that was "
+            "trained as a reward model"
         )
-    return prepare_reward_model(model)
 
 
 def prepare_reward_model(model: PreTrainedModel) -> PreTrainedModel:
     """Put the head in fp32, dropout off, and `score_positions` into `forward`; loaders have done so already."""
-    head = Float32Head(model.score.in_features, 1, bias=False, device=model.score.weight.device)
-    with torch.no_grad():
-        head.weight.copy_(model.score.weight)
-    model.score = head
+    set_float32_head(model)
     # Scores of a response must not depend on chance, neither in training nor in PPO.
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -96,22 +107,9 @@ def _forward(
         return type(model).forward(
             model, input_ids, attention_mask=attention_mask, position_ids=position_ids, **kwargs
         )
-    if (
-        attention_mask is None
-        and score_positions.shape[1] == 1
-        and is_plain_llama(model.base_model, input_ids.shape[1])
-    ):
-        # Rows of similar length side by side cost the least.
-        last, order = score_positions[:, 0].sort(descending=True)
-        rows = [ids[: end + 1] for ids, end in zip(input_ids[order].tolist(), last.tolist(), strict=True)]
-        hidden_states = read_hidden_states(model.base_model, Ragged(rows, last.tolist()))[order.argsort(), None]
-    else:
-        hidden_states = model.base_model(
-            input_ids, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-        ).last_hidden_state
-        index = score_positions.unsqueeze(-1).expand(-1, -1, hidden_states.shape[-1])
-        hidden_states = hidden_states.gather(1, index)
-    return SequenceClassifierOutputWithPast(logits=model.score(hidden_states).squeeze(-1))
+    passage = Passage(input_ids, score_positions, attention_mask, position_ids)
+    hidden = hidden_states(model.base_model, passage)
+    return SequenceClassifierOutputWithPast(logits=model.score(hidden).squeeze(-1))
 
 
 class RewardScorer:

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..plots import new_plot, save, training_curves
-from .figures import calibration
+from ..rows import ROLES
+from .figures import calibration, responses
 
 
-KINDS = (
-    ("student, wrong", 1, "#8a8f98"),
-    ("student, right", 0, "#6f9bd1"),
-    ("teacher, right", 2, "#d1632a"),
-)
+SHOWN = {
+    "student_negative": ("student, wrong", "#8a8f98"),
+    "student_positive": ("student, right", "#6f9bd1"),
+    "teacher_positive": ("teacher, right", "#d1632a"),
+}
 
 
 def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: np.ndarray, folder: Path) -> list[str]:
@@ -41,15 +42,15 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
     """Draw the scores of wrong, right and teacher's responses.
 
     Args:
-        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
-            [`~hfdistill.rows.ROLES`].
+        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in `ROLES`.
         path (`Path`): the PNG.
     """
     plot, axes = new_plot(6.4, 3.0)
     values = scores[present.astype(bool)]
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
-    for name, role, colour in KINDS:
-        shown = scores[present[:, role].astype(bool), role]
+    for role, (name, colour) in SHOWN.items():
+        column = ROLES.index(role)
+        shown = scores[present[:, column].astype(bool), column]
         axes.hist(shown, bins=edges, histtype="stepfilled", alpha=0.45, color=colour, label=f"{name} ({len(shown)})")
     axes.axvline(0, color="#30343a", linewidth=0.8)
     axes.set_xlabel("score")
@@ -60,9 +61,7 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
 
 def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
     """Draw the share of right responses against what the scores promise, sigmoid(score); arguments as above."""
-    mask = present.astype(bool)
-    correct = np.broadcast_to(np.array([True, False, True, False]), scores.shape)[mask]
-    rows = calibration(scores[mask], correct)
+    rows = calibration(*responses(scores, present))
     plot, axes = new_plot(4.0, 3.6)
     axes.plot([0, 1], [0, 1], color="#c9cdd3", linewidth=1)
     axes.plot([row["promised"] for row in rows], [row["observed"] for row in rows], "o-", color="#d1632a")

@@ -9,7 +9,7 @@ import torch
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from ..errors import HFDistillError
-from ..llama.training import is_plain_llama
+from ..llama import computes_no_padding
 from ..training.early_stopping import EarlyStopping
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
@@ -48,9 +48,9 @@ class TripletTrainer(Trainer):
         callbacks = [*(callbacks or []), _Epochs(self)]
         if args.early_stopping_patience and args.load_best_model_at_end:
             callbacks.append(EarlyStopping(args.early_stopping_patience))
-        # The pass written out for Llama on a CPU takes rows apart, without padding.
+        # Rows that responses share need an attention mask, which costs more than their prompts where padding is free.
         longest = max(triple.longest for triple in train_dataset)
-        share_prefix = args.share_prefix and not is_plain_llama(model.base_model, longest)
+        share_prefix = args.share_prefix and not computes_no_padding(model.base_model, longest)
         super().__init__(
             model=model,
             args=args,

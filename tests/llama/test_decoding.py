@@ -5,8 +5,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hfdistill.generation import DecodeLoop, Row, Sampling, generate
-from hfdistill.generation.slots import SlotForward
-from hfdistill.llama.decoding import LlamaForward, is_small_llama
+from hfdistill.llama.decoding import LlamaForward
+from hfdistill.llama.eligibility import is_small_llama
+from hfdistill.llama.slots import SlotForward
 
 
 def make(dtype=torch.float32, **changes):

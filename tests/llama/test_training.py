@@ -5,7 +5,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from hfdistill.llama.training import Ragged, is_plain_llama, read_hidden_states
+from hfdistill.llama import Passage, hidden_states
+from hfdistill.llama.eligibility import is_plain_llama
 
 
 LENGTHS = [11, 9, 9, 5, 4, 1]
@@ -26,6 +27,16 @@ def sequences(lengths=LENGTHS):
     generator = torch.Generator().manual_seed(1)
     # Token 0 is the pad token, whose embedding gets no gradient.
     return [torch.randint(20, (length,), generator=generator).tolist() for length in lengths]
+
+
+def passage(rows, first):
+    """All positions from `first` on, as those of responses are."""
+    return Passage.of_responses([[*ids, 0] for ids in rows], [start + 1 for start in first], 0, torch.device("cpu"))
+
+
+def read(model, rows, first):
+    states = hidden_states(model, passage(rows, first))
+    return torch.cat([row[: len(ids) - start] for row, ids, start in zip(states, rows, first, strict=True)])
 
 
 def one_by_one(model, rows, first):
@@ -50,13 +61,14 @@ def exact_norm(self, hidden):
     ids=["plain", "one layer", "grouped queries", "rope and epsilon"],
 )
 @pytest.mark.parametrize("part_tokens", [1024, 12])
-def test_states_and_gradients_are_the_models_own(monkeypatch, options, part_tokens):
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [3, 0, 5, 2, 4, 1]], ids=["sorted", "mixed"])
+def test_states_and_gradients_are_the_models_own(monkeypatch, options, part_tokens, order):
     monkeypatch.setattr(LlamaRMSNorm, "forward", exact_norm)
-    monkeypatch.setattr("hfdistill.llama.training._PART_TOKENS", part_tokens)
-    model, rows = make(**options), sequences()
+    monkeypatch.setattr("hfdistill.llama.passage._PART_TOKENS", part_tokens)
+    model, rows, first = make(**options), [sequences()[i] for i in order], [FIRST[i] for i in order]
     assert is_plain_llama(model, 512)
     results = []
-    for states in (one_by_one(model, rows, FIRST), read_hidden_states(model, Ragged(rows, FIRST))):
+    for states in (one_by_one(model, rows, first), read(model, rows, first)):
         loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
         results.append([states, *torch.autograd.grad(loss, list(model.parameters()))])
     for expected, got in zip(*results, strict=True):
@@ -65,15 +77,16 @@ def test_states_and_gradients_are_the_models_own(monkeypatch, options, part_toke
 
 def test_float32_is_close():
     model, rows = make(torch.float32), sequences()
-    torch.testing.assert_close(read_hidden_states(model, Ragged(rows, FIRST)), one_by_one(model, rows, FIRST))
+    torch.testing.assert_close(read(model, rows, FIRST), one_by_one(model, rows, FIRST))
 
 
 def test_wanted_states_in_rows():
-    ragged = Ragged(sequences(), FIRST)
-    padded = ragged.pad(ragged.positions[ragged.wanted])
+    packed = passage(sequences(), FIRST).packed
+    padded = packed.in_rows(packed.positions[packed.answered])
     assert padded.shape == (6, 9)
     for row, start, length in zip(padded.tolist(), FIRST, LENGTHS, strict=True):
         assert row[: length - start] == list(range(start, length))
+        assert set(row[length - start :]) <= {length - 1}
 
 
 def hooked(model):

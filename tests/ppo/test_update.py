@@ -19,7 +19,8 @@ from ppo_toy import (
 )
 from transformers import TrainerCallback
 
-from hfdistill.ppo.actor_critic import ActorCritic, Passage
+from hfdistill.llama import Passage
+from hfdistill.ppo.actor_critic import ActorCritic
 from hfdistill.reward.model import RewardScorer
 
 
@@ -291,7 +292,7 @@ def test_values_are_read_before_each_token():
     model = ActorCritic(make_policy(), make_value_model())
     ids = [[2, 4, 5, 6, 7, 1], [2, 4, 5, 8, 1]]
     with torch.no_grad():
-        scored = model(Passage(ids, [3, 2], 0, torch.device("cpu")))
+        scored = model(Passage.of_responses(ids, [3, 2], 0, torch.device("cpu")))
         for row, (sequence, start) in enumerate(zip(ids, (3, 2), strict=True)):
             hidden = model.value_model.model(torch.tensor([sequence])).last_hidden_state[0]
             expected = model.value_model.score(hidden)[start - 1 : -1, 0].tolist()

@@ -100,7 +100,7 @@ def test_a_prompt_that_cannot_join_takes_nobody_along(make_engine):
 @pytest.mark.parametrize("llama", [True, False], ids=["joined", "model's own"])
 def test_scores_that_are_not_numbers_fail_their_row_only(make_engine, model_maker, tmp_path, monkeypatch, llama):
     if not llama:
-        monkeypatch.setattr("hfdistill.generation.loop.is_small_llama", lambda model: False)
+        monkeypatch.setattr("hfdistill.llama.is_small_llama", lambda model: False)
     jobs = {number: job([1, 5, 6, 30 + number % 15], seed=number) for number in range(30)}
     expected = run(make_engine(), jobs).texts()
     folder = model_maker(tmp_path / "broken", broken=True)

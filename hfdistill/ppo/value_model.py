@@ -1,0 +1,42 @@
+"""The value model that PPO starts from: the reward model, another one that is given, or the policy's backbone."""
+
+from torch import nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from ..encoding import check_vocabulary
+from ..reward.model import check_scalar_model, set_float32_head
+from .actor_critic import causal_model
+
+
+def build_value_model(
+    policy: PreTrainedModel, value_model: PreTrainedModel | None, head_init: str, pad_token_id: int
+) -> PreTrainedModel:
+    """A value model with a head in fp32: the given one, or the policy's backbone with a head of zeros.
+
+    Args:
+        policy (`PreTrainedModel`): what the backbone is copied from if no value model is given.
+        value_model (`PreTrainedModel`, *optional*): a sequence classification model with one output.
+        head_init (`str`): `"copy"` or `"zero"`.
+        pad_token_id (`int`): written to its config.
+    """
+    if value_model is None:
+        value_model, head_init = _copy_backbone(causal_model(policy), pad_token_id), "zero"
+    check_scalar_model(value_model, "value model")
+    check_vocabulary(value_model, policy, "value model")
+    set_float32_head(value_model)
+    if head_init == "zero":
+        nn.init.zeros_(value_model.score.weight)
+    return value_model
+
+
+def _copy_backbone(causal: PreTrainedModel, pad_token_id: int) -> PreTrainedModel:
+    config = type(causal.config).from_dict(causal.config.to_dict())
+    config.num_labels, config.pad_token_id = 1, pad_token_id
+    value_model = AutoModelForSequenceClassification.from_config(config, dtype=causal.dtype)
+    state = {
+        name.replace("base_layer.", ""): tensor
+        for name, tensor in causal.base_model.state_dict().items()
+        if "lora_" not in name
+    }
+    value_model.base_model.load_state_dict(state)
+    return value_model.to(causal.device)
