@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .tasks.base import Question, Task
 
 # Texts of a triple, in the order of the reward model's scores. A triple of the paper has the first three; the last
-# takes part only where the reward model learns from the teacher alone. Which of them are right answers is the mask.
+# takes part only where the reward model learns from the teacher alone. `CORRECT` says which are right answers.
 ROLES = ("student_positive", "student_negative", "teacher_positive", "teacher_negative")
 CORRECT = (True, False, True, False)
 
