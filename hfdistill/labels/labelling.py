@@ -14,7 +14,7 @@ from .labeler import Labeler
 from .overlap import overlap
 from .plots import draw
 from .questions import held_out
-from .statistics import TeacherStatistics
+from .statistics import LabelStatistics
 
 
 def label_and_write(
@@ -36,7 +36,7 @@ def label_and_write(
             was killed buys none twice.
 
     Returns:
-        `dict`: what [`~hfdistill.labels.statistics.teacher_statistics`] returns, and `overlap` of the
+        `dict`: what [`~hfdistill.labels.statistics.LabelStatistics.result`] returns, and `overlap` of the
         training questions with the test questions of the task and of each benchmark.
     """
     # A vote takes seconds, a judge that waits on an endpoint may take hours.
@@ -46,7 +46,7 @@ def label_and_write(
             questions, responses, task, labeler=labeler, on_labelled=progress.update
         )
     golds = task.golds()
-    statistics = TeacherStatistics(question_rows, golds, task.same)
+    statistics = LabelStatistics(question_rows, golds, task.same)
 
     def counted() -> Iterator[dict[str, Any]]:
         for row in response_rows:

@@ -10,13 +10,12 @@ from ..tasks.base import Question
 
 
 WORDS = 8
+COPIED_FROM = 0.5
 LISTED = 20
 WORD = re.compile(r"\w+")
 
 
-def overlap(
-    training: Iterable[Question], evaluation: Iterable[Question], threshold: float = 0.5, words: int = WORDS
-) -> dict[str, Any]:
+def overlap(training: Iterable[Question], evaluation: Iterable[Question]) -> dict[str, Any]:
     """Compares two sets of questions, letter case and punctuation apart.
 
     A shared run of eight words is often a phrase that many questions have ("how many more does he need to"), so the
@@ -24,11 +23,9 @@ def overlap(
 
     Args:
         training, evaluation (`Iterable[Question]`): the two sets.
-        threshold (`float`): share of a question's runs from which on it is taken as a copy.
-        words (`int`): length of a run; a shorter question is one run.
 
     Returns:
-        `dict`: `questions`, `exact` (equal questions), `copied` (at or above the threshold), `any` (at least one
+        `dict`: `questions`, `exact` (equal questions), `copied` (half of its runs or more), `any` (at least one
         shared run), `mean_share`, and `listed`, the ids and shares of the most copied ones.
     """
     exact: set[str] = set()
@@ -36,19 +33,19 @@ def overlap(
     for question in training:
         tokens = tokens_of(question.question)
         exact.add(" ".join(tokens))
-        grams.update(runs(tokens, words))
+        grams.update(runs(tokens))
     counted = equal = 0
     shares: list[tuple[float, str]] = []
     for question in evaluation:
         counted += 1
         tokens = tokens_of(question.question)
         equal += " ".join(tokens) in exact
-        own = set(runs(tokens, words))
+        own = set(runs(tokens))
         share = sum(run in grams for run in own) / len(own) if own else 0.0
         if share:
             shares.append((share, question.question_id))
     shares.sort(key=lambda pair: (-pair[0], pair[1]))
-    copied = [pair for pair in shares if pair[0] >= threshold]
+    copied = [pair for pair in shares if pair[0] >= COPIED_FROM]
     return {
         "questions": counted,
         "exact": equal,
@@ -64,10 +61,10 @@ def tokens_of(text: str) -> list[str]:
     return WORD.findall(text.casefold())
 
 
-def runs(tokens: list[str], words: int) -> Iterator[int]:
-    """A 64-bit hash of each run of `words` words; of the whole where there are fewer."""
-    for start in range(max(1, len(tokens) - words + 1) if tokens else 0):
-        yield hash(tuple(tokens[start : start + words]))
+def runs(tokens: list[str]) -> Iterator[int]:
+    """A 64-bit hash of each run of `WORDS` words; of the whole where there are fewer."""
+    for start in range(max(1, len(tokens) - WORDS + 1) if tokens else 0):
+        yield hash(tuple(tokens[start : start + WORDS]))
 
 
 def overlap_line(figures: dict[str, Any], name: str) -> str:

@@ -17,7 +17,7 @@ def draw(statistics: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Draws them as PNG.
 
     Args:
-        statistics (`Mapping`): from [`~hfdistill.labels.statistics.teacher_statistics`].
+        statistics (`Mapping`): from [`~hfdistill.labels.statistics.LabelStatistics.result`].
         folder (`str` or `Path`): made if need be.
 
     Returns:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..config import Config
-from ..teacher.journal import Journal
+from ..teacher.journal import Journal, Response
 from ..teacher.plan import Plan
 
 
@@ -28,23 +28,27 @@ class SampledResponses:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for question in sorted(self._plan.questions, key=lambda question: question.question_id):
-            for sample in self._journal.of(question.question_id):
-                cell = self._cells.get(sample.temperature)
-                if cell is None or sample.sample >= cell.samples:
+            for response in self._journal.of(question.question_id):
+                cell = self._cells.get(response.temperature)
+                if cell is None or response.sample >= cell.samples:
                     continue
+                row = {**response_row(response), "confidence": cell.confidence, **self._constant}
                 for copy in range(cell.copies):
-                    yield {
-                        "question_id": sample.question_id,
-                        "response": sample.text,
-                        "temperature": sample.temperature,
-                        "sample": sample.sample + copy,
-                        "seed": sample.seed,
-                        "confidence": cell.confidence,
-                        "finish_reason": sample.finish_reason,
-                        "prompt_tokens": sample.prompt_tokens,
-                        "completion_tokens": sample.completion_tokens,
-                        **self._constant,
-                    }
+                    yield {**row, "sample": response.sample + copy}
+
+
+def response_row(response: Response) -> dict[str, Any]:
+    """What the journal knows of a row of the config `responses`."""
+    return {
+        "question_id": response.question_id,
+        "response": response.text,
+        "temperature": response.temperature,
+        "sample": response.sample,
+        "seed": response.seed,
+        "finish_reason": response.finish_reason,
+        "prompt_tokens": response.prompt_tokens,
+        "completion_tokens": response.completion_tokens,
+    }
 
 
 def with_teacher(config: Config) -> Config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..intervals import interval
@@ -17,7 +17,7 @@ LENGTH_BIN = 50
 ODD_FROM, ODD_SHARE = 0.4, 0.5
 
 
-class TeacherStatistics:
+class LabelStatistics:
     """Gathers the figures row by row, so that the responses need not be in memory.
 
     Args:
@@ -83,7 +83,13 @@ class TeacherStatistics:
         self.lengths[len(row["response"]) if tokens is None else tokens] += 1
 
     def result(self) -> dict[str, Any]:
-        """All figures, ready for JSON; see [`teacher_statistics`]."""
+        """All figures, ready for JSON.
+
+        Returns:
+            `dict`: `without_label` (Figure 3), `labels_against_gold` (Figure 4), `pseudo_labels_right`,
+            `unextractable`, `by_temperature`, `by_category`, `vote_shares`, `finish_reasons`, `lengths`; what nothing
+            is known of is left out. Shares with an interval are `{"value", "low", "high", "n"}`.
+        """
         graded = [row for row in self.questions if row["question_id"] in self.gold and row["pseudo_label"] is not None]
         failed = sum(row["failed"] for row in self.questions)
         result = {
@@ -151,31 +157,6 @@ class TeacherStatistics:
             "bin": LENGTH_BIN,
             "counts": [counts[place] for place in range(max(counts) + 1)] if max(counts) < 2000 else [],
         }
-
-
-def teacher_statistics(
-    responses: Iterable[Mapping[str, Any]],
-    questions: Sequence[Mapping[str, Any]],
-    gold: Mapping[str, str] | None = None,
-    same: Callable[[str, str], bool] | None = None,
-) -> dict[str, Any]:
-    """The figures of the teacher's evaluation.
-
-    Args:
-        responses (`Iterable[Mapping]`): rows of the config `responses`; read once.
-        questions (`Sequence[Mapping]`): rows of the config `questions`.
-        gold (`Mapping[str, str]`, *optional*): canonical golds by question id.
-        same (`Callable`, *optional*): the task's equality.
-
-    Returns:
-        `dict`: `without_label` (Figure 3), `labels_against_gold` (Figure 4), `pseudo_labels_right`, `unextractable`,
-        `by_temperature`, `by_category`, `vote_shares`, `finish_reasons`, `lengths`. Shares with an interval are
-        `{"value", "low", "high", "n"}`.
-    """
-    statistics = TeacherStatistics(questions, gold, same)
-    for row in responses:
-        statistics.add(row)
-    return statistics.result()
 
 
 def warn_of_duplicates(statistics: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from ..encoding import Encoder
 from ..generation import Sampling, generate
+from ..labels.sampled import response_row
 from ..labels.vote import response_label
 from ..progress import Progress
 from ..tasks.base import Question, Task
@@ -103,24 +104,9 @@ def label_samples(
     for row in rows:
         question = questions[row.question_id]
         answer = task.extract(row.text, question).value
-        labelled.append(
-            {
-                "question_id": row.question_id,
-                "question": question.question,
-                "response": row.text,
-                "answer": answer,
-                "temperature": row.temperature,
-                "sample": row.sample,
-                "seed": row.seed,
-                "confidence": None,
-                "label": response_label(answer, pseudo_labels[row.question_id], task.same),
-                "finish_reason": row.finish_reason,
-                "prompt_tokens": row.prompt_tokens,
-                "completion_tokens": row.completion_tokens,
-                "model": model,
-                "endpoint_kind": "local",
-            }
-        )
+        label = response_label(answer, pseudo_labels[row.question_id], task.same)
+        made = {"question": question.question, "answer": answer, "confidence": None, "label": label}
+        labelled.append({**response_row(row), **made, "model": model, "endpoint_kind": "local"})
     return labelled
 
 

@@ -1,13 +1,11 @@
-"""The figures of the teacher's evaluation and the overlap check, on worked examples and planted copies."""
+"""Figures and plots of labels, on a worked example."""
 
 import json
 
 import pytest
 
-from hfdistill.labels.overlap import overlap, overlap_line
 from hfdistill.labels.plots import draw
-from hfdistill.labels.statistics import teacher_statistics
-from hfdistill.tasks import Question, load_task
+from hfdistill.labels.statistics import LabelStatistics
 
 
 def response(question_id: str, answer: str | None, label: str | None, temperature: float, text: str = "x") -> dict:
@@ -40,8 +38,15 @@ QUESTIONS = [
 GOLD = {"a": "1", "b": "6", "c": "7"}
 
 
+def figures_of(responses: list[dict], questions: list[dict], gold: dict[str, str] | None = None) -> dict:
+    statistics = LabelStatistics(questions, gold)
+    for row in responses:
+        statistics.add(row)
+    return statistics.result()
+
+
 def test_the_figures_by_hand():
-    made = teacher_statistics(RESPONSES, QUESTIONS, GOLD)
+    made = figures_of(RESPONSES, QUESTIONS, GOLD)
     assert made["without_label"]["value"] == pytest.approx(1 / 3) and made["without_label"]["n"] == 3
     assert made["pseudo_labels_right"]["value"] == 0.5 and made["pseudo_labels_right"]["n"] == 2
     assert made["labels_against_gold"] == {"correct": {"right": 2, "wrong": 1}, "incorrect": {"right": 1, "wrong": 2}}
@@ -58,18 +63,18 @@ def test_the_figures_by_hand():
 
 
 def test_without_golds_nothing_is_said_of_them():
-    made = teacher_statistics(RESPONSES, QUESTIONS)
+    made = figures_of(RESPONSES, QUESTIONS)
     assert "labels_against_gold" not in made and "pseudo_labels_right" not in made
     assert made["by_temperature"]["0"]["right"] is None
 
 
 def test_nothing_at_all_makes_no_figures(tmp_path):
-    made = teacher_statistics([], [])
+    made = figures_of([], [])
     assert made["responses"] == 0 and draw(made, tmp_path) == []
 
 
 def test_plots_are_drawn_and_equal_figures_are_equal_files(tmp_path):
-    made = teacher_statistics(RESPONSES, QUESTIONS, GOLD)
+    made = figures_of(RESPONSES, QUESTIONS, GOLD)
     files = draw(made, tmp_path / "a")
     assert {file.stem for file in files} == {
         *("without_label", "labels_against_gold", "vote_shares"),
@@ -79,36 +84,3 @@ def test_plots_are_drawn_and_equal_figures_are_equal_files(tmp_path):
         assert file.read_bytes().startswith(b"\x89PNG")
     again = draw(json.loads(json.dumps(made)), tmp_path / "b")
     assert [file.read_bytes() for file in files] == [file.read_bytes() for file in again]
-
-
-def test_gsm_plus_does_not_overlap_with_gsm8k_train_but_with_its_test(data):
-    gsm8k = load_task({"name": "gsm8k", "path": data}).questions()
-    gsm_plus = load_task({"name": "gsm_plus", "path": data}).questions()
-    train = [question for question in gsm8k if question.split != "test"]
-    found = overlap(train, gsm_plus)
-    assert (found["questions"], found["exact"], found["copied"]) == (2400, 0, 0)
-    test = overlap([question for question in gsm8k if question.split == "test"], gsm_plus)
-    assert test["copied"] > 1000
-
-
-def test_a_planted_copy_is_found(data):
-    gsm8k = load_task({"name": "gsm8k", "path": data}).questions()
-    gsm_plus = load_task({"name": "gsm_plus", "path": data}).questions()
-    train = [question for question in gsm8k if question.split != "test"]
-    original = gsm_plus[77].question
-    verbatim = Question("planted", "  " + original.upper().replace(" ", "  "), "train")
-    found = overlap([*train, verbatim], gsm_plus)
-    assert found["exact"] >= 1 and found["listed"][0]["share"] == 1.0
-    assert gsm_plus[77].question_id in {row["question_id"] for row in found["listed"]}
-    words = original.split()
-    words[3], words[-2] = "seventeen", "presently"
-    changed = overlap([*train, Question("planted", " ".join(words), "train")], gsm_plus)
-    assert changed["exact"] == 0 and changed["copied"] >= 1
-    assert "share half or more of their runs of 8 words" in overlap_line(changed, "gsm_plus")
-
-
-def test_short_questions_are_one_run():
-    found = overlap(
-        [Question("a", "What is it?", "train")], [Question("b", "what is it", "test"), Question("c", "", "test")]
-    )
-    assert (found["exact"], found["copied"], found["any"]) == (1, 1, 1)
