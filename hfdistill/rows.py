@@ -21,81 +21,39 @@ if TYPE_CHECKING:
 ROLES = ("student_positive", "student_negative", "teacher_positive", "teacher_negative")
 CORRECT = (True, False, True, False)
 
-RESPONSE_COLUMNS = {
-    "question_id": "string",
-    "question": "string",
-    "response": "string",
-    "answer": "string",
-    "temperature": "float64",
-    "sample": "int64",
-    "seed": "int64",
-    "confidence": "string",
-    "label": "string",
-    "finish_reason": "string",
-    "prompt_tokens": "int64",
-    "completion_tokens": "int64",
-    "model": "string",
-    "endpoint_kind": "string",
-}
 
+def _columns(words: str) -> dict[str, str]:
+    """Columns as `name` or `name:type`; a type that is not said is a string."""
+    return {name: kind or "string" for name, _, kind in (word.partition(":") for word in words.split())}
+
+
+RESPONSE_COLUMNS = _columns(
+    "question_id question response answer temperature:float64 sample:int64 seed:int64 confidence label finish_reason "
+    "prompt_tokens:int64 completion_tokens:int64 model endpoint_kind"
+)
 # Columns with their types, by kind of dataset and config.
 COLUMNS: dict[str, dict[str, dict[str, str]]] = {
     "labels": {
         "responses": RESPONSE_COLUMNS,
-        "questions": {
-            "question_id": "string",
-            "question": "string",
-            "split": "string",
-            "category": "string",
-            "pseudo_label": "string",
-            "vote_share": "float64",
-            "votes": "int64",
-            "voters": "int64",
-            "failed": "bool",
-        },
-        "gold": {"question_id": "string", "gold": "string"},
+        "questions": _columns(
+            "question_id question split category pseudo_label vote_share:float64 votes:int64 voters:int64 failed:bool"
+        ),
+        "gold": _columns("question_id gold"),
     },
     "triples": {
         "responses": RESPONSE_COLUMNS,
-        "triples": {
-            "question_id": "string",
-            "question": "string",
-            "split": "string",
-            **{
-                column: kind
-                for role in ROLES
-                for column, kind in ((role, "string"), (f"{role}_id", "string"), (f"{role}_finished", "bool"))
-            },
-        },
+        "triples": _columns(
+            "question_id question split " + " ".join(f"{role} {role}_id {role}_finished:bool" for role in ROLES)
+        ),
     },
     "results": {
-        "results": {
-            "task": "string",
-            "row": "string",
-            "value": "float64",
-            "low": "float64",
-            "high": "float64",
-            "n": "int64",
-            "answerable": "float64",
-            "answerable_low": "float64",
-            "answerable_high": "float64",
-            "answerable_n": "int64",
-            "no_answer": "float64",
-            "mean_tokens": "float64",
-        },
-        "responses": {
-            "task": "string",
-            "row": "string",
-            "question_id": "string",
-            "question": "string",
-            "response": "string",
-            "answer": "string",
-            "gold": "string",
-            "correct": "bool",
-            "category": "string",
-            "tokens": "int64",
-            "finish_reason": "string",
-        },
+        "results": _columns(
+            "task row value:float64 low:float64 high:float64 n:int64 answerable:float64 answerable_low:float64 "
+            "answerable_high:float64 answerable_n:int64 no_answer:float64 mean_tokens:float64"
+        ),
+        "responses": _columns(
+            "task row question_id question response answer gold correct:bool category tokens:int64 finish_reason"
+        ),
     },
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +79,18 @@ def _vote_shares(statistics: Mapping[str, Any]) -> Any:
     shares = statistics["vote_shares"]
     if not sum(shares["counts"]):
         return None
-    plot, axes = new_plot(6.4, 3.0)
-    width = 1 / shares["bins"]
-    axes.bar(
-        [(place + 0.5) * width for place in range(shares["bins"])], shares["counts"], width=width * 0.9, color=PLAIN
-    )
+    plot, axes = _histogram(shares["counts"], 1 / shares["bins"])
     axes.set_xlabel("share of the votes for the leading answer")
     axes.set_ylabel("questions")
     axes.set_title("How sure the vote is", loc="left", fontsize=10)
     return plot
+
+
+def _histogram(counts: Sequence[int], width: float) -> tuple[Any, Any]:
+    plot, axes = new_plot(6.4, 3.0)
+    middles = [(place + 0.5) * width for place in range(len(counts))]
+    axes.bar(middles, counts, width=width * 0.9, color=PLAIN)
+    return plot, axes
 
 
 def _by_temperature(statistics: Mapping[str, Any]) -> Any:
@@ -117,14 +120,7 @@ def _lengths(statistics: Mapping[str, Any]) -> Any:
     lengths = statistics.get("lengths")
     if not lengths or not lengths["counts"]:
         return None
-    plot, axes = new_plot(6.4, 3.0)
-    step = lengths["bin"]
-    axes.bar(
-        [(place + 0.5) * step for place in range(len(lengths["counts"]))],
-        lengths["counts"],
-        width=step * 0.9,
-        color=PLAIN,
-    )
+    plot, axes = _histogram(lengths["counts"], lengths["bin"])
     axes.axvline(lengths["median"], color="#30343a", linewidth=1)
     axes.set_xlabel(f"{lengths['unit']} a response (line: median, {lengths['median']:,})")
     axes.set_ylabel("responses")
