@@ -1,8 +1,8 @@
 """One YAML a run: shared sections, and one section a stage whose keys are the fields of that stage's dataclass."""
 
 import argparse
+import copy
 import dataclasses
-import importlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +11,22 @@ from typing import Any
 import yaml
 
 from .errors import HFDistillError, unknown
-from .kinds import STAGES
-from .sections import RunConfig, StudentConfig, TeacherConfig
+from .fields import plain, recorded
+from .flags import SECTIONS, stage_class, take_config, take_dotted, unknown_key
+from .kinds import Kind
+from .sections import SHARED, RunConfig, StudentConfig, TeacherConfig
+from .tasks import resolved
 
 
-# Fields that change where and how a stage runs, but not what it makes.
-WITHOUT_EFFECT = {
-    "dataloader_num_workers",
-    "disable_tqdm",
-    "first_look",
-    "log_level",
-    "logging_dir",
-    "logging_steps",
-    "logging_strategy",
-    "output_dir",
-    "report_to",
-    "resume_from_checkpoint",
-    "retry_failed",
-    "save_total_limit",
-    "sync_every",
-}
-
-
-SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig}
+__all__ = [
+    "Config",
+    "RunConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "load_config",
+    "read_sections",
+    "stage_class",
+]
 
 
 @dataclass
@@ -44,7 +37,8 @@ class Config:
         run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`): as given.
         task (`dict`): `{"name": …, **options}`, for [`~hfdistill.tasks.load_task`].
         stage (`Any`): instance of the stage's dataclass.
-        given (`dict`): the stage's fields that were set by file or flag, as they were set.
+        asked (`dict`): the stage's fields as they were asked for, defaults filled in, before anything that depends on
+            the machine was worked out.
     """
 
     run: RunConfig
@@ -52,19 +46,42 @@ class Config:
     teacher: TeacherConfig | None
     student: StudentConfig | None
     stage: Any
-    given: dict[str, Any]
+    asked: dict[str, Any]
 
-    def identity(self) -> dict[str, Any]:
-        """Everything in the configuration that decides what the stage makes: what is fingerprinted."""
-        stage = {name: value for name, value in sorted(self.given.items()) if name not in WITHOUT_EFFECT}
-        return {"seed": self.run.seed, "task": self.task, "stage": stage}
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The task with every option."""
+        return resolved(self.task)
+
+    def identity(self, kind: Kind) -> dict[str, Any]:
+        """Everything in the configuration that decides an artifact, resolved: what is fingerprinted.
+
+        What each field decides is said where it is declared, see [`hfdistill.fields`].
+
+        Args:
+            kind ([`~hfdistill.kinds.Kind`]): of the artifact; the stage may make several.
+
+        Returns:
+            `dict[str, Any]`: plain JSON: `task` with every option, and as far as they decide something `seed`,
+            `stage`, `teacher` and `student`.
+        """
+        stage = recorded(type(self.stage), self.asked, kind.name, self)
+        parts: dict[str, Any] = recorded(RunConfig, vars(self.run), kind.name)
+        parts |= {"task": plain(self.task_options), "stage": stage}
+        # A stage with a field of this name asks the teacher only if it is true.
+        if self.teacher is not None and stage.get("teacher", True):
+            parts["teacher"] = recorded(TeacherConfig, vars(self.teacher), kind.name)
+        if self.student is not None:
+            parts["student"] = recorded(StudentConfig, vars(self.student), kind.name)
+        return {name: part for name, part in parts.items() if part != {}}
 
 
 def load_config(stage: str, stage_class: type, argv: list[str] | None = None) -> Config:
     """Read `--config FILE` and flags for one stage.
 
     Every field of `stage_class` is a flag (`--learning_rate 1e-5`); the shared sections are dotted flags
-    (`--run.seed 3`, `--student.model namespace/name`, `--task.shots 0`). Flags win over the file.
+    (`--run.seed 3`, `--student.model namespace/name`, `--task.shots 0`), and `--overwrite_edits` is one of theirs.
+    Flags win over the file.
 
     Args:
         stage (`str`): name of the section, one of [`~hfdistill.kinds.STAGES`].
@@ -79,9 +96,9 @@ def load_config(stage: str, stage_class: type, argv: list[str] | None = None) ->
             known one), or a value of the wrong type.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    path, argv = _take_config(argv)
+    path, argv = take_config(argv)
     sections = read_sections(path) if path else {}
-    flags, argv = _take_dotted(argv)
+    flags, argv = take_dotted(argv, stage)
     for section, values in flags.items():
         sections.setdefault(section, {}).update(values)
 
@@ -97,8 +114,8 @@ def load_config(stage: str, stage_class: type, argv: list[str] | None = None) ->
         defaults["output_dir"] = str(Path(run.output_dir) / (stage + run.suffix))
     if "seed" in names:
         defaults["seed"] = run.seed
-    built, given = parse_stage(stage, stage_class, sections.get(stage) or {}, argv, defaults)
-    return Config(run, task, teacher, student, built, given)
+    built, asked = parse_stage(stage, stage_class, sections.get(stage) or {}, argv, defaults)
+    return Config(run, task, teacher, student, built, asked)
 
 
 def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -110,19 +127,12 @@ def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
         sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise HFDistillError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    known = [*SHARED, "task", *STAGES]
     for name, section in sections.items() if isinstance(sections, dict) else [(str(sections), None)]:
-        if name not in known:
-            raise unknown(f"section in {path}:", name, known)
+        if name not in SECTIONS:
+            raise unknown(f"section in {path}:", name, SECTIONS)
         if section is not None and not isinstance(section, dict):
             raise HFDistillError(f"section {name!r} of {path} must hold keys and values, not {section!r}")
     return {name: section or {} for name, section in sections.items()}
-
-
-def stage_class(stage: str) -> type:
-    """The dataclass of a stage's section."""
-    module, _, name = STAGES[stage].settings.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def parse_stage(
@@ -131,14 +141,14 @@ def parse_stage(
     """Build a stage's dataclass from its section and flags.
 
     Returns:
-        `tuple[Any, dict]`: the instance, and the fields that were given.
+        `tuple[Any, dict]`: the instance, and its fields as they were asked for.
     """
     from transformers import HfArgumentParser
 
-    known = {f.name for f in dataclasses.fields(stage_class) if f.init}
+    known = [f.name for f in dataclasses.fields(stage_class) if f.init]
     for key in section:
         if key not in known:
-            raise unknown(f"key in section {stage!r}:", key, known)
+            raise unknown_key(stage, key, known)
     parser = HfArgumentParser(stage_class, allow_abbrev=False, add_help="-h" in argv or "--help" in argv)
 
     def fail(message: str) -> None:
@@ -151,18 +161,17 @@ def parse_stage(
     for action in parser._actions:
         action.required = action.required and action.dest not in section
     try:
-        built, rest = parser.parse_args_into_dataclasses(args=argv, return_remaining_strings=True)
+        namespace, rest = parser.parse_known_args(argv)
+        asked = {name: getattr(namespace, name) for name in known}
+        built = stage_class(**copy.deepcopy(asked))
     except (ValueError, TypeError) as error:
         raise HFDistillError(f"section {stage!r}: {error}") from error
     for word in rest:
         if word.startswith("--"):
-            raise unknown(f"option of stage {stage!r}:", word, [f"--{name}" for name in known])
+            raise unknown_key(stage, word[2:].partition("=")[0], known, flag=True)
     if rest:
         raise HFDistillError(f"cannot place the argument {rest[0]!r}: options are given as --name value")
-    flagged = {
-        action.dest for action in parser._actions for word in argv if word.split("=")[0] in action.option_strings
-    }
-    return built, {name: getattr(built, name) for name in known if name in section or name in flagged}
+    return built, asked
 
 
 def _listed(stage: str, action: argparse.Action, value: Any) -> list[Any] | None:
@@ -176,58 +185,17 @@ def _listed(stage: str, action: argparse.Action, value: Any) -> list[Any] | None
         raise HFDistillError(f"section {stage!r}: {action.dest} is {value!r}: {error}") from error
 
 
-def _take_config(argv: list[str]) -> tuple[str | None, list[str]]:
-    path, rest, words = None, [], iter(argv)
-    for word in words:
-        if word == "--config":
-            path = next(words, None)
-            if path is None:
-                raise HFDistillError("--config needs the path of a YAML file")
-        elif word.startswith("--config="):
-            path = word.removeprefix("--config=")
-        else:
-            rest.append(word)
-    return path, rest
-
-
-def _take_dotted(argv: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Take `--section.key value…` out of the arguments; several values, or a list field, make a list."""
-    flags: dict[str, dict[str, Any]] = {}
-    rest: list[str] = []
-    words = list(argv)
-    while words:
-        word = words.pop(0)
-        section, dot, key = word[2:].partition(".") if word.startswith("--") else ("", "", "")
-        if not dot or section not in (*SHARED, "task"):
-            rest.append(word)
-            continue
-        key, equals, value = key.partition("=")
-        values = [value] if equals else []
-        while not equals and words and not words[0].startswith("--"):
-            values.append(words.pop(0))
-        if not values:
-            raise HFDistillError(f"{word} needs a value")
-        values = [yaml.safe_load(value) for value in values]
-        is_list = section in SHARED and any(f.name == key and f.type == list[str] for f in _fields(section))
-        flags.setdefault(section, {})[key] = values if is_list or len(values) > 1 else values[0]
-    return flags, rest
-
-
-def _fields(section: str) -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(SHARED[section])
-
-
 def _build(section: str, values: dict[str, Any] | None, required: bool) -> Any:
     if not values:
         if required:
             raise HFDistillError(f"the configuration has no section {section!r}: every run needs one")
         return None
-    fields = {f.name: f for f in _fields(section)}
+    fields = {f.name: f for f in dataclasses.fields(SHARED[section])}
     lists = {name for name, f in fields.items() if f.type == list[str]}
     values = {key: [value] if key in lists and isinstance(value, str) else value for key, value in values.items()}
     for key, value in values.items():
         if key not in fields:
-            raise unknown(f"key in section {section!r}:", key, fields)
+            raise unknown_key(section, key, fields)
         _check_type(section, fields[key], value)
     for name, f in fields.items():
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values:

@@ -70,3 +70,11 @@ def need_extra(what: str, extra: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise HFDistillError(f"{what} needs {', '.join(missing)}: pip install 'hfdistill[{extra}]'")
+
+
+def resolved(section: dict[str, Any], plugin: Any) -> dict[str, Any]:
+    """A section with every option of the instance that [`build`] made of it, those left out included."""
+    return {
+        "name": section["name"],
+        **{field.name: vars(plugin)[field.name] for field in fields(plugin) if field.init},
+    }

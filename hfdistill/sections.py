@@ -3,8 +3,16 @@
 from dataclasses import dataclass, field
 
 from .errors import HFDistillError
+from .fields import NO_EFFECT, PARENT, decides, section
 
 
+# What loads a model of the student's.
+OF_MODELS = decides("warmup", "triples", "reward", "policy", "results")
+# What is asked of the teacher: by labelling, and by evaluation for the row of its own.
+OF_THE_TEACHER = decides("labels", "results")
+
+
+@section()
 @dataclass
 class RunConfig:
     """What all stages of a run share.
@@ -23,20 +31,21 @@ class RunConfig:
             hand. Without it a stage says so and ends before it begins.
     """
 
-    name: str
-    namespace: str | None = None
-    seed: int = 0
-    output_dir: str | None = None
-    push: bool = True
-    private: bool = False
-    suffix: str = ""
-    overwrite_edits: bool = False
+    name: str = field(metadata=NO_EFFECT)
+    namespace: str | None = field(default=None, metadata=NO_EFFECT)
+    seed: int = field(default=0, metadata=decides(unless=("results", "compare")))
+    output_dir: str | None = field(default=None, metadata=NO_EFFECT)
+    push: bool = field(default=True, metadata=NO_EFFECT)
+    private: bool = field(default=False, metadata=NO_EFFECT)
+    suffix: str = field(default="", metadata=NO_EFFECT)
+    overwrite_edits: bool = field(default=False, metadata=NO_EFFECT)
 
     def __post_init__(self):
         if self.output_dir is None:
             self.output_dir = f"runs/{self.name}"
 
 
+@section()
 @dataclass
 class TeacherConfig:
     """The large model and where it answers.
@@ -44,7 +53,8 @@ class TeacherConfig:
     Args:
         model (`str`): its name on the Hub, for cards and lineage.
         endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
-        kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing.
+        kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing. `"openai_chat"`
+            is the same as `chat`.
         chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template.
         api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
             Face token goes to Hugging Face hosts and no token anywhere else.
@@ -64,23 +74,24 @@ class TeacherConfig:
         output_price (`float`, *optional*): price of a million generated tokens.
     """
 
-    model: str
-    endpoints: list[str] = field(default_factory=list)
-    kind: str = "auto"
-    chat: bool = False
-    api_key_env: str | None = None
-    license: str | None = None
-    concurrency: int | None = None
-    timeout: float = 600.0
-    tries: int = 5
-    patience: float = 900.0
-    max_requests: int | None = None
-    max_cost: float | None = None
-    gpu_hour_price: float | None = None
-    input_price: float | None = None
-    output_price: float | None = None
+    model: str = field(metadata=OF_THE_TEACHER)
+    endpoints: list[str] = field(default_factory=list, metadata=NO_EFFECT)
+    kind: str = field(default="auto", metadata=NO_EFFECT)
+    chat: bool = field(default=False, metadata=OF_THE_TEACHER)
+    api_key_env: str | None = field(default=None, metadata=NO_EFFECT)
+    license: str | None = field(default=None, metadata=NO_EFFECT)
+    concurrency: int | None = field(default=None, metadata=NO_EFFECT)
+    timeout: float = field(default=600.0, metadata=NO_EFFECT)
+    tries: int = field(default=5, metadata=NO_EFFECT)
+    patience: float = field(default=900.0, metadata=NO_EFFECT)
+    max_requests: int | None = field(default=None, metadata=NO_EFFECT)
+    max_cost: float | None = field(default=None, metadata=NO_EFFECT)
+    gpu_hour_price: float | None = field(default=None, metadata=NO_EFFECT)
+    input_price: float | None = field(default=None, metadata=NO_EFFECT)
+    output_price: float | None = field(default=None, metadata=NO_EFFECT)
 
     def __post_init__(self):
+        self.chat = self.chat or self.kind == "openai_chat"
         for name in ("concurrency", "timeout", "tries", "patience", "max_requests"):
             value = vars(self)[name]
             if value is not None and value <= 0:
@@ -92,6 +103,7 @@ class TeacherConfig:
             )
 
 
+@section()
 @dataclass
 class StudentConfig:
     """The small model before training.
@@ -105,14 +117,17 @@ class StudentConfig:
         license (`str`, *optional*): its licence.
     """
 
-    model: str
-    revision: str | None = None
-    dtype: str = "auto"
-    attn_implementation: str | None = None
-    pad_token: str | None = None
-    license: str | None = None
+    model: str = field(metadata=PARENT)
+    revision: str | None = field(default=None, metadata=PARENT)
+    dtype: str = field(default="auto", metadata=OF_MODELS)
+    attn_implementation: str | None = field(default=None, metadata=NO_EFFECT)
+    pad_token: str | None = field(default=None, metadata=OF_MODELS)
+    license: str | None = field(default=None, metadata=NO_EFFECT)
 
     @property
     def ref(self) -> str:
         """Repository or folder, with its revision if one is given."""
         return f"{self.model}@{self.revision}" if self.revision else self.model
+
+
+SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig}

@@ -26,7 +26,7 @@ from hfdistill.kinds import LABELS
 from hfdistill.labels.config import LabelConfig
 from hfdistill.labels.labelers import load_labeler
 from hfdistill.labels.questions import load_benchmarks, questions_to_label
-from hfdistill.labels.sampled import SampledResponses, with_teacher
+from hfdistill.labels.sampled import SampledResponses
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
@@ -37,7 +37,7 @@ from hfdistill.teacher.session import collect, warn_of_another_model
 
 @exit_on_user_error
 def main() -> None:
-    config = use_deployed(with_teacher(load_config("label", LabelConfig)))
+    config = use_deployed(load_config("label", LabelConfig))
     stage, run = config.stage, config.run
     if os.environ.get("RANK", "0") != "0":
         return
@@ -56,7 +56,7 @@ def main() -> None:
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)
-    labeler = load_labeler(labeler_section(stage))
+    labeler = load_labeler(stage.labeler_section())
     questions = questions_to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
@@ -93,12 +93,6 @@ def main() -> None:
         f"{published.repo_id} is published at {published.revision[:12]}: {metrics['responses']} responses to "
         f"{metrics['questions']} questions, {metrics['without_label']['value']:.1%} of them without a label"
     )
-
-
-def labeler_section(stage: LabelConfig) -> dict:
-    """Name and options of the labeler."""
-    options = {"threshold": stage.threshold} if stage.labeler == "vote" else stage.labeler_options or {}
-    return {"name": stage.labeler, **options}
 
 
 def look(journal: Journal, task: Task, questions: list) -> None:

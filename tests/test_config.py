@@ -6,14 +6,17 @@ import pytest
 
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
+from hfdistill.fields import NO_EFFECT, section
+from hfdistill.kinds import LABELS
 from hfdistill.labels.config import LabelConfig
 
 
+@section()
 @dataclass
 class Settings:
     threshold: float = 0.7
     temperatures: list[float] = field(default_factory=lambda: [0.0])
-    output_dir: str = "unset"
+    output_dir: str = field(default="unset", metadata=NO_EFFECT)
     seed: int = 42
     samples: int = 5
 
@@ -44,7 +47,7 @@ def test_file_flags_and_defaults_come_together(path):
     assert config.task == {"name": "gsm8k", "shots": 0}
     assert config.teacher.endpoints == ["http://a"]
     assert config.stage == Settings(0.1, [0.0, 0.5], "runs/trial/label", 3, 7)
-    assert config.given == {"threshold": 0.1, "samples": 7, "temperatures": [0.0, 0.5]}
+    assert config.asked == vars(config.stage)
 
 
 def test_the_suffix_keeps_an_ablation_apart(path):
@@ -65,14 +68,14 @@ def test_one_name_or_mapping_makes_a_list_of_one(path, value):
     text = GOOD.replace("label: {threshold: 1e-1}", f"label: {{benchmarks: {value}}}")
     text = text.replace("big/model", "big/model, endpoints: http://a")
     config = load_config("label", LabelConfig, ["--config", path(text)])
-    assert config.stage.benchmarks == config.given["benchmarks"] == [value]
+    assert config.stage.benchmarks == config.asked["benchmarks"] == [value]
     assert config.teacher.endpoints == ["http://a"]
 
 
 def test_identity_ignores_where_and_how_it_runs(path):
-    here = load_config("label", Settings, ["--config", path(GOOD)]).identity()
-    there = load_config("label", Settings, ["--config", path(GOOD), "--output_dir", "elsewhere"]).identity()
-    other = load_config("label", Settings, ["--config", path(GOOD), "--threshold", "0.9"]).identity()
+    here = load_config("label", Settings, ["--config", path(GOOD)]).identity(LABELS)
+    there = load_config("label", Settings, ["--config", path(GOOD), "--output_dir", "elsewhere"]).identity(LABELS)
+    other = load_config("label", Settings, ["--config", path(GOOD), "--threshold", "0.9"]).identity(LABELS)
     assert here == there
     assert here != other
 

@@ -16,7 +16,7 @@ PAPER = [path for path in PRESETS if path.parent.name != "word_problems"]
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_preset_is_valid(path):
-    configs = validate(str(path), ["--teacher.endpoints", "http://127.0.0.1:1"])
+    configs = validate(str(path), ["teacher.endpoints=http://127.0.0.1:1"])
     assert set(configs) == {"label", "warmup", "reward", "ppo", "evaluate"}
 
 
@@ -26,7 +26,7 @@ def test_the_paper_has_eight():
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_preset_of_the_paper_holds_its_settings(path):
-    configs = validate(str(path), ["--teacher.endpoints", "http://127.0.0.1:1"])
+    configs = validate(str(path), ["teacher.endpoints=http://127.0.0.1:1"])
     label, reward, ppo = configs["label"].stage, configs["reward"].stage, configs["ppo"].stage
     assert label.high_temperatures == [0, 0.1, 0.2, 0.3] and label.high_samples == label.low_samples == 5
     assert label.low_temperatures == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]

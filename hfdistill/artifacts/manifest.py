@@ -42,7 +42,7 @@ def fingerprint(kind: Kind, config: Config, parents: dict[str, Artifact]) -> str
     Returns:
         `str`: 16 hexadecimal digits.
     """
-    return fingerprint_of(kind.name, config.identity(), _digests(parents))
+    return fingerprint_of(kind.name, config.identity(kind), _digests(parents))
 
 
 def fingerprint_of(kind: str, identity: dict[str, Any], digests: dict[str, str]) -> str:
@@ -73,7 +73,7 @@ def manifest(
         "stage": kind.stage,
         "run": config.run.name,
         "fingerprint": fingerprint(kind, config, parents),
-        "config": config.identity(),
+        "config": config.identity(kind),
         "teacher": {key: vars(config.teacher)[key] for key in TEACHER_KEYS} if config.teacher else None,
         "student": {key: vars(config.student)[key] for key in STUDENT_KEYS} if config.student else None,
         "parents": {role: parent.ref for role, parent in sorted(parents.items())},

@@ -57,13 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(stage: str, args: argparse.Namespace):
-    """The configuration as a stage sees it; `--set` may name the fields of any stage."""
-    from ..config import load_config, stage_class
-    from ..kinds import STAGES
+    """The configuration as a stage sees it."""
+    from ..config import load_config
+    from ..flags import stage_class, stage_flags
 
-    others = tuple(f"{name}." for name in STAGES if name != stage)
-    flags = [f"--{setting.removeprefix(f'{stage}.')}" for setting in args.set if not setting.startswith(others)]
-    return load_config(stage, stage_class(stage), ["--config", args.config, *flags])
+    return load_config(stage, stage_class(stage), ["--config", args.config, *stage_flags(args.set, stage)])
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):

@@ -24,7 +24,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overwrite_edits", action="store_true", help="replace data that somebody edited by hand in an artifact"
     )
-    parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings for every stage")
+    parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)
 
 
@@ -32,19 +32,19 @@ def run(args: argparse.Namespace) -> int:
     """Validate the configuration, then run the stages."""
     import signal
 
+    from ..flags import stage_flags
     from ..runs.runner import Runner
     from ..runs.stages import ON_CPU, between, stages
     from ..runs.validation import validate
 
     names = between(args.first, args.last)
-    flags = [f"--{setting}" for setting in args.set]
-    if args.overwrite_edits:
-        flags.append("--run.overwrite_edits=true")
-    run = validate(args.config, flags)[names[0]].run
+    settings = [*args.set, *(["run.overwrite_edits=true"] if args.overwrite_edits else [])]
+    run = validate(args.config, settings)[names[0]].run
     accelerate = ["--config_file", args.accelerate_config] if args.accelerate_config else []
     if args.cpu:
         accelerate = ON_CPU
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    steps = stages(args.config, names, dict.fromkeys(names, flags), accelerate)
+    flags = {name: stage_flags(settings, name) for name in names}
+    steps = stages(args.config, names, flags, accelerate)
     Runner(Path(run.output_dir), {}, keep_finished=False).run(steps, f"Run {args.config}")
     return 0

@@ -35,9 +35,10 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 def _config(args: argparse.Namespace):
     from ..config import load_config
+    from ..flags import stage_flags
     from ..labels.config import LabelConfig
 
-    return load_config("label", LabelConfig, ["--config", args.config, *(f"--{setting}" for setting in args.set)])
+    return load_config("label", LabelConfig, ["--config", args.config, *stage_flags(args.set, "label")])
 
 
 def _deploy(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     from ..runs.validation import validate
 
     for path in args.config:
-        configs = validate(path, [f"--{setting}" for setting in args.set])
+        configs = validate(path, args.set)
         label, reward = configs["label"], configs["reward"]
         print(
             f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}, teacher {label.teacher.model}, "

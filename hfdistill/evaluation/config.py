@@ -1,10 +1,23 @@
 """Settings of the evaluation stage."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import HFDistillError
+from ..fields import NO_EFFECT, decides, section
+from ..labels.config import TASKS
 
 
+# Which models stand in the rows is said by the parents.
+NAMES = decides(value=lambda asked, config: [row.partition("=")[0] for row in asked["models"]])
+
+
+def _asks_the_teacher(asked: Mapping[str, Any], config: Any) -> bool:
+    return bool(asked["teacher"] and config.teacher and config.teacher.endpoints)
+
+
+@section()
 @dataclass
 class EvaluateConfig:
     """Section `evaluate`: which models answer which test questions. Every answer is greedy, at temperature 0.
@@ -25,13 +38,13 @@ class EvaluateConfig:
             question.
     """
 
-    output_dir: str | None = None
-    models: list[str] = field(default_factory=list)
+    output_dir: str | None = field(default=None, metadata=NO_EFFECT)
+    models: list[str] = field(default_factory=list, metadata=NAMES)
     few_shot: list[str] = field(default_factory=lambda: ["ICL"])
-    teacher: bool = True
-    benchmarks: list[str] = field(default_factory=list)
+    teacher: bool = field(default=True, metadata=decides(value=_asks_the_teacher))
+    benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     max_questions: int | None = None
-    batch_size: int = 256
+    batch_size: int = field(default=256, metadata=NO_EFFECT)
     baseline: str = "Ours w/o R"
 
     def __post_init__(self):

@@ -1,11 +1,36 @@
 """Settings of the labelling stage."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import HFDistillError
+from ..fields import NO_EFFECT, decides, or_of_the_task, recorded, section
+from ..plugins import resolved as resolved_options
+from ..tasks import resolved
 
 
+# Tasks by name or with options.
+TASKS = decides(value=lambda asked, config: [resolved(entry) for entry in asked["benchmarks"]])
+
+
+def _threshold(asked: Mapping[str, Any], config: Any) -> float | None:
+    return asked["threshold"] if asked["labeler"] == "vote" else None
+
+
+def _labeler_options(asked: Mapping[str, Any], config: Any) -> dict[str, Any] | None:
+    """Every option of a labeler that is not the vote, but those that say where and how it works."""
+    from .labelers import load_labeler
+
+    if asked["labeler"] == "vote":
+        return None
+    options = config.stage.labeler_section()
+    labeler = load_labeler(options)
+    return recorded(type(labeler), resolved_options(options, labeler), "labels")
+
+
+@section()
 @dataclass
 class LabelConfig:
     """Section `label`: what to ask the teacher, and how its answers become labels.
@@ -37,29 +62,25 @@ class LabelConfig:
             `partial` of the dataset, from where another machine goes on; 0 turns it off.
     """
 
-    output_dir: str | None = field(default=None, metadata={"help": "Folder of the journal."})
-    high_temperatures: list[float] = field(
-        default_factory=lambda: [0.0, 0.1, 0.2, 0.3], metadata={"help": "Temperatures whose answers vote."}
+    output_dir: str | None = field(default=None, metadata=NO_EFFECT)
+    high_temperatures: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3])
+    high_samples: int = 5
+    low_temperatures: list[float] = field(default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    low_samples: int = 5
+    labeler: str = "vote"
+    labeler_options: dict | str | None = field(default=None, metadata=decides(value=_labeler_options))
+    threshold: float = field(default=0.7, metadata=decides(value=_threshold))
+    benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
+    top_p: float | None = None
+    top_k: int | None = None
+    max_new_tokens: int | None = field(
+        default=None, metadata=decides(value=or_of_the_task("max_new_tokens", "max_new_tokens"))
     )
-    high_samples: int = field(default=5, metadata={"help": "Responses a question at each of them."})
-    low_temperatures: list[float] = field(
-        default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], metadata={"help": "Temperatures for variety."}
-    )
-    low_samples: int = field(default=5, metadata={"help": "Responses a question at each of them."})
-    labeler: str = field(default="vote", metadata={"help": "How responses become a pseudo-label."})
-    labeler_options: dict | str | None = field(default=None, metadata={"help": "Options of another labeler, as JSON."})
-    threshold: float = field(default=0.7, metadata={"help": "Share of the votes that an answer must exceed."})
-    benchmarks: list[str] = field(
-        default_factory=list, metadata={"help": "Further tasks whose test questions must not be among these."}
-    )
-    top_p: float | None = field(default=None, metadata={"help": "Nucleus, in (0, 1); all by default."})
-    top_k: int | None = field(default=None, metadata={"help": "Most probable tokens; all by default."})
-    max_new_tokens: int | None = field(default=None, metadata={"help": "Longest response; the task's by default."})
-    max_questions: int | None = field(default=None, metadata={"help": "Label only so many training questions."})
-    first_look: int = field(default=20, metadata={"help": "Responses examined before the rest is bought."})
-    max_missing: float = field(default=0.0, metadata={"help": "Share of responses that may be missing."})
-    retry_failed: bool = field(default=False, metadata={"help": "Ask again for rows that failed earlier."})
-    sync_every: float = field(default=600.0, metadata={"help": "Seconds between pushes of new responses; 0 for none."})
+    max_questions: int | None = None
+    first_look: int = field(default=20, metadata=NO_EFFECT)
+    max_missing: float = 0.0
+    retry_failed: bool = field(default=False, metadata=NO_EFFECT)
+    sync_every: float = field(default=600.0, metadata=NO_EFFECT)
 
     def __post_init__(self):
         if not self.high_temperatures:
@@ -73,6 +94,11 @@ class LabelConfig:
         if isinstance(self.labeler_options, str):
             self.labeler_options = json.loads(self.labeler_options)
         self._check_positive("first_look", "top_k", "max_new_tokens", "max_questions")
+
+    def labeler_section(self) -> dict[str, Any]:
+        """Name and options of the labeler."""
+        options = {"threshold": self.threshold} if self.labeler == "vote" else self.labeler_options or {}
+        return {"name": self.labeler, **options}
 
     def _check_positive(self, *names: str) -> None:
         values = vars(self)

@@ -1,10 +1,8 @@
 """What a teacher answered, out of the journal, as rows to be labelled."""
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from ..config import Config
 from ..teacher.journal import Journal, Response
 from ..teacher.plan import Plan
 
@@ -49,9 +47,3 @@ def response_row(response: Response) -> dict[str, Any]:
         "prompt_tokens": response.prompt_tokens,
         "completion_tokens": response.completion_tokens,
     }
-
-
-def with_teacher(config: Config) -> Config:
-    """The configuration with the teacher among what decides the artifact: another teacher makes another dataset."""
-    asked = {"teacher": {"model": config.teacher.model, "chat": config.teacher.chat}}
-    return dataclasses.replace(config, given={**config.given, **asked})

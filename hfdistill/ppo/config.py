@@ -7,10 +7,22 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError, unknown
+from ..fields import NO_EFFECT, PARENT, Effect, decides, or_of_the_task, section
 from ..reward.distilled import VARIANTS
+from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
 
+# What matters where another sampler than our own loop gives the episodes.
+OF_OTHER_SAMPLERS = decides(when=("use_vllm", "use_transformers_continuous_batching"))
+
+
+def _length(name: str) -> Effect:
+    """The training's length in other units than episodes, which matters where it is not given in these."""
+    return Effect(value=lambda asked, config: None if asked["total_episodes"] else asked[name])
+
+
+@section(inherited={**EFFECTS, **{name: _length(name) for name in ("num_train_epochs", "max_steps")}})
 @dataclass
 class PPOConfig(TrainingArguments):
     """Options of [`~hfdistill.ppo.PPOTrainer`], beside those of `transformers.TrainingArguments`.
@@ -86,56 +98,58 @@ class PPOConfig(TrainingArguments):
         "transformers_continuous_batching_config",
     ]
 
-    learning_rate: float = field(default=1e-5, metadata={"help": "Learning rate of the policy."})
-    adam_epsilon: float = field(default=1e-5, metadata={"help": "Epsilon of Adam."})
-    logging_steps: float = field(default=10, metadata={"help": "Optimizer steps between logs."})
-    metric_for_best_model: str | None = field(default=None, metadata={"help": "For example 'accuracy'."})
-    use_cache: bool = field(default=True, metadata={"help": "What the policy's config says about its cache."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "Every parameter is used."})
+    learning_rate: float = 1e-5
+    adam_epsilon: float = 1e-5
+    logging_steps: float = 10
+    metric_for_best_model: str | None = None
+    use_cache: bool = True
+    ddp_find_unused_parameters: bool | None = False
 
-    rollout_batch_size: int = field(default=64, metadata={"help": "Episodes an update, over all processes."})
-    total_episodes: int | None = field(default=None, metadata={"help": "Episodes in all."})
-    num_ppo_epochs: int = field(default=4, metadata={"help": "Passes over the episodes of an update."})
-    num_mini_batches: int = field(default=1, metadata={"help": "Optimizer steps a pass."})
-    micro_batch_tokens: int | None = field(default=None, metadata={"help": "Most tokens of a forward pass."})
-    generation_batch_size: int = field(default=256, metadata={"help": "Most rows generated at once."})
-    max_completion_length: int = field(default=512, metadata={"help": "Most new tokens."})
-    max_prompt_length: int | None = field(default=None, metadata={"help": "Longer prompts are left out."})
-    temperature: float = field(default=1.0, metadata={"help": "Sampling temperature."})
-    stop_strings: list[str] | None = field(default=None, metadata={"help": "Strings that end a response."})
-    use_transformers_continuous_batching: bool = field(default=False, metadata={"help": "Sample by generate_batch."})
-    transformers_continuous_batching_config: dict | str | None = field(default=None, metadata={"help": "Its options."})
-    use_vllm: bool = field(default=False, metadata={"help": "Sample by vLLM."})
-    vllm_mode: str = field(default="colocate", metadata={"help": "'colocate' or 'server'."})
-    vllm_server_base_url: str | None = field(default=None, metadata={"help": "Address of the vLLM server."})
-    vllm_server_timeout: float = field(default=240.0, metadata={"help": "Seconds to wait for the vLLM server."})
-    vllm_group_port: int = field(default=51216, metadata={"help": "Port that weights are sent by."})
-    vllm_gpu_memory_utilization: float = field(default=0.3, metadata={"help": "vLLM's share of a GPU's memory."})
-    vllm_max_model_length: int | None = field(default=None, metadata={"help": "vLLM's context; the model's."})
-    vllm_tensor_parallel_size: int = field(default=1, metadata={"help": "GPUs that share vLLM's model."})
-    vllm_enable_sleep_mode: bool = field(default=False, metadata={"help": "Free vLLM's memory in training."})
-    vllm_importance_sampling_correction: bool = field(default=True, metadata={"help": "Weigh by p_train / p_sampler."})
-    vllm_importance_sampling_clip_max: float = field(default=3.0, metadata={"help": "Largest such weight."})
-    missing_eos_penalty: float | None = field(default=None, metadata={"help": "Penalty for cut off episodes."})
-    reward_weights: list[float] | None = field(default=None, metadata={"help": "Weight of each reward function."})
-    kl_in: str = field(default="reward", metadata={"help": "'reward' or 'loss'."})
-    kl_coef: float = field(default=0.2, metadata={"help": "Weight of the KL."})
-    kl_estimator: str = field(default="k1", metadata={"help": "'k1' or 'k3'."})
-    kl_target: float | None = field(default=None, metadata={"help": "KL an episode to adapt kl_coef to."})
-    kl_horizon: int = field(default=10000, metadata={"help": "Episodes that an adaptation takes."})
-    offload_ref_model: bool = field(default=False, metadata={"help": "Keep the reference on the CPU."})
-    gamma: float = field(default=1.0, metadata={"help": "Discount."})
-    lam: float = field(default=0.95, metadata={"help": "Lambda of generalised advantage estimation."})
-    whiten_rewards: bool = field(default=False, metadata={"help": "Scale token rewards to unit variance."})
-    cliprange: float = field(default=0.2, metadata={"help": "Epsilon of the policy's clipping."})
-    cliprange_value: float = field(default=0.2, metadata={"help": "Clipping of the value."})
-    vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
-    value_backbone: str = field(default="separate", metadata={"help": "'separate' or 'shared'."})
-    value_head_init: str = field(default="copy", metadata={"help": "'copy' or 'zero'."})
-    value_learning_rate: float | None = field(default=None, metadata={"help": "Learning rate of the value."})
-    value_warmup_updates: int = field(default=0, metadata={"help": "First updates that train the value alone."})
-    early_stopping_patience: int | None = field(default=None, metadata={"help": "Evaluations without gain."})
-    num_processes: int | None = field(default=None, metadata={"help": "Processes that must take part."})
+    rollout_batch_size: int = 64
+    total_episodes: int | None = None
+    num_ppo_epochs: int = 4
+    num_mini_batches: int = 1
+    micro_batch_tokens: int | None = field(default=None, metadata=NO_EFFECT)
+    generation_batch_size: int = field(default=256, metadata=NO_EFFECT)
+    max_completion_length: int = 512
+    max_prompt_length: int | None = None
+    temperature: float = 1.0
+    stop_strings: list[str] | None = None
+    use_transformers_continuous_batching: bool = False
+    transformers_continuous_batching_config: dict | str | None = field(
+        default=None, metadata=decides(when=("use_transformers_continuous_batching",))
+    )
+    use_vllm: bool = False
+    vllm_mode: str = field(default="colocate", metadata=NO_EFFECT)
+    vllm_server_base_url: str | None = field(default=None, metadata=NO_EFFECT)
+    vllm_server_timeout: float = field(default=240.0, metadata=NO_EFFECT)
+    vllm_group_port: int = field(default=51216, metadata=NO_EFFECT)
+    vllm_gpu_memory_utilization: float = field(default=0.3, metadata=NO_EFFECT)
+    vllm_max_model_length: int | None = field(default=None, metadata=NO_EFFECT)
+    vllm_tensor_parallel_size: int = field(default=1, metadata=NO_EFFECT)
+    vllm_enable_sleep_mode: bool = field(default=False, metadata=NO_EFFECT)
+    vllm_importance_sampling_correction: bool = field(default=True, metadata=OF_OTHER_SAMPLERS)
+    vllm_importance_sampling_clip_max: float = field(default=3.0, metadata=OF_OTHER_SAMPLERS)
+    missing_eos_penalty: float | None = None
+    reward_weights: list[float] | None = None
+    kl_in: str = "reward"
+    kl_coef: float = 0.2
+    kl_estimator: str = "k1"
+    kl_target: float | None = None
+    kl_horizon: int = field(default=10000, metadata=decides(when=("kl_target",)))
+    offload_ref_model: bool = field(default=False, metadata=NO_EFFECT)
+    gamma: float = 1.0
+    lam: float = 0.95
+    whiten_rewards: bool = False
+    cliprange: float = 0.2
+    cliprange_value: float = 0.2
+    vf_coef: float = 0.1
+    value_backbone: str = "separate"
+    value_head_init: str = "copy"
+    value_learning_rate: float | None = None
+    value_warmup_updates: int = 0
+    early_stopping_patience: int | None = None
+    num_processes: int | None = field(default=None, metadata=NO_EFFECT)
 
     def __post_init__(self):
         if self.metric_for_best_model is None and (self.load_best_model_at_end or self.early_stopping_patience):
@@ -180,6 +194,7 @@ class PPOConfig(TrainingArguments):
         return self.num_ppo_epochs * self.num_mini_batches
 
 
+@section(inherited=EFFECTS)
 @dataclass
 class DistillPPOConfig(PPOConfig):
     """Section `ppo`: the student refined by PPO against the distilled reward (Sec. 3.4).
@@ -209,28 +224,30 @@ class DistillPPOConfig(PPOConfig):
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
-    warmup: str | None = field(default=None, metadata={"help": "Model to train."})
-    triples: str | None = field(default=None, metadata={"help": "The student's labelled responses."})
-    reward: str | None = field(default=None, metadata={"help": "Reward model."})
-    few_shot: bool = field(default=False, metadata={"help": "Worked examples in the prompts."})
-    reward_variant: str = field(default="min", metadata={"help": "'min' or 'minus' (Eq. 7, Fig. 7)."})
-    reward_function: str | None = field(default=None, metadata={"help": "module:function in place of Eq. 7."})
-    validation_labels: str = field(default="pseudo", metadata={"help": "'pseudo' or 'gold'."})
-    validation_questions: int | None = field(default=None, metadata={"help": "Only the first validation questions."})
+    labels: str | None = field(default=None, metadata=PARENT)
+    warmup: str | None = field(default=None, metadata=PARENT)
+    triples: str | None = field(default=None, metadata=PARENT)
+    reward: str | None = field(default=None, metadata=PARENT)
+    few_shot: bool = False
+    reward_variant: str = "min"
+    reward_function: str | None = None
+    validation_labels: str = "pseudo"
+    validation_questions: int | None = None
 
-    total_episodes: int | None = field(default=200_000, metadata={"help": "Episodes in all."})
-    rollout_batch_size: int = field(default=40, metadata={"help": "Episodes an update, over all processes."})
-    per_device_train_batch_size: int = field(default=20, metadata={"help": "Most episodes of a forward pass."})
-    max_completion_length: int | None = field(default=None, metadata={"help": "Most new tokens; the task's."})
-    eval_strategy: str = field(default="steps", metadata={"help": "When to validate: no, steps or epoch."})
-    eval_steps: float | None = field(default=0.05, metadata={"help": "Steps between validations, or their share."})
-    eval_on_start: bool = field(default=True, metadata={"help": "Validate the warm-up: it may stay the best."})
-    save_steps: float = field(default=0.05, metadata={"help": "Steps between checkpoints, or their share."})
-    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
-    early_stopping_patience: int | None = field(default=5, metadata={"help": "Evaluations without gain."})
-    bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
+    total_episodes: int | None = 200_000
+    rollout_batch_size: int = 40
+    per_device_train_batch_size: int = field(default=20, metadata=NO_EFFECT)
+    max_completion_length: int | None = field(
+        default=None, metadata=decides(value=or_of_the_task("max_completion_length", "max_new_tokens"))
+    )
+    eval_strategy: str = "steps"
+    eval_steps: float | None = 0.05
+    eval_on_start: bool = True
+    save_steps: float = 0.05
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = True
+    early_stopping_patience: int | None = 5
+    bf16: bool | None = None
 
     def __post_init__(self):
         if self.bf16 is None:

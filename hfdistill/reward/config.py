@@ -6,10 +6,17 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
+from ..fields import NO_EFFECT, PARENT, decides, or_of_the_task, section
+from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 from .triples import SOURCES
 
 
+# What decides the student's responses and the triples, and the reward model through their data.
+OF_TRIPLES = decides("triples")
+
+
+@section(inherited=EFFECTS)
 @dataclass
 class RewardConfig(TrainingArguments):
     r"""Section `reward`: the student's samples, the triples, and the training of the reward model.
@@ -42,38 +49,41 @@ class RewardConfig(TrainingArguments):
         learning_rate (`float`, *optional*, defaults to 5e-5), num_train_epochs (`float`, *optional*, defaults to 4),
             per_device_train_batch_size (`int`, *optional*, defaults to 48): as in `TrainingArguments`; a batch counts
             triples.
+        per_device_eval_batch_size (`int`, *optional*, defaults to 64): validation triples a process scores at once.
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
-    warmup: str | None = field(default=None, metadata={"help": "Model to sample and to start from."})
-    samples: int = field(default=30, metadata={"help": "Student responses a question."})
-    temperature: float = field(default=0.7, metadata={"help": "Temperature of the student's responses."})
-    max_new_tokens: int | None = field(default=None, metadata={"help": "Longest student response."})
-    generation_batch_size: int = field(default=256, metadata={"help": "Responses generated at once."})
-    chunk_questions: int = field(default=128, metadata={"help": "Questions between two writes to the journal."})
-    max_triples: int = field(default=4, metadata={"help": "Most triples a question."})
-    source: str = field(default="both", metadata={"help": "both, student or teacher."})
-    teacher_per_pair: float = field(default=1.0, metadata={"help": "Right teacher responses a student pair."})
-    deduplicate: bool = field(default=True, metadata={"help": "Draw identical texts of a question once."})
-    classification_weight: float = field(default=0.5, metadata={"help": "Lambda of Eq. 6."})
-    share_prefix: bool = field(default=True, metadata={"help": "Compute a prompt once for its triple."})
-    early_stopping_patience: int = field(default=2, metadata={"help": "Evaluations without gain before the stop."})
+    labels: str | None = field(default=None, metadata=PARENT)
+    warmup: str | None = field(default=None, metadata=PARENT)
+    samples: int = field(default=30, metadata=OF_TRIPLES)
+    temperature: float = field(default=0.7, metadata=OF_TRIPLES)
+    max_new_tokens: int | None = field(
+        default=None, metadata=decides("triples", value=or_of_the_task("max_new_tokens", "max_new_tokens"))
+    )
+    generation_batch_size: int = field(default=256, metadata=NO_EFFECT)
+    chunk_questions: int = field(default=128, metadata=NO_EFFECT)
+    max_triples: int = field(default=4, metadata=OF_TRIPLES)
+    source: str = field(default="both", metadata=OF_TRIPLES)
+    teacher_per_pair: float = field(default=1.0, metadata=OF_TRIPLES)
+    deduplicate: bool = field(default=True, metadata=OF_TRIPLES)
+    classification_weight: float = 0.5
+    share_prefix: bool = field(default=True, metadata=NO_EFFECT)
+    early_stopping_patience: int = 2
 
-    learning_rate: float = field(default=5e-5, metadata={"help": "Initial learning rate."})
-    num_train_epochs: float = field(default=4.0, metadata={"help": "Passes over the triples."})
-    per_device_train_batch_size: int = field(default=48, metadata={"help": "Triples a process and micro-batch."})
-    per_device_eval_batch_size: int = field(default=64, metadata={"help": "Triples a process in validation."})
-    logging_steps: float = field(default=10, metadata={"help": "Steps between two logged losses."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps or epoch."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
-    metric_for_best_model: str | None = field(default="pos_neg", metadata={"help": "Figure that chooses it."})
-    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a larger figure is better."})
-    bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "All parameters are used."})
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Triples have no columns to remove."})
+    learning_rate: float = 5e-5
+    num_train_epochs: float = 4.0
+    per_device_train_batch_size: int = 48
+    per_device_eval_batch_size: int = 64
+    logging_steps: float = 10
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = True
+    metric_for_best_model: str | None = "pos_neg"
+    greater_is_better: bool | None = True
+    bf16: bool | None = None
+    ddp_find_unused_parameters: bool | None = False
+    remove_unused_columns: bool = field(default=False, metadata=NO_EFFECT)
 
     def __post_init__(self):
         if self.bf16 is None:

@@ -31,7 +31,7 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
     table = results["metrics"][task]
     return {
         "run": results["run"],
-        "seed": results["config"]["seed"],
+        "seed": next((made["config"]["seed"] for made in manifests.values() if "seed" in made["config"]), 0),
         "rows": {name: table[name] for name in in_order(table) if "value" in table[name]},
         "differences": {name: row["difference"] for name, row in table.items() if "difference" in row},
         **{kind: made["metrics"] for kind, made in manifests.items() if kind != RESULTS.name},

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..config import load_config, stage_class
+from ..config import load_config
 from ..errors import HFDistillError
+from ..flags import stage_class, stage_flags
 from ..kinds import STAGES
 from ..tasks import load_task, task_section
 
 
-def validate(path: str, flags: Sequence[str] = ()) -> dict[str, Any]:
+def validate(path: str, settings: Sequence[str] = ()) -> dict[str, Any]:
     """Build every stage's settings and the task, as the recipes will.
 
     Args:
         path (`str`): the YAML file.
-        flags (`Sequence[str]`, *optional*): dotted flags on top of it.
+        settings (`Sequence[str]`, *optional*): `section.key=value` on top of it.
 
     Returns:
         `dict[str, Any]`: the configuration as each stage sees it, by stage.
@@ -24,7 +25,7 @@ def validate(path: str, flags: Sequence[str] = ()) -> dict[str, Any]:
     """
     configs = {}
     for stage in STAGES:
-        configs[stage] = load_config(stage, stage_class(stage), ["--config", path, *flags])
+        configs[stage] = load_config(stage, stage_class(stage), ["--config", path, *stage_flags(settings, stage)])
     label = configs["label"]
     for entry in (label.task, *label.stage.benchmarks, *configs["evaluate"].stage.benchmarks):
         load_task(task_section(entry))

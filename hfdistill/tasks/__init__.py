@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import HFDistillError
 from ..plugins import build, installed
+from ..plugins import resolved as resolved_options
 from .base import Answer, Question, Task, split_of
 from .letters import extract_letter
 from .numbers import extract_number, same_number
@@ -23,6 +24,7 @@ __all__ = [
     "extract_number",
     "installed_tasks",
     "load_task",
+    "resolved",
     "same_number",
     "split_of",
     "task_section",
@@ -55,6 +57,16 @@ def load_task(section: dict[str, Any]) -> Task:
         [`Task`]: nothing has been downloaded yet.
     """
     return build("task", section, installed_tasks())
+
+
+def resolved(entry: str | dict[str, Any]) -> dict[str, Any]:
+    """The section of a task with every option, so that a default that is written out changes nothing.
+
+    Args:
+        entry (`str` or `dict`): as [`task_section`] reads it.
+    """
+    section = task_section(entry)
+    return resolved_options(section, load_task(section))
 
 
 def task_section(entry: str | dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import torch
 from trl import SFTConfig
 
 from ..errors import HFDistillError
+from ..fields import PARENT, section
+from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
 
@@ -15,6 +17,7 @@ DATA = ("labelled", "all")
 VALIDATION_LABELS = ("pseudo", "gold")
 
 
+@section(inherited=EFFECTS)
 @dataclass
 class WarmupConfig(SFTConfig):
     r"""Section `warmup`: what the student learns from, and how.
@@ -36,31 +39,32 @@ class WarmupConfig(SFTConfig):
         learning_rate (`float`, *optional*, defaults to 5e-6), num_train_epochs (`float`, *optional*, defaults to 4),
             max_length (`int`, *optional*, defaults to 512): as in `SFTConfig`, but a longer example is left out
             instead of cut, since it would end without its answer.
+        per_device_eval_batch_size (`int`, *optional*, defaults to 256): validation answers generated at once.
         gradient_checkpointing (`bool`, *optional*): saves memory for about 30 % more computing.
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
-    labels: str | None = field(default=None, metadata={"help": "The teacher's labelled responses."})
-    data: str = field(default="labelled", metadata={"help": "labelled, or all: every response, unfiltered."})
-    deduplicate: bool = field(default=True, metadata={"help": "Keep identical responses to a question once."})
-    max_per_question: int | None = field(default=None, metadata={"help": "Most responses a question."})
-    validation_labels: str = field(default="pseudo", metadata={"help": "pseudo or gold."})
-    max_validation: int | None = field(default=None, metadata={"help": "Most validation questions."})
-    early_stopping_patience: int = field(default=2, metadata={"help": "Validations without gain before the stop."})
+    labels: str | None = field(default=None, metadata=PARENT)
+    data: str = "labelled"
+    deduplicate: bool = True
+    max_per_question: int | None = None
+    validation_labels: str = "pseudo"
+    max_validation: int | None = None
+    early_stopping_patience: int = 2
 
-    learning_rate: float = field(default=5e-6, metadata={"help": "Initial learning rate."})
-    num_train_epochs: float = field(default=4.0, metadata={"help": "Passes over the examples."})
-    max_length: int | None = field(default=512, metadata={"help": "Longest example in tokens."})
-    per_device_eval_batch_size: int = field(default=256, metadata={"help": "Validation answers generated at once."})
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to validate: no, steps or epoch."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept."})
-    load_best_model_at_end: bool = field(default=True, metadata={"help": "Publish the best checkpoint."})
-    metric_for_best_model: str | None = field(default="accuracy", metadata={"help": "Figure that chooses it."})
-    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether a larger figure is better."})
-    ddp_find_unused_parameters: bool | None = field(default=False, metadata={"help": "All parameters are used."})
-    gradient_checkpointing: bool | None = field(default=None, metadata={"help": "Save memory, compute more."})
-    bf16: bool | None = field(default=None, metadata={"help": "bf16; where the GPU knows it, by default."})
+    learning_rate: float = 5e-6
+    num_train_epochs: float = 4.0
+    max_length: int | None = 512
+    per_device_eval_batch_size: int = 256
+    eval_strategy: str = "epoch"
+    save_strategy: str = "epoch"
+    save_total_limit: int | None = 2
+    load_best_model_at_end: bool = True
+    metric_for_best_model: str | None = "accuracy"
+    greater_is_better: bool | None = True
+    ddp_find_unused_parameters: bool | None = False
+    gradient_checkpointing: bool | None = None
+    bf16: bool | None = None
 
     def __post_init__(self):
         if self.bf16 is None:

@@ -231,7 +231,7 @@ def test_the_manifest_holds_no_secret(hub):
 sys.argv = [str(Path.cwd() / "recipes" / "label_teacher.py"), "--config", str(Path.cwd() / "x y.yaml"),
             "--hub_token", "abc", "--api_key=abc", "--max_new_tokens", "7", "--teacher.api_key_env", "SECRET_OF_MINE",
             "--teacher.endpoints", "https://me:pass@host/x", "--note", os.environ["SECRET_OF_MINE"]]
-settings = config(task={**TASK, "token": os.environ["HF_TOKEN"]})
+settings = config(given={"epochs": 1, "token": os.environ["HF_TOKEN"]})
 settings.teacher.api_key_env = "SECRET_OF_MINE"
 parents = {"base": open_artifact(str(folder("base")), "model")}
 content = manifest(LABELS, settings, parents, {"note": "hf_ABCDEFGHIJKLMNOPQRSTUV"}, {})
