@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..plugins import build, installed
-from .labeler import Candidate, Labeler, Verdict
+from .labeler import Labeler
 
-
-__all__ = ["Candidate", "Labeler", "Verdict", "installed_labelers", "load_labeler"]
 
 GROUP = "hfdistill.labelers"
 

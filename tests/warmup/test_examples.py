@@ -1,7 +1,6 @@
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.labels.references import validation_references
 from hfdistill.warmup.examples import encode_examples, select_responses
 
 from ..reward.conftest import EOS
@@ -69,19 +68,6 @@ def test_an_example_too_long_is_left_out_and_counted(encoder):
     rows = [row("q", "w3 w4 w5", "correct"), row("q", "w3", "correct")]
     examples, too_long = encode_examples(rows, {"q": "w1 w2"}, encoder, max_length=5)
     assert (len(examples), too_long) == (1, 1)
-
-
-def test_references_are_pseudo_labels_or_golds():
-    asked = [
-        {"question_id": "t", "split": "train", "pseudo_label": "1"},
-        {"question_id": "a", "split": "validation", "pseudo_label": "2"},
-        {"question_id": "b", "split": "validation", "pseudo_label": None},
-        {"question_id": "c", "split": "validation", "pseudo_label": "4"},
-    ]
-    golds = [{"question_id": q, "gold": g} for q, g in (("a", "7"), ("b", "8"), ("t", "9"))]
-    assert validation_references(asked) == {"a": "2", "c": "4"}
-    assert validation_references(asked, limit=1) == {"a": "2"}
-    assert validation_references(asked, golds) == {"a": "7", "b": "8"}
 
 
 def test_settings_that_do_not_exist(make_args):
