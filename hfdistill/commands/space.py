@@ -29,7 +29,6 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _add_run(show)
     show.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     show.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
-    show.add_argument("--browser", action="store_true", help="open the page in this machine's browser")
     show.add_argument("--serve_teacher", action="store_true", help="serve the run's teacher on this machine, too")
     show.set_defaults(func=_open)
 
@@ -127,7 +126,6 @@ def _open(args: argparse.Namespace) -> int:
                 settings,
                 server_name=args.host,
                 server_port=args.port or free_port(),
-                inbrowser=args.browser,
                 quiet=True,
             )
         except OSError as error:

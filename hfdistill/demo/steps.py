@@ -68,6 +68,7 @@ class Demo:
             "HF_ENDPOINT": self.hub_url,
             "HF_HOME": str(self.folder.absolute() / "hf-home"),
             "HF_TOKEN": "hf_demo",
+            "HF_HUB_OFFLINE": "0",  # this Hub is there without any network
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "HF_UPDATE_DOWNLOAD_COUNTS": "0",

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from hfdistill.artifacts import cards
 from hfdistill.kinds import COMPARE
 from hfdistill.space import deploy
@@ -18,6 +20,7 @@ def test_files_of_a_space(tmp_path):
     package = tmp_path / "hfdistill"
     assert (package / "space" / "templates" / "comparison.html").is_file()
     assert not [part for part in deploy.NOT_SHOWN if (package / part).exists()]
+    assert all((Path(deploy.__file__).parents[1] / part).is_dir() for part in deploy.NOT_SHOWN)
 
 
 def test_the_folder_in_the_checkout_is_what_is_installed():

@@ -86,7 +86,7 @@ def test_the_page_of_the_run(run):
     assert html.count("data:image/png;base64,") == 1
     assert "the stage that makes it has not run" in html
     assert "pos neg" in html
-    assert "<b>Accuracy word problems</b>, of accuracies on held-out questions, with every answer" in html
+    assert "<b>Accuracy word problems</b><br>Accuracies on held-out questions, with every answer" in html
     assert "The student after reward: refined by PPO against the reward model" in html
     assert "tiny-policy" in html
     assert "teacher" in render.intro(run)

@@ -165,16 +165,25 @@ def test_the_command(service, tmp_path, capsys, monkeypatch):
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(sections))
 
-    def run(verb):
+    def run(verb, *options):
         parser = argparse.ArgumentParser()
         command.add_parser(parser.add_subparsers())
-        args = parser.parse_args(["teacher", verb, str(tmp_path / "run.yaml")])
+        args = parser.parse_args(["teacher", verb, str(tmp_path / "run.yaml"), *options])
         assert args.func(args) == 0
         return capsys.readouterr().out
 
     with pytest.raises(HFDistillError, match="there is no endpoint 'run-teacher'"):
         run("status")
-    assert "serving at http://127.0.0.1" in run("deploy")
+    where = ("--vendor", "azure", "--region", "eastus", "--instance_type", "nvidia-a100", "--instance_size", "x2")
+    what = ("--engine", "vllm", "--image", "my/vllm:1", "--max_total_tokens", "512", "--pause_when_done")
+    told = run("deploy", *where, *what)
+    assert "starting run-teacher on x2 nvidia-a100" in told and "serving at http://127.0.0.1" in told
+    (made,) = service.created
+    assert made["provider"] == {"region": "eastus", "vendor": "azure"}
+    assert (made["compute"]["instanceType"], made["compute"]["instanceSize"]) == ("nvidia-a100", "x2")
+    assert made["model"]["image"]["custom"]["url"] == "my/vllm:1"
+    assert made["model"]["args"][-1] == "512"
+    assert json.loads((tmp_path / note_of(RunConfig(**sections["run"])).name).read_text())["pause_when_done"]
     assert "run-teacher: running at" in run("status")
     assert "is paused" in run("pause")
     assert "run-teacher: paused" in run("status")

@@ -186,6 +186,14 @@ def test_commands(closed_hub, run_command, api_of) -> None:
     assert status_of(dave.whoami) == 401
     missing = run_command("token", "revoke", "dave", "--name", "short", "--data", data)
     assert missing.returncode == 2 and "no token 'short'" in missing.stderr
+    token = run_command("token", "create", "erin", "--role", "read", "--data", data).stdout.strip()
+    assert run_command("org", "add", "lab", "erin", "--role", "read", "--data", data).returncode == 0
+    erin = HfApi(endpoint=closed_hub.url, token=token).whoami()
+    assert erin["auth"]["accessToken"]["role"] == "read"
+    assert (erin["orgs"][0]["name"], erin["orgs"][0]["roleInOrg"]) == ("lab", "read")
+    assert run_command("org", "remove", "lab", "erin", "--data", data).returncode == 0
+    assert run_command("token", "revoke", "erin", "--data", data).returncode == 0
+    assert run_command("fsck", "--quick", "--data", data).stdout == "no problem found\n"
     nowhere = run_command("fsck", "--data", data / "none")
     assert nowhere.returncode == 2 and "there is no Hub" in nowhere.stderr
 

@@ -120,7 +120,7 @@ def _runs(pid: int) -> bool:
 
 
 def test_api_key(start_server, model):
-    server = start_server(model, "--api_key", "sesame", "--model_id", "org/small")
+    server = start_server(model, "--api_key", "sesame", "--model_id", "org/small", "--device", "cpu")
     body = {"inputs": "Tom", "parameters": {"max_new_tokens": 2}}
     assert server.client.get("/info").json()["model_id"] == "org/small"
     assert server.client.get("/health").status_code == 200
@@ -128,6 +128,16 @@ def test_api_key(start_server, model):
         for path in ("/generate", "/generate_stream", "/", "/v1/completions", "/tokenize"):
             assert server.client.post(path, json=body, headers=headers).status_code == 401
     assert server.client.post("/generate", json=body, headers={"authorization": "Bearer sesame"}).status_code == 200
+
+
+def test_bounds_of_a_request(start_server, model):
+    server = start_server(model, "--max_total_tokens", 20, "--max_input_tokens", 4, "--payload_limit", 300)
+    told = server.client.get("/info").json()
+    assert (told["max_total_tokens"], told["max_input_tokens"]) == (20, 4)
+    few = {"parameters": {"max_new_tokens": 2}}
+    assert server.post("/generate", {"inputs": "Tom", **few}).status_code == 200
+    assert server.post("/generate", {"inputs": "Tom has Tom has Tom has", **few}).status_code == 422
+    assert server.post("/generate", {"inputs": "Tom " * 100, **few}).status_code == 413
 
 
 def test_a_base_model_has_no_chat(start_server, model, tmp_path):
@@ -160,6 +170,7 @@ def test_a_broken_request_is_the_model_s_fault(start_server, model_maker, tmp_pa
         (["nothing/here"], "no model 'nothing/here'"),
         (["{empty}"], "holds no config.json"),
         (["{model}", "--max_total_tokens", "999"], "beyond the model's 128 positions"),
+        (["{model}", "--max_total_tokens", "9", "--max_input_tokens", "9"], "must be below --max_total_tokens 9"),
         (["{model}", "--port", "{taken}"], "cannot listen on"),
         (["{model}", "--port", "99999"], "--port 99999 is not between 0 and 65535"),
         (["{weightless}"], "the model cannot be loaded"),
