@@ -64,7 +64,7 @@ def test_rates_of_an_earlier_run(tmp_path):
         rates_of(str(tmp_path / "old"), 80.0)
     for kind, manifest in made.items():
         (tmp_path / f"old-{kind}").mkdir()
-        (tmp_path / f"old-{kind}" / "hfdistill.json").write_text(json.dumps(manifest))
+        (tmp_path / f"old-{kind}" / "hfdistill.json").write_text(json.dumps({"format": 2, "files": {}, **manifest}))
     assert rates_of(str(tmp_path / "old"), 80.0) == (1600.0, 2.0)
 
 

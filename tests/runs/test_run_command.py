@@ -1,5 +1,6 @@
 """`hfdistill run`: the stages that it starts, and Ctrl-C while the teacher answers."""
 
+import json
 import os
 import signal
 import subprocess
@@ -57,9 +58,11 @@ def test_ctrl_c_loses_no_answer_and_the_same_command_goes_on(tmp_path, stand_in)
     kept, bought = answers(tmp_path), endpoint.control(latency=0.0)["answered"]
     assert kept >= 32
 
-    running = start(tmp_path, endpoint.url, "--to", "label")
+    running = start(tmp_path, endpoint.url, "--to", "label", "--overwrite_edits")
     output, _ = running.communicate(timeout=200)
     assert running.returncode == 0, output
+    ended_well = json.loads((tmp_path / "runs" / "trial" / "steps.json").read_text())
+    assert "--run.overwrite_edits=true" in ended_well["label"]["command"]
     assert endpoint.control()["answered"] - bought == REQUESTS - kept  # none was lost and bought again
     assert (tmp_path / "runs" / "trial" / "artifacts" / "trial-labels" / "hfdistill.json").is_file()
 
