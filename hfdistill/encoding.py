@@ -89,6 +89,12 @@ class Encoder:
         return self.tokenizer.decode(ids, skip_special_tokens=True)
 
 
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop strings, none of which belongs to a response."""
+    ends = [text.find(string) for string in stop]
+    return text[: min([end for end in ends if end >= 0], default=len(text))]
+
+
 def right_pad(sequences: Sequence[Sequence[int]], pad_token_id: int) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Pad at the end, where no causal position looks.
 

@@ -66,7 +66,9 @@ def main() -> None:
             if row is None:
                 if model is None:
                     folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
-                    responses = answer_by_teacher(config, task, questions, folder) if state.is_main_process else []
+                    responses = (
+                        answer_by_teacher(config.teacher, task, questions, folder) if state.is_main_process else []
+                    )
                 else:
                     shots = None if name in stage.few_shot else 0
                     responses = answer_locally(model, config.student, task, questions, name, shots, stage.batch_size)

@@ -30,9 +30,10 @@ from hfdistill.labels.sampled import SampledResponses
 from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
+from hfdistill.teacher.now import warn_of_another_model
 from hfdistill.teacher.plan import Grid, Plan
 from hfdistill.teacher.protocols import Decoding
-from hfdistill.teacher.session import collect, warn_of_another_model
+from hfdistill.teacher.session import collect
 
 
 @exit_on_user_error
@@ -72,7 +73,17 @@ def main() -> None:
     with Journal(Path(stage.output_dir) / "journal.sqlite") as journal:
         looked_at = questions[: stage.first_look]
         first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at)
-        asked = collect(journal, config.teacher, stage, plan, decoding, first_look, sync)
+        asked = collect(
+            journal,
+            config.teacher,
+            plan,
+            decoding,
+            look=first_look,
+            first_look=stage.first_look,
+            max_missing=stage.max_missing,
+            retry_failed=stage.retry_failed,
+            sync=sync,
+        )
 
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:

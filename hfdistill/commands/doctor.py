@@ -4,6 +4,7 @@ import argparse
 
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub", "gradio")
+SECONDS = 10.0  # that an endpoint may take
 EXTRAS = {"deepspeed": "ZeRO", "vllm": "fast rollouts", "peft": "LoRA", "math_verify": "answers of kind math"}
 
 
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
 
     from ..artifacts.errors import hub_errors
     from ..errors import HFDistillError
+    from ..sections import TeacherConfig
+    from ..teacher.now import identify
 
     try:
         if get_token() is None:
@@ -59,23 +62,8 @@ def run(args: argparse.Namespace) -> int:
                 row(True, "Hub", f"{constants.ENDPOINT} as {HfApi().whoami()['name']}")
     except HFDistillError as error:
         row(False, "Hub", str(error))
-    for url in args.endpoint:
-        right, text = _look_at(url)
-        row(right, "endpoint", text)
+    for url, found in identify(TeacherConfig("", args.endpoint, timeout=SECONDS)).items():
+        refused = isinstance(found, HFDistillError)
+        row(not refused, "endpoint", str(found) if refused else f"{url} serves {found.model_id} by {found.engine}")
     Console().print(table)
     return int(failed)
-
-
-def _look_at(url: str) -> tuple[bool, str]:
-    import httpx
-
-    for path in ("/info", "/v1/models"):
-        try:
-            answer = httpx.get(url.rstrip("/") + path, timeout=10)
-            if answer.status_code == 200:
-                content = answer.json()
-                model = content.get("model_id") or ", ".join(entry["id"] for entry in content.get("data", []))
-                return True, f"{url} serves {model} ({'TGI' if path == '/info' else 'OpenAI-style'})"
-        except (httpx.HTTPError, ValueError) as error:
-            return False, f"{url} cannot be used: {type(error).__name__} {error}"
-    return False, f"{url} answers neither /info nor /v1/models"

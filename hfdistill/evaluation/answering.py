@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Config, StudentConfig
-from ..encoding import Encoder
+from ..encoding import Encoder, cut
 from ..generation import Sampling, StopStrings, generate
-from ..generation.stopping import cut
 from ..progress import Progress
+from ..sections import StudentConfig, TeacherConfig
 from ..tasks.base import Question, Task
 from .grading import Answered
 
@@ -108,11 +107,13 @@ def answer_locally(
     return gather_shares(responses, state.num_processes)
 
 
-def answer_by_teacher(config: Config, task: Task, questions: Sequence[Question], folder: Path) -> list[Answered]:
+def answer_by_teacher(
+    teacher: TeacherConfig, task: Task, questions: Sequence[Question], folder: Path
+) -> list[Answered]:
     """Greedy answers of the teacher, through its endpoints, with the task's worked examples in the prompt.
 
     Args:
-        config ([`~hfdistill.config.Config`]): names the endpoints.
+        teacher ([`~hfdistill.sections.TeacherConfig`]): where to ask, limits, patience and prices.
         task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
         questions (`Sequence[Question]`): what to ask.
         folder (`Path`): gets the journal; what is in it is not asked again.
@@ -120,12 +121,21 @@ def answer_by_teacher(config: Config, task: Task, questions: Sequence[Question],
     Returns:
         `list[Answered]`: in the order of the questions.
     """
-    from ..teacher.session import answer_greedily
+    from ..teacher.journal import Journal
+    from ..teacher.plan import Grid, Plan
+    from ..teacher.protocols import Decoding
+    from ..teacher.session import collect
 
-    samples = answer_greedily(config.teacher, task, questions, folder, stage="Teacher")
+    plan = Plan(questions, task.prompt, Grid([0.0], 1))
+    with Journal(folder / f"{task.name}.sqlite") as journal:
+        collect(journal, teacher, plan, Decoding(task.max_new_tokens, task.stop), retry_failed=True, stage="Teacher")
+        responses = [journal.of(question.question_id)[0] for question in questions]
     return [
         Answered(
-            sample.text, task.extract(sample.text, question).value, sample.finish_reason, sample.completion_tokens
+            response.text,
+            task.extract(response.text, question).value,
+            response.finish_reason,
+            response.completion_tokens,
         )
-        for question, sample in zip(questions, samples, strict=True)
+        for question, response in zip(questions, responses, strict=True)
     ]

@@ -33,12 +33,6 @@ class StopStrings:
         return any(string in text for string in self.strings)
 
 
-def cut(text: str, strings: Sequence[str]) -> str:
-    """The text before the first of the stop strings, none of which belongs to a response."""
-    ends = [text.find(string) for string in strings]
-    return text[: min([end for end in ends if end >= 0], default=len(text))]
-
-
 def token_pieces(tokenizer) -> list[str]:
     """The text of every token alone, by id."""
     return tokenizer.batch_decode([[token] for token in range(len(tokenizer))])

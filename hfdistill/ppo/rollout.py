@@ -11,10 +11,9 @@ from accelerate import Accelerator, DistributedType
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..encoding import Encoder
+from ..encoding import Encoder, cut
 from ..errors import HFDistillError
 from ..generation import Generated
-from ..generation.stopping import cut
 from ..llama import Passage
 from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy

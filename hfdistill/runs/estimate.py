@@ -95,7 +95,7 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
     plan = Plan(questions, task.prompt, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "probe.sqlite") as journal:
         decoding = decoding_of(task, config.stage)
-        cost = collect(journal, teacher, config.stage, plan, decoding, show=False)["cost"]
+        cost = collect(journal, teacher, plan, decoding, max_missing=config.stage.max_missing, show=False)["cost"]
         responses = [sample for question in questions for sample in journal.of(question.question_id)]
         counted = [sample for sample in responses if sample.prompt_tokens and sample.completion_tokens]
         endpoints = len(dict.fromkeys(config.teacher.endpoints))

@@ -8,9 +8,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from ..artifacts.references import open_artifact
-from ..encoding import Encoder
+from ..encoding import Encoder, cut
 from ..errors import HFDistillError
-from ..generation.stopping import cut
 from ..tasks import Question, Task
 
 

@@ -1,17 +1,17 @@
 """The teacher, asked live at an endpoint."""
 
-import asyncio
-
 from ..errors import HFDistillError
+from ..sections import TeacherConfig
 from ..tasks import Question
-from ..teacher.endpoints import Endpoint
-from ..teacher.protocols import Completion, Decoding
+from ..teacher.now import answers_now
+from ..teacher.protocols import Decoding
 from ..teacher.transport import Busy, Trouble
 from .models import ShownAnswer, read
 from .run import ShownRun
 
 
 SECONDS = 120.0  # a visitor waits no longer
+TRIES = 3
 
 
 def ask_teacher(run: ShownRun, question: Question, temperature: float = 0.0, samples: int = 1) -> list[ShownAnswer]:
@@ -27,8 +27,19 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float = 0.0, sam
         [`~hfdistill.errors.HFDistillError`]: if the endpoint cannot be reached, is busy or refuses.
     """
     url = run.settings.teacher_endpoint
+    teacher = TeacherConfig(
+        run.teacher_name,
+        [url],
+        chat=run.teacher_chat,
+        api_key_env=run.settings.teacher_token_env,
+        timeout=SECONDS,
+        tries=TRIES,
+    )
+    decoding = Decoding(run.task.max_new_tokens, run.task.stop)
     try:
-        completions = asyncio.run(_ask(run, question, temperature, samples if temperature > 0 else 1))
+        completions = answers_now(
+            teacher, decoding, run.task.prompt(question), temperature, samples if temperature > 0 else 1
+        )
     except Busy as trouble:
         raise HFDistillError(
             f"The teacher's endpoint {url} is busy or still starting ({trouble}). Try again in a minute."
@@ -39,20 +50,3 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float = 0.0, sam
             "sets the endpoint in TEACHER_ENDPOINT."
         ) from trouble
     return [read(run.task, question, item.text, item.finish_reason != "length") for item in completions]
-
-
-async def _ask(run: ShownRun, question: Question, temperature: float, samples: int) -> list[Completion]:
-    endpoint = Endpoint(
-        run.settings.teacher_endpoint,
-        Decoding(run.task.max_new_tokens, run.task.stop),
-        model=run.teacher_name,
-        chat=run.teacher_chat,
-        api_key_env=run.settings.teacher_token_env,
-        timeout=SECONDS,
-    )
-    try:
-        endpoint.identity = await endpoint.identify()
-        prompt = run.task.prompt(question)
-        return list(await asyncio.gather(*(endpoint.complete(prompt, temperature, None) for _ in range(samples))))
-    finally:
-        await endpoint.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from .base import Answer
-from .markers import QUESTION_LINES, after, boxed, cut, first_value
+from .markers import QUESTION_LINES, after, before_next_question, boxed, first_value
 
 
 # Truth tables have lines that begin with `Q:`, so only the whole word cuts.
@@ -52,7 +52,7 @@ def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     Returns:
         [`Answer`]: an upper-case letter that belongs to an option, or the reason why there is none.
     """
-    text = cut(response, CUT)
+    text = before_next_question(response, CUT)
 
     def read(segment: str) -> Answer:
         return read_letter(segment, options)

@@ -26,7 +26,7 @@ QUESTION_LINES = ("\nQuestion:", "\n Question:", "\n**Question:", "\n### Questio
 Q_LINES = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:")
 
 
-def cut(text: str, lines: tuple[str, ...]) -> str:
+def before_next_question(text: str, lines: tuple[str, ...]) -> str:
     """What stands before the first of the `lines` (each begins with a newline). Base models run on into an invented
     next question. A line that only blanks stand before does not cut: the response would be gone.
     """

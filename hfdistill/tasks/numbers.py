@@ -18,8 +18,8 @@ from .markers import (
     QUESTION_LINES,
     after,
     after_last,
+    before_next_question,
     boxed,
-    cut,
     first_value,
     last_line_after,
 )
@@ -114,7 +114,7 @@ def extract_number(response: str) -> Answer:
     """The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
     `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
     """
-    text = cut(response, CUT)
+    text = before_next_question(response, CUT)
     markers = (
         (after(ANSWER_IS, text), read_number),
         (after_last("####", text), _read_unless_heading),

@@ -15,8 +15,8 @@ from .markers import (
     QUESTION_LINES,
     after,
     after_last,
+    before_next_question,
     boxed,
-    cut,
     first_value,
     last_line_after,
 )
@@ -73,7 +73,7 @@ def same_expression(a: str, b: str) -> bool:
 
 
 def _extract(response: str, read) -> Answer:
-    text = cut(response, CUT)
+    text = before_next_question(response, CUT)
     failed = None
     for segments in _segments(text):
         answer = first_value(segments, read)

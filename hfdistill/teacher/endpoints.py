@@ -1,12 +1,15 @@
 """Endpoints: which server answers at a URL, with which model, and whether it can do what the grid needs."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import HFDistillError, unknown
+from ..sections import TeacherConfig
 from .protocols import CHAT, COMPLETIONS, TGI, Completion, Decoding, Protocol
-from .transport import Busy, Faulty, Transport, Trouble, authorization, base_url
+from .transport import Busy, Faulty, Reply, Transport, Trouble, authorization, base_url
 
 
 KINDS = ("auto", TGI, COMPLETIONS, CHAT)
@@ -20,7 +23,10 @@ VERSIONS = {
 BEGINNINGS = ("<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "<｜begin▁of▁sentence｜>", "[BOS]")
 PROBE_TOKENS = 64
 PROBES_AT_ONCE = 8
+PROBE_TRIES = 8
 BYTES_PER_TOKEN = 1024  # of an answer, with TGI's details of each token; more is no answer to this request
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,8 @@ class Endpoint:
             models = {self.model: {"id": self.model}}
         if self.model not in models and len(models) != 1:
             names = ", ".join(sorted(models)[:10]) or "none"
-            raise HFDistillError(f"{self.url} does not serve teacher.model {self.model!r}; it serves: {names}")
+            missing = f"not {self.model!r}" if self.model else "and none of them was chosen"
+            raise HFDistillError(f"{self.url} serves these models, {missing}: {names}. Name one in teacher.model")
         entry = models[self.model] if self.model in models else next(iter(models.values()))
         engine = ENGINES.get(entry.get("owned_by"), "openai")
         return Identity(
@@ -214,18 +221,23 @@ class Endpoint:
                 "together: lower label.max_new_tokens or start the server with a longer context"
             )
 
-    async def probe(self, prompt: str) -> None:
+    async def probe(self, prompt: str, at_once: int | None = None) -> None:
         """Make sure that the server decodes greedily when asked to and samples when asked to.
 
         A greedy server would fill the whole grid with one answer, and nothing later would notice. Two responses at
         temperature 0 are compared with sixteen at temperature 1, and, if the teacher is so sure of this prompt that
         they are all the same, with sixteen at temperature 2.
 
+        Args:
+            prompt (`str`): any prompt of the run.
+            at_once (`int`, *optional*): the most requests in flight meanwhile.
+
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if it cannot vary the temperature from request to request.
         """
         short = replace(self.decoding, max_new_tokens=min(PROBE_TOKENS, self.decoding.max_new_tokens))
         check_beginning(prompt, self.identity.protocol)
+        self._slots = asyncio.Semaphore(min(filter(None, (PROBES_AT_ONCE, self.identity.limit, at_once))))
         if self.identity.protocol.kind == TGI:
             await self._drop_details(prompt, short)
         greedy = await self._texts(prompt, 0.0, 2, short)
@@ -252,7 +264,7 @@ class Endpoint:
     async def _drop_details(self, prompt: str, short: Decoding) -> None:
         """Leave the list of tokens out of all answers if the headers say how many there were."""
         body = self.identity.protocol.body(prompt, 0.0, None, short)
-        answer = await self._patiently(body)
+        answer = await self._probed(body)
         if "x-generated-tokens" in answer.headers:
             self.set_details(False)
 
@@ -263,29 +275,52 @@ class Endpoint:
     async def _texts(self, prompt: str, temperature: float, count: int, short: Decoding) -> list[str]:
         protocol = self.identity.protocol
 
-        slots = asyncio.Semaphore(min(PROBES_AT_ONCE, self.identity.limit or PROBES_AT_ONCE))
-
         async def one(seed: int) -> str:
             body = protocol.body(prompt, temperature, None if temperature == 0 else seed, short)
-            async with slots:
-                answer = await self._patiently(body)
+            answer = await self._probed(body)
             return protocol.read(answer.content, answer.headers, short).text
 
         return list(await asyncio.gather(*(one(1000 + index) for index in range(count))))
 
-    async def _patiently(self, body: dict[str, Any], tries: int = 8) -> Any:
-        pause = 0.25
-        for left in reversed(range(tries)):
-            try:
-                return await self.transport.post(self.identity.protocol.route, body)
-            except (Busy, Faulty) as trouble:
-                if not left:
-                    raise HFDistillError(f"{self._named()} {trouble}: look into its log") from trouble
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, 15.0)
-            except Trouble as trouble:
-                raise HFDistillError(f"{self._named()} {trouble}") from trouble
-        raise AssertionError("the last try returns or raises")
+    async def _probed(self, body: dict[str, Any]) -> Reply:
+        try:
+            async with self._slots:
+                return await patiently(lambda: self.transport.post(self.identity.protocol.route, body), PROBE_TRIES)
+        except Trouble as trouble:
+            raise HFDistillError(f"{self._named()} {trouble}: look into its log") from trouble
+
+
+@asynccontextmanager
+async def open_endpoints(teacher: TeacherConfig, decoding: Decoding) -> AsyncIterator[list[Endpoint]]:
+    """The configuration's endpoints, closed at the end; nothing is sent yet."""
+    if not teacher.endpoints:
+        raise HFDistillError(
+            "teacher.endpoints is empty: name the base URL of at least one TGI or OpenAI-style server"
+        )
+    endpoints = [
+        Endpoint(url, decoding, teacher.model, teacher.kind, teacher.chat, teacher.api_key_env, teacher.timeout)
+        for url in dict.fromkeys(teacher.endpoints)
+    ]
+    try:
+        yield endpoints
+    finally:
+        await asyncio.gather(*(endpoint.close() for endpoint in endpoints))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]], tries: int) -> T:
+    """Ask, and ask again while the endpoint is busy or something goes wrong on the way.
+
+    Raises:
+        [`~hfdistill.teacher.transport.Trouble`]: of the last try.
+    """
+    pause = 0.25
+    for _ in range(tries - 1):
+        try:
+            return await ask()
+        except (Busy, Faulty):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 15.0)
+    return await ask()
 
 
 def check_beginning(prompt: str, protocol: Protocol) -> None:

@@ -1,9 +1,10 @@
 """What each kind of endpoint is asked, and how its answer reads. Pure functions of requests and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..encoding import cut
 from .transport import Faulty
 
 
@@ -116,8 +117,8 @@ class Protocol:
             raise Faulty(f"answered JSON of another shape: no {error}: {str(content)[:200]}") from error
         if not isinstance(text, str):
             raise Faulty(f"answered {type(text).__name__} instead of text")
-        text, stopped = cut(text, decoding.stop)
-        return Completion(text, "stop_sequence" if stopped else reason, prompt_tokens, completion_tokens)
+        before = cut(text, decoding.stop)
+        return Completion(before, reason if before == text else "stop_sequence", prompt_tokens, completion_tokens)
 
     def _read_tgi(
         self, content: dict[str, Any], headers: Mapping[str, str], decoding: Decoding
@@ -141,12 +142,6 @@ class Protocol:
             reason = "stop_sequence" if isinstance(choice.get("stop_reason"), str) else "eos_token"
         usage = content.get("usage") or {}
         return text, reason, usage.get("prompt_tokens"), usage.get("completion_tokens")
-
-
-def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """A text up to the first stop text in it, and whether there was one."""
-    ends = [end for end in (text.find(word) for word in stop) if end >= 0]
-    return (text[: min(ends)], True) if ends else (text, False)
 
 
 def _given(**values: Any) -> dict[str, Any]:

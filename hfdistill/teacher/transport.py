@@ -61,6 +61,11 @@ def base_url(url: str) -> str:
     parts = urllib.parse.urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise HFDistillError(f"teacher.endpoints holds {url!r}, which is no URL: write http://host:port")
+    if parts.username is not None:  # it would stand in journals and messages
+        raise HFDistillError(
+            f"the URL of the endpoint at {parts.hostname} holds a user name or password: leave it out, and name the "
+            "environment variable that holds the token in teacher.api_key_env"
+        )
     path = parts.path.rstrip("/")
     for route in ("/chat/completions", "/completions", "/models", "/generate_stream", "/generate", "/info", "/v1"):
         path = path.removesuffix(route)

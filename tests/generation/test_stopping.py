@@ -2,8 +2,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from hfdistill.encoding import cut
 from hfdistill.generation import StopStrings
-from hfdistill.generation.stopping import cut
 
 
 def words():

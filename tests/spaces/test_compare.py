@@ -17,6 +17,7 @@ class Teacher(http.server.BaseHTTPRequestHandler):
 
     asked: list = []  # noqa: RUF012
     status = 200
+    busy = 0  # requests refused before the first answer
 
     def do_GET(self):
         self._answer(200, {"model_id": "big/teacher", "max_total_tokens": 512, "max_concurrent_requests": 8})
@@ -28,7 +29,9 @@ class Teacher(http.server.BaseHTTPRequestHandler):
             "generated_text": "\nStep 1: 1 + 1 = 2.\nThe answer is 2.",
             "details": {"finish_reason": "eos_token", "generated_tokens": 9},
         }
-        self._answer(self.status, text if self.status == 200 else {"error": "Model is overloaded"})
+        Teacher.busy -= 1
+        status = 429 if Teacher.busy >= 0 else self.status
+        self._answer(status, text if status == 200 else {"error": "Model is overloaded"})
 
     def _answer(self, status, content):
         data = json.dumps(content).encode()
@@ -47,7 +50,7 @@ class Teacher(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def teacher():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
-    Teacher.asked, Teacher.status = [], 200
+    Teacher.asked, Teacher.status, Teacher.busy = [], 200, 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -141,6 +144,13 @@ def test_a_live_teacher_answers(run, models, tiny, teacher, monkeypatch):
     assert authorization == "Bearer for the teacher"
     final = last(compare(live, models, "Tom has 1 pens.", temperature=0.5, samples=3))
     assert len(columns(final)["teacher"].samples) == 3
+
+
+def test_a_busy_teacher_is_asked_again(models, tiny, teacher):
+    Teacher.busy = 2
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
+    assert columns(last(compare(live, models, "Tom has 1 pens.")))["teacher"].state == "done"
+    assert len(Teacher.asked) == 3
 
 
 def test_no_token_goes_to_a_strange_endpoint(models, tiny, teacher, monkeypatch):

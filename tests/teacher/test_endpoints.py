@@ -103,7 +103,7 @@ def test_a_server_of_no_known_kind_is_refused(stand_in):
 def test_an_unreachable_server_is_one_clear_error(stand_in):
     endpoint = stand_in()
     endpoint.kill()
-    with pytest.raises(HFDistillError, match=rf"endpoint {endpoint.url} cannot be reached.*check teacher.endpoints"):
+    with pytest.raises(HFDistillError, match=rf"endpoint {endpoint.url} cannot be reached.*check the URL"):
         use(endpoint.url, identity)
 
 

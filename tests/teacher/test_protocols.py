@@ -1,6 +1,6 @@
 import pytest
 
-from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol, cut
+from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol
 from hfdistill.teacher.transport import Faulty
 
 
@@ -117,6 +117,8 @@ def test_an_answer_of_another_shape_is_a_fault(content):
         tgi().read(content, {}, DECODING)
 
 
-def test_cut_takes_the_first_of_all_stop_texts():
-    assert cut("one\n\ntwo\nQ: three", ("\nQ:", "\n\n")) == ("one", True)
-    assert cut("one", ("\nQ:",)) == ("one", False)
+@pytest.mark.parametrize(("text", "finish_reason"), [("one\n\ntwo\nQ: three", "stop_sequence"), ("one", "eos_token")])
+def test_the_first_of_all_stop_texts_ends_a_response(text, finish_reason):
+    content = {"generated_text": text, "details": {"finish_reason": "eos_token", "generated_tokens": 3}}
+    completion = tgi().read(content, {}, DECODING)
+    assert (completion.text, completion.finish_reason) == ("one", finish_reason)

@@ -142,3 +142,9 @@ def test_an_answer_just_below_the_bound_is_read(stand_in):
     endpoint = stand_in(faults={"large": 1.0})
     answer = exchange(endpoint.url, largest=2_100_000)
     assert len(json.dumps(answer.content)) > 2_000_000
+
+
+def test_no_password_in_a_url():
+    with pytest.raises(HFDistillError, match="endpoint at teacher.example holds a user name or password") as refused:
+        base_url("https://me:secret@teacher.example/v1")
+    assert "secret" not in str(refused.value)
