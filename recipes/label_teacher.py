@@ -10,7 +10,7 @@ Reads:   the task's training and validation questions, and the teacher's endpoin
 Writes:  {run}-labels, a dataset with the configs `responses`, `questions` and, where the task has golds, `gold`.
 
 What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. What
-a judge said, where one labels, is in verdicts.sqlite beside it. One process samples; if several are launched, the
+a judge said, where one labels, is in verdicts-*.sqlite beside it. One process samples; if several are launched, the
 others end at once.
 """
 
@@ -88,8 +88,9 @@ def main() -> None:
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:
             responses = SampledResponses(journal, plan, config.teacher.model, asked["endpoint_kind"])
-            verdicts = Path(stage.output_dir) / "verdicts.sqlite"
-            metrics = label_and_write(folder, questions, responses, task, labeler, benchmarks, verdicts)
+            metrics = label_and_write(
+                folder, questions, responses, task, labeler, benchmarks, config.teacher, Path(stage.output_dir)
+            )
             warn_of_duplicates(metrics)
             metrics["missing_responses"] = asked["missing"]
             metrics["served"] = {name: asked[name] for name in ("model_id", "model_sha", "engine")}

@@ -97,9 +97,9 @@ def _label(args: argparse.Namespace) -> int:
         asked = [question for question in matcher.by_id.values() if question.question_id in responses.question_ids]
 
         # 3. Labels, figures, card.
-        verdicts = Path(output + ".verdicts.sqlite")
+        verdicts = Path(output + ".verdicts")
         folder = Path(work) / "dataset"
-        metrics = label_and_write(folder, asked, responses, task, labeler, benchmarks, verdicts)
+        metrics = label_and_write(folder, asked, responses, task, labeler, benchmarks, verdicts=verdicts)
         metrics["voters"] = {str(voters): count for voters, count in sorted(responses.voters().items())}
         teacher = TeacherConfig(
             args.teacher or ", ".join(metrics["models"]) or "an unnamed model", license=args.license

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
 from ..kinds import LABELS
 from ..rows import RESPONSE_COLUMNS, write_rows
+from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
-from .labeler import Candidate, Labeler, Verdict
+from .labeler import Candidate, Labeler
 from .vote import VoteLabeler
 
 
@@ -22,7 +22,8 @@ def labelled_dataset(
     task: Task,
     threshold: float = 0.7,
     labeler: Labeler | None = None,
-    on_labelled: Callable[[int], None] | None = None,
+    teacher: TeacherConfig | None = None,
+    folder: Path | None = None,
 ) -> tuple[Iterator[dict[str, Any]], list[dict[str, Any]]]:
     """Extracts every answer, labels every question and every response (Section 3.1).
 
@@ -33,7 +34,8 @@ def labelled_dataset(
         task ([`Task`]): extracts and compares answers.
         threshold (`float`): of the vote; not used when a labeler is given.
         labeler ([`Labeler`], *optional*): what labels; the vote by default.
-        on_labelled (`Callable[[int], None]`, *optional*): called with the number of questions labelled so far.
+        teacher ([`~hfdistill.sections.TeacherConfig`], *optional*), folder (`Path`, *optional*): for a labeler that
+            asks a model; see [`~hfdistill.labels.labeler.Labeler.prepare`].
 
     Returns:
         `tuple[Iterator[dict], list[dict]]`: the rows of the config `responses`, in the order given and made as they
@@ -55,11 +57,13 @@ def labelled_dataset(
         answers.append(known_answers.setdefault(answer, answer))
         tallies[question.question_id][_key(answer, row, labeler)] += 1
 
-    verdicts = {}
-    for question_id, verdict in _verdicts(by_id, tallies, task, labeler):
-        verdicts[question_id] = verdict
-        if on_labelled is not None:
-            on_labelled(len(verdicts))
+    def candidates(question_id: str) -> list[Candidate]:
+        return [Candidate(*key, count=count) for key, count in tallies[question_id].items()]
+
+    labeler.prepare(((question, candidates(question.question_id)) for question in questions), task, teacher, folder)
+    verdicts = {
+        question_id: labeler.label(question, candidates(question_id), task) for question_id, question in by_id.items()
+    }
     labels = {
         question_id: dict(zip(tallies[question_id], verdict.labels, strict=True))
         for question_id, verdict in verdicts.items()
@@ -96,20 +100,6 @@ def _key(answer: str | None, row: Mapping[str, Any], labeler: Labeler) -> tuple:
     if labeler.reads_text:
         return (answer, row["confidence"], row["response"])
     return (answer, row["confidence"])
-
-
-def _verdicts(
-    by_id: dict[str, Question], tallies: dict[str, Counter[tuple]], task: Task, labeler: Labeler
-) -> Iterator[tuple[str, Verdict]]:
-    def decide(question_id: str) -> Verdict:
-        candidates = [Candidate(*key, count=count) for key, count in tallies[question_id].items()]
-        return labeler.label(by_id[question_id], candidates, task)
-
-    if labeler.workers > 1:
-        with ThreadPoolExecutor(labeler.workers) as pool:
-            yield from zip(by_id, pool.map(decide, by_id), strict=True)
-    else:
-        yield from zip(by_id, map(decide, by_id), strict=True)
 
 
 def write_dataset(

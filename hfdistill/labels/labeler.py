@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
 
 
@@ -63,19 +63,27 @@ class Labeler(ABC):
     Attributes:
         reads_text (`bool`): whether candidates carry their response; otherwise responses with one answer and one
             confidence are one candidate, and labelling streams.
-        workers (`int`): questions labelled at a time, for labelers that wait on an endpoint.
     """
 
     name: ClassVar[str] = ""
     reads_text: ClassVar[bool] = False
-    workers: int = 1
 
-    def keeping(self, file: Path) -> AbstractContextManager[None]:
-        """Entered around a labelling, for labelers that pay for their verdicts: within it each is kept in `file` as it
-        arrives, and none that is there is bought again. By default nothing is kept.
+    def prepare(  # noqa: B027
+        self,
+        asked: Iterable[tuple[Question, Sequence[Candidate]]],
+        task: Task,
+        teacher: TeacherConfig | None,
+        folder: Path | None,
+    ) -> None:
+        """Called once before everything that `asked` holds is labelled, for labelers that ask a model.
+
+        Args:
+            asked (`Iterable[tuple[Question, Sequence[Candidate]]]`): read once, and not at all by default.
+            task ([`~hfdistill.tasks.base.Task`]): of the questions.
+            teacher ([`~hfdistill.sections.TeacherConfig`], *optional*): the run's, with its limits.
+            folder (`Path`, *optional*): where what was paid for is kept, so that none of it is bought twice.
         """
-        return nullcontext()
 
     @abstractmethod
     def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:
-        """Labels one question; called from `workers` threads at a time."""
+        """Labels one question."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..progress import Progress
+from ..sections import TeacherConfig
 from ..tasks import Question, Task, distinct_names
 from .dataset import labelled_dataset, write_dataset
 from .labeler import Labeler
@@ -24,7 +23,8 @@ def label_and_write(
     task: Task,
     labeler: Labeler,
     benchmarks: Sequence[Task] = (),
-    verdicts: str | Path | None = None,
+    teacher: TeacherConfig | None = None,
+    verdicts: Path | None = None,
 ) -> dict[str, Any]:
     """Labels, writes `responses/`, `questions/`, `gold/` and `plots/*.png`, and gathers the figures on the way.
 
@@ -32,19 +32,17 @@ def label_and_write(
         folder (`str` or `Path`): written into.
         questions, responses, task, labeler: as for [`~hfdistill.labels.dataset.labelled_dataset`].
         benchmarks (`Sequence[Task]`, *optional*): further tasks whose test questions must not be trained on.
-        verdicts (`str` or `Path`, *optional*): file for a labeler that pays for its verdicts, so that a labelling that
-            was killed buys none twice.
+        teacher ([`~hfdistill.sections.TeacherConfig`], *optional*): the run's, for a labeler that asks a model.
+        verdicts (`Path`, *optional*): folder for a labeler that pays for its verdicts, so that a labelling that was
+            killed buys none twice.
 
     Returns:
         `dict`: what [`~hfdistill.labels.statistics.LabelStatistics.result`] returns, and `overlap` of the
         training questions with the test questions of the task and of each benchmark.
     """
-    # A vote takes seconds, a judge that waits on an endpoint may take hours.
-    kept = labeler.keeping(Path(verdicts)) if verdicts is not None else nullcontext()
-    with kept, Progress("judge", len(questions), "questions", enabled=labeler.reads_text) as progress:
-        response_rows, question_rows = labelled_dataset(
-            questions, responses, task, labeler=labeler, on_labelled=progress.update
-        )
+    response_rows, question_rows = labelled_dataset(
+        questions, responses, task, labeler=labeler, teacher=teacher, folder=verdicts
+    )
     golds = task.golds()
     statistics = LabelStatistics(question_rows, golds, task.same)
 

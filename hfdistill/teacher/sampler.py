@@ -25,6 +25,7 @@ from .writer import Writer
 TICK = 0.25
 CHECK_SECONDS = 30.0  # between two looks at which model an endpoint serves
 GRACE_SECONDS = 30.0  # that answers in flight may take after Ctrl-C: they are paid for
+NO_ENTRY = (401, 403)  # before any answer: no waiting makes the token a better one
 MOST_BACKLOG = 10_000  # responses that may wait for a slow disk
 
 
@@ -84,6 +85,7 @@ class Sampler:
         self._questions: Iterator[Any] | None = iter(plan.questions)
         self._returned: deque[Pending] = deque()  # due for another try, by any endpoint
         self._waiting = 0  # pausing before another try
+        self._in_flight = 0  # of all lanes; a task that was answered may wait a moment to be taken from `_tasks`
         self._tasks: set[asyncio.Task] = set()
         self._helpers: set[asyncio.Task] = set()
         self._over = asyncio.Event()
@@ -122,6 +124,7 @@ class Sampler:
                 if pending is None:
                     break
                 lane.in_flight += 1
+                self._in_flight += 1
                 task = self._loop.create_task(self._ask(lane, pending))
                 self._tasks.add(task)
                 task.add_done_callback(self._settled)
@@ -129,7 +132,7 @@ class Sampler:
             self._over.set()
 
     def _next(self, lane: Lane) -> Pending | None:
-        if self.budget.exhausted(len(self._tasks)):
+        if self.budget.exhausted(self._in_flight):
             if not self._nothing_left():
                 self._stopped = "the limit of teacher.max_requests or teacher.max_cost"
             return None
@@ -185,6 +188,10 @@ class Sampler:
             self._keep(lane, request, status=FAILED, reason=str(trouble))
         except Gone as trouble:
             self._returned.append(pending)
+            if trouble.status in NO_ENTRY and not any(other.answers for other in self.lanes):
+                raise HFDistillError(
+                    f"endpoint {lane.endpoint.url} {trouble}: check the URL, the server and its token"
+                ) from trouble
             self._open_circuit(lane, str(trouble))
         else:
             lane.answered()
@@ -200,6 +207,7 @@ class Sampler:
             )
         finally:
             lane.in_flight -= 1
+            self._in_flight -= 1
 
     def _settled(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)

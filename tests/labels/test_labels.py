@@ -100,7 +100,9 @@ class Longest(Labeler):
 
     name: ClassVar[str] = "longest"
     reads_text: ClassVar[bool] = True
-    workers: int = 4
+
+    def prepare(self, asked, task, teacher, folder):
+        self.most = [max(len(candidate.response) for candidate in candidates) for _, candidates in asked]
 
     def label(self, question, candidates, task):
         most = max(len(candidate.response) for candidate in candidates)
@@ -114,9 +116,9 @@ def test_a_labeler_that_reads_the_texts():
         for question in QUESTIONS
         for text in ("short", "the longest one", "short")
     ]
-    done = []
-    made, asked = labelled_dataset(QUESTIONS, rows, TASK, labeler=Longest(), on_labelled=done.append)
-    assert done == [1, 2, 3]
+    labeler = Longest()
+    made, asked = labelled_dataset(QUESTIONS, rows, TASK, labeler=labeler)
+    assert labeler.most == [15, 15, 15]
     assert [row["label"] for row in made] == ["incorrect", "correct", "incorrect"] * 3
     assert not any(row["failed"] for row in asked)
 
@@ -126,7 +128,7 @@ def test_labelers_by_name():
     assert load_labeler({"name": "vote", "threshold": 0.9}).threshold == 0.9
     with pytest.raises(HFDistillError, match="unknown labeler 'vot', did you mean 'vote'"):
         load_labeler({"name": "vot"})
-    with pytest.raises(HFDistillError, match="needs the option 'endpoint'"):
-        load_labeler({"name": "llm_judge"})
+    with pytest.raises(HFDistillError, match="option of labeler llm_judge: 'endpiont', did you mean 'endpoint'"):
+        load_labeler({"name": "llm_judge", "endpiont": "http://127.0.0.1:9"})
     with pytest.raises(HFDistillError, match="threshold"):
         load_labeler({"name": "vote", "threshold": 2})

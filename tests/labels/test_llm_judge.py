@@ -1,6 +1,7 @@
 """The judge behind a real chat endpoint on loopback: grading, comparing, busy servers and silent replies."""
 
 import asyncio
+import dataclasses
 import json
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from hfdistill.errors import HFDistillError
 from hfdistill.labels.dataset import labelled_dataset
 from hfdistill.labels.labelers import load_labeler
 from hfdistill.labels.labelling import label_and_write
+from hfdistill.sections import TeacherConfig
 from hfdistill.tasks import Question, load_task
 
 
@@ -35,7 +37,11 @@ class Judge:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        app = Starlette(routes=[Route("/v1/chat/completions", self.chat, methods=["POST"])])
+        self.at_once = 64
+        self.tokens: set[str | None] = set()
+        self.seen_at_once = self.active = 0
+        routes = [Route("/v1/chat/completions", self.chat, methods=["POST"]), Route("/info", self.info)]
+        app = Starlette(routes=routes)
         self.server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error"))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 
@@ -43,16 +49,23 @@ class Judge:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    async def info(self, request):
+        return JSONResponse({"model_id": "judge", "max_concurrent_requests": self.at_once, "max_total_tokens": 4096})
+
     async def chat(self, request):
         body = await request.json()
         self.asked.append(body)
+        self.tokens.add(request.headers.get("Authorization"))
         if self.status != 200:
             return JSONResponse({"error": "no"}, self.status)
         if self.busy_every and len(self.asked) % self.busy_every == 0:
             return JSONResponse({"error": "overloaded"}, 429)
         if self.fails_after is not None and len(self.asked) > self.fails_after:
             return JSONResponse({"error": "no"}, 401)
+        self.active += 1
+        self.seen_at_once = max(self.active, self.seen_at_once)
         await asyncio.sleep(self.seconds)
+        self.active -= 1
         prompt = body["messages"][0]["content"]
         if "[Answer B]" in prompt:
             first, second = prompt.partition("[Answer A]")[2].split("[Answer B]")
@@ -89,7 +102,7 @@ ROWS = [
 
 def test_grading_an_open_ended_task(judge):
     judge.busy_every = 4
-    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3, "workers": 2})
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
     made, asked = labelled_dataset(QUESTIONS, ROWS, TASK, labeler=labeler)
     assert [row["label"] for row in made] == ["correct", "incorrect", None, "incorrect", "incorrect", "incorrect"]
     assert [(row["pseudo_label"], row["failed"]) for row in asked] == [(None, False), (None, True)]
@@ -128,7 +141,7 @@ def test_the_command(judge, tmp_path):
     command += ["--labeler", f"{{name: llm_judge, endpoint: '{judge.url}', verdicts: 1}}"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2])
     assert said.returncode == 0, said.stderr
-    assert '"progress": "judge", "done": 2, "total": 2' in said.stdout
+    assert '"progress": "judge", "done": 5, "total": 5' in said.stdout
     made = pq.read_table(tmp_path / "out" / "responses").to_pylist()
     assert [row["label"] for row in made] == ["correct", "incorrect", None, "incorrect", "incorrect", "incorrect"]
 
@@ -147,16 +160,16 @@ def requests(judge: Judge) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("mode", ["grade", "compare"])
 def test_what_was_answered_is_not_asked_again(judge, tmp_path, mode):
     def label(**options) -> list[str | None]:
-        section = {"name": "llm_judge", "endpoint": judge.url, "mode": mode, "verdicts": 3, "workers": 2, **options}
-        label_and_write(
-            tmp_path / "made", QUESTIONS, ROWS, TASK, load_labeler(section), verdicts=tmp_path / "v.sqlite"
-        )
+        section = {"name": "llm_judge", "endpoint": judge.url, "mode": mode, "verdicts": 3, **options}
+        impatient = TeacherConfig("teacher", concurrency=2, patience=1)
+        made = (tmp_path / "made", QUESTIONS, ROWS, TASK, load_labeler(section))
+        label_and_write(*made, teacher=impatient, verdicts=tmp_path / "verdicts")
         return pq.read_table(tmp_path / "made" / "responses")["label"].to_pylist()
 
-    judge.fails_after = 7
-    with pytest.raises(HFDistillError, match="gave no verdict"):
+    judge.fails_after = 4
+    with pytest.raises(HFDistillError, match="the judge: no endpoint has answered for 1 s: .* 401: no"):
         label()
-    answered = requests(judge)[:7]
+    answered = requests(judge)[:4]
     judge.asked.clear()
     judge.fails_after = None
     labels = label()
@@ -173,10 +186,10 @@ def test_what_was_answered_is_not_asked_again(judge, tmp_path, mode):
 
 
 def test_a_killed_command_goes_on(judge, tmp_path):
-    judge.seconds = 0.05
+    judge.seconds, judge.at_once = 0.1, 2
     command = [sys.executable, "-m", "hfdistill", "label", "--task", "{name: generic, answer: open}"]
     command += ["--responses", own_rows(tmp_path, 80), "--output", tmp_path / "out"]
-    command += ["--labeler", f"{{name: llm_judge, endpoint: '{judge.url}', verdicts: 1, workers: 2}}"]
+    command += ["--labeler", f"{{name: llm_judge, endpoint: '{judge.url}', verdicts: 1}}"]
     killed = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     while len(judge.asked) < 20:
         assert killed.poll() is None
@@ -186,9 +199,10 @@ def test_a_killed_command_goes_on(judge, tmp_path):
     assert len(judge.asked) < 80 and not (tmp_path / "out").exists()
     said = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=Path(__file__).parents[2])
     assert said.returncode == 0, said.stderr
-    assert (tmp_path / "out.verdicts.sqlite").is_file()
-    # At most what was under way when the process died, one request a worker, is asked a second time.
-    assert len(set(requests(judge))) == 80 and len(judge.asked) <= 82
+    assert len(list((tmp_path / "out.verdicts").glob("verdicts-*.sqlite"))) == 1
+    # At most what was under way when the process died, two requests, and what waited a moment for the disk is asked
+    # a second time.
+    assert len(set(requests(judge))) == 80 and len(judge.asked) <= 84
 
 
 def test_prompts_come_from_the_task(judge):
@@ -200,14 +214,51 @@ def test_prompts_come_from_the_task(judge):
 
 
 def test_a_judge_that_refuses_or_is_not_there(judge):
-    judge.status = 401
+    judge.status, judge.at_once = 401, 1
     labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url})
-    with pytest.raises(HFDistillError, match="gave no verdict .*status 401"):
+    with pytest.raises(HFDistillError, match=f"the judge: endpoint {judge.url} answered 401: no: check the URL"):
         labelled_dataset(QUESTIONS[:1], ROWS[:1], TASK, labeler=labeler)
     assert len(judge.asked) == 1
-    labeler = load_labeler({"name": "llm_judge", "endpoint": "http://127.0.0.1:9", "tries": 2})
-    with pytest.raises(HFDistillError, match="127.0.0.1:9 gave no verdict"):
+    labeler = load_labeler({"name": "llm_judge", "endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(HFDistillError, match="the judge: endpoint http://127.0.0.1:9 cannot be reached"):
         labelled_dataset(QUESTIONS[:1], ROWS[:1], TASK, labeler=labeler)
+    with pytest.raises(HFDistillError, match="nobody is there to judge"):
+        labelled_dataset(QUESTIONS[:1], ROWS[:1], TASK, labeler=load_labeler({"name": "llm_judge"}))
+
+
+def test_the_teacher_judges_by_itself_within_its_limits(judge, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEACHERS", "for the teacher")
+    monkeypatch.setenv("JUDGES", "for the judge")
+    judge.seconds = 0.01
+    teacher = TeacherConfig("big/teacher", [judge.url], kind="tgi", api_key_env="TEACHERS", concurrency=2)
+
+    def labels(section=(), folder="itself", **settings) -> list[str | None]:
+        labeler = load_labeler({"name": "llm_judge", "verdicts": 3, **dict(section)})
+        who = dataclasses.replace(teacher, **settings)
+        made = labelled_dataset(QUESTIONS, ROWS, TASK, labeler=labeler, teacher=who, folder=tmp_path / folder)[0]
+        return [row["label"] for row in made]
+
+    with pytest.raises(HFDistillError, match="the judge: stopped at the limit of teacher.max_requests"):
+        labels(max_requests=6)
+    assert len(judge.asked) == 6
+    first = labels()
+    assert judge.seen_at_once == 2 and len(judge.asked) == 15 and judge.tokens == {"Bearer for the teacher"}
+    # Another endpoint gets its own token or none; what it replies depends on no concurrency.
+    asked = set(requests(judge))
+    for section, token in (({}, None), ({"api_key_env": "JUDGES"}, "Bearer for the judge")):
+        judge.asked.clear()
+        judge.tokens.clear()
+        assert labels({"endpoint": judge.url, **section}, str(token), concurrency=16) == first
+        assert judge.tokens == {token} and set(requests(judge)) == asked
+    kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"for the teacher" not in kept and b"for the judge" not in kept
+
+
+def test_at_temperature_zero_one_reply_is_all_verdicts(judge):
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3, "temperature": 0})
+    made, asked = labelled_dataset(QUESTIONS[:1], ROWS[:2], TASK, labeler=labeler)
+    assert [row["label"] for row in made] == ["correct", "incorrect"] and asked[0]["voters"] == 6
+    assert len(judge.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -215,7 +266,9 @@ def test_a_judge_that_refuses_or_is_not_there(judge):
     [
         ({"mode": "rank"}, "'grade' or 'compare'"),
         ({"verdicts": 0}, "verdicts must be at least one"),
-        ({"tries": 0}, "tries must be at least one"),
+        ({"temperature": 3}, "between 0 and 2"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least one"),
+        ({"tries": 0}, "unknown option of labeler llm_judge"),
         ({"threshold": 0.4}, "0.5 or more"),
         ({"api_key_env": "NO_SUCH_VARIABLE_HERE"}, "which is not set"),
     ],
