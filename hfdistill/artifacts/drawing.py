@@ -12,8 +12,9 @@ COLOURS = {
     "space": "#f1e0f7",
 }
 SOURCE = "#ffe7c2"
+EDITED = "#c0392b"  # the edge of what was edited by hand
 FORMATS = (".png", ".svg", ".pdf")
-COLUMN, LANE, WIDTH, HEIGHT = 4.4, 1.3, 3.4, 0.8
+COLUMN, LANE, WIDTH, HEIGHT = 4.4, 1.4, 3.4, 1.0
 LONGEST_NAME = 34
 # Data runs along the bottom and models along the top, so that an arrow past a step does not cross its box.
 TOP = ("model", "student", "teacher", "space")
@@ -60,8 +61,8 @@ def draw(root: Node, path: str | Path) -> Path:
         x, y = place[key]
         look = {
             "facecolor": COLOURS[node.kind] if node.parents else SOURCE,
-            "edgecolor": "#555555",
-            "linewidth": 0.8,
+            "edgecolor": EDITED if node.edited else "#555555",
+            "linewidth": 1.6 if node.edited else 0.8,
             "zorder": 2,
         }
         corner = (x - WIDTH / 2, y - HEIGHT / 2)
@@ -106,4 +107,5 @@ def _collect(root: Node) -> tuple[dict, dict, list]:
 def _label(node: Node) -> str:
     name = node.name if len(node.name) <= LONGEST_NAME else "…" + node.name[1 - LONGEST_NAME :]
     revision = f"@{node.revision[:12]}" if node.revision else ""
-    return "\n".join(line for line in (node.kind, name, revision) if line)
+    edited = node.edited if len(node.edited) <= LONGEST_NAME else node.edited[: LONGEST_NAME - 1] + "…"
+    return "\n".join(line for line in (node.kind, name, revision, edited) if line)

@@ -1,12 +1,16 @@
 """Lineage: from an artifact back to teacher, student and questions, along the parents pinned in the manifests."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
 from .metadata import teacher_revision
-from .references import Artifact, is_commit, open_artifact, parse_ref
+from .references import Artifact, differing, is_commit, named, open_artifact, parse_ref
+
+
+# Nodes by reference and digest.
+Seen = dict[tuple[str, str | None], "Node"]
 
 
 @dataclass
@@ -19,6 +23,7 @@ class Node:
         name (`str`): repository, folder or name.
         revision (`str`): pinned revision, empty where there is none.
         note (`str`): stage and date, or why nothing more is known.
+        edited (`str`): which of its data files were edited by hand; empty where none was.
         parents (`list[Node]`): what it was made from.
     """
 
@@ -27,12 +32,18 @@ class Node:
     name: str
     revision: str = ""
     note: str = ""
+    edited: str = ""
     parents: "list[Node]" = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What is the same wherever it appears."""
         return self.kind, self.name, self.revision
+
+    @property
+    def remark(self) -> str:
+        """What is known of it, edits by hand included, in one line."""
+        return "; ".join(part for part in (self.note, self.edited) if part)
 
     @property
     def title(self) -> str:
@@ -61,7 +72,7 @@ def lineage(ref: str, repo_type: str | None = None) -> Node:
             f"{artifact.repo_type} {artifact.repo_id!r} has no hfdistill.json at {artifact.revision}: its lineage is "
             "not known, because hfdistill did not make it"
         )
-    return _node("", artifact, {})
+    return _node("", artifact, {}, None)
 
 
 def _open_root(ref: str, repo_type: str | None) -> Artifact:
@@ -84,26 +95,45 @@ def _open_root(ref: str, repo_type: str | None) -> Artifact:
     return open_artifact(ref, found[0] if found else "model", patterns=[])
 
 
-def _node(role: str, artifact: Artifact, seen: dict[str, Node]) -> Node:
+def _node(role: str, artifact: Artifact, seen: Seen, digest: str | None) -> Node:
     made = artifact.manifest
     node = Node(role, artifact.repo_type, artifact.repo_id, artifact.revision)
-    seen[artifact.ref] = node
+    seen[artifact.ref, digest] = node
     if not made:
         node.kind = "student" if artifact.repo_type == "model" else node.kind
         node.note = "not made by hfdistill"
         return node
     node.note = f"stage {made['stage']}, {made['created'][:10]}"
+    node.edited = _edits(artifact, digest)
     for parent_role, ref in made["parents"].items():
-        node.parents.append(_parent(parent_role, ref, seen))
+        node.parents.append(_parent(parent_role, ref, seen, made["digests"][parent_role]))
     node.parents += _sources(node, made)
     return node
 
 
-def _parent(role: str, ref: str, seen: dict[str, Node]) -> Node:
+def _edits(artifact: Artifact, digest: str | None) -> str:
+    """Which data files were edited by hand, before or after something was made from the data with this digest.
+
+    A newer commit that differs in card, licences or pictures alone is no edit, and neither is another version.
+    """
+    try:
+        before = f"edited by hand: {named(artifact.edited)}" if artifact.edited else ""
+        if is_commit(artifact.revision):
+            newest = open_artifact(artifact.repo_id, artifact.repo_type, patterns=[])
+            same = newest.manifest.get("fingerprint") == artifact.manifest["fingerprint"]
+            changed = differing(artifact.data, newest.data) if same and newest.revision != artifact.revision else ()
+            return "; ".join(part for part in (before, f"edited since: {named(changed)}" if changed else "") if part)
+        if digest in (None, artifact.digest):
+            return before
+        return f"edited since: {named(artifact.edited)}" if artifact.edited else "it was edited by hand then"
+    except HFDistillError as error:
+        return f"whether it was edited by hand is not known: {error}"
+
+
+def _parent(role: str, ref: str, seen: Seen, digest: str) -> Node:
     repo_type, repo_id, revision = parse_ref(ref)
-    if ref in seen:
-        known = seen[ref]
-        return Node(role, known.kind, known.name, known.revision, known.note, known.parents)
+    if known := seen.get((ref, digest)):
+        return replace(known, role=role)
     pinned = is_commit(revision)
     try:
         artifact = open_artifact(f"{repo_id}@{revision}" if pinned else repo_id, repo_type, patterns=[])
@@ -111,7 +141,7 @@ def _parent(role: str, ref: str, seen: dict[str, Node]) -> Node:
         return Node(role, repo_type, repo_id, revision, f"cannot be read: {error}")
     if artifact.revision != revision:
         return Node(role, repo_type, repo_id, revision, f"the folder holds another version now, {artifact.revision}")
-    return _node(role, artifact, seen)
+    return _node(role, artifact, seen, digest)
 
 
 def _sources(node: Node, made: dict[str, Any]) -> list[Node]:
@@ -142,7 +172,7 @@ def text_tree(root: Node) -> str:
     def draw(node: Node, lead: str, branch: str, below: str) -> None:
         role = f"{node.role}: " if node.role and node.role != node.kind else ""
         again = node.key in drawn and bool(node.parents)
-        note = "see above" if again else node.note
+        note = "see above" if again else node.remark
         lines.append(f"{lead}{branch}{role}{node.title}" + (f"  ({note})" if note else ""))
         drawn.add(node.key)
         if again:

@@ -265,3 +265,40 @@ def test_changes_are_told_a_line_each():
         "teacher.model: not set -> t",
     ]
     assert describe_changes(old, old) == [] and describe_changes({}, new) == []
+
+
+def test_a_parent_with_equal_data_is_no_change():
+    from hfdistill.artifacts.manifest import describe_changes
+
+    old = {"config": {}, "parents": {"a": "model:x@1"}, "digests": {"a": "d1"}}
+    assert describe_changes(old, old | {"parents": {"a": "model:x@2"}}) == []
+    other = old | {"parents": {"a": "model:x@2"}, "digests": {"a": "d2"}}
+    assert describe_changes(old, other) == ["parents.a: model:x@1 -> model:x@2"]
+    # In a folder the reference may be what it was, although somebody edited the data.
+    assert describe_changes(old, old | {"digests": {"a": "d2"}}) == ["digests.a: d1 -> d2"]
+
+
+def test_parents_are_opened_by_the_table(hub):
+    out, _ = hub.python("""
+from types import SimpleNamespace
+settings = config("parents")
+publish_chain(settings)
+HfApi().create_repo("local/student")
+HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="local/student")
+settings.student.model = "local/student"
+settings.stage = SimpleNamespace(labels=None, warmup=None, reward=None, triples="local/parents-triples", other=1)
+store = Store(config("parents", suffix="-variant").run)
+def opened(kind, files=None):
+    return {role: [a.repo_id, a.repo_type, a.in_part] for role, a in store.open_parents(kind, settings, files).items()}
+out = [opened(WARMUP, {"labels": ["responses/*"]}), opened(POLICY)]
+settings.stage.warmup = "local/student"
+out.append(opened(TRIPLES)["warmup"][0])
+""")
+    warmup, policy, named = out
+    assert warmup == {
+        "labels": ["local/parents-labels", "dataset", True],
+        "student": ["local/student", "model", False],
+    }
+    assert list(policy) == ["warmup", "reward", "triples", "labels"]
+    assert policy["triples"] == ["local/parents-triples", "dataset", False]
+    assert named == "local/student"
