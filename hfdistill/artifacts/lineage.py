@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
+from ..fields import plain
+from ..tasks import resolved
 from .metadata import teacher_revision
 from .references import Artifact, differing, is_commit, named, open_artifact, parse_ref
 
@@ -23,8 +25,8 @@ class Node:
         name (`str`): repository, folder or name.
         revision (`str`): pinned revision, empty where there is none.
         note (`str`): stage and date, or why nothing more is known.
-        edited (`str`): which of its data files were edited by hand; empty where none was.
         parents (`list[Node]`): what it was made from.
+        edited (`str`): which of its data files were edited by hand; empty where none was.
     """
 
     role: str
@@ -32,8 +34,8 @@ class Node:
     name: str
     revision: str = ""
     note: str = ""
-    edited: str = ""
     parents: "list[Node]" = field(default_factory=list)
+    edited: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -151,13 +153,21 @@ def _sources(node: Node, made: dict[str, Any]) -> list[Node]:
     if made["stage"] == "label" and teacher:
         sources.append(Node("teacher", "teacher", teacher["model"], teacher_revision(made), _licence(teacher)))
     if made["stage"] == "label":
-        options = ", ".join(f"{key} {value}" for key, value in task.items() if key != "name")
-        sources.append(Node("questions", "questions", f"task {task['name']}", note=options))
+        sources.append(Node("questions", "questions", f"task {task['name']}", note=_options(task)))
     has_model = any(parent.kind in ("model", "student") for parent in node.parents)
     if node.kind == "model" and student and not has_model:
         revision = student.get("revision") or ""
         sources.append(Node("student", "student", student["model"], revision, _licence(student)))
     return sources
+
+
+def _options(task: dict[str, Any]) -> str:
+    """Options of a task that are not its defaults, as far as these are known here."""
+    try:
+        usual = plain(resolved(task["name"]))
+    except HFDistillError:
+        usual = {}  # the task is not installed, or has options without a default
+    return ", ".join(f"{key} {value}" for key, value in task.items() if key != "name" and usual.get(key) != value)
 
 
 def _licence(section: dict[str, Any]) -> str:
