@@ -33,10 +33,9 @@ def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str
     from huggingface_hub import HfApi
 
     api = HfApi()
-    note = kind.note[0].upper() + kind.note[1:] + (f" (variant {run.suffix.strip('-_')})" if run.suffix else "")
     try:
         slug = find_or_create(api, run, namespace)
-        api.add_collection_item(slug, repo_id, kind.repo_type, note=note, exists_ok=True)
+        api.add_collection_item(slug, repo_id, kind.repo_type, note=note_of(kind, run.suffix), exists_ok=True)
     except Exception as error:
         reason = explain(error)
         if reason is None:
@@ -63,14 +62,7 @@ def find_or_create(api: "HfApi", run: "RunConfig", namespace: str) -> str:
         except HfHubHTTPError as error:
             if error.response.status_code != 404:
                 raise
-    title = title_of(run.name)
-    mine = (found.slug for found in api.list_collections(owner=namespace) if found.title == title)
-    slug = next(mine, None)
-    if slug is None:
-        description = f"Artifacts of the distillation run {run.name}, made by hfdistill"[:150]
-        slug = api.create_collection(
-            title, namespace=namespace, description=description, private=run.private, exists_ok=True
-        ).slug
+    slug = by_title(api, run.name, namespace, run.private)
     memory.parent.mkdir(parents=True, exist_ok=True)
     incoming = memory.with_suffix(".incoming")
     incoming.write_text(json.dumps({**known, key: slug}, indent=2) + "\n", encoding="utf-8")
@@ -78,6 +70,23 @@ def find_or_create(api: "HfApi", run: "RunConfig", namespace: str) -> str:
     return slug
 
 
+def by_title(api: "HfApi", name: str, namespace: str, private: bool) -> str:
+    """The slug of the Collection of the run of this name; one is made if there is none."""
+    title = title_of(name)
+    found = next((each for each in api.list_collections(owner=namespace) if each.title == title), None)
+    if found is None:
+        description = f"Artifacts of the distillation run {name}, made by hfdistill"[:150]
+        found = api.create_collection(
+            title, namespace=namespace, description=description, private=private, exists_ok=True
+        )
+    return found.slug
+
+
 def title_of(run_name: str) -> str:
     """Title of a run's Collection."""
     return f"hfdistill: {run_name}"[:MAX_TITLE]
+
+
+def note_of(kind: Kind, suffix: str = "") -> str:
+    """What stands below an artifact in a Collection."""
+    return kind.note[0].upper() + kind.note[1:] + (f" (variant {suffix.strip('-_')})" if suffix else "")

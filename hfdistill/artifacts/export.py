@@ -1,59 +1,54 @@
-"""A run in one file, for sites without a network: a tar of its history, every content under its sha256."""
+"""A run in one file, for sites without a network: a tar of its versions, every content under its sha256."""
 
 import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
 from ..progress import Progress
-from .history import Commit, Contents, Repository, Run
+from .digests import BLOCK, MANIFEST, hash_file
+from .references import is_commit, read_manifest
+from .versions import Version, VersionSet
 
 
-FORMAT = 1
+FORMAT = 2
+TYPES = ("dataset", "model", "space")
 INDEX, CHECKSUM, CONTENT = "export.json", "export.sha256", "contents/"
-BLOCK = 1 << 20
+LARGEST_INDEX = 64 << 20
 
 
-def export_run(run: Run, contents: Contents, path: str | Path) -> Path:
+def export_run(run: VersionSet, fetch: Callable[[Version, str], Path], path: str | Path) -> Path:
     """Write a run into one file. Equal runs give equal files.
 
-    The file holds `export.json` (repositories, commits, tags, Collection; each file by its sha256), every content once
-    as `contents/<sha256>`, and last the sha256 of `export.json`, which vouches for all the others.
+    The file holds `export.json` (versions and Collection; each file by its sha256), every content once as
+    `contents/<sha256>`, and last the sha256 of `export.json`, which vouches for all the others.
 
     Args:
-        run ([`~hfdistill.artifacts.history.Run`]): what to export.
-        contents ([`~hfdistill.artifacts.history.Contents`]): gives the files' contents.
+        run ([`~hfdistill.artifacts.versions.VersionSet`]): what to export.
+        fetch (`Callable`): gives the content of a version's file as a file on this machine.
         path (`str` or `Path`): where to write; the file appears when it is complete.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise HFDistillError(f"there is no folder '{path.parent}' to export into: make it first")
-    index = asdict(run) | {"format": FORMAT}
-    local: dict[str, Path] = {}
-    known: dict[tuple[str, str], str] = {}
-    total = sum(len(commit.files) for repository in run.repositories for commit in repository.commits)
-    with Progress("export", total, "files") as progress:
-        for repository, written in zip(run.repositories, index["repositories"], strict=True):
-            for commit, entry in zip(repository.commits, written["commits"], strict=True):
-                for name, key in commit.files.items():
-                    if (repository.repo_id, key) not in known:
-                        fetched = contents.fetch(repository, commit, name)
-                        known[repository.repo_id, key] = _sha256(fetched)
-                        local[known[repository.repo_id, key]] = fetched
-                    entry["files"][name] = known[repository.repo_id, key]
-                    progress.advance()
+    versions = [{**vars(version), "manifest": None} for version in run.versions]  # manifests are among the contents
+    index = {**vars(run), "versions": versions, "format": FORMAT}
     text = json.dumps(index, indent=1, sort_keys=True).encode()
+    where = {sha256: (version, name) for version in run.versions for name, sha256 in version.files.items()}
     incoming = path.with_name(path.name + ".incoming")
-    with tarfile.open(incoming, "w") as archive:
+    with tarfile.open(incoming, "w") as archive, Progress("export", len(where), "files") as progress:
         _add(archive, INDEX, io.BytesIO(text), len(text))
-        for sha256, fetched in sorted(local.items()):
+        for sha256, (version, name) in sorted(where.items()):
+            fetched = fetch(version, name)
             with fetched.open("rb") as file:
                 _add(archive, CONTENT + sha256, file, fetched.stat().st_size)
+            progress.advance()
         checksum = hashlib.sha256(text).hexdigest().encode()
         _add(archive, CHECKSUM, io.BytesIO(checksum), len(checksum))
     incoming.replace(path)
@@ -68,7 +63,7 @@ class Archive:
         folder (`Path`): an empty folder for the contents.
 
     Attributes:
-        run ([`~hfdistill.artifacts.history.Run`]): what is in it.
+        run ([`~hfdistill.artifacts.versions.VersionSet`]): what is in it.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the file is not an export, is cut off or was changed.
@@ -80,32 +75,20 @@ class Archive:
             raise HFDistillError(f"there is no file '{self.path}' to import")
         try:
             text, checksum, found = self._unpack()
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise self._broken(f"it cannot be read as tar ({error})") from error
-        if not text:
-            raise self._broken(f"it holds no {INDEX}")
-        if not checksum:
-            raise self._broken("its end is missing")
-        if hashlib.sha256(text).hexdigest() != checksum.decode("ascii", "replace"):
-            raise self._broken(f"{INDEX} has another checksum")
-        try:
+            if hashlib.sha256(text).hexdigest() != checksum.decode("ascii", "replace"):
+                raise self._broken(f"{INDEX} has another checksum" if text and checksum else "a part of it is missing")
             index = json.loads(text)
             if index.pop("format") != FORMAT:
                 raise HFDistillError(f"'{self.path}' has another format than {FORMAT}: import it by what wrote it")
-            self.run = _run(index)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self.run = VersionSet(**index | {"versions": [self._version(each, found) for each in index["versions"]]})
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise self._broken(f"it cannot be read as tar ({error})") from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._broken(f"{INDEX} is not what an export holds ({error})") from error
-        for repository in self.run.repositories:
-            for commit in repository.commits:
-                for name, sha256 in commit.files.items():
-                    if name.startswith("/") or ".." in name.split("/"):
-                        raise self._broken(f"{name!r} is no path of a file in a repository")
-                    if sha256 not in found:
-                        raise self._broken(f"the content of {repository.repo_id}/{name} is missing")
 
-    def fetch(self, repository: Repository, commit: Commit, path: str) -> Path:
+    def fetch(self, version: Version, path: str) -> Path:
         """The content of one file."""
-        return self.folder / commit.files[path]
+        return self.folder / version.files[path]
 
     def _broken(self, why: str) -> HFDistillError:
         return HFDistillError(f"'{self.path}' is not a complete export: {why}; copy it again, or export it anew")
@@ -114,30 +97,37 @@ class Archive:
         text, checksum, found = b"", b"", set()
         with tarfile.open(self.path, "r:") as archive:
             for member in archive:
-                file = archive.extractfile(member) if member.isreg() else None
+                # A sparse file of a few bytes could fill the disk.
+                file = archive.extractfile(member) if member.isreg() and not member.issparse() else None
                 if file is None:
                     raise self._broken(f"{member.name!r} is no plain file")
-                if member.name == INDEX:
+                if member.name == INDEX and member.size <= LARGEST_INDEX:
                     text = file.read()
                 elif member.name == CHECKSUM:
                     checksum = file.read(64)
                 elif re.fullmatch(CONTENT + "[0-9a-f]{64}", member.name):
                     sha256 = member.name.removeprefix(CONTENT)
-                    if _copy(file, self.folder / sha256) != sha256:
+                    with (self.folder / sha256).open("wb") as out:
+                        shutil.copyfileobj(file, out, BLOCK)
+                    if hash_file(self.folder / sha256)["sha256"] != sha256:
                         raise self._broken(f"{member.name} has another checksum")
                     found.add(sha256)
                 else:
                     raise self._broken(f"{member.name!r} does not belong there")
         return text, checksum, found
 
-
-def _run(index: dict[str, Any]) -> Run:
-    repositories = [
-        Repository(**{**entry, "commits": [Commit(**commit) for commit in entry["commits"]]})
-        for entry in index.pop("repositories")
-    ]
-    items = [tuple(item) for item in index.pop("items")]
-    return Run(**index, repositories=repositories, items=items)
+    def _version(self, entry: dict[str, Any], found: set[str]) -> Version:
+        version = Version(**entry | {"manifest": {}})
+        for name, sha256 in version.files.items():
+            if name.startswith("/") or ".." in name.split("/"):
+                raise self._broken(f"{name!r} is no path of a file in a repository")
+            if sha256 not in found:
+                raise self._broken(f"the content of {version.repo_id}/{name} is missing")
+        if version.repo_type not in TYPES or not all(map(is_commit, version.commits)):
+            raise ValueError(f"{version.repo_type} {version.repo_id}@{version.revision}")
+        if MANIFEST in version.files:
+            version.manifest = read_manifest(self.fetch(version, MANIFEST), version.repo_id, version.repo_type)
+        return version
 
 
 def _add(archive: tarfile.TarFile, name: str, file: Any, size: int) -> None:
@@ -145,20 +135,3 @@ def _add(archive: tarfile.TarFile, name: str, file: Any, size: int) -> None:
     member = tarfile.TarInfo(name)
     member.size = size
     archive.addfile(member, file)
-
-
-def _copy(file: Any, target: Path) -> str:
-    digest = hashlib.sha256()
-    with target.open("wb") as out:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            out.write(block)
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,7 +11,8 @@ from .errors import hub_errors
 
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.hf_api import RepoFile
 
 # Formats that run code when loaded; the Trainer writes several of them beside the weights.
 PICKLES = ("*.bin", "*.pkl", "*.pickle", "*.pt", "*.pth", "*.ckpt", "*.joblib")
@@ -75,18 +76,24 @@ def push_folder(
             repo_type=repo_type,
             parent_commit=info.sha,
         )
-        _verify(repo_id, repo_type, commit.oid, additions)
+        verify(api, repo_id, repo_type, commit.oid, additions)
         _tag(repo_id, repo_type, tag_of(fingerprint), commit.oid)
     return commit.oid
 
 
-def _verify(repo_id: str, repo_type: str, revision: str, additions: Sequence["CommitOperationAdd"]) -> None:
-    """Compare sizes and hashes on the Hub with the files here: sha256 for large files, git's sha1 for the rest."""
-    from huggingface_hub import HfApi
+def listing(api: "HfApi", repo_id: str, repo_type: str, revision: str) -> dict[str, "RepoFile"]:
+    """What a Hub knows of every file of a version, by path."""
     from huggingface_hub.hf_api import RepoFile
 
-    tree = HfApi().list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)
-    there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    tree = api.list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+
+def verify(
+    api: "HfApi", repo_id: str, repo_type: str, revision: str, additions: Sequence["CommitOperationAdd"]
+) -> None:
+    """Compare sizes and hashes on the Hub with the files here: sha256 for large files, git's sha1 for the rest."""
+    there = listing(api, repo_id, repo_type, revision)
     for addition in additions:
         name, size = addition.path_in_repo, addition.upload_info.size
         entry = there.get(name)

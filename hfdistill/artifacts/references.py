@@ -137,7 +137,7 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
     """
     folder = Path(ref)
     if folder.is_dir():
-        content = _read_manifest(folder, ref, repo_type)
+        content = read_manifest(folder / MANIFEST, ref, repo_type)
         # Without a manifest only its content tells which version it is.
         revision = content.get("fingerprint") or Artifact(ref, repo_type, "", folder, {}).digest
         return Artifact(str(folder), repo_type, revision, folder, content)
@@ -153,12 +153,12 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
         raise HFDistillError(
             f"the {repo_type} {ref!r} holds nothing to read yet: let the stage that makes it finish, or name another"
         )
-    content = _read_manifest(folder, ref, repo_type)
+    content = read_manifest(folder / MANIFEST, ref, repo_type)
     return Artifact(repo_id, repo_type, folder.name, folder, content, in_part=patterns is not None)
 
 
-def _read_manifest(folder: Path, ref: str, repo_type: str) -> dict[str, Any]:
-    path = folder / MANIFEST
+def read_manifest(path: Path, ref: str, repo_type: str) -> dict[str, Any]:
+    """Read the `hfdistill.json` of the artifact `ref`: `{}` where there is none, an error if its format is another."""
     if not path.is_file():
         return {}
     try:

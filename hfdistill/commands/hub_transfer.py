@@ -3,6 +3,7 @@
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,16 +12,18 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from ..artifacts.versions import VersionSet
+
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     """Add the three to the verbs of `hfdistill hub`."""
     promote = subparsers.add_parser(
         "promote",
-        help="replay a run on another Hub, with its history, tags and Collection",
-        description="Replay every commit and tag of a run's repositories, and of the sources in the same namespace, "
-        "on another Hub. Links, pinned parents and fingerprints are rewritten, so that the run goes on there. A "
-        "second call adds what is new. Branches other than main and pull requests stay behind. Contents pass through "
-        "the folder for temporary files (TMPDIR).",
+        help="publish a run again on another Hub, with its Collection",
+        description="Publish the newest complete version of each of a run's artifacts again on another Hub, and the "
+        "sources in the same namespace, parents first. Data and fingerprints stay as they are; pinned commits, links "
+        "and names become those of the other Hub, so that the run goes on there. A second call adds what is new and "
+        "leaves the rest alone. Contents pass through the folder for temporary files (TMPDIR).",
     )
     promote.add_argument("run", help="run, or namespace/run")
     promote.add_argument("--to", required=True, metavar="ENDPOINT", help="the other Hub, e.g. https://huggingface.co")
@@ -30,12 +33,12 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     _target(promote)
     promote.set_defaults(func=_promote)
 
-    export = subparsers.add_parser("export", help="write a run with its history into one checksummed file")
+    export = subparsers.add_parser("export", help="write what would be promoted into one checksummed file")
     export.add_argument("run", help="run, or namespace/run")
     export.add_argument("file", type=Path, help="the file, e.g. run.tar")
     export.set_defaults(func=_export)
 
-    load = subparsers.add_parser("import", help="replay a run from such a file on the Hub at HF_ENDPOINT")
+    load = subparsers.add_parser("import", help="promote a run from such a file to the Hub at HF_ENDPOINT")
     load.add_argument("file", type=Path, help="the file")
     _target(load)
     load.set_defaults(func=_import)
@@ -49,7 +52,7 @@ def _target(parser: argparse.ArgumentParser) -> None:
 def _promote(args: argparse.Namespace) -> int:
     from huggingface_hub import constants
 
-    from ..artifacts.history import HubHistory
+    from ..artifacts.versions import HubVersions
     from ..errors import HFDistillError
 
     source = _client(args.source or constants.ENDPOINT, args.from_token_env)
@@ -57,21 +60,21 @@ def _promote(args: argparse.Namespace) -> int:
     if source.endpoint == target.endpoint:
         raise HFDistillError(f"--to names the Hub that the run is on already, {source.endpoint}: name another one")
     with tempfile.TemporaryDirectory(prefix="hfdistill-promote-") as folder:
-        history = HubHistory(source, Path(folder))
-        return _replay(history.run(args.run), history, target, args)
+        hub = HubVersions(source, Path(folder))
+        return _publish(hub.run(args.run), hub.fetch, target, args)
 
 
 def _export(args: argparse.Namespace) -> int:
     from huggingface_hub import constants
 
     from ..artifacts.export import export_run
-    from ..artifacts.history import HubHistory
+    from ..artifacts.versions import HubVersions
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-export-") as folder:
-        history = HubHistory(_client(constants.ENDPOINT, None), Path(folder))
-        run = history.run(args.run)
-        path = export_run(run, history, args.file)
-    print(f"{len(run.repositories)} repositories of {run.namespace}/{run.name} are in {path}")
+        hub = HubVersions(_client(constants.ENDPOINT, None), Path(folder))
+        run = hub.run(args.run)
+        path = export_run(run, hub.fetch, args.file)
+    print(f"{len(run.places)} repositories of {run.namespace}/{run.name} are in {path}")
     return 0
 
 
@@ -82,21 +85,21 @@ def _import(args: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-import-") as folder:
         archive = Archive(args.file, Path(folder))
-        return _replay(archive.run, archive, _client(constants.ENDPOINT, None), args)
+        return _publish(archive.run, archive.fetch, _client(constants.ENDPOINT, None), args)
 
 
-def _replay(run, contents, target: "HfApi", args: argparse.Namespace) -> int:
+def _publish(run: "VersionSet", fetch: Callable, target: "HfApi", args: argparse.Namespace) -> int:
     from ..artifacts.cards import url
     from ..artifacts.errors import hub_errors
-    from ..artifacts.promote import Replay
+    from ..artifacts.promote import Promotion
 
     namespace = args.namespace
     if namespace is None:
         with hub_errors("account", target.endpoint, target.endpoint):
             namespace = target.whoami(token=target.token or "none")["name"]
-    replay = Replay(run, contents, target, namespace, args.private)
-    made = replay()
-    print(f"{replay.written} commits are new on {target.endpoint}")
+    promotion = Promotion(run, fetch, target, namespace, args.private)
+    made = promotion()
+    print(f"{promotion.written} commits are new on {target.endpoint}")
     for repo_type, repo_id in made:
         print(url(repo_type, repo_id, endpoint=target.endpoint))
     return 0

@@ -47,7 +47,7 @@ def rows(place, name, rows):
     (place / name).mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), place / name / "part-0.parquet")
 
-def publish_chain(settings):
+def publish_chain(settings, **measured):
     '''labels, warmup, triples, reward, policy and results with contents of a few bytes and true parents.'''
     store = Store(settings.run)
     made = {}
@@ -60,7 +60,7 @@ def publish_chain(settings):
         parents = {role: made[parent] for role, parent in parents.items()}
         content = manifest(kind, settings, parents, metrics, {"seconds": 1.5})
         made[kind.name] = store.publish(place, kind, content, cards.card(kind, content, repo_id=store.name(kind)))
-    put(LABELS, {})
+    put(LABELS, {}, **measured)
     put(WARMUP, {"labels": "labels"})
     put(TRIPLES, {"labels": "labels", "warmup": "warmup"})
     put(REWARD, {"triples": "triples", "warmup": "warmup"})

@@ -13,17 +13,24 @@ import pytest
 
 MAKE = """
 settings = config("demo")
-settings.student.model = "local/base"
+settings.student.model, settings.teacher.model = "local/base", "local/large"
 api = HfApi()
-api.create_repo("local/base")
-api.upload_file(path_or_fileobj=os.urandom(50_000), path_in_repo="model.safetensors", repo_id="local/base")
-api.upload_file(path_or_fileobj=b"{}", path_in_repo="config.json", repo_id="local/base")
+
+def upload(repo_id, path, content, repo_type="model"):
+    return api.upload_file(path_or_fileobj=content, path_in_repo=path, repo_id=repo_id, repo_type=repo_type).oid
+
+for model in ("local/base", "local/large"):
+    api.create_repo(model)
+    upload(model, "model.safetensors", os.urandom(50_000))
+    pinned = upload(model, "config.json", b"{}")
+# The endpoint told the commit of its weights; a card came later.
+upload("local/large", "README.md", b"The large one.")
 store = Store(settings.run)
 base = open_artifact("local/base", "model")
-made = publish_chain(settings)
-# A second version of the warm-up, made from the pinned base: the history has two commits, and the files differ.
+made = publish_chain(settings, served={"model_id": "local/large", "model_sha": pinned})
+# A second version of the warm-up, made from the pinned base: the first is the parent of the rest.
 again = config("demo", given={"epochs": 2})
-again.student.model = "local/base"
+again.student.model, again.teacher.model = "local/base", "local/large"
 parents = {"labels": made["labels"], "student": base}
 content = manifest(WARMUP, again, parents, {}, {})
 place = folder("second", new__safetensors=b"2" * 20)
@@ -33,41 +40,65 @@ content = manifest(COMPARE, settings, {"policy": made["policy"], "labels": made[
 pins = json.dumps({"run": "local/demo", "policy": f"local/demo-policy@{made['policy'].revision}"})
 place = folder("compare", **{"app.py": b"", "space.json": pins.encode()})
 store.publish(place, COMPARE, content, cards.card(COMPARE, content, repo_id=store.name(COMPARE)))
+# By hand: a line on a card, a licence, a picture.
+card = (made["labels"].path / "README.md").read_text() + "\\nBy hand, see [it](/local/demo-policy).\\n"
+upload("local/demo-labels", "README.md", card.encode(), "dataset")
+upload("local/demo-policy", "LICENSE", b"Do as you like.")
+upload("local/demo-policy", "plots/extra.png", b"a picture")
 other = config("demo-two")
 publish_chain(other)
 """
 
 STATE = """
-from hfdistill.artifacts.history import HubHistory
-from hfdistill.artifacts.references import parse_ref
+import re
+from hfdistill.artifacts.versions import HubVersions
 from hfdistill.artifacts.lineage import lineage, text_tree
 api = HfApi()
 space = os.environ.get("NAMESPACE", "local")
-run = HubHistory(api, work / "history").run(f"{space}/demo")
-settings = config("demo", given={"epochs": 2}, namespace=space)
-out = {"repositories": {}, "collection": run.items, "tree": text_tree(lineage(f"{space}/demo-policy"))}
-for repository in run.repositories:
-    last = repository.commits[-1]
-    folder_of = lambda commit: open_artifact(f"{repository.repo_id}@{commit}", repository.repo_type)
-    out["repositories"][f"{repository.repo_type} {repository.name}"] = {
-        "commits": [
+run = HubVersions(api, work / "versions").run(f"{space}/demo")
+collection = next((c for c in api.list_collections(owner=space) if c.title == "hfdistill: demo"), None)
+items = api.get_collection(collection.slug).items if collection else []
+out = {
+    "repositories": {},
+    "order": [version.repo_id for version in run.versions],
+    "collection": [(item.item_type, item.item_id, item.note) for item in items],
+    "tree": text_tree(lineage(f"{space}/demo-policy")),
+    "edited": [],
+}
+for (repo_type, repo_id), versions in run.places.items():
+    commits = api.list_repo_commits(repo_id, repo_type=repo_type)
+    opened = [open_artifact(f"{repo_id}@{version.revision}", repo_type) for version in versions]
+    out["edited"] += [artifact.ref for artifact in opened if artifact.edited]
+    out["repositories"][f"{repo_type} {repo_id.partition('/')[2]}"] = {
+        "versions": [
             {
-                "id": commit.id, "title": commit.title, "message": commit.message, "names": sorted(commit.files),
-                "files": {k: v for k, v in commit.files.items() if not k.endswith(("README.md", ".json"))},
+                "id": version.revision, "message": version.message, "names": sorted(version.files),
+                "commits": version.commits, "tagged": version.tagged, "fingerprint": version.identity[0],
+                "digest": artifact.digest,
+                "files": {k: v for k, v in version.files.items() if not k.endswith(("README.md", ".json"))},
+                "card": (artifact.path / "README.md").read_text() if "README.md" in version.files else "",
+                "manifest": artifact.manifest,
             }
-            for commit in repository.commits
+            for version, artifact in zip(versions, opened, strict=True)
         ],
-        "tags": repository.tags, "private": repository.private,
-        "card": (folder_of(last.id).path / "README.md").read_text() if "README.md" in last.files else "",
-        "manifest": folder_of(last.id).manifest,
+        "commits": [(commit.commit_id, commit.title) for commit in commits],
+        "tags": {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id, repo_type=repo_type).tags},
+        "private": versions[0].private,
     }
 parents = {
     "labels": open_artifact(f"{space}/demo-labels", "dataset"),
     "student": open_artifact(f"{space}/base", "model"),
 }
-settings.student.model = f"{space}/base"
+settings = config("demo", given={"epochs": 2}, namespace=space)
+settings.student.model, settings.teacher.model = f"{space}/base", f"{space}/large"
 found = Store(settings.run).find(WARMUP, fingerprint(WARMUP, settings, parents))
 out["found"] = found.revision if found else None
+# Every commit that a card or a manifest names is one of its repository, or of another of them.
+versions = [version for repository in out["repositories"].values() for version in repository["versions"]]
+texts = [version["card"] + json.dumps(version["manifest"] | {"files": {}}) for version in versions]
+named = {sha for text in texts for sha in re.findall(r"\\b[0-9a-f]{40}\\b", text)}
+known = {commit for r in out["repositories"].values() for commit, _ in r["commits"]}
+out["dangling"] = sorted(named - known)
 """
 
 
@@ -84,84 +115,111 @@ def original(source) -> dict:
 
 
 def check_equal(original: dict, copy: dict, endpoint: str, old_endpoint: str) -> None:
-    """Equal trees in every commit, the same tags, links and pins that work, and a stage that finds its artifact."""
+    """Equal data, the same identities and tags, links and pins that work, and a stage that finds its artifact."""
     assert copy["repositories"].keys() == original["repositories"].keys()
+    assert copy["order"] == original["order"] and copy["order"][-1] == "local/demo-compare"
     ids = {}
     for name, old in original["repositories"].items():
         new = copy["repositories"][name]
-        # The empty first commit of a repository is each Hub's own.
-        old, new = ([commit for commit in each["commits"] if commit["names"]] for each in (old, new))
-        assert [commit["files"] for commit in new] == [commit["files"] for commit in old]
-        assert [commit["names"] for commit in new] == [commit["names"] for commit in old]
-        assert [commit["title"].split()[0] for commit in new] == [commit["title"].split()[0] for commit in old]
-        ids |= {before["id"]: after["id"] for before, after in zip(old, new, strict=True)}
+        # Besides the empty first commit, which is each Hub's own, there is one a version.
+        assert len(new["commits"]) == 1 + len(new["versions"])
+        for key in ("files", "names", "fingerprint"):
+            assert [version[key] for version in new["versions"]] == [version[key] for version in old["versions"]]
+        if not name.startswith("space"):  # whose pins are data, and differ
+            assert [version["digest"] for version in new["versions"]] == [
+                version["digest"] for version in old["versions"]
+            ]
+        for before, after in zip(old["versions"], new["versions"], strict=True):
+            ids |= dict.fromkeys(before["commits"], after["id"])
+    assert copy["dangling"] == copy["edited"] == []
     for name, old in original["repositories"].items():
         new = copy["repositories"][name]
-        assert sorted(new["tags"].values()) == sorted(ids[commit] for commit in old["tags"].values())
-        text = new["card"] + json.dumps(new["manifest"])
-        assert old_endpoint not in text and not any(commit in text or commit[:12] in text for commit in ids)
-        if new["manifest"]:
-            assert f"complete-{new['manifest']['fingerprint']}" in new["tags"]
-            for role, ref in old["manifest"]["parents"].items():
-                assert new["manifest"]["parents"][role] == ref[:-40] + ids[ref[-40:]]
-        check_links(new["card"], endpoint)
+        complete = {f"complete-{each['fingerprint']}": ids[each["id"]] for each in old["versions"] if each["tagged"]}
+        assert new["tags"] == complete
+        for before, after in zip(old["versions"], new["versions"], strict=True):
+            text = after["card"] + json.dumps(after["manifest"])
+            assert old_endpoint not in text and not any(commit in text or commit[:12] in text for commit in ids)
+            if after["manifest"]:
+                assert f"complete-{after['manifest']['fingerprint']}" in new["tags"]
+                for role, ref in before["manifest"]["parents"].items():
+                    assert after["manifest"]["parents"][role] == ref[:-40] + ids[ref[-40:]]
+                for key in ("config", "digests", "teacher", "student", "metrics", "cost", "created", "run"):
+                    same = {**before["manifest"], "metrics": {**before["manifest"]["metrics"], "served": None}}
+                    assert (after["manifest"] | {"metrics": same["metrics"]})[key] == same[key]
+            check_links(after["card"], endpoint)
     assert copy["collection"] == original["collection"]
     assert copy["found"] == ids[original["found"]]
     assert re.sub("@[0-9a-f]{12}", "", copy["tree"]) == re.sub("@[0-9a-f]{12}", "", original["tree"])
+    assert "cannot be read" not in copy["tree"]
 
 
 def check_links(card: str, endpoint: str) -> None:
     """Links to repositories are paths, so they lead to the Hub that shows the card."""
     links = re.findall(r"\]\((/[^)]+|http[^)]+)\)", card)
-    # The teacher and the first base are names without a repository in this run.
-    for link in {*links} - {"/demo/teacher", "/demo/base"}:
+    for link in set(links):
         if link.startswith("/"):
             assert urllib.request.urlopen(endpoint + link).status == 200
         else:
             assert link.startswith("https://arxiv.org")
 
 
+def promote(source, target, *words: str, **more: str) -> str:
+    """Promote the run, and return what was said."""
+    done = source.command("hub", "promote", "local/demo", "--to", target.endpoint, *words, **more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def total(original: dict) -> int:
+    return sum(len(each["versions"]) for each in original["repositories"].values())
+
+
 def test_promote(source, original, start_hub):
     target = start_hub()
-    assert original["found"] and len(original["repositories"]) == 8
-    done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert f"{target.endpoint}/datasets/local/demo-labels\n" in done.stdout
-    last = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"progress"')][-1]
-    assert last["done"] == last["total"] == sum(len(each["commits"]) for each in original["repositories"].values())
+    assert original["found"] and len(original["repositories"]) == 9 and not original["dangling"]
+    assert len(original["repositories"]["model demo-warmup"]["versions"]) == 2
+    said = promote(source, target)
+    assert f"{target.endpoint}/datasets/local/demo-labels\n" in said
+    last = [json.loads(line) for line in said.splitlines() if line.startswith('{"progress"')][-1]
+    assert last["done"] == last["total"] == total(original)
     copy, _ = target.python(STATE)
     check_equal(original, copy, target.endpoint, source.endpoint)
-    warmup = copy["repositories"]["model demo-warmup"]
-    message = warmup["commits"][-1]["message"]
+    message = copy["repositories"]["model demo-warmup"]["versions"][-1]["message"]
     assert f"Promoted-From: {source.endpoint} model:local/demo-warmup@" in message
     assert "config.stage.epochs: 1 -> 2" in message
+    # What was added by hand came along, and the endpoint's commit is one of the large model there.
+    labels = copy["repositories"]["dataset demo-labels"]["versions"][-1]
+    assert labels["card"].endswith("\nBy hand, see [it](/local/demo-policy).\n")
+    served = labels["manifest"]["metrics"]["served"]["model_sha"]
+    assert served == copy["repositories"]["model large"]["versions"][-1]["id"]
+    assert {"LICENSE", "plots/extra.png"} < set(copy["repositories"]["model demo-policy"]["versions"][-1]["names"])
 
     again = source.command("hub", "promote", "demo", "--to", target.endpoint + "/")
     assert again.returncode == 0 and f"0 commits are new on {target.endpoint}\n" in again.stdout
     assert target.python(STATE)[0] == copy
 
 
-def test_promote_goes_on_after_a_kill(source, original, start_hub):
+@pytest.mark.parametrize("moment", ["between two versions", "between commit and tag"])
+def test_promote_goes_on_after_a_kill(source, original, start_hub, moment):
     target = start_hub()
     status, _ = source.python(f"""
-import hfdistill.artifacts.promote as promote
+from huggingface_hub import HfApi
 from hfdistill.cli import main
-commit = promote.Replay._commit
-def stop(self, *args):
-    if self.written == 4:
-        os.kill(os.getpid(), 9)
-    return commit(self, *args)
-promote.Replay._commit = stop
+commit, count = HfApi.create_commit, 0
+def stop(self, *args, **kwargs):
+    global count
+    count += 1
+    late = {moment!r} == "between commit and tag" and commit(self, *args, **kwargs) if count == 5 else None
+    return os.kill(os.getpid(), 9) if count == 5 else commit(self, *args, **kwargs)
+HfApi.create_commit = stop
 child = os.fork()
 if child == 0:
     main(["hub", "promote", "local/demo", "--to", {target.endpoint!r}])
 out = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 """)
     assert status == -9
-    done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
-    assert done.returncode == 0, done.stderr[-3000:]
-    total = sum(bool(commit["names"]) for each in original["repositories"].values() for commit in each["commits"])
-    assert f"{total - 4} commits are new on" in done.stdout
+    made = 5 if moment == "between commit and tag" else 4
+    assert f"{total(original) - made} commits are new on" in promote(source, target)
     copy, _ = target.python(STATE)
     check_equal(original, copy, target.endpoint, source.endpoint)
 
@@ -174,36 +232,68 @@ def test_promote_into_an_organisation_of_a_closed_hub(source, original, start_hu
         done = source.command(*words, *flags, TARGET=target.tokens["read"])
         assert done.returncode == 2 and trouble in done.stderr and target.endpoint in done.stderr
         assert "Traceback" not in done.stderr
-    done = source.command(*words, "--to_token_env", "TARGET", TARGET=target.tokens["write"])
-    assert done.returncode == 0, done.stderr[-3000:]
+    promote(source, target, *words[5:], "--to_token_env", "TARGET", TARGET=target.tokens["write"])
     copy, _ = target.python(STATE, "write", NAMESPACE="lab")
     assert all(repository["private"] for repository in copy["repositories"].values())
-    policy = copy["repositories"]["model demo-policy"]
+    policy = copy["repositories"]["model demo-policy"]["versions"][-1]
     assert "local/" not in json.dumps(policy["manifest"]["parents"]) and "local/" not in policy["card"]
-    assert copy["found"] is not None
+    assert copy["found"] is not None and copy["dangling"] == copy["edited"] == []
     out, _ = target.python(
         """
 space = open_artifact("lab/demo-compare", "space")
-out = [json.loads((space.path / "space.json").read_text()), open_artifact("lab/demo-policy", "model").ref]
+collection = HfApi().get_collection(next(iter(HfApi().list_collections(owner="lab"))).slug)
+pins = json.loads((space.path / "space.json").read_text())
+out = [pins, open_artifact("lab/demo-policy", "model").ref, collection.private]
 """,
         "write",
     )
-    assert out[0] == {"run": "lab/demo", "policy": out[1].removeprefix("model:")}
+    assert out[0] == {"run": "lab/demo", "policy": out[1].removeprefix("model:")} and out[2]
     exported = target.command("hub", "export", "lab/demo", str(tmp_path / "lab.tar"), token="read")
-    assert "8 repositories of lab/demo" in exported.stdout, exported.stderr
+    assert "9 repositories of lab/demo" in exported.stdout, exported.stderr
     assert "model lab/base@" in copy["tree"] or "student lab/base" in copy["tree"]
 
+    # What is private goes on being private, and is not shown by a repository that somebody made public before.
+    other = start_hub()
+    again = ("--from", target.endpoint, "--from_token_env", "SOURCE")
+    other.python('HfApi().create_repo("local/demo-policy"); out = None')
+    done = source.command("hub", "promote", "lab/demo", "--to", other.endpoint, *again, SOURCE=target.tokens["read"])
+    assert done.returncode == 2 and "'local/demo-policy' on" in done.stderr and "is public, but" in done.stderr
+    out, _ = other.python("""
+out = [repo.id for repo in [*HfApi().list_models(author="local"), *HfApi().list_datasets(author="local")]]
+HfApi().delete_repo("local/demo-policy")
+""")
+    assert out == ["local/demo-policy"]
+    done = source.command("hub", "promote", "lab/demo", "--to", other.endpoint, *again, SOURCE=target.tokens["read"])
+    assert done.returncode == 0, done.stderr
+    third, _ = other.python(STATE)
+    assert all(repository["private"] for repository in third["repositories"].values())
+    assert third["found"] and third["dangling"] == third["edited"] == []
+    assert all(
+        version["message"].count("Promoted-From") == 1
+        for each in third["repositories"].values()
+        for version in each["versions"]
+    )
 
-def test_a_foreign_history_is_not_buried(source, start_hub):
+
+def test_data_of_its_own_are_not_buried(source, start_hub):
     target = start_hub()
-    target.python("""
+    mine = """
 HfApi().create_repo("local/demo-policy")
 HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo="a.txt", repo_id="local/demo-policy")
 out = None
-""")
-    done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
-    assert done.returncode == 2
-    assert "model 'local/demo-policy' on" in done.stderr and "history of its own" in done.stderr
+"""
+    target.python(mine)
+    refused = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "model 'local/demo-policy' on" in refused.stderr and "data of its own" in refused.stderr
+    out, _ = target.python(
+        'out = list(HfApi().list_datasets(author="local")); HfApi().delete_repo("local/demo-policy")'
+    )
+    assert out == []  # nothing was written
+    promote(source, target)
+    # What is there already may be gone on from; only something new would bury that.
+    target.python(mine.replace('HfApi().create_repo("local/demo-policy")', ""))
+    assert "0 commits are new" in promote(source, target)
 
 
 def test_bad_input(source, tmp_path):
@@ -237,7 +327,7 @@ def exported(source, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("export") / "demo.tar"
     done = source.command("hub", "export", "local/demo", str(path))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "8 repositories of local/demo" in done.stdout
+    assert "9 repositories of local/demo" in done.stdout
     return path
 
 
@@ -285,7 +375,7 @@ def test_a_damaged_export_is_refused_before_anything_is_written(exported, start_
         "another checksum": lambda name, data: (name, data[:-1] + b"!" if name == content else data),
         "is missing": lambda name, data: None if name == content else (name, data),
         "export.json has another checksum": lambda name, data: (name, data + b" " if name == "export.json" else data),
-        "its end is missing": lambda name, data: None if name == "export.sha256" else (name, data),
+        "a part of it is missing": lambda name, data: None if name == "export.sha256" else (name, data),
         "does not belong there": lambda name, data: ("../evil" if name == content else name, data),
     }
     for trouble, change in changes.items():
@@ -294,11 +384,11 @@ def test_a_damaged_export_is_refused_before_anything_is_written(exported, start_
     with tarfile.open(exported) as archive:
         index = json.loads(archive.extractfile("export.json").read())
     path = json.loads(json.dumps(index))
-    path["repositories"][0]["commits"][-1]["files"]["../evil"] = content.removeprefix("contents/")
+    path["versions"][0]["files"]["../evil"] = content.removeprefix("contents/")
     forged = {
         "'../evil' is no path": path,
-        "is not what an export holds": {**index, "repositories": [{"repo_type": "model"}]},
-        "has another format": {**index, "format": 2},
+        "is not what an export holds": {**index, "versions": [{"repo_type": "model"}]},
+        "has another format": {**index, "format": 1},
     }
     for trouble, changed in forged.items():
         text = json.dumps(changed).encode()
@@ -312,25 +402,137 @@ def test_a_damaged_export_is_refused_before_anything_is_written(exported, start_
         archive.addfile(link)
     with pytest.raises(HFDistillError, match="is no plain file"):
         Archive(tmp_path / "link.tar", tmp_path)
+    sparse = io.BytesIO()
+    with tarfile.open(fileobj=sparse, mode="w") as archive:
+        hole = tarfile.TarInfo(content)
+        hole.type = tarfile.GNUTYPE_SPARSE
+        archive.addfile(hole)
+    (tmp_path / "sparse.tar").write_bytes(sparse.getvalue())
+    with pytest.raises(HFDistillError, match="is no plain file"):
+        Archive(tmp_path / "sparse.tar", tmp_path)
     assert not (tmp_path.parent / "evil").exists()
 
 
-def test_a_second_promotion_adds_what_is_new(source, start_hub):
-    target = start_hub()
-    words = ("hub", "promote", "local/demo", "--to", target.endpoint)
-    assert source.command(*words).returncode == 0
+NEW = """
+settings = config("demo", given={"epochs": EPOCHS})
+parents = {"warmup": open_artifact("local/demo-warmup@WARMUP", "model")}
+content = manifest(POLICY, settings, parents, {}, {})
+card = cards.card(POLICY, content, repo_id="local/demo-policy")
+Store(settings.run).publish(folder("policyEPOCHS", new__safetensors=b"EPOCHS"), POLICY, content, card)
+out = None
+"""
+EDIT = """
+api = HfApi()
+for repo_type, name in (("dataset", "labels"), ("model", "policy")):
+    card = open_artifact(f"local/demo-{name}", repo_type, patterns=["README.md"]).path / "README.md"
+    words = card.read_bytes() + b"WORDS"
+    api.upload_file(
+        path_or_fileobj=words, path_in_repo="README.md", repo_id=f"local/demo-{name}", repo_type=repo_type
+    )
+out = None
+"""
+SHOWN = """
+made = {name: open_artifact(f"local/demo-{name}", repo_type) for repo_type, name in (
+    ("dataset", "labels"), ("model", "warmup"), ("model", "policy"))}
+out = {name: [artifact.ref, (artifact.path / "README.md").read_text(), artifact.manifest, artifact.edited]
+       for name, artifact in made.items()}
+"""
+
+
+def test_a_second_promotion_adds_what_is_new(start_hub):
+    source, target = start_hub(), start_hub()
+    source.python('publish_chain(config("demo"))\nout = None')
+    promote(source, target)
+    # Cards edited there stay, and hinder nothing; one edited here later follows where nobody edited it there.
+    target.python(EDIT.replace("WORDS", "Edited there.").replace(', ("model", "policy")', ","))
+    source.python(EDIT.replace("WORDS", "Edited here."))
+    assert "1 commits are new" in promote(source, target)
+    first, _ = target.python(SHOWN)
+    assert first["labels"][1].endswith("Edited there.") and "Edited here." not in first["labels"][1]
+    assert first["policy"][1].endswith("Edited here.")
+    source.python(NEW.replace("EPOCHS", "3").replace("@WARMUP", ""))
+    assert "1 commits are new" in promote(source, target)
+    out, _ = target.python(SHOWN)
+    assert out["policy"][2]["config"]["stage"] == {"epochs": 3}
+    assert out["policy"][2]["parents"]["warmup"] == out["warmup"][0]
+    assert out["labels"] == first["labels"]
+    assert "0 commits are new" in promote(source, target)
+    # The run goes on there; a version that would bury what was made there is refused.
+    target.python(NEW.replace("EPOCHS", "4").replace("@WARMUP", ""))
+    assert "0 commits are new" in promote(source, target)
+    source.python(NEW.replace("EPOCHS", "5").replace("@WARMUP", ""))
+    done = source.command("hub", "promote", "local/demo", "--to", target.endpoint)
+    assert done.returncode == 2 and "'local/demo-policy' on" in done.stderr and "data of its own" in done.stderr
+
+
+def test_data_edited_by_hand_and_versions_that_are_not_complete(start_hub):
+    source, target = start_hub(), start_hub()
     source.python("""
-settings = config("demo", given={"epochs": 3})
+settings = config("demo")
+made = publish_chain(settings)
+api = HfApi()
+api.upload_file(path_or_fileobj=b"by hand", path_in_repo="weights.safetensors", repo_id="local/demo-warmup")
 parents = {"warmup": open_artifact("local/demo-warmup", "model")}
 content = manifest(POLICY, settings, parents, {}, {})
 card = cards.card(POLICY, content, repo_id="local/demo-policy")
-Store(settings.run).publish(folder("third", new__safetensors=b"3"), POLICY, content, card)
+Store(settings.run).publish(folder("edited", new__safetensors=b"3"), POLICY, content, card)
+# A commit that was cut off before its tag.
+reward = open_artifact("local/demo-reward", "model")
+cut = reward.manifest | {"fingerprint": "f" * 16}
+api.upload_file(path_or_fileobj=json.dumps(cut).encode(), path_in_repo="hfdistill.json", repo_id="local/demo-reward")
+api.create_repo("local/demo-policy-cut")
+api.upload_file(path_or_fileobj=json.dumps(cut).encode(), path_in_repo="hfdistill.json",
+                repo_id="local/demo-policy-cut")
 out = None
 """)
-    done = source.command(*words)
-    assert done.returncode == 0 and "1 commits are new" in done.stdout, done.stderr
+    promote(source, target)
+    assert "0 commits are new" in promote(source, target)
     out, _ = target.python("""
-made = open_artifact("local/demo-policy", "model")
-out = [made.manifest, open_artifact("local/demo-warmup", "model").ref]
+warmup, policy = (open_artifact(f"local/demo-{name}", "model") for name in ("warmup", "policy"))
+reward = open_artifact("local/demo-reward", "model")
+before = open_artifact(reward.manifest["parents"]["warmup"].removeprefix("model:"), "model")
+out = {"edited": warmup.edited, "before": before.edited, "pinned": policy.manifest["parents"]["warmup"] == warmup.ref,
+       "same": policy.manifest["digests"]["warmup"] == warmup.digest,
+       "older": reward.manifest["digests"]["warmup"] == before.digest != warmup.digest,
+       "reward": reward.manifest["fingerprint"], "cut": HfApi().repo_exists("local/demo-policy-cut"),
+       "tags": [tag.target_commit for tag in HfApi().list_repo_refs("local/demo-warmup").tags],
+       "tagged": before.revision}
 """)
-    assert out[0]["config"]["stage"] == {"epochs": 3} and out[0]["parents"]["warmup"] == out[1]
+    assert out["edited"] == ["weights.safetensors"] and out["before"] == []
+    assert out["pinned"] and out["same"] and out["older"] and not out["cut"]
+    assert out["reward"] != "f" * 16 and out["tags"] == [out["tagged"]]
+
+
+def test_what_only_an_older_version_was_made_from(start_hub):
+    """An older parent goes first, and what that was made from before it."""
+    source, target = start_hub(), start_hub()
+    source.python("""
+settings = config("demo")
+made = publish_chain(settings)
+other = config("demo", given={"epochs": 2})
+store = Store(other.run)
+def put(kind, parents, name):
+    content = manifest(kind, other, parents, {}, {})
+    place = folder(name)
+    if kind is LABELS:
+        rows(place, "responses", [{"question_id": name}])
+    (place / "x.safetensors").write_bytes(name.encode())
+    return store.publish(place, kind, content, cards.card(kind, content, repo_id=store.name(kind)))
+labels = put(LABELS, {}, "labels2")
+put(WARMUP, {"labels": labels}, "warmup2")
+out = None
+""")
+    promote(source, target)
+    assert "0 commits are new" in promote(source, target)
+    out, _ = target.python("""
+from hfdistill.artifacts.lineage import lineage, text_tree
+def newest(name, repo_type="model"):
+    return open_artifact(f"local/demo-{name}", repo_type)
+old = open_artifact(newest("reward").manifest["parents"]["warmup"].removeprefix("model:"), "model")
+out = {"tree": text_tree(lineage("local/demo-policy")), "warmup": newest("warmup").revision, "old": old.revision,
+       "labels": newest("labels", "dataset").ref, "of_old": old.manifest["parents"]["labels"],
+       "of_new": newest("warmup").manifest["parents"]["labels"],
+       "tags": len(HfApi().list_repo_refs("local/demo-labels", repo_type="dataset").tags)}
+""")
+    assert "cannot be read" not in out["tree"] and out["warmup"] != out["old"]
+    assert out["of_new"] == out["labels"] != out["of_old"] and out["tags"] == 2
