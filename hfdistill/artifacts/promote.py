@@ -14,7 +14,7 @@ from ..progress import Progress
 from .collection import by_title, note_of
 from .digests import CARD, MANIFEST, digest_of, hash_file, is_data, is_licence
 from .errors import explain, hub_errors
-from .push import listing, tag_of, verify
+from .push import listing, verify
 from .versions import OWN_FILE, Version, VersionSet
 
 
@@ -92,11 +92,6 @@ class Promotion:
                     if version in target.missing(places[version.place]):
                         self._publish(version, target)
                     commit, _ = target.made[version.identity]
-                    if version.tagged in version.commits:
-                        tag = tag_of(version.identity[0])
-                        self.api.create_tag(
-                            new_id, tag=tag, revision=commit, repo_type=version.repo_type, exist_ok=True
-                        )
                 self.commits |= dict.fromkeys(version.commits, commit)
                 progress.advance(repository=version.repo_id)
         self._collect()
@@ -118,12 +113,17 @@ class Promotion:
                 return Target()
             self.api.auth_check(new_id, repo_type=repo_type, write=True)
             history = self.api.list_repo_commits(new_id, repo_type=repo_type)
+            tags = {tag.name for tag in self.api.list_repo_refs(new_id, repo_type=repo_type).tags}
             target = Target(history[0].commit_id, self._keys(repo_type, new_id, history[0].commit_id))
             before = None  # the commit that was brought last
+            made = {}
             for commit in reversed(history):
                 if brought := TRAILER.search(commit.message):
-                    target.made[brought[2], brought[3]] = commit.commit_id, brought[1]
+                    made[brought[2], brought[3]] = commit.commit_id, brought[1]
                     before = commit.commit_id
+            # Without its tag a version was not verified, and is brought again.
+            done = {each.identity for each in versions if each.tag in tags}
+            target.made = {identity: commits for identity, commits in made.items() if identity in done}
             own = _data(target.files) != (_data(self._keys(repo_type, new_id, before)) if before else {})
         trouble = None
         if own:
@@ -148,7 +148,7 @@ class Promotion:
         return {path: key for path, key in keys.items() if path != OWN_FILE}
 
     def _publish(self, version: Version, target: Target) -> None:
-        """Make one commit of a version, and compare what arrived with what was sent."""
+        """Make one commit of a version, compare what arrived with what was sent, and tag it."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         new_id, (fingerprint, digest) = self.new_id(version.repo_id), version.identity
@@ -171,7 +171,8 @@ class Promotion:
                 parent_commit=target.head,
             )
             verify(self.api, new_id, version.repo_type, made.oid, additions)
-        self.written += 1
+        self.api.create_tag(new_id, tag=version.tag, revision=made.oid, repo_type=version.repo_type, exist_ok=True)
+        self.written += made.oid != target.head  # a commit that changes nothing is not made
         target.head, target.files = made.oid, self._keys(version.repo_type, new_id, made.oid)
         target.made[version.identity] = made.oid, version.revision
 

@@ -59,6 +59,11 @@ class Version:
         return self.manifest.get("fingerprint", "-"), digest_of(data)
 
     @property
+    def tag(self) -> str:
+        """What marks it as complete: the tag of its fingerprint if it has one, else one of its data."""
+        return tag_of(self.identity[0] if self.tagged in self.commits else self.identity[1])
+
+    @property
     def pins(self) -> set[tuple[str, str, str]]:
         """Type, repository and commit of what it was made from; the last is empty where it is not known."""
         found = {parse_ref(ref) for ref in self.manifest.get("parents", {}).values()}

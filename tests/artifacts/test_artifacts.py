@@ -67,7 +67,8 @@ place = folder(name.replace("/", "-"), small_txt=b"small", large__model_safetens
 (place / "model.safetensors").write_bytes(os.urandom(30_000))
 revision = push.push_folder(place, name, "model", "f" * 16, "first")
 def check():
-    push._verify(name, "model", revision, [CommitOperationAdd(n, str(p)) for n, p in push.files_of(place).items()])
+    added = [CommitOperationAdd(n, str(p)) for n, p in push.files_of(place).items()]
+    push.verify(HfApi(), name, "model", revision, added)
 entry = next(e for e in HfApi().list_repo_tree(name, revision=revision) if e.path == "model.safetensors")
 out = [entry.lfs is not None, said(check)]
 (place / "small_txt").write_bytes(b"SMALL")
