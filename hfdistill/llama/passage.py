@@ -83,7 +83,7 @@ class Packed:
         input_ids (`torch.Tensor`): of all rows, `(tokens,)`.
         positions (`torch.Tensor`): the position of each token in its row.
         answered (`torch.Tensor`): the tokens of the answered positions, `(answered,)`.
-        attention (`list[Part]`), last_attention (`list[Part]`): of all positions, and of the answered ones.
+        attention (`list[AttentionPart]`), last_attention (`list[AttentionPart]`): of all positions, and of the answered ones.
     """
 
     def __init__(self, input_ids: torch.Tensor, positions: torch.Tensor):
@@ -104,8 +104,8 @@ class Packed:
         token = answer = 0
         for part in _parts(lengths.tolist()):
             keys, queries = Block(lengths[part], token), Block(answers[part], answer)
-            self.attention.append(Part(keys, keys, torch.zeros(1, dtype=torch.long)))
-            self.last_attention.append(Part(queries, keys, first[part]))
+            self.attention.append(AttentionPart(keys, keys, torch.zeros(1, dtype=torch.long)))
+            self.last_attention.append(AttentionPart(queries, keys, first[part]))
             token, answer = keys.stop, queries.stop
 
     def pack(self, values: torch.Tensor) -> torch.Tensor:
@@ -158,7 +158,7 @@ class Block:
         torch.index_select(by_tokens, 0, self.places, out=out[self.start : self.stop])
 
 
-class Part:
+class AttentionPart:
     """Attention of some rows: which queries, which keys, and what is forbidden, `(rows or 1, 1, queries, keys)`."""
 
     def __init__(self, queries: Block, keys: Block, first: torch.Tensor):

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from transformers import LlamaForCausalLM, LlamaModel
 
-from .passage import Packed, Part
+from .passage import Packed, AttentionPart
 
 
 def read_hidden_states(model: LlamaModel | LlamaForCausalLM, packed: Packed) -> torch.Tensor:
@@ -155,7 +155,7 @@ def _turn(joined: torch.Tensor, rotation: torch.Tensor) -> torch.Tensor:
 
 
 def _attend(
-    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, parts: list[Part], head_dim: int
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, parts: list[AttentionPart], head_dim: int
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """What each query's heads read, `(queries, heads * head_dim)`, and by which weights, a tensor a part."""
     heads, shared = queries.shape[1] // head_dim, keys.shape[1] // head_dim
@@ -178,7 +178,7 @@ def _attend_backward(
     keys: torch.Tensor,
     values: torch.Tensor,
     weights: list[torch.Tensor],
-    parts: list[Part],
+    parts: list[AttentionPart],
     head_dim: int,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     heads, shared = queries.shape[1] // head_dim, keys.shape[1] // head_dim
