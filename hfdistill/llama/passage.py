@@ -83,7 +83,8 @@ class Packed:
         input_ids (`torch.Tensor`): of all rows, `(tokens,)`.
         positions (`torch.Tensor`): the position of each token in its row.
         answered (`torch.Tensor`): the tokens of the answered positions, `(answered,)`.
-        attention (`list[AttentionPart]`), last_attention (`list[AttentionPart]`): of all positions, and of the answered ones.
+        attention (`list[AttentionPart]`): of all positions.
+        last_attention (`list[AttentionPart]`): of the answered ones.
     """
 
     def __init__(self, input_ids: torch.Tensor, positions: torch.Tensor):

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from transformers import LlamaForCausalLM, LlamaModel
 
-from .passage import Packed, AttentionPart
+from .passage import AttentionPart, Packed
 
 
 def read_hidden_states(model: LlamaModel | LlamaForCausalLM, packed: Packed) -> torch.Tensor:
