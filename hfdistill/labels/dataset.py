@@ -20,7 +20,6 @@ def labelled_dataset(
     questions: Sequence[Question],
     responses: Iterable[Mapping[str, Any]],
     task: Task,
-    threshold: float = 0.7,
     labeler: Labeler | None = None,
     teacher: TeacherConfig | None = None,
     folder: Path | None = None,
@@ -32,8 +31,7 @@ def labelled_dataset(
         responses (`Iterable[Mapping]`): rows with at least `question_id`, `response` and `confidence`; iterated twice,
             so a list or something that reads its file anew each time, never a bare iterator.
         task ([`Task`]): extracts and compares answers.
-        threshold (`float`): of the vote; not used when a labeler is given.
-        labeler ([`Labeler`], *optional*): what labels; the vote by default.
+        labeler ([`Labeler`], *optional*): what labels; the vote at its own threshold by default.
         teacher ([`~hfdistill.sections.TeacherConfig`], *optional*), folder (`Path`, *optional*): for a labeler that
             asks a model; see [`~hfdistill.labels.labeler.Labeler.prepare`].
 
@@ -43,7 +41,7 @@ def labelled_dataset(
     """
     if iter(responses) is responses:
         raise TypeError("responses are read twice: give a list or a re-iterable, not an iterator")
-    labeler = labeler or VoteLabeler(threshold)
+    labeler = labeler or VoteLabeler()
     by_id = {question.question_id: question for question in questions}
     known_answers: dict[str | None, str | None] = {}
     answers: list[str | None] = []
@@ -80,17 +78,17 @@ def labelled_dataset(
 
     question_rows = [
         {
-            "question_id": question.question_id,
-            "question": question.question,
-            "split": question.split,
-            "category": question.category,
+            "question_id": question_id,
+            "question": by_id[question_id].question,
+            "split": by_id[question_id].split,
+            "category": by_id[question_id].category,
             "pseudo_label": verdict.pseudo_label,
             "vote_share": verdict.vote_share,
             "votes": verdict.votes,
             "voters": verdict.voters,
             "failed": verdict.failed,
         }
-        for question, verdict in ((by_id[question_id], verdict) for question_id, verdict in verdicts.items())
+        for question_id, verdict in verdicts.items()
     ]
     return response_rows(), question_rows
 

@@ -56,6 +56,10 @@ class Answer:
     reason: str | None = None
 
 
+# What a reader says where it finds no answer.
+EMPTY, NO_MARKER, NO_VALUE, SEVERAL, OUT_OF_RANGE, EXPRESSION, TRUNCATED = (Answer(None, reason) for reason in REASONS)
+
+
 @dataclass
 class Task(ABC):
     """A kind of question. Subclasses are dataclasses whose fields are the options of the config's `task:` section.

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
 from ..plugins import need_extra
-from .base import SPLITS, Answer, Question, Task, check_share, split_of
+from .base import EMPTY, SPLITS, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
 from .letters import extract_letter
 from .loading import column, load_rows, refuse_file
@@ -50,7 +50,7 @@ def gold_choice(value: object, question: Question) -> str:
 
 def extract_open(response: str, question: Question) -> Answer:
     text = " ".join(response.split())
-    return Answer(text) if text else Answer(None, "empty")
+    return Answer(text) if text else EMPTY
 
 
 KINDS = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .base import Answer
+from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, Answer
 from .markers import QUESTION_LINES, after, before_next_question, boxed, first_value
 
 
@@ -32,13 +32,6 @@ GOES_ON = re.compile(
 JOINT = re.compile(r"[\s)}\]*_`$.\\]*(?:,\s?(?:and|or)\b|,|\band\b|\bor\b|&|/|\+|;)\s*(?:both\s)?")
 # "I and II" speaks of statements, not of options.
 ROMAN = re.compile(r"\(?[IVX]{2,4}\b")
-
-EMPTY = Answer(None, "empty")
-NO_MARKER = Answer(None, "no_marker")
-NO_VALUE = Answer(None, "no_value")
-SEVERAL = Answer(None, "several_answers")
-OUT_OF_RANGE = Answer(None, "out_of_range")
-TRUNCATED = Answer(None, "truncated")
 
 
 def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:

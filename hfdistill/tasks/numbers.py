@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from .base import Answer
+from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, Answer
 from .markers import (
     ANSWER_COLON,
     ANSWER_IS,
@@ -26,13 +26,6 @@ from .markers import (
 
 
 CUT = Q_LINES + QUESTION_LINES
-
-EMPTY = Answer(None, "empty")
-NO_MARKER = Answer(None, "no_marker")
-NO_VALUE = Answer(None, "no_value")
-SEVERAL = Answer(None, "several_answers")
-EXPRESSION = Answer(None, "expression")
-TRUNCATED = Answer(None, "truncated")
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
 PLAIN = re.compile(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from .base import Answer
+from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, Answer
 from .markers import (
     ANSWER_COLON,
     ANSWER_IS,
@@ -80,7 +80,7 @@ def _extract(response: str, read) -> Answer:
         if answer is not None and answer.value is not None:
             return answer
         failed = failed or answer
-    return failed or Answer(None, "no_marker" if text.strip() else "empty")
+    return failed or (NO_MARKER if text.strip() else EMPTY)
 
 
 def _segments(text: str) -> Iterator[Iterator[str]]:
@@ -99,14 +99,14 @@ def _read_phrase(segment: str) -> Answer:
         content = line[: end.start()] if end else line
     content = " ".join(content.strip(EDGES + ".").split())
     if not content:
-        return Answer(None, "no_value" if line.strip() else "truncated")
+        return NO_VALUE if line.strip() else TRUNCATED
     return Answer(content)
 
 
 def _read_expression(segment: str) -> Answer:
     line = segment.lstrip(EDGES)
     if not line:
-        return Answer(None, "truncated")
+        return TRUNCATED
     content = next(boxed(line[: line.find("\n\n")] if "\n\n" in line else line), None)
     if content is None:
         delimited = MATH.search(line.partition("\n")[0])
@@ -114,4 +114,4 @@ def _read_expression(segment: str) -> Answer:
     if content is None:
         return _read_phrase(segment)
     content = " ".join(content.split()).strip(" .$")
-    return Answer(content) if content else Answer(None, "no_value")
+    return Answer(content) if content else NO_VALUE

@@ -10,6 +10,7 @@ from hfdistill.errors import HFDistillError
 from hfdistill.labels.dataset import labelled_dataset, write_dataset
 from hfdistill.labels.labeler import Labeler, Verdict
 from hfdistill.labels.labelers import installed_labelers, load_labeler
+from hfdistill.labels.vote import VoteLabeler
 from hfdistill.rows import RESPONSE_COLUMNS
 from hfdistill.tasks import Question, load_task
 
@@ -57,7 +58,7 @@ def test_labels_propagate_to_the_low_confidence_responses():
 
 
 def test_the_threshold_is_the_one_given():
-    asked = labelled_dataset(QUESTIONS, ROWS, TASK, threshold=0.65)[1]
+    asked = labelled_dataset(QUESTIONS, ROWS, TASK, VoteLabeler(0.65))[1]
     assert [row["pseudo_label"] for row in asked] == ["7", "7", None]
 
 
