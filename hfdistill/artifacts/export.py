@@ -20,6 +20,7 @@ from .versions import Version, VersionSet
 FORMAT = 2
 TYPES = ("dataset", "model", "space")
 INDEX, CHECKSUM, CONTENT = "export.json", "export.sha256", "contents/"
+READ = {"kind", "stage", "run", "fingerprint", "config", "metrics", "parents", "digests", "files", "digest"}
 LARGEST_INDEX = 64 << 20
 
 
@@ -127,6 +128,8 @@ class Archive:
             raise ValueError(f"{version.repo_type} {version.repo_id}@{version.revision}")
         if MANIFEST in version.files:
             version.manifest = read_manifest(self.fetch(version, MANIFEST), version.repo_id, version.repo_type)
+            if not version.manifest.keys() >= READ:
+                raise KeyError(*READ - version.manifest.keys())
         return version
 
 

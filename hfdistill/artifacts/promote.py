@@ -115,16 +115,15 @@ class Promotion:
             history = self.api.list_repo_commits(new_id, repo_type=repo_type)
             tags = {tag.name for tag in self.api.list_repo_refs(new_id, repo_type=repo_type).tags}
             target = Target(history[0].commit_id, self._keys(repo_type, new_id, history[0].commit_id))
-            before = None  # the commit that was brought last
-            made = {}
+            # Without its tag a version was not verified, and is brought again.
+            verified = {each.identity for each in versions if each.tag in tags}
+            last = None
             for commit in reversed(history):
                 if brought := TRAILER.search(commit.message):
-                    made[brought[2], brought[3]] = commit.commit_id, brought[1]
-                    before = commit.commit_id
-            # Without its tag a version was not verified, and is brought again.
-            done = {each.identity for each in versions if each.tag in tags}
-            target.made = {identity: commits for identity, commits in made.items() if identity in done}
-            own = _data(target.files) != (_data(self._keys(repo_type, new_id, before)) if before else {})
+                    last = commit.commit_id
+                    if brought.group(2, 3) in verified:
+                        target.made[brought.group(2, 3)] = last, brought[1]
+            own = _data(target.files) != (_data(self._keys(repo_type, new_id, last)) if last else {})
         trouble = None
         if own:
             trouble = "has data of its own, which this would bury: delete or rename it, or choose another --namespace"
@@ -182,8 +181,8 @@ class Promotion:
         for name in (CARD, PINS) if version.repo_type == "space" else (CARD,):
             if name in version.files:
                 new[name] = folder / name
-                text = self.fetch(version, name).read_bytes().decode()
-                new[name].write_bytes(self.rewrite(text).encode())
+                text = self.fetch(version, name).read_bytes().decode(errors="surrogateescape")
+                new[name].write_bytes(self.rewrite(text).encode(errors="surrogateescape"))
         if version.manifest:
             manifest = json.loads(self.rewrite(json.dumps(version.manifest)))
             # What the identity is made of stays: the configuration as it was, and the data.

@@ -64,13 +64,13 @@ class Version:
         return tag_of(self.identity[0] if self.tagged in self.commits else self.identity[1])
 
     @property
-    def pins(self) -> set[tuple[str, str, str]]:
+    def pins(self) -> list[tuple[str, str, str]]:
         """Type, repository and commit of what it was made from; the last is empty where it is not known."""
-        found = {parse_ref(ref) for ref in self.manifest.get("parents", {}).values()}
+        found = [parse_ref(ref) for ref in self.manifest.get("parents", {}).values()]
         if teacher := self.manifest.get("teacher"):
-            found.add(("model", teacher["model"], teacher_revision(self.manifest)))
+            found.append(("model", teacher["model"], teacher_revision(self.manifest)))
         if student := self.manifest.get("student"):
-            found.add(("model", student["model"], student.get("revision") or ""))
+            found.append(("model", student["model"], student.get("revision") or ""))
         return found
 
 
@@ -173,14 +173,13 @@ class HubVersions:
                 pending += self._needed(version, namespace)
         return kept
 
-    def _needed(self, version: Version, namespace: str) -> Iterator[tuple[str, str, str]]:
+    def _needed(self, version: Version, namespace: str) -> list[tuple[str, str, str]]:
         """What has to be there with a version: itself before edits by hand, and what it was made from."""
-        wanted = {(*version.place, version.tagged)}
+        wanted = [(*version.place, version.tagged)]
         for repo_type, repo_id, commit in version.pins:
             if repo_id.startswith(f"{namespace}/") and self._history(repo_type, repo_id):
-                wanted |= {(repo_type, repo_id, commit), (repo_type, repo_id, self._newest(repo_type, repo_id))}
-        history = [(place, list(self._history(*place).messages)) for place in {each[:2] for each in wanted}]
-        return ((*place, commit) for place, commits in history for commit in commits if (*place, commit) in wanted)
+                wanted += [(repo_type, repo_id, self._newest(repo_type, repo_id)), (repo_type, repo_id, commit)]
+        return [each for each in wanted if each[2] in self._history(*each[:2]).messages]
 
     def _version(self, repo_type: str, repo_id: str, commit: str) -> Version:
         manifest = self._manifest(repo_type, repo_id, commit)

@@ -342,7 +342,7 @@ def test_export_and_import(source, original, exported, start_hub, tmp_path):
     copy, _ = target.python(STATE)
     check_equal(original, copy, target.endpoint, source.endpoint)
     again = tmp_path / "again.tar"
-    source.command("hub", "export", "local/demo", str(again))
+    source.command("hub", "export", "local/demo", str(again), PYTHONHASHSEED="7")
     assert again.read_bytes() == exported.read_bytes()
 
 
@@ -489,7 +489,20 @@ api.upload_file(path_or_fileobj=json.dumps(cut).encode(), path_in_repo="hfdistil
                 repo_id="local/demo-policy-cut")
 out = None
 """)
-    promote(source, target)
+    # A Hub without Collections.
+    code, said = source.python(f"""
+import httpx
+from huggingface_hub.errors import HfHubHTTPError
+from hfdistill.cli import main
+def none(*args, **kwargs):
+    raise HfHubHTTPError("none", response=httpx.Response(404, request=httpx.Request("GET", "http://hub")))
+HfApi.list_collections = none
+try:
+    main(["hub", "promote", "local/demo", "--to", {target.endpoint!r}])
+except SystemExit as end:
+    out = end.code
+""")
+    assert not code and "the repositories are there, but in no Collection" in said
     assert "0 commits are new" in promote(source, target)
     out, _ = target.python("""
 warmup, policy = (open_artifact(f"local/demo-{name}", "model") for name in ("warmup", "policy"))
