@@ -1,4 +1,4 @@
-"""`hfdistill run`: the five stages of a configuration in order."""
+"""`hfdistill run`: the stages of a configuration in order."""
 
 import argparse
 from pathlib import Path
@@ -10,8 +10,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "run",
-        help="run the five stages of a configuration in order",
-        description="Launch the five recipes one after another by `accelerate launch`. A stage whose artifact is "
+        help="run the stages of a configuration in order",
+        description="Launch the recipes one after another by `accelerate launch`. A stage whose artifact is "
         "complete says so and does nothing; one that was cut off goes on from its journal or checkpoint. Ctrl-C lets "
         "the stage put away what it has begun; a second one ends it at once.",
     )

@@ -31,15 +31,15 @@ def interrupt(pid: int, launched: bool) -> None:
         launched (`bool`): whether that is a launcher.
     """
     started = family(pid)
-    workers = [process for process in started[1:] if launched and process.ppid() == pid and _is_first(process)]
+    workers = [process for process in started[1:] if launched and _is_first(process, pid)]
     for process in workers or started[:1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
 
 
-def _is_first(process: psutil.Process) -> bool:
+def _is_first(process: psutil.Process, launcher: int) -> bool:
     try:
-        return process.environ().get("LOCAL_RANK", "0") == "0"
+        return process.ppid() == launcher and process.environ().get("LOCAL_RANK", "0") == "0"
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
