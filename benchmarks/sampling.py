@@ -132,6 +132,8 @@ def sampler(args: argparse.Namespace) -> None:
     import uvloop
 
     from hfdistill.labels.config import LabelConfig
+    from hfdistill.sections import TeacherConfig
+    from hfdistill.teacher.budget import Budget
     from hfdistill.teacher.endpoints import Endpoint, same_model
     from hfdistill.teacher.journal import Journal
     from hfdistill.teacher.plan import Grid, Plan
@@ -152,7 +154,7 @@ def sampler(args: argparse.Namespace) -> None:
         print("started", flush=True)
         asyncio.get_running_loop().call_later(args.seconds, os.kill, os.getpid(), signal.SIGINT)
         cpu = time.process_time()
-        outcome = await Sampler(endpoints, journal).run(plan)
+        outcome = await Sampler(endpoints, journal, Budget(journal, TeacherConfig(""), len(endpoints))).run(plan)
         cpu = time.process_time() - cpu
         for endpoint in endpoints:
             await endpoint.close()

@@ -2,6 +2,7 @@
 
 import time
 
+from ..sections import TeacherConfig
 from .journal import Journal
 from .protocols import Completion
 
@@ -11,25 +12,14 @@ class Budget:
 
     Args:
         journal ([`~hfdistill.teacher.journal.Journal`]): what was bought before; also keeps the endpoints' hours.
+        teacher ([`~hfdistill.sections.TeacherConfig`]): limits and prices.
         endpoints (`int`): endpoints that run meanwhile.
-        max_requests (`int`, *optional*), max_cost (`float`, *optional*): where to stop; nowhere by default.
-        gpu_hour_price (`float`, *optional*), input_price (`float`, *optional*), output_price (`float`, *optional*):
-            price of an endpoint's hour, of a million prompt tokens, of a million generated tokens.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        endpoints: int,
-        max_requests: int | None = None,
-        max_cost: float | None = None,
-        gpu_hour_price: float | None = None,
-        input_price: float | None = None,
-        output_price: float | None = None,
-    ):
+    def __init__(self, journal: Journal, teacher: TeacherConfig, endpoints: int):
         self._journal, self._endpoints = journal, endpoints
-        self.max_requests, self.max_cost = max_requests, max_cost
-        self._prices = (gpu_hour_price or 0.0, input_price or 0.0, output_price or 0.0)
+        self.max_requests, self.max_cost = teacher.max_requests, teacher.max_cost
+        self._prices = (teacher.gpu_hour_price or 0.0, teacher.input_price or 0.0, teacher.output_price or 0.0)
         self.requests = sum(journal.counts().values())
         self.prompt_tokens, self.completion_tokens = map(int, journal.tokens())
         self._earlier_seconds = journal.note("endpoint_seconds") or 0.0

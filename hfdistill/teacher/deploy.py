@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from huggingface_hub import InferenceEndpoint
 
 LONGEST_NAME = 32
+START_SECONDS = 3600  # with the download of a large model
 SECONDS_BETWEEN_LOOKS = 10
 TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.5"
 VLLM_IMAGE = "vllm/vllm-openai:v0.23.0"
@@ -45,7 +46,6 @@ def deploy(
     image: str | None = None,
     max_total_tokens: int = 4096,
     pause_when_done: bool = False,
-    timeout: int = 3600,
     refresh_every: int = SECONDS_BETWEEN_LOOKS,
 ) -> str:
     """Create the endpoint, or wake the one that is there, wait until it serves, and note its URL in the run.
@@ -57,7 +57,6 @@ def deploy(
         image (`str`, *optional*): another image of that engine.
         max_total_tokens (`int`, *optional*, defaults to 4096): of prompt and response, which decides the memory.
         pause_when_done (`bool`, *optional*, defaults to `False`): pause it when the labelled dataset is published.
-        timeout (`int`, *optional*, defaults to 3600): seconds that the start may take.
         refresh_every (`int`, *optional*, defaults to 10): seconds between two looks meanwhile.
 
     Returns:
@@ -89,7 +88,7 @@ def deploy(
         # Noted before it serves, so that an interrupted deployment can still be paused and is never forgotten.
         _note(config.run, found, pause_when_done)
         try:
-            found.wait(timeout, refresh_every)
+            found.wait(START_SECONDS, refresh_every)
         except (InferenceEndpointError, InferenceEndpointTimeoutError) as error:
             raise HFDistillError(
                 f"endpoint {name!r} did not start: {error} It may cost money all the same: `hfdistill teacher delete`"

@@ -48,7 +48,7 @@ class Sampler:
     Args:
         endpoints (`list[Endpoint]`): prepared endpoints; one that could not be reached yet may be among them.
         journal ([`~hfdistill.teacher.journal.Journal`]): where responses are kept.
-        budget ([`~hfdistill.teacher.budget.Budget`], *optional*): where to stop.
+        budget ([`~hfdistill.teacher.budget.Budget`]): where to stop.
         concurrency (`int`, *optional*): requests in flight at each endpoint.
         tries (`int`, *optional*, defaults to 5): how often a failing request is sent.
         patience (`float`, *optional*, defaults to 900): seconds without an answer after which an endpoint is given up.
@@ -61,7 +61,7 @@ class Sampler:
         self,
         endpoints: list[Endpoint],
         journal: Journal,
-        budget: Budget | None = None,
+        budget: Budget,
         concurrency: int | None = None,
         tries: int = 5,
         patience: float = 900.0,
@@ -70,7 +70,7 @@ class Sampler:
     ):
         self.lanes = [Lane(endpoint, concurrency) for endpoint in endpoints]
         self.journal = journal
-        self.budget = budget or Budget(journal, len(endpoints))
+        self.budget = budget
         self._tries, self._patience, self._wait, self._check_every = tries, patience, wait, check_every
         self._expected: Identity | None = next((e.identity for e in endpoints if e.identity), None)
 

@@ -93,7 +93,7 @@ def collect(
         journal.retry_failed()
     found = journal.note("fingerprint") or {}
     if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
-        return {**_who(found), "missing": 0, "cost": _budget(journal, teacher, 0).figures()}
+        return {**_who(found), "missing": 0, "cost": Budget(journal, teacher, 0).figures()}
 
     async def ask() -> tuple[Outcome, Budget]:
         async with open_endpoints(teacher, decoding) as endpoints:
@@ -102,7 +102,7 @@ def collect(
             journal.claim({**same_model(ready), **wanted})
             if probe:
                 await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher)
-            budget = _budget(journal, teacher, len(endpoints))
+            budget = Budget(journal, teacher, len(endpoints))
             sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
             if show:
                 print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
@@ -195,18 +195,6 @@ async def _probe(endpoints: list[Endpoint], journal: Journal, plan: Plan, teache
         journal.set_note(key, endpoint.identity.protocol.details)
 
     await asyncio.gather(*(probe(endpoint) for endpoint in endpoints))
-
-
-def _budget(journal: Journal, teacher: TeacherConfig, endpoints: int) -> Budget:
-    return Budget(
-        journal,
-        endpoints,
-        teacher.max_requests,
-        teacher.max_cost,
-        teacher.gpu_hour_price,
-        teacher.input_price,
-        teacher.output_price,
-    )
 
 
 def _who(fingerprint: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import uvloop
 
+from hfdistill.sections import TeacherConfig
+from hfdistill.teacher.budget import Budget
 from hfdistill.teacher.endpoints import Endpoint, same_model
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.plan import Grid, Plan
@@ -38,7 +40,8 @@ async def fill(urls, journal, plan, timeout=20.0, tries=1000, patience=300.0, wa
     try:
         await prepare(endpoints, patience)
         journal.claim(same_model({e.url: e.identity for e in endpoints if e.identity}))
-        sampler = Sampler(endpoints, journal, tries=tries, patience=patience, wait=wait, **options)
+        budget = options.pop("budget", None) or Budget(journal, TeacherConfig(""), len(urls))
+        sampler = Sampler(endpoints, journal, budget, tries=tries, patience=patience, wait=wait, **options)
         return await sampler.run(plan)
     finally:
         await asyncio.gather(*(endpoint.close() for endpoint in endpoints))

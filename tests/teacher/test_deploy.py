@@ -126,9 +126,9 @@ def test_deploy_creates_waits_and_notes_the_url(service, config):
 
 
 def test_vllm_has_its_own_image_and_arguments(service, config):
-    deploy(config, H100, engine="vllm", max_total_tokens=2048, refresh_every=1)
+    deploy(config, H100, engine="vllm", image="me/vllm:1", max_total_tokens=2048, refresh_every=1)
     (made,) = service.created
-    assert made["model"]["image"]["custom"]["port"] == 8000
+    assert made["model"]["image"]["custom"] == {"url": "me/vllm:1", "healthRoute": "/health", "port": 8000}
     assert made["model"]["args"] == ["--model", "/repository", "--max-model-len", "2048"]
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -11,9 +12,12 @@ import pytest
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.sampled import SampledResponses
+from hfdistill.sections import TeacherConfig
 from hfdistill.teacher.budget import Budget
+from hfdistill.teacher.endpoints import Endpoint
 from hfdistill.teacher.journal import FAILED, PARKED, Journal
 from hfdistill.teacher.plan import Grid
+from hfdistill.teacher.transport import Gone
 
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -218,7 +222,7 @@ def test_max_requests_is_never_exceeded_and_counts_earlier_calls(tmp_path, stand
     endpoint, plan = stand_in(), make_plan(20, GRID)
     for allowed in (50, 120):
         with Journal(tmp_path / "a.sqlite") as journal:
-            budget = Budget(journal, 1, max_requests=allowed)
+            budget = Budget(journal, TeacherConfig("", max_requests=allowed), 1)
             outcome = asyncio.run(fill([endpoint.url], journal, plan, budget=budget))
         assert "max_requests" in outcome.stopped
         assert outcome.missing == 220 - allowed
@@ -227,13 +231,14 @@ def test_max_requests_is_never_exceeded_and_counts_earlier_calls(tmp_path, stand
 
 def test_max_cost_stops_before_more_is_spent(tmp_path, stand_in):
     endpoint, plan = stand_in(), make_plan(60, GRID)
+    dear = TeacherConfig("", input_price=0.1, output_price=0.5)
     with Journal(tmp_path / "a.sqlite") as journal:
-        budget = Budget(journal, 1, max_cost=0.002, input_price=0.1, output_price=0.5)
+        budget = Budget(journal, dataclasses.replace(dear, max_cost=0.002), 1)
         outcome = asyncio.run(fill([endpoint.url], journal, plan, budget=budget))
         assert outcome.stopped
         assert 0.001 < budget.cost <= 0.0021
         assert budget.figures()["cost"] == round(budget.cost, 4)
-        assert Budget(journal, 1, input_price=0.1, output_price=0.5).cost == pytest.approx(budget.cost)
+        assert Budget(journal, dear, 1).cost == pytest.approx(budget.cost)
 
 
 def start_driver(tmp_path, **settings):
@@ -258,3 +263,14 @@ def test_an_interrupt_takes_what_is_in_flight_along(tmp_path, stand_in, number):
     assert ended["asked"] == answered >= 16
     with Journal(path) as journal:
         assert sum(journal.counts().values()) == answered
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_refused_from_the_start_ends_the_run_at_once(tmp_path, stand_in, monkeypatch, status):
+    async def refuse(*args):
+        raise Gone(f"answered {status}: no", status)
+
+    endpoint = stand_in()
+    monkeypatch.setattr(Endpoint, "complete", refuse)
+    with pytest.raises(HFDistillError, match=f"answered {status}: no: check the URL, the server and its token"):
+        sample(tmp_path / "a.sqlite", [endpoint.url], make_plan(20, GRID))
