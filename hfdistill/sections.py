@@ -67,7 +67,8 @@ class TeacherConfig:
         patience (`float`, *optional*, defaults to 900): seconds without an answer after which the asking ends, when
             all endpoints are out or refuse and no request waits for one. It must exceed the start of an endpoint, up
             to ten minutes from zero.
-        max_requests (`int`, *optional*): stop when so many responses were bought, earlier calls included.
+        max_requests (`int`, *optional*): stop when so many responses were bought, earlier calls included; labelling,
+            a judge and the evaluation on each task count for themselves.
         max_cost (`float`, *optional*): stop when so much was spent, earlier calls included; needs a price.
         gpu_hour_price (`float`, *optional*): price of an hour of one endpoint.
         input_price (`float`, *optional*): price of a million prompt tokens.
