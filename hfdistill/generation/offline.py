@@ -21,7 +21,6 @@ def generate(
     pad_token_id: int,
     batch_size: int = 256,
     stop: StopStrings | Callable[[list[int]], bool] | None = None,
-    on_finished: Callable[[int, Generated], None] | None = None,
 ) -> list[Generated]:
     """Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at
     once, and neither `model.generation_config` nor dropout has a say.
@@ -36,7 +35,6 @@ def generate(
         batch_size (`int`, *optional*, defaults to 256): the most rows at a time.
         stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*):
             Given a response's tokens, says whether it ends.
-        on_finished (`Callable[[int, Generated], None]`, *optional*): called with index and response as each is done.
 
     Returns:
         `list[Generated]`: one a prompt.
@@ -62,8 +60,6 @@ def generate(
                         f"the model's scores for prompt {row.tag} are not numbers; its weights are probably not either"
                     )
                 results[row.tag] = row.generated()
-                if on_finished is not None:
-                    on_finished(row.tag, results[row.tag])
     return results
 
 

@@ -34,9 +34,7 @@ def set_float32_head(model: PreTrainedModel) -> None:
     model.score = head
 
 
-def initialise_reward_model(
-    model_path: str, pad_token_id: int, *, revision: str | None = None, seed: int = 0, **kwargs
-) -> PreTrainedModel:
+def initialise_reward_model(model_path: str, pad_token_id: int, *, seed: int = 0, **kwargs) -> PreTrainedModel:
     """Make an untrained reward model from a causal language model: its backbone, and a fresh scalar head.
 
     The head is drawn with standard deviation 1 / sqrt(hidden_size + 1), so that first scores are of order one.
@@ -44,15 +42,14 @@ def initialise_reward_model(
     Args:
         model_path (`str`): folder or Hub repository of the causal language model, the warm-up student in the paper.
         pad_token_id (`int`): the tokenizer's pad token, written to the config, where every reader looks for it.
-        revision (`str`, *optional*): revision of the Hub repository.
         seed (`int`, *optional*, defaults to 0): seed of the head.
-        kwargs: passed on to `AutoModelForSequenceClassification.from_pretrained`, for example `dtype`.
+        kwargs: passed on to `AutoModelForSequenceClassification.from_pretrained`, for example `revision` or `dtype`.
     """
     verbosity = logging.get_verbosity()
     # The report of a missing head is no news here.
     logging.set_verbosity_error()
     model = AutoModelForSequenceClassification.from_pretrained(
-        model_path, revision=revision, num_labels=1, pad_token_id=pad_token_id, **kwargs
+        model_path, num_labels=1, pad_token_id=pad_token_id, **kwargs
     )
     logging.set_verbosity(verbosity)
     generator = torch.Generator().manual_seed(seed)
@@ -63,9 +60,11 @@ def initialise_reward_model(
     return prepare_reward_model(model)
 
 
-def load_reward_model(model_path: str, *, revision: str | None = None, **kwargs) -> PreTrainedModel:
-    """Load a trained reward model from a folder or a Hub repository, with its head in fp32."""
-    model = AutoModelForSequenceClassification.from_pretrained(model_path, revision=revision, **kwargs)
+def load_reward_model(model_path: str, **kwargs) -> PreTrainedModel:
+    """Load a trained reward model from a folder or a Hub repository, with its head in fp32; `kwargs` are those of
+    `from_pretrained`.
+    """
+    model = AutoModelForSequenceClassification.from_pretrained(model_path, **kwargs)
     check_scalar_model(model, "reward model")
     return prepare_reward_model(model)
 

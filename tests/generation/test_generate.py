@@ -179,20 +179,6 @@ def test_stop_is_asked_with_the_response_and_ends_it_there():
     assert {row.finish_reason for row in stopped} == {"stop_sequence"}
 
 
-def test_finished_rows_are_announced_once_each():
-    seen = {}
-    rows = generate(
-        make(),
-        prompts(30),
-        settings(30),
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-        batch_size=8,
-        on_finished=lambda index, response: seen.setdefault(index, response),
-    )
-    assert [seen[index] for index in range(30)] == rows
-
-
 def test_empty_and_wrong_input():
     model = make()
     assert generate(model, [], Sampling(max_new_tokens=5), eos_token_id=EOS, pad_token_id=PAD) == []
