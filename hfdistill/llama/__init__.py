@@ -1,11 +1,10 @@
 """The door to a model's passes: its own forward, or, for Llama models on a CPU, the passes that are written out here.
 
-They compute the same. Nobody outside asks which kind of model it is: training asks for [`hidden_states`] or
-[`next_token_logits`] at the positions of a [`Passage`], and a decode loop for its [`decoding_passes`].
+They compute the same. Nobody outside asks which kind of model it is: training asks for [`hidden_states`], or reads
+logits ([`read_logits`]), at the positions of a [`Passage`], and a decode loop asks for its [`decoding_passes`].
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedModel
@@ -17,24 +16,7 @@ from .slots import SlotForward
 from .training import read_hidden_states
 
 
-__all__ = ["Logits", "Passage", "computes_no_padding", "decoding_passes", "hidden_states", "next_token_logits"]
-
-
-class Logits(NamedTuple):
-    """What a causal language model says at the wanted positions of a passage, and maybe at some more.
-
-    Attributes:
-        logits (`torch.Tensor`): `(…, vocabulary)`, in the pass's own layout.
-        next_ids (`torch.Tensor`): the token that does follow each position, `(…)`.
-        in_rows (`Callable`): takes a value a position, `(…)`, and returns those of the wanted positions in rows,
-            `(batch, wanted)`.
-        hidden_states (`torch.Tensor`, *optional*): of the wanted positions, `(batch, wanted, hidden_size)`.
-    """
-
-    logits: torch.Tensor
-    next_ids: torch.Tensor
-    in_rows: Callable[[torch.Tensor], torch.Tensor]
-    hidden_states: torch.Tensor | None
+__all__ = ["Passage", "computes_no_padding", "decoding_passes", "hidden_states", "read_logits"]
 
 
 def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
@@ -55,32 +37,41 @@ def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
     return passage.at_positions(output.last_hidden_state)
 
 
-def next_token_logits(model: PreTrainedModel, passage: Passage, with_hidden_states: bool = False) -> Logits:
-    """Logits of a causal language model at a passage's positions.
+def read_logits(
+    model: PreTrainedModel,
+    passage: Passage,
+    read: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor | None, ...]],
+    with_hidden_states: bool = False,
+) -> tuple[list[torch.Tensor | None], torch.Tensor | None]:
+    """What is read off a causal language model's logits at a passage's positions.
 
     Args:
         model (`PreTrainedModel` or `PeftModel`): one whose forward knows `logits_to_keep`.
-        passage ([`Passage`]): what is read, with its `next_ids`.
-        with_hidden_states (`bool`, *optional*, defaults to `False`): also the hidden states that the logits are of.
+        passage ([`Passage`]): with its `next_ids`.
+        read (`Callable`): takes logits `(…, vocabulary)` and the tokens that do follow `(…)`, of positions in any
+            layout, and returns tensors `(…)` or `None`.
+        with_hidden_states (`bool`, *optional*, defaults to `False`): also return what the logits are of.
+
+    Returns:
+        `tuple`: what `read` returned, each `(batch, wanted)` or `None`, and the hidden states `(batch, wanted,
+        hidden_size)`, or `None`.
     """
     if _written_out(model, passage):
         packed = passage.packed
         hidden = read_hidden_states(model, packed)
-        rows = packed.in_rows(hidden) if with_hidden_states else None
-        return Logits(model.lm_head(hidden), packed.pack(passage.next_ids), packed.in_rows, rows)
-    first, time = passage.first, passage.input_ids.shape[1]
+        found = read(model.lm_head(hidden), packed.pack(passage.next_ids))
+        rows = [None if values is None else packed.in_rows(values) for values in found]
+        return rows, packed.in_rows(hidden) if with_hidden_states else None
+    first, time, device = passage.first, passage.input_ids.shape[1], passage.input_ids.device
     output = model(
         input_ids=passage.input_ids,
         use_cache=False,
         output_hidden_states=with_hidden_states,
-        logits_to_keep=torch.arange(first, time, device=passage.input_ids.device),
+        logits_to_keep=torch.arange(first, time, device=device),
     )
-    return Logits(
-        output.logits,
-        passage.next_ids[:, first:],
-        lambda values: values.gather(1, passage.positions - first),
-        passage.at_positions(output.hidden_states[-1]) if with_hidden_states else None,
-    )
+    found, index = read(output.logits, passage.next_ids[:, first:]), passage.positions - first
+    rows = [None if values is None else values.gather(1, index) for values in found]
+    return rows, passage.at_positions(output.hidden_states[-1]) if with_hidden_states else None
 
 
 def _written_out(model: PreTrainedModel, passage: Passage) -> bool:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..errors import HFDistillError
-from ..llama import Passage, hidden_states, next_token_logits
+from ..llama import Passage, hidden_states, read_logits
 from ..reward.model import Float32Head
 from .losses import token_log_probs
 
@@ -115,9 +115,12 @@ def read_policy(
         `tuple`: log-probabilities of the response tokens, entropy or `None`, both `(batch, time)`, and the hidden
         states that predict them, `(batch, time, hidden)`, or `None`.
     """
-    read = next_token_logits(policy, passage, with_hidden_states)
-    log_probs, entropy = token_log_probs(read.logits, read.next_ids, temperature, with_entropy)
-    return read.in_rows(log_probs), read.in_rows(entropy) if with_entropy else None, read.hidden_states
+
+    def read(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return token_log_probs(logits, tokens, temperature, with_entropy)
+
+    (log_probs, entropy), hidden = read_logits(policy, passage, read, with_hidden_states)
+    return log_probs, entropy, hidden
 
 
 def causal_model(policy: PreTrainedModel) -> PreTrainedModel:

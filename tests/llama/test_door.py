@@ -8,7 +8,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 import hfdistill
-from hfdistill.llama import Passage, computes_no_padding, decoding_passes, hidden_states, next_token_logits
+from hfdistill.llama import Passage, computes_no_padding, decoding_passes, hidden_states, read_logits
 
 
 SHAPE = {
@@ -70,19 +70,21 @@ def test_sequences_that_share_a_row(model):
 
 @pytest.mark.parametrize("with_hidden_states", [False, True])
 def test_logits_of_each_response_token(model, with_hidden_states):
+    def log_probs_of(logits, tokens):
+        assert logits.shape[:-1] == tokens.shape
+        return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0], None
+
     passage = of_responses()
-    read = next_token_logits(model, passage, with_hidden_states)
-    assert read.logits.shape[:-1] == read.next_ids.shape
-    log_probs = read.in_rows(read.logits.log_softmax(-1).gather(-1, read.next_ids[..., None])[..., 0])
-    assert log_probs.shape == (4, 4)
+    (log_probs, nothing), hidden = read_logits(model, passage, log_probs_of, with_hidden_states)
+    assert log_probs.shape == (4, 4) and nothing is None
     for row, ids, start in zip(log_probs, SEQUENCES, PROMPTS, strict=True):
         expected = model(torch.tensor([ids])).logits[0, start - 1 : -1].log_softmax(-1)
         expected = expected.gather(-1, torch.tensor(ids[start:])[:, None])[:, 0]
         torch.testing.assert_close(row[: len(expected)], expected)
     if with_hidden_states:
-        torch.testing.assert_close(read.hidden_states, hidden_states(model.base_model, passage))
+        torch.testing.assert_close(hidden, hidden_states(model.base_model, passage))
     else:
-        assert read.hidden_states is None
+        assert hidden is None
 
 
 def test_decoding_continues_a_prompt(model):
