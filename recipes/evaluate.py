@@ -28,7 +28,7 @@ from hfdistill.tasks import Task, distinct_names, load_task, task_section
 @exit_on_user_error
 def main() -> None:
     config = load_config("evaluate", EvaluateConfig)
-    stage = config.stage
+    stage, student, teacher = config.stage, config.student, config.teacher
     store = Store(config.run)
 
     # 1. The models of the table, pinned to a commit each.
@@ -57,21 +57,20 @@ def main() -> None:
         questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
         golds = task.golds()
         check(task, questions, golds)
+        asked = [(question.question, golds[question.question_id]) for question in questions]
         for name, model in {TEACHER.name: None, **models}.items():
-            if model is None and not (stage.teacher and config.teacher and config.teacher.endpoints):
+            if model is None and not (stage.teacher and teacher and teacher.endpoints):
                 continue
-            asked = model.digest if model else config.teacher.model
-            row_key = [name, asked, repr(task), str(len(questions))]
+            shots = None if model is None or name in stage.few_shot else 0
+            who = [model.digest, student.dtype, student.pad_token] if model else [teacher.model, teacher.chat]
+            row_key = [name, who, shots, repr(task), asked]
             row = finished.get(row_key)
             if row is None:
                 if model is None:
                     folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
-                    responses = (
-                        answer_by_teacher(config.teacher, task, questions, folder) if state.is_main_process else []
-                    )
+                    responses = answer_by_teacher(teacher, task, questions, folder) if state.is_main_process else []
                 else:
-                    shots = None if name in stage.few_shot else 0
-                    responses = answer_locally(model, config.student, task, questions, name, shots, stage.batch_size)
+                    responses = answer_locally(model, student, task, questions, name, shots, stage.batch_size)
                 if state.is_main_process:
                     row = grade(task, name, questions, golds, responses)
                     finished.put(row_key, row)

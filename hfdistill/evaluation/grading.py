@@ -92,14 +92,14 @@ class FinishedRows:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, key: Sequence[str]) -> list[dict[str, Any]] | None:
-        """The row that was stored under this key (task, row, model's revision, …), or `None`."""
+    def get(self, key: Sequence[Any]) -> list[dict[str, Any]] | None:
+        """The row that was stored under this key (everything that decides it, as plain JSON), or `None`."""
         path = self._path(key)
         if not path.is_file():
             return None
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
-    def put(self, key: Sequence[str], graded: Sequence[Mapping[str, Any]]) -> None:
+    def put(self, key: Sequence[Any], graded: Sequence[Mapping[str, Any]]) -> None:
         """Store a row; it is there whole or not at all."""
         path = self._path(key)
         lines = "".join(json.dumps(row) + "\n" for row in graded)
@@ -107,5 +107,5 @@ class FinishedRows:
         incoming.write_text(lines, encoding="utf-8")
         incoming.replace(path)
 
-    def _path(self, key: Sequence[str]) -> Path:
+    def _path(self, key: Sequence[Any]) -> Path:
         return self.folder / (hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24] + ".jsonl")
