@@ -70,11 +70,14 @@ class Encoder:
         self.eos_token_id: int = tokenizer.eos_token_id
         self.pad_token_id: int = tokenizer.pad_token_id
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Ids of a prompt, with the special tokens that the tokenizer puts in front of a text.
+    def prompt_ids(self, prompt: "str | Sequence[dict[str, str]]") -> list[int]:
+        """Ids of a prompt (text, or messages for the chat template), with the special tokens that the tokenizer puts
+        in front of a text.
 
         A prompt rendered by a chat template already starts with them and does not get them twice.
         """
+        if not isinstance(prompt, str):
+            prompt = self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
         bos = self.tokenizer.bos_token
         ids = self.tokenizer(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))["input_ids"]
         return ids[:-1] if ids and ids[-1] == self.eos_token_id else ids

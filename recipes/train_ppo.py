@@ -39,7 +39,8 @@ def main() -> None:
         stage.stop_strings = stage.stop_strings or list(task.stop)
 
     # 1. Inputs, pinned to a commit each.
-    parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": ["questions/*"]})
+    wanted = ["questions/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
+    parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": wanted})
     key = fingerprint(POLICY, config, parents)
     if found := store.find(POLICY, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
@@ -80,32 +81,37 @@ def main() -> None:
 
 def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     """Questions, models, reward and trainer."""
-    from datasets import load_dataset
     from transformers import AutoModelForCausalLM
 
     from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.ppo import PPOTrainer
-    from hfdistill.ppo.distilled import DistilledReward, answers_match, training_rows, validation_rows
+    from hfdistill.ppo.questions import answers_match, training_rows, validation_rows
     from hfdistill.reward.model import RewardScorer, load_reward_model
+    from hfdistill.reward.rewards import load_rewards
+    from hfdistill.rows import read_rows
     from hfdistill.training.progress import show_progress
 
     stage, student = config.stage, config.student
     kwargs = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}
-    labelled = load_dataset("parquet", data_files=str(parents["labels"].path / "questions/*.parquet"), split="train")
-    answers = load_dataset("parquet", data_files=str(parents["triples"].path / "responses/*.parquet"), split="train")
-    answers = answers.select_columns(["question_id", "label"])
-
+    labelled = read_rows(parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label"])
+    golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None
+    answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
     tokenizer = load_tokenizer(parents["warmup"].path, student.pad_token)
-    reward_model = load_reward_model(str(parents["reward"].path), **kwargs).to(stage.device).eval()
-    scorer = RewardScorer(reward_model, Encoder(tokenizer))
+
+    def reward_model():
+        return load_reward_model(str(parents["reward"].path), **kwargs)
+
+    def scorer():
+        return RewardScorer(reward_model().to(stage.device).eval(), Encoder(tokenizer))
+
     trainer = PPOTrainer(
         AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **kwargs),
-        DistilledReward(task, scorer, stage.reward_variant, stage.reward_function, stage.few_shot),
+        load_rewards(stage.rewards, task, scorer, stage.few_shot),
         stage,
         training_rows(task, labelled, answers, stage.few_shot),
-        validation_rows(task, labelled, stage.validation_labels, stage.validation_questions, stage.few_shot),
+        validation_rows(task, labelled, golds, stage.validation_questions, stage.few_shot),
         processing_class=tokenizer,
-        value_model=load_reward_model(str(parents["reward"].path), **kwargs),
+        value_model=reward_model(),
         eval_func=answers_match(task),
     )
     show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))

@@ -1,4 +1,4 @@
-"""`hfdistill tasks`: which tasks and labelers are installed, and what options each has."""
+"""`hfdistill tasks`: which tasks, labelers and rewards are installed, and what options each has."""
 
 import argparse
 import dataclasses
@@ -7,7 +7,9 @@ import json
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the verb to the command line."""
-    parser = subparsers.add_parser("tasks", help="list tasks and labelers, or show one task's options and prompt")
+    parser = subparsers.add_parser(
+        "tasks", help="list tasks, labelers and rewards, or show a task's options and prompt"
+    )
     parser.add_argument("task", nargs="?", help="a name, `{name: …, options}` in YAML, or a run's YAML file")
     parser.add_argument("--json", action="store_true", help="for other programs")
     parser.set_defaults(func=_tasks)
@@ -31,9 +33,10 @@ def _tasks(args: argparse.Namespace) -> int:
     if args.task is not None:
         return _show(args)
     from ..labels.labelers import installed_labelers
+    from ..reward.rewards import installed_rewards
     from ..tasks import installed_tasks
 
-    found = {"tasks": installed_tasks(), "labelers": installed_labelers()}
+    found = {"tasks": installed_tasks(), "labelers": installed_labelers(), "rewards": installed_rewards()}
     if args.json:
         print(json.dumps(found, indent=2))
         return 0

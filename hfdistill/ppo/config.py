@@ -8,13 +8,14 @@ from transformers import TrainingArguments
 
 from ..errors import HFDistillError, unknown
 from ..fields import NO_EFFECT, PARENT, Effect, decides, or_of_the_task, section
-from ..reward.distilled import VARIANTS
+from ..reward.rewards import check_rewards, resolved_entry
 from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
 
 # What matters where another sampler than our own loop gives the episodes.
 OF_OTHER_SAMPLERS = decides(when=("use_vllm", "use_transformers_continuous_batching"))
+REWARDS = decides(value=lambda asked, config: [resolved_entry(entry) for entry in asked["rewards"]])
 
 
 def _length(name: str) -> Effect:
@@ -211,11 +212,9 @@ class DistillPPOConfig(PPOConfig):
         few_shot (`bool`, *optional*, defaults to `False`): put the task's worked examples in front of each question,
             and end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The
             reward model reads them behind the bare prompt. `evaluate.few_shot` is then to name the policy's row, too.
-        reward_variant (`str`, *optional*, defaults to `"min"`): what a wrong answer gets in Eq. 7, `"min"` or
-            `"minus"` (Fig. 7).
-        reward_function (`str`, *optional*): `"module:function"` in place of Eq. 7:
-            `f(question, response, answer, pseudo_label, score)`, and `same` if it wants it; see
-            [`~hfdistill.reward.distilled.distilled_reward`].
+        rewards (`list[str]`, *optional*, defaults to `["distilled"]`): what is maximised, added up: each a name
+            (`distilled` is Eq. 7; `hfdistill tasks` lists them), `module:function` of a function in TRL's protocol, or
+            a mapping with options and a weight (`{name: distilled, variant: minus}`, `{name: brief, weight: 0.1}`).
         validation_labels (`str`, *optional*, defaults to `"pseudo"`): `"pseudo"` or `"gold"`.
         validation_questions (`int`, *optional*): only the first so many validation questions.
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to
@@ -228,9 +227,10 @@ class DistillPPOConfig(PPOConfig):
     warmup: str | None = field(default=None, metadata=PARENT)
     triples: str | None = field(default=None, metadata=PARENT)
     reward: str | None = field(default=None, metadata=PARENT)
+    # They stand in `rewards`.
+    reward_weights: list[float] | None = field(default=None, init=False, metadata=NO_EFFECT)
     few_shot: bool = False
-    reward_variant: str = "min"
-    reward_function: str | None = None
+    rewards: list[str] = field(default_factory=lambda: ["distilled"], metadata=REWARDS)
     validation_labels: str = "pseudo"
     validation_questions: int | None = None
 
@@ -253,9 +253,6 @@ class DistillPPOConfig(PPOConfig):
         if self.bf16 is None:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
-        if self.reward_variant not in VARIANTS:
-            raise unknown("value of reward_variant:", self.reward_variant, VARIANTS)
+        self.reward_weights = check_rewards(self.rewards)
         if self.validation_labels not in ("pseudo", "gold"):
             raise unknown("value of validation_labels:", self.validation_labels, ("pseudo", "gold"))
-        if self.reward_function is not None and not all(self.reward_function.partition(":")):
-            raise HFDistillError(f"reward_function is {self.reward_function!r}: it reads module:function")

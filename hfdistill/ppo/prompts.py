@@ -33,12 +33,11 @@ class PromptDataset:
         first = dataset[0]
         if "prompt" not in first:
             raise unknown(f"layout of {role}: it has no column", "prompt", list(first))
-        self.encoder = encoder
         self.rows: list[dict[str, Any]] = []
         self.prompt_ids: list[list[int]] = []
         empty = long = 0
         for row in dataset:
-            ids = self._encode(row["prompt"])
+            ids = encoder.prompt_ids(row["prompt"]) if row["prompt"] else []
             if not ids:
                 empty += 1
             elif max_length is not None and len(ids) > max_length:
@@ -58,15 +57,6 @@ class PromptDataset:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def _encode(self, prompt: str | list[dict[str, str]]) -> list[int]:
-        if isinstance(prompt, str):
-            return self.encoder.prompt_ids(prompt) if prompt else []
-        if not prompt:
-            return []
-        return self.encoder.prompt_ids(
-            self.encoder.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-        )
 
     def prompts(self, rows: Sequence[int]) -> list[Any]:
         """The prompts of these rows, as they are in the dataset."""

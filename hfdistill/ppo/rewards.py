@@ -1,12 +1,16 @@
-"""Reward functions and reward models, mixed and weighted."""
+"""Reward functions and reward models, asked as TRL's GRPO and RLOO trainers ask them, and mixed by their weights."""
 
+import asyncio
+import functools
 import inspect
 import math
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
-from transformers import PreTrainedModel
+from torch import nn
+from transformers import PreTrainedModel, TrainerState
 
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
@@ -20,12 +24,16 @@ class Rewards:
     """Ask every reward function and add up what they say.
 
     Args:
-        reward_funcs: one or several of: a function `f(prompts, completions, completion_ids, finished, **columns)` that
-            returns a number, or `None` where it has nothing to say, for each episode; a sequence classification model
-            with one output; or the path of one.
+        reward_funcs: one or several of: a function `f(prompts, completions, completion_ids, **columns)` that returns a
+            number, or `None` where it has nothing to say, for each episode, and may be a coroutine; a sequence
+            classification model with one output; or the path of one.
         weights (`Sequence[float]`, *optional*): one a function; all 1 by default.
         encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
         policy (`PreTrainedModel`): reward models must share its vocabulary.
+
+    Attributes:
+        logged (`dict[str, list[float]]`): what functions logged by `log_metric` since it was last cleared.
+        extra (`dict[str, list]`): what they gave to `log_extra` in the last call, a column each.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class Rewards:
         self.models: list[PreTrainedModel] = []
         self.functions: dict[str, RewardFunction] = {}
         self.logged: dict[str, list[float]] = defaultdict(list)
+        self.extra: dict[str, list[Any]] = defaultdict(list)
         for func in listed:
             name, function = self._as_function(func, encoder, policy)
             while name in self.functions:
@@ -54,10 +63,12 @@ class Rewards:
         if isinstance(func, str):
             func = load_reward_model(func)
         if not isinstance(func, PreTrainedModel):
-            if not callable(func):
+            if not callable(func) or isinstance(func, nn.Module):
                 raise HFDistillError(f"{func!r} is no reward function, no reward model and no path of one")
-            named = inspect.isroutine(func) or inspect.isclass(func)
-            return (func.__name__ if named else type(func).__name__), func
+            named = func
+            while isinstance(named, functools.partial):
+                named = named.func
+            return getattr(named, "__name__", type(named).__name__), func
         check_scalar_model(func, "reward model")
         check_vocabulary(func, policy, "reward model")
         if func.config.pad_token_id is None:
@@ -65,33 +76,28 @@ class Rewards:
         self.models.append(prepare_reward_model(func).to(policy.device))
         scorer = RewardScorer(func, encoder)
 
-        def score(completion_ids, prompt_ids, **columns):
-            return scorer.score_ids([p + c for p, c in zip(prompt_ids, completion_ids, strict=True)]).tolist()
+        def score(prompts, completion_ids, **columns):
+            pairs = zip(prompts, completion_ids, strict=True)
+            return scorer.score_ids([encoder.prompt_ids(prompt) + ids for prompt, ids in pairs]).tolist()
 
         return func.name_or_path.rstrip("/").split("/")[-1] or type(func).__name__, score
-
-    def log_metric(self, name: str, value: float) -> None:
-        """What reward functions call to have a figure of their own in the log."""
-        self.logged[name].append(float(value))
 
     def __call__(
         self,
         prompts: list[Any],
-        prompt_ids: list[list[int]],
         completions: list[Any],
         completion_ids: list[list[int]],
-        finished: list[bool],
         columns: dict[str, list[Any]],
+        state: TrainerState,
     ) -> list[dict[str, float | None]]:
         """Score episodes.
 
         Args:
             prompts (`list`): text or messages, as in the dataset.
-            prompt_ids (`list[list[int]]`): their ids.
             completions (`list`): text, or a list with the assistant's message.
             completion_ids (`list[list[int]]`): their ids, with the end-of-sequence token where one was sampled.
-            finished (`list[bool]`): `False` where the completion was cut off by its length.
             columns (`dict[str, list]`): the dataset's other columns.
+            state (`TrainerState`): how far the training is.
 
         Returns:
             `list[dict[str, float | None]]`: for each episode what each function said; NaN and infinity count as
@@ -100,39 +106,53 @@ class Rewards:
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if a function returns anything but one number an episode.
         """
-        said: list[dict[str, float | None]] = [{} for _ in completions]
+        self.extra.clear()
+        keywords = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids, **columns}
+        keywords |= {
+            "trainer_state": state,
+            "log_extra": lambda column, values: self.extra[column].extend(values),
+            "log_metric": lambda name, value: self.logged[name].append(float(value)),
+        }
+        returned: dict[str, Any] = {}
         for name, function in self.functions.items():
             try:
-                values = function(
-                    prompts=prompts,
-                    prompt_ids=prompt_ids,
-                    completions=completions,
-                    completion_ids=completion_ids,
-                    finished=finished,
-                    log_metric=self.log_metric,
-                    **columns,
-                )
-            except HFDistillError:
-                raise
+                returned[name] = function(**keywords)
             except Exception as error:
-                raise HFDistillError(f"the reward function {name!r} raised {type(error).__name__}: {error}") from error
-            if not isinstance(values, Sequence) or len(values) != len(completions):
-                found = f"{len(values)} values" if isinstance(values, Sequence) else type(values).__name__
+                raise _failed(name, error) from error
+        returned |= self._awaited({name: value for name, value in returned.items() if inspect.iscoroutine(value)})
+        said: list[dict[str, float | None]] = [{} for _ in completions]
+        for name, values in returned.items():
+            values = list(values) if isinstance(values, Iterable) else values
+            if not isinstance(values, list) or len(values) != len(completions):
+                found = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
                 raise HFDistillError(
                     f"the reward function {name!r} returned {found} for {len(completions)} completions: it must "
                     "return a list with one number, or None, for each"
                 )
             for row, value in zip(said, values, strict=True):
-                row[name] = self._number(name, value)
+                row[name] = _number(name, value)
         return said
 
-    def _number(self, name: str, value: Any) -> float | None:
-        try:
-            return None if value is None or not math.isfinite(value) else float(value)
-        except (TypeError, ValueError):
-            raise HFDistillError(
-                f"the reward function {name!r} returned {value!r} for a completion: it must be a number, or None"
-            ) from None
+    @functools.cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """One loop for all calls: what a function keeps open, for example a connection, belongs to it."""
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        return loop
+
+    def _awaited(self, coroutines: dict[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+        """Wait for the functions that are coroutines, all at a time."""
+        if not coroutines:
+            return {}
+
+        async def wait() -> list[Any]:
+            return await asyncio.gather(*coroutines.values(), return_exceptions=True)
+
+        results = asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+        for name, result in zip(coroutines, results, strict=True):
+            if isinstance(result, BaseException):
+                raise _failed(name, result) from result
+        return dict(zip(coroutines, results, strict=True))
 
     def total(self, said: dict[str, float | None]) -> float | None:
         """Weighted sum over the functions that said something; `None` if none did."""
@@ -142,3 +162,18 @@ class Rewards:
             if said[name] is not None
         ]
         return sum(heard) if heard else None
+
+
+def _failed(name: str, error: BaseException) -> BaseException:
+    if isinstance(error, HFDistillError):
+        return error
+    return HFDistillError(f"the reward function {name!r} raised {type(error).__name__}: {error}")
+
+
+def _number(name: str, value: Any) -> float | None:
+    try:
+        return None if value is None or not math.isfinite(value) else float(value)
+    except (TypeError, ValueError):
+        raise HFDistillError(
+            f"the reward function {name!r} returned {value!r} for a completion: it must be a number, or None"
+        ) from None

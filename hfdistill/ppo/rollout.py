@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerState
 from transformers.utils import logging
 
 from ..encoding import Encoder, cut
@@ -30,11 +30,12 @@ logger = logging.get_logger(__name__)
 
 @dataclass
 class ShownEpisode:
-    """One sampled episode, to be shown."""
+    """One sampled episode, to be shown, with what reward functions gave to `log_extra`."""
 
     prompt: Any
     completion: Any
     score: float | None
+    extra: dict[str, Any]
 
 
 @dataclass
@@ -65,12 +66,13 @@ class Rollouts:
     sample: ShownEpisode | None = None
     first_pass: Scored | None = None
 
-    def collect(self, update: int, kl_coef: float) -> tuple[Episodes, dict[str, float]]:
+    def collect(self, update: int, kl_coef: float, state: TrainerState) -> tuple[Episodes, dict[str, float]]:
         """Sample and score the episodes of an update.
 
         Args:
             update (`int`): its number, which alone decides prompts and noise.
             kl_coef (`float`): weight of the KL in the reward.
+            state (`TrainerState`): what reward functions see of the training.
 
         Returns:
             `tuple[Episodes, dict[str, float]]`: episodes, and figures of the rollout by TRL's names.
@@ -85,7 +87,7 @@ class Rollouts:
             generated = self.sampler.sample(prompt_ids, config.temperature, seeds)
         # 3. Score, and share the episodes among all processes.
         with self._timed("reward"):
-            mine = self._score(rows, generated)
+            mine = self._score(rows, generated, state)
             everyone = gather_shares(mine, self.accelerator.num_processes)
             episodes, metrics = self._assemble(update, everyone)
         # 4. Log-probabilities and values before the update, by the very passes that training starts with: the ratio
@@ -122,6 +124,7 @@ class Rollouts:
         rows: list[int],
         generated: list[Generated],
         eval_func: Callable[..., list[bool]] | None,
+        state: TrainerState,
     ) -> dict[str, list[float]]:
         """What greedy completions of these rows are worth: `accuracy` by `eval_func`, else `reward`."""
         completions = self._completions(dataset, rows, generated)
@@ -130,20 +133,24 @@ class Rollouts:
             if len(right) != len(rows):
                 raise HFDistillError(f"eval_func returned {len(right)} values for {len(rows)} completions")
             return {"accuracy": [float(value) for value in right]}
-        said = self._ask(dataset, rows, generated, completions)
+        said = self._ask(dataset, rows, generated, completions, state)
         scores = [self.rewards.total(values) for values in said]
         return {"reward": [score for score in scores if score is not None]}
 
     def _ask(
-        self, dataset: PromptDataset, rows: list[int], generated: list[Generated], completions: list[Any]
+        self,
+        dataset: PromptDataset,
+        rows: list[int],
+        generated: list[Generated],
+        completions: list[Any],
+        state: TrainerState,
     ) -> list[dict[str, float | None]]:
         return self.rewards(
             dataset.prompts(rows),
-            [dataset.prompt_ids[row] for row in rows],
             completions,
             [self._completion_ids(row) for row in generated],
-            [row.finish_reason != "length" for row in generated],
             dataset.columns(rows),
+            state,
         )
 
     def _completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
@@ -172,11 +179,11 @@ class Rollouts:
         yield
         self.reference.to("cpu")
 
-    def _score(self, rows: list[int], generated: list[Generated]) -> list[dict[str, Any]]:
+    def _score(self, rows: list[int], generated: list[Generated], state: TrainerState) -> list[dict[str, Any]]:
         if not rows:
             return []
         completions = self._completions(self.prompts, rows, generated)
-        said = self._ask(self.prompts, rows, generated, completions)
+        said = self._ask(self.prompts, rows, generated, completions, state)
         mine = []
         for row, response, values in zip(rows, generated, said, strict=True):
             finished, score = response.finish_reason != "length", self.rewards.total(values)
@@ -192,7 +199,8 @@ class Rollouts:
                     "said": values,
                 }
             )
-        self.sample = ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0]["score"])
+        extra = {column: values[0] for column, values in self.rewards.extra.items() if values}
+        self.sample = ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0]["score"], extra)
         return mine
 
     def _assemble(self, update: int, everyone: list[dict]) -> tuple[Episodes, dict[str, float]]:

@@ -39,8 +39,9 @@ class PPOTrainer(Trainer):
     Args:
         model (`PreTrainedModel`): the policy.
         reward_funcs (`Callable`, `PreTrainedModel`, `str`, or a list of these): what is maximised; see
-            [`~hfdistill.ppo.rewards.Rewards`]. A function gets `prompts`, `completions`, `completion_ids`, `finished`,
-            `log_metric` and every other column of the dataset by name, and returns a number, or `None`, for each.
+            [`~hfdistill.ppo.rewards.Rewards`]. A function is called as TRL's trainers call it: with `prompts`,
+            `completions`, `completion_ids`, `trainer_state`, `log_extra`, `log_metric` and every other column of the
+            dataset by name, and returns a number, or `None`, for each.
         args ([`PPOConfig`]): options.
         train_dataset (`datasets.Dataset`): a column `prompt` (text or messages) and what the reward functions need.
         eval_dataset (`datasets.Dataset`, *optional*): the same, for greedy validation.
@@ -188,7 +189,7 @@ class PPOTrainer(Trainer):
         """One optimizer step's backward passes; before the first step of an update, its rollout."""
         update, step = divmod(self.state.global_step, self.steps_per_update)
         if self.episodes is None or self.episodes.update != update:
-            self.episodes, figures = self.rollouts.collect(update, self.kl.coefficient)
+            self.episodes, figures = self.rollouts.collect(update, self.kl.coefficient, self.state)
             figures["objective/kl_coef"] = self.kl.coefficient
             if "objective/kl" in figures:
                 self.kl.update(figures["objective/kl"], len(self.episodes))
@@ -328,7 +329,7 @@ class PPOTrainer(Trainer):
         figures = {
             "mean_length": [float(len(row.token_ids)) for row in generated],
             "finished": [float(row.finish_reason != "length") for row in generated],
-            **self.rollouts.judge(dataset, rows, generated, self.eval_func),
+            **self.rollouts.judge(dataset, rows, generated, self.eval_func, self.state),
         }
         gathered = {name: gather_shares(values, processes) for name, values in figures.items()}
         metrics = {
@@ -357,7 +358,12 @@ class PPOTrainer(Trainer):
         sample = self.rollouts.sample
         if sample is not None and self.is_world_process_zero():
             print(f"step {self.state.global_step}, sampled, score {sample.score}:\n{sample.prompt}")
-            print(sample.completion, flush=True)
+            print(
+                sample.completion,
+                *(f"{column}: {value}" for column, value in sample.extra.items()),
+                sep="\n",
+                flush=True,
+            )
 
     # ---- Logs ----
 

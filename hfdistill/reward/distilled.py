@@ -1,9 +1,18 @@
 """The reward that PPO maximises: the reward model's score, corrected by the pseudo-label."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import unknown
+from ..errors import HFDistillError, unknown
+from ..tasks.base import Task
+from .rewards import Reward, is_path, load_function, text_of
 
+
+if TYPE_CHECKING:
+    from .model import RewardScorer
 
 NO_ANSWER_REWARD = -5.0
 VARIANTS = ("min", "minus")
@@ -42,9 +51,95 @@ def distilled_reward(
         [`~hfdistill.errors.HFDistillError`]: if the variant is unknown.
     """
     if variant not in VARIANTS:
-        raise unknown("reward variant", variant, VARIANTS)
+        raise unknown("reward variant", str(variant), VARIANTS)
     if answer is None:
         return NO_ANSWER_REWARD
     if pseudo_label is None or same(answer, pseudo_label):
         return score
     return min(score, 0.0) if variant == "min" else score - 1.0
+
+
+@dataclass
+class DistilledReward(Reward):
+    """Eq. 7 for a batch of completions. The reward model is asked about those with an extractable answer alone.
+
+    The dataset needs the columns `question_id` and `pseudo_label` (`None` where there is none).
+
+    Args:
+        variant (`str`, *optional*, defaults to `"min"`): of Eq. 7, `"min"` or `"minus"` (Fig. 7).
+        function (`str`, *optional*): `"module:function"` in place of Eq. 7:
+            `f(question, response, answer, pseudo_label, score)`, and `same` if it wants it; see [`distilled_reward`].
+    """
+
+    name: ClassVar[str] = "distilled"
+    asks_model: ClassVar[bool] = True
+
+    variant: str = "min"
+    function: str | None = None
+
+    def __post_init__(self):
+        if self.variant not in VARIANTS:
+            raise unknown("reward variant", str(self.variant), VARIANTS)
+        if self.function is not None and not is_path(str(self.function)):
+            raise HFDistillError(f"function of reward distilled is {self.function!r}: it reads module:function")
+
+    def prepare(self, task: Task, scorer: "RewardScorer | None" = None, few_shot: bool = False) -> "DistilledReward":
+        """See [`~hfdistill.reward.rewards.Reward.prepare`]."""
+        super().prepare(task, scorer, few_shot)
+        rule = distilled_reward if self.function is None else load_function(self.function)
+        # A function of the user's own need not care when two answers are equal, nor for variants of Eq. 7.
+        accepted = inspect.signature(rule).parameters
+        options = {"same": task.same, "variant": self.variant}
+        self.rule = partial(rule, **{name: value for name, value in options.items() if name in accepted})
+        return self
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Sequence[list[int]],
+        question_id: Sequence[str],
+        pseudo_label: Sequence[str | None],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float]:
+        """Rewards of the completions; logs the share without an answer and the share that agrees with y*."""
+        answers = self.answers(completions, question_id)
+        asked = [index for index, answer in enumerate(answers) if answer is not None]
+        values = self._scores(
+            *([column[index] for index in asked] for column in (prompts, completions, completion_ids, question_id))
+        )
+        scores: dict[int, float] = dict(zip(asked, values, strict=True))
+        if log_metric is not None and answers:
+            log_metric("objective/no_answer_rate", 1 - len(asked) / len(answers))
+            labelled = [
+                answer is not None and self.task.same(answer, label)
+                for answer, label in zip(answers, pseudo_label, strict=True)
+                if label is not None
+            ]
+            if labelled:
+                log_metric("objective/pseudo_label_rate", sum(labelled) / len(labelled))
+        return [
+            self.rule(self.questions[key].question, text_of(completion), answer, label, scores.get(index))
+            for index, (key, completion, answer, label) in enumerate(
+                zip(question_id, completions, answers, pseudo_label, strict=True)
+            )
+        ]
+
+    def _scores(
+        self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], question_id: list[str]
+    ) -> list[float]:
+        """The reward model's scores. It was trained behind the bare prompt: what stands behind another one, worked
+        examples or messages, it reads as text behind the bare prompt.
+        """
+        encoder = self.scorer.encoder
+        if not self.few_shot and all(isinstance(prompt, str) for prompt in prompts):
+            pairs = zip(prompts, completion_ids, strict=True)
+            return self.scorer.score_ids([encoder.prompt_ids(prompt) + list(ids) for prompt, ids in pairs]).tolist()
+        texts = [text_of(completion) for completion in completions]
+        # Behind worked examples a response also ends at a stop string, which its text is without and its ids are not.
+        finished = [
+            list(ids[-1:]) == [encoder.eos_token_id] or (self.few_shot and encoder.decode(ids) != text)
+            for ids, text in zip(completion_ids, texts, strict=True)
+        ]
+        return self.scorer([self.task.prompt(self.questions[key], shots=0) for key in question_id], texts, finished)

@@ -9,6 +9,7 @@ from typing import Any
 from ..artifacts.references import Artifact, open_artifact
 from ..errors import HFDistillError
 from ..labels.vote import Vote
+from ..reward.rewards import read_entry
 from ..rows import read_rows
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
@@ -36,7 +37,7 @@ class ShownRun:
         teacher_chat (`bool`): whether it was asked by its chat template.
         student (`str`, *optional*): the base student.
         reward_variant (`str`): variant of Eq. 7 that the policy was trained with.
-        reward_function (`str`, *optional*): the function that the run had in place of Eq. 7.
+        other_rewards (`str`, *optional*): what the policy was trained for, where that is not Eq. 7 alone.
         questions (`dict[str, Question]`): every question, by id.
         votes (`dict[str, Vote]`): what the teacher's answers to a training question agreed on, by question id.
 
@@ -63,8 +64,7 @@ class ShownRun:
         self.student = settings.student or self._base_student()
         policy = self.manifests.get("policy")
         stage = policy.manifest["config"]["stage"] if policy else {}
-        self.reward_variant: str = stage.get("reward_variant", "min")
-        self.reward_function: str | None = stage.get("reward_function")
+        self.reward_variant, self.other_rewards = _rewards(stage.get("rewards", ["distilled"]))
         table = self._vote_table()
         self.votes = {
             row["question_id"]: Vote(row["pseudo_label"], row["vote_share"] or 0.0, row["votes"], row["voters"])
@@ -173,6 +173,16 @@ def _open_manifest(ref: str, repo_type: str) -> Artifact:
     if not artifact.manifest:
         raise HFDistillError(f"{ref} holds no hfdistill.json: hfdistill did not make it")
     return artifact
+
+
+def _rewards(entries: list[Any]) -> tuple[str, str | None]:
+    """The variant of Eq. 7 among a policy's rewards, and all of them in words where they are not Eq. 7 alone."""
+    read = [read_entry(entry) for entry in entries]
+    variants = [section.get("variant", "min") for section, _ in read if section["name"] == "distilled"]
+    if len(variants) == len(read) == 1 and read[0][1] == 1 and not read[0][0].get("function"):
+        return variants[0], None
+    words = [f"{weight:g} × {section.get('function') or section['name']}" for section, weight in read]
+    return (variants or ["min"])[0], " + ".join(words)
 
 
 def shown(question: Question) -> str:

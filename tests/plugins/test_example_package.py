@@ -1,4 +1,4 @@
-"""A package of its own, installed by pip, adds a task and a labeler that every command and recipe knows."""
+"""A package of its own, installed by pip, adds a task, a labeler and a reward that every command and recipe knows."""
 
 import json
 import os
@@ -33,11 +33,12 @@ def run(site: Path, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env=env, cwd=ROOT)
 
 
-def test_both_are_listed(site):
+def test_all_are_listed(site):
     said = run(site, "-m", "hfdistill", "tasks", "--json")
     found = json.loads(said.stdout)
     assert found["tasks"]["syllables"] == "hfdistill_syllables.task:Syllables"
     assert found["labelers"]["greedy"] == "hfdistill_syllables.labeler:Greedy"
+    assert found["rewards"]["polite"] == "hfdistill_syllables.reward:Polite"
     missing = subprocess.run(
         [sys.executable, "-m", "hfdistill", "tasks", "syllables"],
         capture_output=True,
@@ -60,6 +61,20 @@ def test_label(site, tmp_path, labeler, pseudo_label):
     questions = pq.read_table(tmp_path / "out" / "questions").to_pylist()
     assert [(row["question_id"], row["pseudo_label"]) for row in questions] == [("banana", pseudo_label)]
     assert pq.read_table(tmp_path / "out" / "gold").to_pylist() == [{"question_id": "banana", "gold": "3"}]
+
+
+def test_its_reward_has_options_and_a_weight(site):
+    code = (
+        "from hfdistill.ppo.config import DistillPPOConfig\nfrom hfdistill.reward.rewards import load_rewards\n"
+        "from hfdistill.tasks import load_task\nentries = ['{name: polite, word: Well, weight: 0.5}']\n"
+        "config = DistillPPOConfig('out', rewards=entries, use_cpu=True)\n"
+        "(reward,) = load_rewards(config.rewards, load_task({'name': 'syllables'}), None)\n"
+        "print(config.reward_weights, reward.__name__, reward(completions=['Well, 3', 'Sure, 3']))\n"
+    )
+    said = run(site, "-c", code)
+    assert said.stdout.strip() == "[0.5] polite [1.0, 0.0]", said.stderr
+    wrong = run(site, "-c", code.replace("word:", "words:"))
+    assert "unknown option of reward polite: 'words', did you mean 'word'?" in wrong.stderr
 
 
 def test_evaluate(site, tmp_path):

@@ -99,7 +99,7 @@ def test_the_class_runs_and_is_that_of_the_package(package):
 def test_the_entry_points_are_those_of_the_package(package):
     (text,) = blocks("toml")
     shown = entry_points(text)
-    assert set(shown) == {"hfdistill.tasks", "hfdistill.labelers"}
+    assert set(shown) == {"hfdistill.tasks", "hfdistill.labelers", "hfdistill.rewards"}
     assert shown == entry_points((PACKAGE / "pyproject.toml").read_text())
     for group in shown.values():
         for name, target in group.items():

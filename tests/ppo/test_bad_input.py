@@ -123,7 +123,7 @@ def test_functions_are_mixed_weighted_and_may_be_silent(tmp_path):
         return [None if i % 2 else 10.0 for i in range(len(completions))]
 
     trainer = make_trainer(tmp_path, reward=[first, second], reward_weights=[2.0, 0.5])
-    episodes, metrics = trainer.rollouts.collect(0, 0.0)
+    episodes, metrics = trainer.rollouts.collect(0, 0.0, trainer.state)
     assert episodes.scores.tolist() == [7.0, 2.0] * 8
     assert metrics["rewards/first"] == 1.0
     assert metrics["rewards/second"] == 10.0
@@ -132,8 +132,8 @@ def test_functions_are_mixed_weighted_and_may_be_silent(tmp_path):
 def test_reward_functions_get_every_column_and_can_log(tmp_path):
     seen = {}
 
-    def reward(prompts, completions, completion_ids, finished, answer, log_metric, **columns):
-        seen.update(prompts=prompts, answer=answer, ids=completion_ids, finished=finished)
+    def reward(prompts, completions, completion_ids, answer, log_metric, **columns):
+        seen.update(prompts=prompts, answer=answer, ids=completion_ids, columns=set(columns))
         log_metric("answers", 3.0)
         return [0.5] * len(prompts)
 
@@ -141,25 +141,27 @@ def test_reward_functions_get_every_column_and_can_log(tmp_path):
     trainer = make_trainer(tmp_path, reward=reward, train=rows)
     trainer.train()
     assert seen["answer"] == [prompt.upper() for prompt in seen["prompts"]]
-    assert all((ids[-1] == 1) == done for ids, done in zip(seen["ids"], seen["finished"], strict=True))
+    assert all(ids[-1] == 1 or len(ids) == 6 for ids in seen["ids"]) and any(ids[-1] == 1 for ids in seen["ids"])
+    assert seen["columns"] == {"trainer_state", "log_extra"}
     assert logged(trainer, "answers")[0] == 3.0
 
 
 def test_messages_are_rendered_by_the_chat_template(tmp_path):
     seen = []
 
-    def reward(prompts, completions, prompt_ids, **columns):
-        seen.append((prompts, completions, prompt_ids))
+    def reward(prompts, completions, **columns):
+        seen.append((prompts, completions))
         return [0.0] * len(prompts)
 
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{{ bos_token }} {{ messages[0]['content'] }}{% if add_generation_prompt %} h{% endif %}"
     rows = [{"prompt": [{"role": "user", "content": "a b"}]}]
-    PPOTrainer(make_policy(), reward, make_args(tmp_path), rows, processing_class=tokenizer).train()
-    prompts, completions, prompt_ids = seen[0]
+    trainer = PPOTrainer(make_policy(), reward, make_args(tmp_path), rows, processing_class=tokenizer)
+    trainer.train()
+    prompts, completions = seen[0]
     assert prompts[0] == rows[0]["prompt"]
     assert completions[0][0]["role"] == "assistant"
-    assert tokenizer.convert_ids_to_tokens(prompt_ids[0]) == ["<bos>", "a", "b", "h"]
+    assert tokenizer.convert_ids_to_tokens(trainer.episodes.sequences[0][:4]) == ["<bos>", "a", "b", "h"]
 
 
 def test_empty_and_long_prompts_are_left_out(tmp_path, caplog):

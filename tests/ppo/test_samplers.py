@@ -37,7 +37,7 @@ def test_episodes_are_weighed_by_training_over_sampling(tmp_path):
         options = {"vllm_importance_sampling_correction": correction, "vllm_importance_sampling_clip_max": 1.5}
         trainer = make_trainer(tmp_path, **options)
         trainer.rollouts.sampler = Other(trainer)
-        episodes, figures = trainer.rollouts.collect(0, 0.05)
+        episodes, figures = trainer.rollouts.collect(0, 0.05, trainer.state)
         advantages[correction] = episodes.advantages
     wanted = torch.tensor([1.25, 1.5, 1.0] * 2)[: episodes.mask.shape[1]].expand_as(advantages[True])
     torch.testing.assert_close(advantages[True], advantages[False] * wanted, atol=1e-3, rtol=0)
@@ -71,7 +71,7 @@ def exact(trainer, prompt, row):
 
 def test_our_own_loop_needs_no_correction(tmp_path):
     trainer = make_trainer(tmp_path)
-    episodes, figures = trainer.rollouts.collect(0, 0.05)
+    episodes, figures = trainer.rollouts.collect(0, 0.05, trainer.state)
     assert episodes.sampling_log_probs is None
     assert not any(name.startswith("sampling/") for name in figures)
 
@@ -128,7 +128,7 @@ def test_stop_strings_end_a_response_and_are_no_part_of_its_text(tmp_path, optio
         return [0.0] * len(completions)
 
     trainer = make_trainer(tmp_path, reward=reward, stop_strings=["a", "b c"], rollout_batch_size=128, **options)
-    trainer.rollouts.collect(0, 0.05)
+    trainer.rollouts.collect(0, 0.05, trainer.state)
     a, b, c = trainer.processing_class.convert_tokens_to_ids(["a", "b", "c"])
     stopped = [(text, ids) for text, ids, _ in seen if ids[-1] == a or ids[-2:] == [b, c]]
     assert {ids[-1] for _, ids in stopped} == {a, c}

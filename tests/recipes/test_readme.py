@@ -1,14 +1,15 @@
-"""What recipes/README.md says: its commands are understood, its reward function is one."""
+"""What recipes/README.md says: its commands are understood, its rewards are some."""
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
 
 from hfdistill.config import load_config, stage_class
 from hfdistill.kinds import STAGES
-from hfdistill.ppo.distilled import DistilledReward
+from hfdistill.reward.rewards import load_rewards
 from hfdistill.tasks import load_task
 
 
@@ -25,11 +26,16 @@ def test_a_command_is_understood(recipe, flags):
     load_config(stage, stage_class(stage), [*shlex.split(flags, comments=True), "--use_cpu", "true"])
 
 
-def test_the_reward_function_takes_the_place_of_equation_7(tmp_path, monkeypatch):
+def test_rewards_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "my_rewards.py").write_text(re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1])
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (command,) = (flags for recipe, flags in COMMANDS if "my_rewards" in flags)
+    words = shlex.split(command)
+    entries = words[words.index("--rewards") + 1 :]
     task = load_task({"name": "word_problems"})
-    by_the_vote = DistilledReward(task, None, function="my_rewards:by_the_vote").function
-    rewards = [by_the_vote("", "", answer, label, 3.0, same=task.same) for answer, label in
+    distilled, polite = load_rewards(entries, task, lambda: None)
+    rewards = [distilled.rule("", "", answer, label, 3.0) for answer, label in
                [(None, "4"), ("4", "4"), ("5", "4"), ("5", None)]]  # fmt: skip
-    assert rewards == [-5.0, 1.0, -1.0, 0.0]
+    assert rewards == [-5.0, 3.0, 1.5, 3.0]
+    assert polite(completions=["Sure, 4", "4"]) == [1.0, 0.0]

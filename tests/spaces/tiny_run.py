@@ -20,7 +20,7 @@ TASK = {"name": "word_problems", "train": 12, "validation": 4, "test": 6}
 class NoStage:
     """A stage without settings; the Space reads one field of the policy's."""
 
-    reward_variant: str = "min"
+    rewards: tuple = ("distilled",)
 
 
 def make_run(folder: Path, push: bool = False) -> None:
@@ -49,7 +49,7 @@ def make_run(folder: Path, push: bool = False) -> None:
     def publish(files: Path, kind: Kind, metrics: dict) -> None:
         config = Config(
             run, TASK, TeacherConfig(store.parent(LARGE), license="mit"), StudentConfig(student), NoStage(),
-            {"reward_variant": "min"},
+            {"rewards": ["distilled"]},
         )  # fmt: skip
         made = manifest(kind, config, dict(parents), metrics, {"seconds": 1.0})
         parents[kind.name] = store.publish(files, kind, made, f"---\nlicense: mit\n---\n# {kind.name}\n")

@@ -1,0 +1,83 @@
+"""What the paper's PPO trains on, questions of D_S and D_fail, and what it is validated on."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..errors import HFDistillError
+from ..labels.references import validation_references
+from ..reward.triples import student_failures
+from ..rows import known_questions
+from ..tasks.base import Question, Task
+
+
+def training_rows(
+    task: Task,
+    labelled: Iterable[Mapping[str, Any]],
+    student_responses: Iterable[Mapping[str, Any]],
+    few_shot: bool = False,
+) -> list[dict[str, Any]]:
+    """Prompts of D_S and D_fail with their pseudo-labels, `None` in D_fail.
+
+    Args:
+        task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
+        labelled (`Iterable[Mapping]`): config `questions` of the labels.
+        student_responses (`Iterable[Mapping]`): config `responses` of the triples.
+        few_shot (`bool`, *optional*, defaults to `False`): with the task's worked examples in the prompts.
+    """
+    failures = set(student_failures(student_responses))
+    trained = [
+        row
+        for row in labelled
+        if row["split"] == "train" and (row["pseudo_label"] is None or row["question_id"] in failures)
+    ]
+    questions = known_questions(trained, task)
+    rows = [_row(task, questions[row["question_id"]], row["pseudo_label"], few_shot) for row in trained]
+    if not rows:
+        raise HFDistillError(
+            "nothing to train on: the student answered every labelled question right, and the teacher failed on none"
+        )
+    return rows
+
+
+def validation_rows(
+    task: Task,
+    labelled: Sequence[Mapping[str, Any]],
+    golds: Iterable[Mapping[str, Any]] | None = None,
+    limit: int | None = None,
+    few_shot: bool = False,
+) -> list[dict[str, Any]]:
+    """Prompts of the validation questions with the answers that they are validated against.
+
+    Args:
+        task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
+        labelled (`Sequence[Mapping]`), golds (`Iterable[Mapping]`, *optional*), limit (`int`, *optional*): as in
+            [`~hfdistill.labels.references.validation_references`].
+        few_shot (`bool`, *optional*, defaults to `False`): as in [`training_rows`].
+    """
+    references = validation_references(labelled, golds, limit)
+    if not references:
+        labels = "pseudo" if golds is None else "gold"
+        raise HFDistillError(f"no validation question has a {labels} label: the best checkpoint cannot be chosen")
+    questions = known_questions((row for row in labelled if row["question_id"] in references), task)
+    return [_row(task, questions[key], answer, few_shot) for key, answer in references.items()]
+
+
+def answers_match(task: Task) -> Callable[..., list[bool]]:
+    """An `eval_func`: whether each completion's answer is the row's `pseudo_label`."""
+    questions = {question.question_id: question for question in task.questions()}
+
+    def match(completions: Sequence[str], question_id: Sequence[str], pseudo_label: Sequence[str], **columns: Any):
+        return [
+            task.correct(task.extract(text, questions[key]).value, label)
+            for text, key, label in zip(completions, question_id, pseudo_label, strict=True)
+        ]
+
+    return match
+
+
+def _row(task: Task, question: Question, label: str | None, few_shot: bool) -> dict[str, Any]:
+    return {
+        "prompt": task.prompt(question, shots=None if few_shot else 0),
+        "question_id": question.question_id,
+        "pseudo_label": label,
+    }

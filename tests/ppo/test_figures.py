@@ -1,0 +1,32 @@
+"""A training's log as figures and plots."""
+
+from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve, training_metrics
+
+
+class State:
+    global_step = 8
+    log_history = (
+        {"step": 0, "eval_accuracy": 0.5},
+        {"step": 4, "objective/scores": 1.0, "objective/kl": 0.1, "policy/skipped_steps": 1},
+        {"step": 4, "eval_accuracy": 0.75},
+        {"step": 8, "eval_accuracy": 0.75},
+    )
+
+
+class Options:
+    steps_per_update = 4
+    rollout_batch_size = 16
+
+
+def test_figures_and_picture(tmp_path):
+    assert curve(State.log_history, "eval_accuracy", 4, 16) == ([0.0, 16.0, 32.0], [0.5, 0.75, 0.75])
+    metrics = training_metrics(State, 100, Options)
+    assert metrics["validation_accuracy"]["value"] == 0.75
+    assert metrics["validation_accuracy_before"]["value"] == 0.5
+    assert metrics["best_step"] == 4
+    assert metrics["episodes"] == 32
+    assert metrics["skipped_steps"] == 1
+    for draw in (draw_learning_curve, draw_diagnostics):
+        for name in ("a.png", "b.png"):
+            draw(State.log_history, 4, 16, tmp_path / name)
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
