@@ -46,7 +46,8 @@ def main() -> None:
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
-    from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve, training_metrics
+    from hfdistill.ppo.figures import training_figures
+    from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
     from hfdistill.training.checkpoints import last_checkpoint, save_model
 
     main_process = stage.process_index == 0
@@ -67,7 +68,7 @@ def main() -> None:
             plots = {"learning_curve.png": draw_learning_curve, "diagnostics.png": draw_diagnostics}
             for name, draw in plots.items():
                 draw(trainer.state.log_history, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / name)
-            metrics = training_metrics(trainer.state, len(trainer.eval_dataset), stage)
+            metrics = training_figures(trainer.state, len(trainer.eval_dataset), stage)
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}

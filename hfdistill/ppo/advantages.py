@@ -1,9 +1,15 @@
 """From scores to advantages: KL estimates, per-token rewards, generalised advantage estimation, whitening.
 
-Every tensor is `(batch, time)` over response tokens, time padded at the end; `mask` is true on real tokens.
+Every tensor is `(batch, time)` over response tokens, time padded at the end; `mask` is true on real tokens. Another
+estimator of the advantage takes its place in [`make_episodes`].
 """
 
 import torch
+
+from ..errors import HFDistillError
+from .config import PPOConfig
+from .episodes import BeforeUpdate, Episodes, Sampled
+from .losses import importance_weights
 
 
 # A token that the reference holds for impossible must not decide the whole batch.
@@ -93,6 +99,76 @@ def generalised_advantages(
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Share of the returns' variance that the values predict: 1 is perfect, 0 no better than a constant."""
     return 1 - masked_var(returns - values, mask) / (masked_var(returns, mask) + 1e-8)
+
+
+def make_episodes(
+    sampled: Sampled, before: BeforeUpdate, kl_coef: float, config: PPOConfig
+) -> tuple[Episodes, dict[str, float]]:
+    """Advantages and returns from scores, values and KL, whitened over all episodes.
+
+    Args:
+        sampled ([`~hfdistill.ppo.episodes.Sampled`]): episodes and scores.
+        before ([`~hfdistill.ppo.episodes.BeforeUpdate`]): what policy, value and reference say about them.
+        kl_coef (`float`): weight of the KL in the reward; without effect where it is in the loss.
+        config ([`~hfdistill.ppo.PPOConfig`]): the rest.
+
+    Returns:
+        `tuple[Episodes, dict[str, float]]`: what PPO trains on, and figures of the rollout, by TRL's names.
+    """
+    mask, log_probs, figures = sampled.mask, before.log_probs, {}
+    if not before.values[mask].isfinite().all() or not log_probs[mask].isfinite().all():
+        raise HFDistillError(
+            f"policy or value model returned NaN or infinity on the episodes of update {sampled.update}: the weights "
+            "have diverged; lower learning_rate or value_learning_rate"
+        )
+    values = before.values * mask
+    # 1. KL to the reference.
+    kl = torch.zeros_like(values)
+    if before.reference_log_probs is not None:
+        kl = kl_estimate(log_probs, before.reference_log_probs, config.kl_estimator) * mask
+        figures["objective/kl"] = kl.sum(1).mean().item()
+    penalised = kl if config.kl_in == "reward" else torch.zeros_like(kl)
+    # 2. Reward of each token: the KL everywhere, the score at the end.
+    rewards = token_rewards(sampled.scores, penalised, kl_coef, mask)
+    if config.whiten_rewards:
+        rewards = whiten(rewards, mask, shift_mean=False)
+    # 3. Advantages and returns.
+    advantages, returns = generalised_advantages(rewards, values, mask, config.gamma, config.lam)
+    advantages = whiten(advantages, mask)
+    # 4. What sampler and training differ in: Eq. 8's first term is linear in the advantages.
+    if sampled.sampling_log_probs is not None:
+        weights = importance_weights(log_probs, sampled.sampling_log_probs, config.vllm_importance_sampling_clip_max)
+        if config.vllm_importance_sampling_correction:
+            advantages = advantages * weights.where(mask, 1.0)
+        figures |= _sampling_figures(sampled, log_probs, weights)
+    non_score = -kl_coef * penalised.sum(1)
+    figures |= {
+        "objective/entropy": -(log_probs * mask).sum(1).mean().item(),
+        "objective/non_score_reward": non_score.mean().item(),
+        "objective/rlhf_reward": (non_score + sampled.scores).mean().item(),
+        "objective/scores": sampled.scores.mean().item(),
+        "policy/entropy_avg": ((before.entropy * mask).sum() / mask.sum()).item(),
+        "val/explained_variance": explained_variance(values, returns, mask).item(),
+        "val/return_mean": masked_mean(returns, mask).item(),
+        "val/value_mean": masked_mean(values, mask).item(),
+    }
+    episodes = Episodes(**vars(sampled), log_probs=log_probs, values=values, advantages=advantages, returns=returns)
+    return episodes, figures
+
+
+def _sampling_figures(sampled: Sampled, log_probs: torch.Tensor, weights: torch.Tensor) -> dict[str, float]:
+    """How far the sampler is from the training, by TRL's names; nothing where it did not say."""
+    said = sampled.mask & sampled.sampling_log_probs.isfinite()
+    if not said.any():
+        return {}
+    difference = (log_probs - sampled.sampling_log_probs)[said].abs()
+    return {
+        "sampling/sampling_logp_difference/mean": difference.mean().item(),
+        "sampling/sampling_logp_difference/max": difference.max().item(),
+        "sampling/importance_sampling_ratio/min": weights[said].min().item(),
+        "sampling/importance_sampling_ratio/mean": weights[said].mean().item(),
+        "sampling/importance_sampling_ratio/max": weights[said].max().item(),
+    }
 
 
 class AdaptiveKL:

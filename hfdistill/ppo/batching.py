@@ -1,8 +1,28 @@
 """Which episode is trained on when, and by whom. Every process computes the same plan, so none is communicated."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+
+from .config import PPOConfig
+
+
+class MiniBatch(NamedTuple):
+    """What one optimizer step trains on.
+
+    Attributes:
+        passes (`list[list[list[int]]]`): for each process its forward passes, and for each pass its episodes. All
+            processes have as many: sharded models need every process in every pass, and one without episodes left
+            gets empty ones.
+    """
+
+    passes: list[list[list[int]]]
+
+    @property
+    def episodes(self) -> list[int]:
+        """All its episodes."""
+        return [episode for share in self.passes for rows in share for episode in rows]
 
 
 class QuestionStream:
@@ -39,9 +59,16 @@ def mini_batches(episodes: int, number: int, seed: int, update: int, epoch: int)
     return [part.tolist() for part in np.array_split(order, number)]
 
 
-def micro_batches(
+def plan_epoch(config: PPOConfig, lengths: Sequence[int], processes: int, update: int, epoch: int) -> list[MiniBatch]:
+    """The mini-batches of a PPO epoch over episodes of these lengths."""
+    rows, tokens = config.per_device_train_batch_size, config.micro_batch_tokens
+    batches = mini_batches(len(lengths), config.num_mini_batches, config.seed, update, epoch)
+    return [deal(batch, lengths, processes, rows, tokens) for batch in batches]
+
+
+def deal(
     episodes: Sequence[int], lengths: Sequence[int], processes: int, max_rows: int, max_tokens: int | None
-) -> list[list[list[int]]]:
+) -> MiniBatch:
     """Deal the episodes of a mini-batch to the processes and cut each share into forward passes.
 
     Episodes are dealt longest first, each to the process with the fewest tokens so far. Within a process they are
@@ -53,10 +80,6 @@ def micro_batches(
         processes (`int`): number of processes.
         max_rows (`int`): most episodes of a pass.
         max_tokens (`int`, *optional*): most tokens of a pass, padding included (a longer episode gets its own).
-
-    Returns:
-        `list[list[list[int]]]`: the passes of each process. All have as many: sharded models need every process in
-        every pass, and a process without episodes left gets empty ones.
     """
     shares: list[list[int]] = [[] for _ in range(processes)]
     tokens = [0] * processes
@@ -75,4 +98,4 @@ def micro_batches(
             passes[-1].append(episode)
         plan.append(passes)
     most = max(len(passes) for passes in plan)
-    return [passes + [[]] * (most - len(passes)) for passes in plan]
+    return MiniBatch([passes + [[]] * (most - len(passes)) for passes in plan])

@@ -1,18 +1,14 @@
-"""The episodes of one update: what was sampled, what it earned, and what PPO makes of that."""
+"""The episodes of one update, in the order in which they come to be: sampled and scored, read, made into targets."""
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 
-from ..errors import HFDistillError
-from .advantages import explained_variance, generalised_advantages, kl_estimate, masked_mean, token_rewards, whiten
-from .config import PPOConfig
-from .losses import importance_weights
-
 
 @dataclass
-class Episodes:
-    """All episodes of an update, the same on every process.
+class Sampled:
+    """What was sampled in an update and what it earned, the same on every process.
 
     Attributes:
         update (`int`): number of the update.
@@ -21,19 +17,13 @@ class Episodes:
         scores (`torch.Tensor`): float32 `(episodes,)`.
         sampling_log_probs (`torch.Tensor`, *optional*): what the sampler says that it drew each response token with,
             NaN where it says nothing, `(episodes, time)`; where it is not the training's own forward pass.
-        log_probs, values, advantages, returns (`torch.Tensor`): float32 `(episodes, time)` over response tokens, made
-            by the policy before the update; empty until [`~Episodes.estimate`].
     """
 
     update: int
     sequences: list[list[int]]
     prompt_lengths: list[int]
     scores: torch.Tensor
-    sampling_log_probs: torch.Tensor | None = None
-    log_probs: torch.Tensor | None = None
-    values: torch.Tensor | None = None
-    advantages: torch.Tensor | None = None
-    returns: torch.Tensor | None = None
+    sampling_log_probs: torch.Tensor | None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -54,68 +44,45 @@ class Episodes:
         lengths = torch.tensor(self.response_lengths)
         return torch.arange(int(lengths.max())) < lengths[:, None]
 
-    def estimate(
-        self, values: torch.Tensor, reference_log_probs: torch.Tensor | None, kl_coef: float, config: PPOConfig
-    ) -> dict[str, float]:
-        """Advantages and returns from scores, values and KL, whitened over all episodes.
 
-        Args:
-            values (`torch.Tensor`): `(episodes, time)`.
-            reference_log_probs (`torch.Tensor`, *optional*): of the reference, `(episodes, time)`.
-            kl_coef (`float`): weight of the KL in the reward; without effect where it is in the loss.
-            config ([`~hfdistill.ppo.PPOConfig`]): the rest.
+class BeforeUpdate(NamedTuple):
+    """What the models say about episodes before the update: float32 `(episodes, time)` over response tokens."""
 
-        Returns:
-            `dict[str, float]`: figures of the rollout, by TRL's names.
-        """
-        mask = self.mask
-        if not values[mask].isfinite().all() or not self.log_probs[mask].isfinite().all():
-            raise HFDistillError(
-                f"policy or value model returned NaN or infinity on the episodes of update {self.update}: the weights "
-                "have diverged; lower learning_rate or value_learning_rate"
-            )
-        self.values = values * mask
-        kl = torch.zeros_like(values)
-        metrics = {}
-        if reference_log_probs is not None:
-            kl = kl_estimate(self.log_probs, reference_log_probs, config.kl_estimator) * mask
-            metrics["objective/kl"] = kl.sum(1).mean().item()
-        penalised = kl if config.kl_in == "reward" else torch.zeros_like(kl)
-        rewards = token_rewards(self.scores, penalised, kl_coef, mask)
-        non_score = -kl_coef * penalised.sum(1)
-        if config.whiten_rewards:
-            rewards = whiten(rewards, mask, shift_mean=False)
-        advantages, self.returns = generalised_advantages(rewards, self.values, mask, config.gamma, config.lam)
-        self.advantages = whiten(advantages, mask)
-        if self.sampling_log_probs is not None:
-            metrics |= self._correct(config)
-        metrics |= {
-            "objective/entropy": -(self.log_probs * mask).sum(1).mean().item(),
-            "objective/non_score_reward": non_score.mean().item(),
-            "objective/rlhf_reward": (non_score + self.scores).mean().item(),
-            "objective/scores": self.scores.mean().item(),
-            "val/explained_variance": explained_variance(self.values, self.returns, mask).item(),
-            "val/return_mean": masked_mean(self.returns, mask).item(),
-            "val/value_mean": masked_mean(self.values, mask).item(),
-        }
-        return metrics
+    log_probs: torch.Tensor
+    values: torch.Tensor
+    entropy: torch.Tensor
+    reference_log_probs: torch.Tensor | None
 
-    def _correct(self, config: PPOConfig) -> dict[str, float]:
-        """Weigh the advantages by what sampler and training differ in: Eq. 8's first term is linear in them."""
-        mask = self.mask & self.sampling_log_probs.isfinite()
-        weights = importance_weights(self.log_probs, self.sampling_log_probs, config.vllm_importance_sampling_clip_max)
-        if config.vllm_importance_sampling_correction:
-            self.advantages = self.advantages * weights.where(self.mask, 1.0)
-        if not mask.any():
-            return {}
-        difference = (self.log_probs - self.sampling_log_probs)[mask].abs()
-        return {
-            "sampling/sampling_logp_difference/mean": difference.mean().item(),
-            "sampling/sampling_logp_difference/max": difference.max().item(),
-            "sampling/importance_sampling_ratio/min": weights[mask].min().item(),
-            "sampling/importance_sampling_ratio/mean": weights[mask].mean().item(),
-            "sampling/importance_sampling_ratio/max": weights[mask].max().item(),
-        }
+
+class Targets(NamedTuple):
+    """What a forward pass over some episodes is compared with, `(rows, time)` over response tokens."""
+
+    mask: torch.Tensor
+    log_probs: torch.Tensor
+    values: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+
+
+@dataclass
+class Episodes(Sampled):
+    """What PPO trains on.
+
+    Attributes:
+        log_probs, values (`torch.Tensor`): of the policy before the update, float32 `(episodes, time)`.
+        advantages, returns (`torch.Tensor`): made of scores, values and KL, `(episodes, time)`; see
+            [`~hfdistill.ppo.advantages.make_episodes`].
+    """
+
+    log_probs: torch.Tensor
+    values: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+
+    def targets(self, rows: list[int], time: int, device: torch.device) -> Targets:
+        """What the first `time` response tokens of these episodes are compared with."""
+        tensors = (self.mask, self.log_probs, self.values, self.advantages, self.returns)
+        return Targets(*(tensor[rows, :time].to(device) for tensor in tensors))
 
     def state_dict(self) -> dict[str, object]:
         """Everything, as plain lists and tensors."""

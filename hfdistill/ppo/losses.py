@@ -5,6 +5,9 @@ Every tensor is `(batch, time)` over response tokens unless said otherwise.
 
 import torch
 
+from .config import PPOConfig
+from .episodes import Targets
+
 
 # exp() of a larger difference is of no use to learning and soon of no use to float32.
 LARGEST_LOG_RATIO = 20.0
@@ -78,3 +81,42 @@ def value_loss(
     clipped = old_values + (values - old_values).clamp(-cliprange, cliprange)
     error, clipped_error = (values - returns).pow(2), (clipped - returns).pow(2)
     return 0.5 * torch.maximum(error, clipped_error), clipped_error > error
+
+
+def update_loss(
+    log_probs: torch.Tensor | None, values: torch.Tensor, targets: Targets, weight: torch.Tensor, config: PPOConfig
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Eq. 8 with the value's loss, weighted and summed over the tokens of a forward pass.
+
+    Args:
+        log_probs (`torch.Tensor`, *optional*), values (`torch.Tensor`): what policy and value say now; without the
+            first the loss is the value's alone.
+        targets ([`~hfdistill.ppo.episodes.Targets`]): what they are compared with.
+        weight (`torch.Tensor`): of each token in the mini-batch's mean, 0 beyond a response.
+        config ([`~hfdistill.ppo.PPOConfig`]): options.
+
+    Returns:
+        `tuple[torch.Tensor, dict[str, torch.Tensor]]`: the loss, and figures by TRL's names.
+    """
+    value, clipped_value = value_loss(values, targets.values, targets.returns, config.cliprange_value)
+    value = (value * weight).sum()
+    loss = config.vf_coef * value
+    figures = {"loss/value_avg": value, "val/clipfrac_avg": (clipped_value * weight).sum()}
+    if log_probs is None:
+        return loss, figures
+    ratio = probability_ratio(log_probs, targets.log_probs)
+    # Beyond a response the ratio may be anything, and 0 times infinity is NaN.
+    ratio = ratio.masked_fill(~targets.mask, 1.0)
+    policy = (policy_loss(ratio, targets.advantages, config.cliprange) * weight).sum()
+    loss = loss + policy
+    figures["loss/policy_avg"] = policy
+    if config.kl_in == "loss":
+        previous = (previous_policy_kl(ratio, config.kl_estimator) * weight).sum()
+        loss = loss + config.kl_coef * previous
+        figures["loss/kl_avg"] = previous
+    with torch.no_grad():
+        figures["policy/approxkl_avg"] = 0.5 * (ratio.log().pow(2) * weight).sum()
+        figures["policy/clipfrac_avg"] = (((ratio - 1).abs() > config.cliprange) * weight).sum()
+        figures["val/ratio"] = (ratio * weight).sum()
+        figures["val/ratio_squared"] = (ratio.pow(2) * weight).sum()
+    return loss, figures

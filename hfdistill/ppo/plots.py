@@ -1,10 +1,9 @@
-"""Learning curve and diagnostics as pictures, and the figures for the card."""
+"""Learning curve and diagnostics of a training."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..intervals import wilson_interval
 from ..plots import new_plot, save
 
 
@@ -67,35 +66,3 @@ def draw_diagnostics(log_history: Log, steps_per_update: int, rollout_batch_size
         axes.spines[["top", "right"]].set_visible(False)
     plot.supxlabel("episodes", fontsize=9)
     save(plot, path)
-
-
-def training_metrics(state: Any, n: int, config: Any) -> dict[str, Any]:
-    """Figures of a training for manifest and card.
-
-    Args:
-        state (`TrainerState`): of the finished training.
-        n (`int`): validation questions.
-        config ([`~hfdistill.ppo.PPOConfig`]): options.
-    """
-    log = list(state.log_history)
-    accuracies = [(entry["step"], entry["eval_accuracy"]) for entry in log if "eval_accuracy" in entry]
-    last = [entry for entry in log if "objective/scores" in entry][-1:]
-    figures: dict[str, Any] = {
-        "episodes": round(state.global_step / config.steps_per_update * config.rollout_batch_size),
-        "optimizer_steps": state.global_step,
-    }
-    if accuracies:
-        best = max(accuracies, key=lambda pair: (pair[1], -pair[0]))
-        figures["validation_accuracy"] = _with_interval(best[1], n)
-        figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
-        figures["best_step"] = best[0]
-    for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
-        figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
-    if last:
-        figures["skipped_steps"] = last[-1]["policy/skipped_steps"]
-    return figures
-
-
-def _with_interval(share: float, n: int) -> dict[str, Any]:
-    low, high = wilson_interval(round(share * n), n)
-    return {"value": share, "low": low, "high": high, "n": n}

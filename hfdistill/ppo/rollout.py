@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator, DistributedType
@@ -17,9 +17,10 @@ from ..generation import Generated
 from ..llama import Passage
 from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
-from .batching import QuestionStream, episode_seeds, micro_batches, mini_batches
+from .advantages import make_episodes
+from .batching import MiniBatch, QuestionStream, episode_seeds, plan_epoch
 from .config import PPOConfig
-from .episodes import Episodes
+from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset
 from .rewards import Rewards
 from .samplers import PolicySampler
@@ -28,14 +29,51 @@ from .samplers import PolicySampler
 logger = logging.get_logger(__name__)
 
 
-@dataclass
-class ShownEpisode:
+class Episode(NamedTuple):
+    """One response and what it earned, as processes hand it to each other.
+
+    Attributes:
+        prompt_ids (`list[int]`), completion_ids (`list[int]`): end-of-sequence included where it was sampled.
+        finished (`bool`): not cut off by its length.
+        said (`dict[str, float | None]`): by each reward function.
+        score (`float`, *optional*): their weighted sum less penalties.
+        log_probs (`list[float]`, *optional*): of the sampler.
+    """
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    finished: bool
+    said: dict[str, float | None]
+    score: float | None
+    log_probs: list[float] | None
+
+
+class ShownEpisode(NamedTuple):
     """One sampled episode, to be shown, with what reward functions gave to `log_extra`."""
 
     prompt: Any
     completion: Any
     score: float | None
     extra: dict[str, Any]
+
+
+class Rollout(NamedTuple):
+    """What the rollout of an update hands to training.
+
+    Attributes:
+        episodes ([`~hfdistill.ppo.episodes.Episodes`]): what is trained on.
+        figures (`dict[str, float]`): by TRL's names, the same on every process.
+        seconds (`dict[str, float]`): by phase.
+        shown ([`ShownEpisode`], *optional*): one of this process's episodes.
+        first_pass ([`~hfdistill.ppo.actor_critic.Scored`], *optional*): with its gradient, where training begins with
+            the very pass that was made here, and goes on from it.
+    """
+
+    episodes: Episodes
+    figures: dict[str, float]
+    seconds: dict[str, float]
+    shown: ShownEpisode | None
+    first_pass: Scored | None
 
 
 @dataclass
@@ -62,58 +100,46 @@ class Rollouts:
     encoder: Encoder
     config: PPOConfig
     accelerator: Accelerator
-    seconds: dict[str, float] = field(default_factory=dict)
-    sample: ShownEpisode | None = None
-    first_pass: Scored | None = None
 
-    def collect(self, update: int, kl_coef: float, state: TrainerState) -> tuple[Episodes, dict[str, float]]:
+    def collect(self, update: int, kl_coef: float, state: TrainerState) -> Rollout:
         """Sample and score the episodes of an update.
 
         Args:
             update (`int`): its number, which alone decides prompts and noise.
             kl_coef (`float`): weight of the KL in the reward.
             state (`TrainerState`): what reward functions see of the training.
-
-        Returns:
-            `tuple[Episodes, dict[str, float]]`: episodes, and figures of the rollout by TRL's names.
         """
-        config, size = self.config, self.config.rollout_batch_size
+        config, size, seconds = self.config, self.config.rollout_batch_size, {}
         # 1. Which prompts, with which noise: the same whatever the number of processes.
         rows = self._share(QuestionStream(len(self.prompts), config.seed).batch(update, size))
         seeds = self._share(episode_seeds(config.seed, update, size))
         # 2. Sample.
-        with self._timed("generation"):
+        with timed(seconds, "generation"):
             prompt_ids = [self.prompts.prompt_ids[row] for row in rows]
             generated = self.sampler.sample(prompt_ids, config.temperature, seeds)
         # 3. Score, and share the episodes among all processes.
-        with self._timed("reward"):
-            mine = self._score(rows, generated, state)
+        with timed(seconds, "reward"):
+            mine, shown = self._score(rows, generated, state)
             everyone = gather_shares(mine, self.accelerator.num_processes)
-            episodes, metrics = self._assemble(update, everyone)
+            sampled, figures = self._assemble(update, everyone)
         # 4. Log-probabilities and values before the update, by the very passes that training starts with: the ratio
         #    of the first step is 1, and not 1 up to the rounding of another kernel.
-        with self._timed("scoring"), self._reference_at_hand():
-            plan = self.plan(episodes, epoch=0)
-            episodes.log_probs, values, reference, entropy = self._read(episodes, plan)
+        with timed(seconds, "scoring"), self._reference_at_hand():
+            before, first_pass = self._read(sampled, self.plan(sampled, epoch=0))
         # 5. KL, rewards, advantages, returns.
-        metrics |= episodes.estimate(values, reference, kl_coef, config)
-        metrics["policy/entropy_avg"] = ((entropy * episodes.mask).sum() / episodes.mask.sum()).item()
-        return episodes, metrics
+        episodes, estimated = make_episodes(sampled, before, kl_coef, config)
+        return Rollout(episodes, figures | estimated, seconds, shown, first_pass)
 
-    def plan(self, episodes: Episodes, epoch: int) -> list[list[list[list[int]]]]:
-        """Forward passes of each mini-batch of a PPO epoch, for each process."""
-        config = self.config
-        batches = mini_batches(len(episodes), config.num_mini_batches, config.seed, episodes.update, epoch)
-        rows, tokens = config.per_device_train_batch_size, config.micro_batch_tokens
-        return [
-            micro_batches(batch, episodes.lengths, self.accelerator.num_processes, rows, tokens) for batch in batches
-        ]
+    def plan(self, sampled: Sampled, epoch: int) -> list[MiniBatch]:
+        """The mini-batches of a PPO epoch."""
+        processes = self.accelerator.num_processes
+        return plan_epoch(self.config, sampled.lengths, processes, sampled.update, epoch)
 
-    def passage(self, episodes: Episodes, rows: list[int]) -> Passage:
+    def passage(self, sampled: Sampled, rows: list[int]) -> Passage:
         """Lay out episodes for a forward pass."""
         return Passage.of_responses(
-            [episodes.sequences[i] for i in rows],
-            [episodes.prompt_lengths[i] for i in rows],
+            [sampled.sequences[i] for i in rows],
+            [sampled.prompt_lengths[i] for i in rows],
             self.encoder.pad_token_id,
             self.accelerator.device,
         )
@@ -165,12 +191,6 @@ class Rollouts:
         return my_share(items, self.accelerator.process_index, self.accelerator.num_processes)
 
     @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
-
-    @contextmanager
     def _reference_at_hand(self) -> Iterator[None]:
         if not self.config.offload_ref_model:
             yield
@@ -179,9 +199,12 @@ class Rollouts:
         yield
         self.reference.to("cpu")
 
-    def _score(self, rows: list[int], generated: list[Generated], state: TrainerState) -> list[dict[str, Any]]:
+    def _score(
+        self, rows: list[int], generated: list[Generated], state: TrainerState
+    ) -> tuple[list[Episode], ShownEpisode | None]:
+        """Episodes with their scores, and the first of them to be shown."""
         if not rows:
-            return []
+            return [], None
         completions = self._completions(self.prompts, rows, generated)
         said = self._ask(self.prompts, rows, generated, completions, state)
         mine = []
@@ -189,22 +212,14 @@ class Rollouts:
             finished, score = response.finish_reason != "length", self.rewards.total(values)
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
-            mine.append(
-                {
-                    "prompt": self.prompts.prompt_ids[row],
-                    "completion": self._completion_ids(response),
-                    "finished": finished,
-                    "score": score,
-                    "log_probs": response.log_probs,
-                    "said": values,
-                }
-            )
+            prompt_ids, completion_ids = self.prompts.prompt_ids[row], self._completion_ids(response)
+            mine.append(Episode(prompt_ids, completion_ids, finished, values, score, response.log_probs))
         extra = {column: values[0] for column, values in self.rewards.extra.items() if values}
-        self.sample = ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0]["score"], extra)
-        return mine
+        return mine, ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0].score, extra)
 
-    def _assemble(self, update: int, everyone: list[dict]) -> tuple[Episodes, dict[str, float]]:
-        scored = [episode for episode in everyone if episode["score"] is not None]
+    def _assemble(self, update: int, everyone: list[Episode]) -> tuple[Sampled, dict[str, float]]:
+        """The episodes that have a score, and figures of all."""
+        scored = [episode for episode in everyone if episode.score is not None]
         unscored = len(everyone) - len(scored)
         if unscored:
             logger.warning(f"update {update}: {unscored} of {len(everyone)} episodes got no reward and are left out")
@@ -213,60 +228,59 @@ class Rollouts:
                 f"update {update}: the reward functions gave a number to {len(scored)} of {len(everyone)} episodes, "
                 "fewer than one a mini-batch: each must return a finite number for most completions"
             )
-        lengths = torch.tensor([float(len(episode["completion"])) for episode in everyone])
-        metrics = {
-            "val/num_eos_tokens": float(sum(episode["finished"] for episode in everyone)),
+        lengths = torch.tensor([float(len(episode.completion_ids)) for episode in everyone])
+        figures = {
+            "val/num_eos_tokens": float(sum(episode.finished for episode in everyone)),
             "val/unscored_episodes": float(unscored),
             "completions/mean_length": lengths.mean().item(),
             "completions/max_length": lengths.max().item(),
-            "completions/finished": sum(episode["finished"] for episode in everyone) / len(everyone),
+            "completions/finished": sum(episode.finished for episode in everyone) / len(everyone),
         }
         for name in self.rewards.functions:
-            values = [episode["said"][name] for episode in everyone if episode["said"][name] is not None]
+            values = [episode.said[name] for episode in everyone if episode.said[name] is not None]
             if len(self.rewards.functions) > 1 and values:
-                metrics[f"rewards/{name}"] = sum(values) / len(values)
-        episodes = Episodes(
+                figures[f"rewards/{name}"] = sum(values) / len(values)
+        sampled = Sampled(
             update,
-            [episode["prompt"] + episode["completion"] for episode in scored],
-            [len(episode["prompt"]) for episode in scored],
-            torch.tensor([episode["score"] for episode in scored]),
+            [episode.prompt_ids + episode.completion_ids for episode in scored],
+            [len(episode.prompt_ids) for episode in scored],
+            torch.tensor([episode.score for episode in scored]),
+            None,
         )
-        if scored[0]["log_probs"] is not None:
-            episodes.sampling_log_probs = torch.full(episodes.mask.shape, float("nan"))
-            episodes.sampling_log_probs[episodes.mask] = torch.tensor(
-                [log_prob for episode in scored for log_prob in episode["log_probs"]]
+        if scored[0].log_probs is not None:
+            sampled.sampling_log_probs = torch.full(sampled.mask.shape, float("nan"))
+            sampled.sampling_log_probs[sampled.mask] = torch.tensor(
+                [log_prob for episode in scored for log_prob in episode.log_probs]
             )
-        return episodes, metrics
+        return sampled, figures
 
     @torch.no_grad()
-    def _read(self, episodes: Episodes, plan: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, Any]:
-        """Log-probabilities, values, reference log-probabilities (or `None`) and entropy, on every process."""
+    def _read(self, sampled: Sampled, plan: list[MiniBatch]) -> tuple[BeforeUpdate, Scored | None]:
+        """What the models say before the update, on every process; and the pass that training goes on from, if any."""
         rank = self.accelerator.process_index
-        shape = (len(episodes), max(episodes.response_lengths))
         with_reference = self.reference is not None or not isinstance(self.model.policy, PreTrainedModel)
         with_reference = with_reference and (self.config.kl_in == "reward" or self.reference is not None)
-        read = torch.zeros(4, *shape)
+        passes = [rows for batch in plan for rows in batch.passes[rank]]
         # Where an epoch is one pass, training starts with the very pass that is made here, and goes on from it.
         alone = self.accelerator.distributed_type == DistributedType.NO
-        kept = alone and [len(batch[rank]) for batch in plan] == [1]
-        kept = kept and episodes.update >= self.config.value_warmup_updates
-        for batch in plan:
-            for rows in batch[rank]:
-                passage = self.passage(episodes, rows or [0])
-                with torch.set_grad_enabled(kept):
-                    scored = self.model(passage, with_entropy=True)
-                self.first_pass = scored if kept else None
-                tensors = [scored.log_probs, scored.values, scored.entropy]
-                if with_reference:
-                    tensors.append(self._reference_log_probs(passage))
-                if rows:
-                    for target, tensor in zip(read, tensors, strict=False):
-                        target[rows, : tensor.shape[1]] = tensor.float().cpu()
+        keep = alone and len(passes) == 1 and sampled.update >= self.config.value_warmup_updates
+        read = torch.zeros(4, len(sampled), max(sampled.response_lengths))
+        for rows in passes:
+            passage = self.passage(sampled, rows or [0])
+            with torch.set_grad_enabled(keep):
+                scored = self.model(passage, with_entropy=True)
+            tensors = [scored.log_probs, scored.values, scored.entropy]
+            if with_reference:
+                tensors.append(self._reference_log_probs(passage))
+            if rows:
+                for target, tensor in zip(read, tensors, strict=False):
+                    target[rows, : tensor.shape[1]] = tensor.float().cpu()
         if self.accelerator.num_processes > 1:
             # Each element was read by one process and is 0 on the others.
-            read = self.accelerator.reduce(read.masked_fill(~episodes.mask, 0).to(self.accelerator.device)).cpu()
+            read = self.accelerator.reduce(read.masked_fill(~sampled.mask, 0).to(self.accelerator.device)).cpu()
         log_probs, values, entropy, reference = read
-        return log_probs, values, reference if with_reference else None, entropy
+        before = BeforeUpdate(log_probs, values, entropy, reference if with_reference else None)
+        return before, scored if keep else None
 
     def _reference_log_probs(self, passage: Passage) -> torch.Tensor:
         if self.reference is None:
@@ -274,3 +288,11 @@ class Rollouts:
                 return self.model(passage, with_value=False).log_probs
         with self.accelerator.autocast():
             return read_policy(self.reference, passage, self.config.temperature)[0]
+
+
+@contextmanager
+def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    """Write the seconds that the block takes."""
+    started = time.perf_counter()
+    yield
+    seconds[phase] = time.perf_counter() - started

@@ -1,6 +1,7 @@
 """PPO on `transformers.Trainer`: one Trainer step is one optimizer step, the first of each update samples."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,15 +21,16 @@ from ..training.early_stopping import EarlyStopping
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import checkpoint
-from .actor_critic import ActorCritic, causal_model
+from .actor_critic import ActorCritic, Scored, causal_model
 from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
-from .losses import policy_loss, previous_policy_kl, probability_ratio, value_loss
-from .metrics import Metrics
+from .figures import RunningFigures
+from .losses import update_loss
+from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset
 from .rewards import RewardFunction, Rewards
-from .rollout import Rollouts
+from .rollout import Rollouts, ShownEpisode
 from .samplers import make_sampler
 from .value_model import build_value_model
 
@@ -135,11 +137,11 @@ class PPOTrainer(Trainer):
             offloaded = frozen is ref_model and args.offload_ref_model
             frozen.requires_grad_(False).eval().to("cpu" if offloaded else self.accelerator.device)
         self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
-        self.metrics = Metrics()
+        self.figures = RunningFigures()
         self.episodes: Episodes | None = None
+        self.shown: ShownEpisode | None = None
         self.skipped_steps = 0
         self._eval_prompts: dict[int, PromptDataset] = {}
-        self._seconds, self._tokens, self._episodes, self._logged_at = 0.0, 0, 0, time.perf_counter()
         self.whole = WholeModel(model, self.accelerator)
         self.rollouts = Rollouts(
             actor_critic,
@@ -168,126 +170,69 @@ class PPOTrainer(Trainer):
         if self.optimizer is None:
             model = self.model if model is None else model
             optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, model)
-            value = {id(parameter) for parameter in model.value_parameters()}
-            decayed = self.get_decay_parameter_names(model)
-            groups = []
-            for is_value, rate in ((False, self.args.learning_rate), (True, self.args.value_learning_rate)):
-                named = [
-                    (name, p)
-                    for name, p in model.named_parameters()
-                    if p.requires_grad and (id(p) in value) == is_value
-                ]
-                for decay in (True, False):
-                    members = [p for name, p in named if (name in decayed) == decay]
-                    if members:
-                        group = {"params": members, "weight_decay": self.args.weight_decay if decay else 0.0}
-                        groups.append(group if rate is None else {**group, "lr": rate})
+            groups = parameter_groups(model, self.get_decay_parameter_names(model), self.args)
             self.optimizer = optimizer_class(groups, **kwargs)
         return self.optimizer
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One optimizer step's backward passes; before the first step of an update, its rollout."""
         update, step = divmod(self.state.global_step, self.steps_per_update)
+        first_pass = None
         if self.episodes is None or self.episodes.update != update:
-            self.episodes, figures = self.rollouts.collect(update, self.kl.coefficient, self.state)
-            figures["objective/kl_coef"] = self.kl.coefficient
-            if "objective/kl" in figures:
-                self.kl.update(figures["objective/kl"], len(self.episodes))
-            self.metrics.add_update(figures)
-            self._tokens += sum(self.episodes.lengths)
-            self._episodes += self.args.rollout_batch_size
-        if step == 0 and update == self.args.value_warmup_updates > 0:
-            self._forget_warmup()
+            first_pass = self._roll_out(update)
+        if step == 0 and update == self.args.value_warmup_updates > 0 and self.is_deepspeed_enabled:
+            forget_warmup(self.optimizer.optimizer.optimizer)
         started = time.perf_counter()
-        epoch, batch = divmod(step, self.args.num_mini_batches)
-        passes = self.rollouts.plan(self.episodes, epoch)[batch]
-        rows = [row for share in passes for micro in share for row in micro]
+        epoch, number = divmod(step, self.args.num_mini_batches)
+        batch = self.rollouts.plan(self.episodes, epoch)[number]
         lengths = self.episodes.response_lengths
-        tokens = sum(lengths[row] for row in rows)
-        mine = passes[self.accelerator.process_index]
+        tokens = sum(lengths[episode] for episode in batch.episodes)
+        mine = batch.passes[self.accelerator.process_index]
         warming = update < self.args.value_warmup_updates
         loss = torch.zeros((), device=self.accelerator.device)
-        for index, micro in enumerate(mine):
+        for index, rows in enumerate(mine):
             last = index == len(mine) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
             with nullcontext() if last else self.accelerator.no_sync(model):
-                share = self._loss(model, micro, tokens, warming)
+                share = self._loss(model, rows, tokens, warming, first_pass)
                 # Processes average their gradients, and each holds a part of the mini-batch's mean.
                 scaled = share * self.accelerator.num_processes
                 deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
                 self.accelerator.backward(scaled, **({"scale_wrt_gas": False} if deepspeed else {}))
             loss = loss + scaled.detach()
         if warming:
-            self._keep_value_gradients()
-        self.metrics.end_step()
-        self._seconds += time.perf_counter() - started
+            keep_value_gradients(self.model)
+        self.figures.end_step(time.perf_counter() - started)
         return loss
 
-    def _loss(self, model: torch.nn.Module, rows: list[int], tokens: int, warming: bool) -> torch.Tensor:
+    def _roll_out(self, update: int) -> Scored | None:
+        """Make the episodes of an update; returns the forward pass that its training goes on from, if any."""
+        rollout = self.rollouts.collect(update, self.kl.coefficient, self.state)
+        self.episodes, self.shown = rollout.episodes, rollout.shown
+        figures = {**rollout.figures, "objective/kl_coef": self.kl.coefficient}
+        if "objective/kl" in figures:
+            self.kl.update(figures["objective/kl"], len(self.episodes))
+        tokens = sum(self.episodes.lengths)
+        self.figures.add_rollout(figures, rollout.seconds, tokens, self.args.rollout_batch_size)
+        return rollout.first_pass
+
+    def _loss(
+        self, model: torch.nn.Module, rows: list[int], tokens: int, warming: bool, scored: Scored | None = None
+    ) -> torch.Tensor:
         """Part of a mini-batch's loss that these episodes make: sums over their tokens, divided by all its tokens."""
-        args, episodes = self.args, self.episodes
         # A process without episodes left takes part with a weight of zero.
-        distributed = self.accelerator.num_processes > 1
-        scored, self.rollouts.first_pass = self.rollouts.first_pass, None
+        distributed, read = self.accelerator.num_processes > 1, rows or [0]
         if scored is None:
-            passage = self.rollouts.passage(episodes, rows or [0])
+            passage = self.rollouts.passage(self.episodes, read)
             scored = model(passage, with_policy=not warming or distributed, only_value_head=warming)
-        span, device = scored.values.shape[1], scored.values.device
-        mask, old_log_probs, old_values, advantages, returns = (
-            tensor[rows or [0], :span].to(device)
-            for tensor in (
-                episodes.mask,
-                episodes.log_probs,
-                episodes.values,
-                episodes.advantages,
-                episodes.returns,
-            )
-        )
-        weight = mask * (1.0 / tokens if rows else 0.0)
-        value, clipped_value = value_loss(scored.values, old_values, returns, args.cliprange_value)
-        value = (value * weight).sum()
-        figures = {"loss/value_avg": value, "val/clipfrac_avg": (clipped_value * weight).sum()}
-        loss = args.vf_coef * value
-        if warming:
-            if distributed:
-                loss = loss + 0.0 * scored.log_probs.sum()
-        else:
-            ratio = probability_ratio(scored.log_probs, old_log_probs)
-            # Beyond a response the ratio may be anything, and 0 times infinity is NaN.
-            ratio = ratio.masked_fill(~mask, 1.0)
-            policy = (policy_loss(ratio, advantages, args.cliprange) * weight).sum()
-            loss = loss + policy
-            figures["loss/policy_avg"] = policy
-            if args.kl_in == "loss":
-                previous = (previous_policy_kl(ratio, args.kl_estimator) * weight).sum()
-                loss = loss + args.kl_coef * previous
-                figures["loss/kl_avg"] = previous
-            with torch.no_grad():
-                figures["policy/approxkl_avg"] = 0.5 * (ratio.log().pow(2) * weight).sum()
-                figures["policy/clipfrac_avg"] = (((ratio - 1).abs() > args.cliprange) * weight).sum()
-                figures["val/ratio"] = (ratio * weight).sum()
-                figures["val/ratio_squared"] = (ratio.pow(2) * weight).sum()
-        self.metrics.add_pass({name: figure.detach() for name, figure in figures.items()})
+        targets = self.episodes.targets(read, scored.values.shape[1], scored.values.device)
+        weight = targets.mask * (1.0 / tokens if rows else 0.0)
+        log_probs = None if warming else scored.log_probs
+        loss, figures = update_loss(log_probs, scored.values, targets, weight, self.args)
+        if warming and distributed:
+            loss = loss + 0.0 * scored.log_probs.sum()
+        self.figures.add_pass(figures)
         return loss
-
-    def _keep_value_gradients(self) -> None:
-        """Leave only the value's gradients: without a gradient Adam does not touch a weight, nor its moments.
-
-        DeepSpeed keeps gradients to itself; there the policy's are zero, and Adam moves nothing either, but it counts
-        the steps: see [`~PPOTrainer._forget_warmup`].
-        """
-        value = {id(parameter) for parameter in self.model.value_parameters()}
-        for parameter in self.model.parameters():
-            if id(parameter) not in value:
-                parameter.grad = None
-
-    def _forget_warmup(self) -> None:
-        """Let DeepSpeed's Adam begin to correct the bias of the policy's moments where they begin."""
-        if self.is_deepspeed_enabled:
-            state = self.optimizer.optimizer.optimizer.state
-            for weights, moments in list(state.items()):
-                if not any(moment.any() for name, moment in moments.items() if name != "step"):
-                    del state[weights]
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         """The norm as the Trainer has it. Where it is not finite, the step is skipped: no gradient, no move."""
@@ -355,22 +300,19 @@ class PPOTrainer(Trainer):
 
     def _print_sample(self) -> None:
         """Show one sampled answer: figures hide a policy that found a trick."""
-        sample = self.rollouts.sample
-        if sample is not None and self.is_world_process_zero():
-            print(f"step {self.state.global_step}, sampled, score {sample.score}:\n{sample.prompt}")
-            print(
-                sample.completion,
-                *(f"{column}: {value}" for column, value in sample.extra.items()),
-                sep="\n",
-                flush=True,
-            )
+        shown = self.shown
+        if shown is not None and self.is_world_process_zero():
+            print(f"step {self.state.global_step}, sampled, score {shown.score}:\n{shown.prompt}\n{shown.completion}")
+            for name, value in shown.extra.items():
+                print(f"{name}: {value}")
+            sys.stdout.flush()
 
     # ---- Logs ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the figures of PPO to the log of training, by the names of TRL's classic trainer."""
         if "loss" in logs:
-            logs = {**logs, **self.metrics.flush(self.accelerator), **self._speed()}
+            logs = {**logs, **self.figures.flush(self.accelerator)}
             logs["episode"] = math.ceil(self.state.global_step / self.steps_per_update) * self.args.rollout_batch_size
             logs["lr"] = logs["learning_rate"]
             logs["policy/skipped_steps"] = self.skipped_steps
@@ -379,18 +321,6 @@ class PPOTrainer(Trainer):
                 logs[name] = sum(shares) / max(len(shares), 1)
             self.rollouts.rewards.logged.clear()
         super().log(logs, start_time)
-
-    def _speed(self) -> dict[str, float]:
-        """Seconds by phase since the last log; where it has a rollout, tokens and episodes a second since the last."""
-        figures = {f"time/{phase}": seconds for phase, seconds in self.rollouts.seconds.items()}
-        figures["time/training"], self._seconds = self._seconds, 0.0
-        self.rollouts.seconds.clear()
-        if self._episodes:
-            now = time.perf_counter()
-            elapsed, self._logged_at = now - self._logged_at, now
-            figures |= {"eps": self._episodes / elapsed, "tokens_per_second": self._tokens / elapsed}
-            self._tokens, self._episodes = 0, 0
-        return figures
 
     # ---- Checkpoints ----
 

@@ -123,7 +123,7 @@ def test_functions_are_mixed_weighted_and_may_be_silent(tmp_path):
         return [None if i % 2 else 10.0 for i in range(len(completions))]
 
     trainer = make_trainer(tmp_path, reward=[first, second], reward_weights=[2.0, 0.5])
-    episodes, metrics = trainer.rollouts.collect(0, 0.0, trainer.state)
+    episodes, metrics, *_ = trainer.rollouts.collect(0, 0.0, trainer.state)
     assert episodes.scores.tolist() == [7.0, 2.0] * 8
     assert metrics["rewards/first"] == 1.0
     assert metrics["rewards/second"] == 10.0

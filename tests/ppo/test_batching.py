@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfdistill.ppo.batching import QuestionStream, episode_seeds, micro_batches, mini_batches
+from hfdistill.ppo.batching import QuestionStream, deal, episode_seeds, mini_batches
 
 
 @pytest.mark.parametrize("rows,size", [(10, 4), (3, 8), (1, 5), (8, 8)])
@@ -34,8 +34,10 @@ def test_seeds_differ():
     max_rows=st.integers(1, 8),
     max_tokens=st.none() | st.integers(1, 200),
 )
-def test_micro_batches(lengths, processes, max_rows, max_tokens):
-    plan = micro_batches(range(len(lengths)), lengths, processes, max_rows, max_tokens)
+def test_deal(lengths, processes, max_rows, max_tokens):
+    batch = deal(range(len(lengths)), lengths, processes, max_rows, max_tokens)
+    assert sorted(batch.episodes) == list(range(len(lengths)))
+    plan = batch.passes
     assert len(plan) == processes
     assert len({len(passes) for passes in plan}) == 1
     assert Counter(i for passes in plan for rows in passes for i in rows) == Counter(range(len(lengths)))

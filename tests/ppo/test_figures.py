@@ -1,6 +1,7 @@
 """A training's log as figures and plots."""
 
-from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve, training_metrics
+from hfdistill.ppo.figures import training_figures
+from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve
 
 
 class State:
@@ -20,7 +21,7 @@ class Options:
 
 def test_figures_and_picture(tmp_path):
     assert curve(State.log_history, "eval_accuracy", 4, 16) == ([0.0, 16.0, 32.0], [0.5, 0.75, 0.75])
-    metrics = training_metrics(State, 100, Options)
+    metrics = training_figures(State, 100, Options)
     assert metrics["validation_accuracy"]["value"] == 0.75
     assert metrics["validation_accuracy_before"]["value"] == 0.5
     assert metrics["best_step"] == 4

@@ -37,7 +37,7 @@ def test_episodes_are_weighed_by_training_over_sampling(tmp_path):
         options = {"vllm_importance_sampling_correction": correction, "vllm_importance_sampling_clip_max": 1.5}
         trainer = make_trainer(tmp_path, **options)
         trainer.rollouts.sampler = Other(trainer)
-        episodes, figures = trainer.rollouts.collect(0, 0.05, trainer.state)
+        episodes, figures, *_ = trainer.rollouts.collect(0, 0.05, trainer.state)
         advantages[correction] = episodes.advantages
     wanted = torch.tensor([1.25, 1.5, 1.0] * 2)[: episodes.mask.shape[1]].expand_as(advantages[True])
     torch.testing.assert_close(advantages[True], advantages[False] * wanted, atol=1e-3, rtol=0)
@@ -71,7 +71,7 @@ def exact(trainer, prompt, row):
 
 def test_our_own_loop_needs_no_correction(tmp_path):
     trainer = make_trainer(tmp_path)
-    episodes, figures = trainer.rollouts.collect(0, 0.05, trainer.state)
+    episodes, figures, *_ = trainer.rollouts.collect(0, 0.05, trainer.state)
     assert episodes.sampling_log_probs is None
     assert not any(name.startswith("sampling/") for name in figures)
 

@@ -108,7 +108,7 @@ def test_at_the_start_the_kl_is_0_and_the_reward_is_the_score(tmp_path, estimato
 
 def test_log_probs_are_those_of_the_distribution_sampled_from(tmp_path):
     trainer = make_trainer(tmp_path, temperature=0.5)
-    episodes, _ = trainer.rollouts.collect(0, 0.1, trainer.state)
+    episodes, *_ = trainer.rollouts.collect(0, 0.1, trainer.state)
     policy = trainer.model.policy
     for row, ids in enumerate(episodes.sequences):
         start = episodes.prompt_lengths[row]
@@ -120,7 +120,7 @@ def test_log_probs_are_those_of_the_distribution_sampled_from(tmp_path):
 
 def test_a_finished_episode_ends_in_eos_and_nothing_is_padding(tmp_path):
     trainer = make_trainer(tmp_path, rollout_batch_size=64)
-    episodes, _ = trainer.rollouts.collect(0, 0.1, trainer.state)
+    episodes, *_ = trainer.rollouts.collect(0, 0.1, trainer.state)
     ended = 0
     for ids, start in zip(episodes.sequences, episodes.prompt_lengths, strict=True):
         response = ids[start:]
@@ -171,9 +171,7 @@ def _forgetful(rollouts):
     collect = rollouts.collect
 
     def collect_and_forget(*args):
-        collected = collect(*args)
-        rollouts.first_pass = None
-        return collected
+        return collect(*args)._replace(first_pass=None)
 
     return collect_and_forget
 
@@ -249,8 +247,8 @@ def test_steps_without_finite_gradients_are_skipped_and_counted(tmp_path):
     trainer = make_trainer(tmp_path)
     loss = trainer._loss
 
-    def sometimes_nan(model, rows, tokens, warming):
-        value = loss(model, rows, tokens, warming)
+    def sometimes_nan(*args):
+        value = loss(*args)
         return value * float("nan") if trainer.state.global_step in (1, 4) else value
 
     trainer._loss = sometimes_nan
@@ -320,7 +318,7 @@ def test_without_a_reward_model_it_starts_from_the_policy(tmp_path):
 def test_value_and_reward_heads_compute_in_float32(tmp_path):
     trainer = make_trainer(tmp_path, policy=make_policy().bfloat16(), reward=make_value_model().bfloat16())
     assert trainer.model.value_model.score.weight.dtype == torch.float32
-    episodes, _ = trainer.rollouts.collect(0, 0.1, trainer.state)
+    episodes, *_ = trainer.rollouts.collect(0, 0.1, trainer.state)
     assert episodes.log_probs.dtype == episodes.values.dtype == episodes.scores.dtype == torch.float32
 
 
@@ -358,7 +356,7 @@ def test_an_offloaded_reference_comes_to_score_and_leaves(tmp_path):
 def test_a_reward_model_and_a_function_are_added_up(tmp_path):
     model = make_value_model(seed=5)
     trainer = make_trainer(tmp_path, reward=[model, copy_reward], reward_weights=[0.5, 2.0])
-    episodes, figures = trainer.rollouts.collect(0, 0.0, trainer.state)
+    episodes, figures, *_ = trainer.rollouts.collect(0, 0.0, trainer.state)
     for row, (ids, start) in enumerate(zip(episodes.sequences, episodes.prompt_lengths, strict=True)):
         score = RewardScorer(model, trainer.encoder).score_ids([ids]).item()
         copied = copy_reward([PROMPTS_BY_IDS[tuple(ids[:start])]], [trainer.encoder.decode(ids[start:])])[0]

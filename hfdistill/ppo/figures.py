@@ -1,0 +1,100 @@
+"""Figures of a training: gathered between two logs, and for manifest and card at its end."""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ..intervals import wilson_interval
+
+
+class RunningFigures:
+    """Means and speed since the last log.
+
+    Figures of a step are sums over this process's share of the mini-batch, already divided by the whole mini-batch:
+    added up over processes they are its mean. They stay tensors until they are logged, so that no step waits.
+    """
+
+    def __init__(self):
+        self._passes: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._steps: dict[str, list[torch.Tensor]] = defaultdict(list)
+        self._updates: dict[str, list[float]] = defaultdict(list)
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._tokens = self._episodes = 0
+        self._flushed_at = time.perf_counter()
+
+    def add_pass(self, figures: dict[str, torch.Tensor]) -> None:
+        """Figures of one forward pass of an optimizer step."""
+        for name, value in figures.items():
+            self._passes[name].append(value.detach())
+
+    def end_step(self, seconds: float) -> None:
+        """All passes of the optimizer step are in."""
+        for name, values in self._passes.items():
+            self._steps[name].append(torch.stack(values).sum())
+        self._passes.clear()
+        self._seconds["training"] += seconds
+
+    def add_rollout(self, figures: dict[str, float], seconds: dict[str, float], tokens: int, episodes: int) -> None:
+        """Figures of an update's rollout, the same on every process; its seconds by phase, its tokens and episodes."""
+        for name, value in figures.items():
+            self._updates[name].append(value)
+        for phase, spent in seconds.items():
+            self._seconds[phase] += spent
+        self._tokens += tokens
+        self._episodes += episodes
+
+    def flush(self, accelerator: Accelerator) -> dict[str, float]:
+        """Since the last call: means over steps and updates, seconds by phase, and where a rollout was among them the
+        tokens and episodes a second. Every process must call it.
+        """
+        means = {name: sum(values) / len(values) for name, values in self._updates.items()}
+        if self._steps:
+            names = sorted(self._steps)
+            local = torch.stack([torch.stack(self._steps[name]).mean() for name in names])
+            means |= dict(zip(names, accelerator.reduce(local).tolist(), strict=True))
+            if "val/ratio" in means:
+                means["val/ratio_var"] = max(means.pop("val/ratio_squared") - means["val/ratio"] ** 2, 0.0)
+        means |= {f"time/{phase}": seconds for phase, seconds in self._seconds.items()}
+        if self._episodes:
+            now = time.perf_counter()
+            elapsed, self._flushed_at = now - self._flushed_at, now
+            means |= {"eps": self._episodes / elapsed, "tokens_per_second": self._tokens / elapsed}
+            self._tokens = self._episodes = 0
+        for gathered in (self._steps, self._updates, self._seconds):
+            gathered.clear()
+        return means
+
+
+def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
+    """Figures of a training for manifest and card.
+
+    Args:
+        state (`TrainerState`): of the finished training.
+        n (`int`): validation questions.
+        config ([`~hfdistill.ppo.PPOConfig`]): options.
+    """
+    log = list(state.log_history)
+    accuracies = [(entry["step"], entry["eval_accuracy"]) for entry in log if "eval_accuracy" in entry]
+    last = [entry for entry in log if "objective/scores" in entry][-1:]
+    figures: dict[str, Any] = {
+        "episodes": round(state.global_step / config.steps_per_update * config.rollout_batch_size),
+        "optimizer_steps": state.global_step,
+    }
+    if accuracies:
+        best = max(accuracies, key=lambda pair: (pair[1], -pair[0]))
+        figures["validation_accuracy"] = _with_interval(best[1], n)
+        figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
+        figures["best_step"] = best[0]
+    for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
+        figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
+    if last:
+        figures["skipped_steps"] = last[-1]["policy/skipped_steps"]
+    return figures
+
+
+def _with_interval(share: float, n: int) -> dict[str, Any]:
+    low, high = wilson_interval(round(share * n), n)
+    return {"value": share, "low": low, "high": high, "n": n}
