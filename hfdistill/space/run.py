@@ -64,7 +64,7 @@ class ShownRun:
         self.student = settings.student or self._base_student()
         policy = self.manifests.get("policy")
         stage = policy.manifest["config"]["stage"] if policy else {}
-        self.reward_variant, self.other_rewards = _rewards(stage.get("rewards", ["distilled"]))
+        self.reward_variant, self.other_rewards = trained_for(stage.get("rewards", ["distilled"]))
         table = self._vote_table()
         self.votes = {
             row["question_id"]: Vote(row["pseudo_label"], row["vote_share"] or 0.0, row["votes"], row["voters"])
@@ -175,7 +175,7 @@ def _open_manifest(ref: str, repo_type: str) -> Artifact:
     return artifact
 
 
-def _rewards(entries: list[Any]) -> tuple[str, str | None]:
+def trained_for(entries: list[Any]) -> tuple[str, str | None]:
     """The variant of Eq. 7 among a policy's rewards, and all of them in words where they are not Eq. 7 alone."""
     read = [read_entry(entry) for entry in entries]
     variants = [section.get("variant", "min") for section, _ in read if section["name"] == "distilled"]

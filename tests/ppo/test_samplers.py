@@ -123,19 +123,20 @@ def test_a_cache_too_small_for_a_prompt_is_said_to_be(tmp_path):
 def test_stop_strings_end_a_response_and_are_no_part_of_its_text(tmp_path, options):
     seen = []
 
-    def reward(completions, completion_ids, finished, **columns):
-        seen.extend(zip(completions, completion_ids, finished, strict=True))
+    def reward(completions, completion_ids, **columns):
+        seen.extend(zip(completions, completion_ids, strict=True))
         return [0.0] * len(completions)
 
     trainer = make_trainer(tmp_path, reward=reward, stop_strings=["a", "b c"], rollout_batch_size=128, **options)
-    trainer.rollouts.collect(0, 0.05, trainer.state)
+    _, figures, *_ = trainer.rollouts.collect(0, 0.05, trainer.state)
     a, b, c = trainer.processing_class.convert_tokens_to_ids(["a", "b", "c"])
-    stopped = [(text, ids) for text, ids, _ in seen if ids[-1] == a or ids[-2:] == [b, c]]
+    stopped = [(text, ids) for text, ids in seen if ids[-1] == a or ids[-2:] == [b, c]]
     assert {ids[-1] for _, ids in stopped} == {a, c}
-    assert not any("a" in text or "b c" in text for text, _, _ in seen)
-    assert all(a not in ids[:-1] for _, ids, _ in seen)
-    for _, ids, done in seen:
-        assert done == (ids[-1] in (1, a) or ids[-2:] == [b, c])
+    assert not any("a" in text or "b c" in text for text, _ in seen)
+    assert all(a not in ids[:-1] for _, ids in seen)
+    ended = [ids[-1] in (1, a) or ids[-2:] == [b, c] for _, ids in seen]
+    assert figures["val/num_eos_tokens"] == sum(ended) < len(seen)
+    assert all(done or len(ids) == 6 for done, (_, ids) in zip(ended, seen, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from hfdistill.errors import HFDistillError
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.reward.distilled import DistilledReward
-from hfdistill.reward.rewards import check_rewards, installed_rewards, load_reward, load_rewards, read_entry
+from hfdistill.reward.rewards import (
+    check_rewards,
+    installed_rewards,
+    load_reward,
+    load_rewards,
+    read_entry,
+    resolved_entry,
+)
 from hfdistill.reward.without_model import PseudoLabelReward, brief
 from hfdistill.tasks import load_task
 
@@ -70,6 +77,15 @@ def test_the_section_keeps_the_list_as_given_and_weighs_by_it(tmp_path):
     assert config.rewards == given
     assert config.reward_weights == [1.0, 0.1]
     assert DistillPPOConfig(str(tmp_path), use_cpu=True).rewards == ["distilled"]
+
+
+def test_what_decides_is_the_same_however_it_is_written():
+    short, long = "distilled", {"name": "distilled", "variant": "min", "function": None, "weight": 1}
+    assert resolved_entry(short) == resolved_entry(long) == {**long, "weight": 1.0}
+    assert resolved_entry("{name: brief, weight: 0.5}") == resolved_entry({"weight": 0.5, "name": "brief"})
+    assert resolved_entry("{name: distilled, variant: minus}") != resolved_entry(short)
+    # The user's own module need not be at hand.
+    assert resolved_entry("elsewhere:short") == {"name": "elsewhere:short", "weight": 1.0}
 
 
 def test_the_built_in_ones_are_those_of_the_package():

@@ -1,7 +1,7 @@
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.space.run import ShownRun, shown
+from hfdistill.space.run import ShownRun, shown, trained_for
 from hfdistill.space.settings import Settings
 from hfdistill.tasks import Question
 
@@ -57,3 +57,21 @@ def test_options_are_read_where_the_task_has_them(run, monkeypatch):
 def test_nothing_to_show_is_one_sentence(tmp_path):
     with pytest.raises(HFDistillError, match=r"nothing of the run .* can be read"):
         ShownRun(Settings(str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize(
+    ("entries", "variant", "others"),
+    [
+        (["distilled"], "min", None),
+        ([{"name": "distilled", "variant": "minus", "function": None, "weight": 1}], "minus", None),
+        ([{"name": "distilled", "function": "my_rewards:halved"}], "min", "1 × my_rewards:halved"),
+        (
+            ["{name: distilled, variant: minus}", {"name": "brief", "weight": 0.1}],
+            "minus",
+            "1 × distilled + 0.1 × brief",
+        ),
+        (["pseudo_label"], "min", "1 × pseudo_label"),
+    ],
+)
+def test_what_the_policy_was_trained_for(entries, variant, others):
+    assert trained_for(entries) == (variant, others)
