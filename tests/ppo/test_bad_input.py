@@ -169,6 +169,7 @@ def test_empty_and_long_prompts_are_left_out(tmp_path, caplog):
     trainer = make_trainer(tmp_path, train=rows)
     assert len(trainer.rollouts.prompts) == 1
     trainer.train()
+    assert len(make_trainer(tmp_path, train=[*rows, {"prompt": "a"}], max_prompt_length=1).rollouts.prompts) == 1
     with pytest.raises(HFDistillError, match="1 are empty and 1 longer than 58 tokens"):
         make_trainer(tmp_path, train=rows[:2])
     with pytest.raises(HFDistillError, match="train_dataset is empty"):

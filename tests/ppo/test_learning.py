@@ -11,10 +11,11 @@ FOLLOWING = dict(zip(LETTERS, [*LETTERS[1:], LETTERS[0]], strict=True))
 QUESTIONS = [{"prompt": letter} for letter in LETTERS[:4]]
 
 
-def following(prompts, completions, finished, **columns):
+def following(prompts, completions, completion_ids, **columns):
     return [
-        0.5 * (completion.split(" ")[0] == FOLLOWING[prompt]) + 0.5 * (done and completion == FOLLOWING[prompt])
-        for prompt, completion, done in zip(prompts, completions, finished, strict=True)
+        0.5 * (completion.split(" ")[0] == FOLLOWING[prompt])
+        + 0.5 * (ids[-1] == 1 and completion == FOLLOWING[prompt])
+        for prompt, completion, ids in zip(prompts, completions, completion_ids, strict=True)
     ]
 
 

@@ -48,7 +48,7 @@ def test_the_ratio_of_the_first_step_is_exactly_1(tmp_path, backbone, kl_in):
 
 def test_the_update_against_float64(tmp_path):
     """Everything from scores to loss anew, by loops in float64, on a policy that has moved away from its samples."""
-    trainer = make_trainer(tmp_path, learning_rate=3e-2, kl_coef=0.3, gamma=0.97, cliprange_value=0.05)
+    trainer = make_trainer(tmp_path, learning_rate=3e-2, kl_coef=0.3, gamma=0.97, cliprange=0.1, cliprange_value=0.05)
     trainer.train()
     args, episodes, model = trainer.args, trainer.episodes, trainer.model
     kl_coef, rows = logged(trainer, "objective/kl_coef")[-1], [0, 3, 7, 8]
@@ -85,7 +85,7 @@ def test_the_update_against_float64(tmp_path):
             old_value = episodes.values[row, t].item()
             ratio = math.exp(now[start + t - 1, responses[row][t]].item() - episodes.log_probs[row, t].item())
             scaled = (advantage - mean) / deviation
-            policy = -min(ratio * scaled, min(max(ratio, 0.8), 1.2) * scaled)
+            policy = -min(ratio * scaled, min(max(ratio, 0.9), 1.1) * scaled)
             target = advantage + old_value
             clipped = old_value + min(max(values[t] - old_value, -0.05), 0.05)
             value = 0.5 * max((values[t] - target) ** 2, (clipped - target) ** 2)
@@ -362,6 +362,25 @@ def test_a_reward_model_and_a_function_are_added_up(tmp_path):
         copied = copy_reward([PROMPTS_BY_IDS[tuple(ids[:start])]], [trainer.encoder.decode(ids[start:])])[0]
         assert episodes.scores[row].item() == pytest.approx(0.5 * score + 2 * copied, abs=1e-4)
     assert {"rewards/LlamaForSequenceClassification", "rewards/copy_reward"} <= figures.keys()
+
+
+def test_an_episode_cut_off_by_its_length_pays_the_penalty(tmp_path):
+    scores = []
+    for penalty in (None, 3.0):
+        trainer = make_trainer(tmp_path, missing_eos_penalty=penalty)
+        episodes, *_ = trainer.rollouts.collect(0, 0.0, trainer.state)
+        scores.append(episodes.scores)
+    cut_off = torch.tensor([float(ids[-1] != 1) for ids in episodes.sequences])
+    assert 0 < cut_off.sum() < 16
+    torch.testing.assert_close(scores[0] - scores[1], 3 * cut_off)
+
+
+def test_whitened_rewards_have_unit_variance(tmp_path):
+    trainer = make_trainer(tmp_path, whiten_rewards=True, lam=1.0)
+    episodes, *_ = trainer.rollouts.collect(0, 0.0, trainer.state)
+    following = torch.nn.functional.pad(episodes.returns[:, 1:], (0, 1))
+    rewards = (episodes.returns - following)[episodes.mask]
+    assert rewards.var().item() == pytest.approx(1, abs=1e-3)
 
 
 def test_the_adaptive_coefficient_moves(tmp_path):
