@@ -63,7 +63,8 @@ def check(result):
 
 
 def serving(server):
-    return {"vllm_mode": "server", "vllm_server_base_url": server, "vllm_group_port": free_port()}
+    reached = {"vllm_server_base_url": server, "vllm_server_timeout": 60.0, "vllm_group_port": free_port()}
+    return {"vllm_mode": "server", **reached}
 
 
 @pytest.mark.slow
@@ -72,7 +73,11 @@ def test_a_server(folder, server):
 
 
 def test_in_the_training_process_with_an_adapter(folder):
-    check(train(folder, vllm_enable_sleep_mode=True, lora=True))
+    sizes = {"gpu_memory_utilization": 0.2, "tensor_parallel_size": 1}
+    options = {f"vllm_{name}": value for name, value in {**sizes, "max_model_length": 40}.items()}
+    result = train(folder, vllm_enable_sleep_mode=True, lora=True, **options)
+    check(result)
+    assert {**sizes, "max_model_len": 40}.items() <= result["engine"].items()
 
 
 @pytest.mark.slow

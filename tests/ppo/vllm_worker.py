@@ -60,7 +60,8 @@ def main():
             "eval_reward",
         ]
         result = {name: logged(trainer, name) for name in names}
-        (folder / "result.json").write_text(json.dumps({**result, "lengths": lengths}))
+        engine = {} if options.get("vllm_mode") == "server" else trainer.rollouts.sampler.vllm.llm.options
+        (folder / "result.json").write_text(json.dumps({**result, "lengths": lengths, "engine": engine}, default=str))
 
 
 if __name__ == "__main__":
