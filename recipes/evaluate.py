@@ -59,7 +59,7 @@ def main() -> None:
         check(task, questions, golds)
         asked = [(question.question, golds[question.question_id]) for question in questions]
         for name, model in {TEACHER.name: None, **models}.items():
-            if model is None and not (stage.teacher and teacher and teacher.endpoints):
+            if model is None and not stage.asks(teacher):
                 continue
             shots = None if model is None or name in stage.few_shot else 0
             who = [model.digest, student.dtype, student.pad_token] if model else [teacher.model, teacher.chat]

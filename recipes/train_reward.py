@@ -77,6 +77,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     model = AutoModelForCausalLM.from_pretrained(
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     )
+    identity = config.identity(TRIPLES)
     samples = sample_student(
         model.to(state.device),
         Encoder(load_tokenizer(warmup.path, student.pad_token)),
@@ -88,7 +89,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         batch_size=stage.generation_batch_size,
         chunk_questions=stage.chunk_questions,
         journal=Path(stage.output_dir),
-        identity={"student": warmup.digest, "task": config.task},
+        identity={"model": warmup.digest, "task": identity["task"], "student": identity["student"]},
     )
     place = [None]
     if state.is_main_process:

@@ -7,7 +7,8 @@ import pytest
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
 from hfdistill.fields import NO_EFFECT, section
-from hfdistill.kinds import LABELS
+from hfdistill.flags import RENAMED, stage_class, stage_flags
+from hfdistill.kinds import LABELS, POLICY, RESULTS, WARMUP
 from hfdistill.labels.config import LabelConfig
 
 
@@ -80,6 +81,141 @@ def test_identity_ignores_where_and_how_it_runs(path):
     assert here != other
 
 
+def read(stage, file, *flags):
+    return load_config(stage, stage_class(stage), ["--config", file, *flags])
+
+
+def test_identity_is_the_same_however_a_setting_is_given(path):
+    """By file or flag, in any order, as 1 or 1.0, as a mapping or its JSON, with a default written out or not."""
+    flags = ["--benchmarks", "gsm_plus", "--threshold", "0.5", "--high_temperatures", "0", "1"]
+    by_flags = read("label", path(GOOD), *flags).identity(LABELS)
+    written = GOOD.replace("shots: 2", "validation_share: 0.1, shots: 2.0").replace(
+        "{threshold: 1e-1}",
+        "{top_p: null, benchmarks: [{name: gsm_plus, shots: 3}], high_temperatures: [0.0, 1], threshold: 0.5}",
+    )
+    written = written.replace("shots: 2.0", "shots: 2")
+    assert read("label", path(written)).identity(LABELS) == by_flags
+    lines = GOOD.strip().splitlines()
+    assert read("label", path("\n".join(reversed(lines))), *flags).identity(LABELS) == by_flags
+    dotted = ["--label.benchmarks=[gsm_plus]", "--label.threshold=0.5", "--label.high_temperatures", "0", "1"]
+    assert read("label", path(GOOD), *dotted).identity(LABELS) == by_flags
+    kwargs = [read("warmup", path(GOOD), "--optim_args", value).identity(WARMUP) for value in ("a=1", "a=2")]
+    assert kwargs[0] != kwargs[1]
+    as_file = GOOD + "warmup: {lr_scheduler_kwargs: {b: 1, a: 2}}"
+    as_flag = read("warmup", path(GOOD), "--lr_scheduler_kwargs", '{"a": 2.0, "b": 1}')
+    assert read("warmup", path(as_file)).identity(WARMUP) == as_flag.identity(WARMUP)
+
+
+def test_identity_is_of_what_was_asked_for_and_not_of_the_machine(path):
+    identity = read("warmup", path(GOOD)).identity(WARMUP)
+    assert identity["stage"]["bf16"] is None and identity["stage"]["learning_rate"] == 5e-6
+    assert identity["student"] == {"dtype": "auto", "pad_token": None}
+    assert set(identity) == {"seed", "task", "stage", "student"}
+
+
+def test_a_library_with_new_fields_makes_no_artifact_new(path):
+    plain = read("warmup", path(GOOD)).identity(WARMUP)
+    assert "packing" not in plain["stage"] and "neftune_noise_alpha" not in plain["stage"]
+    changed = read("warmup", path(GOOD), "--neftune_noise_alpha", "5").identity(WARMUP)
+    assert changed["stage"] == {**plain["stage"], "neftune_noise_alpha": 5}
+
+
+def test_steps_count_where_they_choose_the_checkpoint(path):
+    by_epoch = [read("warmup", path(GOOD), "--eval_steps", n).identity(WARMUP) for n in ("5", "7")]
+    assert by_epoch[0] == by_epoch[1]
+    steps = ["--eval_strategy", "steps", "--save_strategy", "steps", "--save_steps", "20"]
+    # Without eval_steps, logging_steps stands in for it.
+    by_steps = [read("warmup", path(GOOD), *steps, "--logging_steps", n).identity(WARMUP) for n in ("5", "10")]
+    assert by_steps[0] != by_steps[1]
+    assert read("warmup", path(GOOD), *steps, "--eval_steps", "5").identity(WARMUP) == by_steps[0]
+
+
+def test_the_tasks_length_stands_in_for_the_stages(path):
+    asked = read("ppo", path(GOOD), "--max_completion_length", "512").identity(POLICY)
+    assert read("ppo", path(GOOD)).identity(POLICY) == asked
+    assert read("ppo", path(GOOD), "--max_completion_length", "511").identity(POLICY) != asked
+
+
+def test_chat_is_chat_by_either_key(path):
+    plain, chat, kind, tgi = (
+        read("label", path(GOOD), *flags).identity(LABELS)["teacher"]
+        for flags in ([], ["--teacher.chat=true"], ["--teacher.kind", "openai_chat"], ["--teacher.kind", "tgi"])
+    )
+    assert chat == kind == {"model": "big/model", "chat": True} and plain == tgi == {**chat, "chat": False}
+
+
+def test_the_teacher_counts_in_evaluation_where_it_is_asked(path):
+    asked = read("evaluate", path(GOOD), "--teacher.endpoints", "http://a").identity(RESULTS)
+    elsewhere = read("evaluate", path(GOOD), "--teacher.endpoints", "http://b").identity(RESULTS)
+    assert asked == elsewhere and asked["teacher"] == {"model": "big/model", "chat": False}
+    without = [
+        read("evaluate", path(GOOD), *flags).identity(RESULTS)
+        for flags in ([], ["--teacher.model", "other"], ["--teacher", "false", "--teacher.endpoints", "http://a"])
+    ]
+    assert without[0] == without[1] == without[2] != asked and "teacher" not in without[0]
+
+
+def test_rows_that_are_named_as_by_default_are_the_default(path):
+    rows = ["--models", "ICL=x/base", "Ours w/o R=x/warm", "Ours=x/policy"]
+    assert read("evaluate", path(GOOD), *rows).identity(RESULTS) == read("evaluate", path(GOOD)).identity(RESULTS)
+    assert read("evaluate", path(GOOD), *rows[:2]).identity(RESULTS)["stage"]["models"] == ["ICL"]
+
+
+@pytest.mark.parametrize(("word", "value"), [([], True), (["true"], True), (["false"], False)])
+def test_overwrite_edits_is_a_flag_of_every_stage(path, word, value):
+    config = load_config("label", Settings, ["--config", path(GOOD), "--overwrite_edits", *word, "--samples", "7"])
+    assert config.run.overwrite_edits is value and config.stage.samples == 7
+    joined = [f"--overwrite_edits={word[0]}"] if word else ["--overwrite_edits"]
+    assert load_config("label", Settings, ["--config", path(GOOD), *joined]).run.overwrite_edits is value
+
+
+def test_a_setting_reaches_the_section_that_it_names(path):
+    settings = ["run.seed=4", "warmup.learning_rate=1e-5", "warmup.max_length=null", "label.benchmarks=[gsm_plus]"]
+    settings += ["task.stop=['\\n\\n', Q]", "teacher.endpoints=http://a"]
+    warmup = read("warmup", path(GOOD), *stage_flags(settings, "warmup"))
+    assert (warmup.run.seed, warmup.stage.learning_rate, warmup.stage.max_length) == (4, 1e-5, None)
+    assert warmup.stage.seed == 4
+    label = read("label", path(GOOD), *stage_flags(settings, "label"))
+    assert label.stage.benchmarks == ["gsm_plus"] and label.teacher.endpoints == ["http://a"]
+    assert stage_flags(settings, "ppo") == [
+        f"--{setting}" for setting in settings if setting[:2] in ("ru", "ta", "te")
+    ]
+    # The stage's own flags win over its dotted ones.
+    both = read("warmup", path(GOOD), "--warmup.learning_rate=1", "--learning_rate", "2")
+    assert both.stage.learning_rate == 2
+
+
+@pytest.mark.parametrize("stage", ["label", "ppo"])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("warmpu.learning_rate=1", "did you mean 'warmup'"),
+        ("warmup.learning_rat=1", "did you mean 'learning_rate'"),
+        ("run.sed=1", "did you mean 'seed'"),
+        ("teacher.endpoint=x", "did you mean 'endpoints'"),
+        ("warmup.learning_rate", "does not read section.key=value"),
+        ("seed=1", "does not read section.key=value"),
+        ("run.seed=[", "run.seed is '[', which is no YAML"),
+        ("ppo.teacher=x/y", "ppo.teacher is ppo.labels now"),
+        ("label.max_cost=3", "label.max_cost is teacher.max_cost now"),
+    ],
+)
+def test_a_wrong_setting_is_named(path, stage, setting, message):
+    with pytest.raises(HFDistillError) as caught:
+        read(stage, path(GOOD), *stage_flags([setting], stage))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("stage", "key"), [(stage, key) for stage, keys in RENAMED.items() for key in keys])
+def test_a_renamed_key_is_told_its_name(path, stage, key):
+    text = GOOD.replace("label: {threshold: 1e-1}", "") + f"{stage}: {{{key}: 1}}"
+    with pytest.raises(HFDistillError) as caught:
+        read(stage, path(text))
+    assert str(caught.value).startswith(f"{stage}.{key} is {RENAMED[stage][key]} now")
+    with pytest.raises(HFDistillError, match=f"{stage}.{key} is .* now, on the command line --"):
+        read(stage, path(GOOD), f"--{key}", "1")
+
+
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
@@ -99,6 +235,11 @@ def test_identity_ignores_where_and_how_it_runs(path):
         (GOOD.replace("threshold: 1e-1", "temperatures: [warm]"), [], "temperatures is ['warm']: could not convert"),
         (GOOD, ["stray"], "cannot place the argument 'stray'"),
         (GOOD, ["--run.seed"], "--run.seed needs a value"),
+        (GOOD, ["--rum.seed", "1"], "did you mean 'run'"),
+        (GOOD, ["--ppo.kl_coef", "1"], "--ppo.kl_coef is of another stage than 'label'"),
+        (GOOD, ["--label.threshold=high"], "invalid float value: 'high'"),
+        (GOOD, ["--label.treshold=1"], "did you mean 'threshold'"),
+        (GOOD, ["--overwrite_edits=maybe"], "run.overwrite_edits must be bool, not 'maybe'"),
         ("label: 3", [], "section 'label' of"),
     ],
 )

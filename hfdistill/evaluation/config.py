@@ -1,20 +1,17 @@
 """Settings of the evaluation stage."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, decides, section
 from ..labels.config import TASKS
+from ..sections import TeacherConfig
+from .paper_rows import BASE, OURS, WITHOUT_REWARD
 
 
+BY_DEFAULT = [row.name for row in (BASE, WITHOUT_REWARD, OURS)]
 # Which models stand in the rows is said by the parents.
-NAMES = decides(value=lambda asked, config: [row.partition("=")[0] for row in asked["models"]])
-
-
-def _asks_the_teacher(asked: Mapping[str, Any], config: Any) -> bool:
-    return bool(asked["teacher"] and config.teacher and config.teacher.endpoints)
+NAMES = decides(value=lambda asked, config: [row.partition("=")[0] for row in asked["models"]] or BY_DEFAULT)
 
 
 @section()
@@ -41,7 +38,9 @@ class EvaluateConfig:
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
     models: list[str] = field(default_factory=list, metadata=NAMES)
     few_shot: list[str] = field(default_factory=lambda: ["ICL"])
-    teacher: bool = field(default=True, metadata=decides(value=_asks_the_teacher))
+    teacher: bool = field(
+        default=True, metadata=decides(value=lambda asked, config: config.stage.asks(config.teacher))
+    )
     benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     max_questions: int | None = None
     batch_size: int = field(default=256, metadata=NO_EFFECT)
@@ -55,3 +54,7 @@ class EvaluateConfig:
             value = vars(self)[name]
             if value is not None and value < 1:
                 raise HFDistillError(f"evaluate.{name} is {value}: it must be at least 1")
+
+    def asks(self, teacher: TeacherConfig | None) -> bool:
+        """Whether the table has a row of the teacher's."""
+        return bool(self.teacher and teacher and teacher.endpoints)

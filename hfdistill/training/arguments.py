@@ -25,8 +25,8 @@ WITHOUT_EFFECT = """
     dataloader_prefetch_factor dataset_num_proc
     ddp_backend ddp_broadcast_buffers ddp_bucket_cap_mb ddp_find_unused_parameters ddp_static_graph ddp_timeout
     deepspeed fsdp fsdp_config local_rank parallelism_config
-    per_device_eval_batch_size eval_accumulation_steps eval_do_concat_batches eval_use_gather_object
-    disable_tqdm include_num_input_tokens_seen log_level log_level_replica log_on_each_node logging_dir
+    per_device_eval_batch_size eval_accumulation_steps eval_use_gather_object
+    disable_tqdm include_num_input_tokens_seen log_level log_level_replica log_on_each_node
     logging_first_step logging_nan_inf_filter logging_steps logging_strategy project report_to run_name
     skip_memory_metrics trackio_bucket_id trackio_space_id trackio_static_space_id debug
     hub_always_push hub_model_id hub_private_repo hub_revision hub_strategy hub_token push_to_hub
