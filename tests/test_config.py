@@ -1,5 +1,6 @@
 """The configuration: sections, flags, and one clear error for each mistake."""
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
 from hfdistill.fields import NO_EFFECT, section
-from hfdistill.flags import RENAMED, stage_class, stage_flags
+from hfdistill.flags import RENAMED, keys_of, stage_class, stage_flags
 from hfdistill.kinds import LABELS, POLICY, RESULTS, WARMUP
 from hfdistill.labels.config import LabelConfig
 
@@ -155,6 +156,20 @@ def test_the_teacher_counts_in_evaluation_where_it_is_asked(path):
     assert without[0] == without[1] == without[2] != asked and "teacher" not in without[0]
 
 
+def test_a_judge_counts_by_its_model_and_not_by_its_address(path, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", "x")
+
+    def judged(**options):
+        flags = ["--labeler", "llm_judge", "--labeler_options", json.dumps(options)]
+        return read("label", path(GOOD), *flags).identity(LABELS)
+
+    here, there = (judged(model="judge", endpoint=url, api_key_env="JUDGE_KEY") for url in ("http://a", "http://b"))
+    assert here == there == judged(model="judge", endpoint="http://a", verdicts=5)
+    assert len({json.dumps(i) for i in (here, judged(), judged(model="other", endpoint="http://a"))}) == 3
+    assert judged(endpoint="http://a") != judged(endpoint="http://b")
+    assert here == {**here, "stage": {**here["stage"], "threshold": None}}
+
+
 def test_rows_that_are_named_as_by_default_are_the_default(path):
     rows = ["--models", "ICL=x/base", "Ours w/o R=x/warm", "Ours=x/policy"]
     assert read("evaluate", path(GOOD), *rows).identity(RESULTS) == read("evaluate", path(GOOD)).identity(RESULTS)
@@ -206,7 +221,9 @@ def test_a_wrong_setting_is_named(path, stage, setting, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("stage", "key"), [(stage, key) for stage, keys in RENAMED.items() for key in keys])
+@pytest.mark.parametrize(
+    ("stage", "key"), [(s, key) for s, keys in RENAMED.items() for key in keys if key not in keys_of(s)]
+)
 def test_a_renamed_key_is_told_its_name(path, stage, key):
     text = GOOD.replace("label: {threshold: 1e-1}", "") + f"{stage}: {{{key}: 1}}"
     with pytest.raises(HFDistillError) as caught:

@@ -57,7 +57,7 @@ def other(name, value):
     if isinstance(value, int):
         return value + 1
     if isinstance(value, float):
-        return value * 0.9 + 0.02
+        return value + 0.125
     if isinstance(value, list | tuple):
         return [*value, value[-1] if value else "x"]
     return "x" if isinstance(value, str) else 7

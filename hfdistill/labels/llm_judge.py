@@ -8,14 +8,15 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import HFDistillError
+from ..fields import NO_EFFECT, decides, section
 from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal
@@ -41,6 +42,12 @@ class JudgePrompt(NamedTuple):
     prompt: str
 
 
+def _judge(asked: Mapping[str, Any], config: Any) -> bool | str:
+    """Whether another model than the teacher judges: where it has no name, its address stands for it."""
+    return asked["endpoint"] is not None and (asked["model"] is not None or asked["endpoint"])
+
+
+@section()
 @dataclass
 class LLMJudge(Labeler):
     """A response is `"correct"` when more than `threshold` of its verdicts are for it, `"incorrect"` when more than
@@ -66,14 +73,14 @@ class LLMJudge(Labeler):
     name: ClassVar[str] = "llm_judge"
     reads_text: ClassVar[bool] = True
 
-    endpoint: str | None = None
+    endpoint: str | None = field(default=None, metadata=decides(value=_judge))
     model: str | None = None
     mode: str = "grade"
     verdicts: int = 5
     threshold: float = 0.7
     temperature: float = 0.7
     max_new_tokens: int = 256
-    api_key_env: str | None = None
+    api_key_env: str | None = field(default=None, metadata=NO_EFFECT)
 
     def __post_init__(self):
         self._said: dict[str, list[str | None]] = {}
