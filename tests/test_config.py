@@ -8,7 +8,7 @@ import pytest
 from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
 from hfdistill.fields import NO_EFFECT, section
-from hfdistill.flags import RENAMED, keys_of, stage_class, stage_flags
+from hfdistill.flags import RENAMED, stage_class, stage_flags
 from hfdistill.kinds import LABELS, POLICY, RESULTS, WARMUP
 from hfdistill.labels.config import LabelConfig
 
@@ -221,9 +221,7 @@ def test_a_wrong_setting_is_named(path, stage, setting, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("stage", "key"), [(s, key) for s, keys in RENAMED.items() for key in keys if key not in keys_of(s)]
-)
+@pytest.mark.parametrize(("stage", "key"), [(s, key) for s, keys in RENAMED.items() for key in keys])
 def test_a_renamed_key_is_told_its_name(path, stage, key):
     text = GOOD.replace("label: {threshold: 1e-1}", "") + f"{stage}: {{{key}: 1}}"
     with pytest.raises(HFDistillError) as caught:
@@ -231,6 +229,26 @@ def test_a_renamed_key_is_told_its_name(path, stage, key):
     assert str(caught.value).startswith(f"{stage}.{key} is {RENAMED[stage][key]} now")
     with pytest.raises(HFDistillError, match=f"{stage}.{key} is .* now, on the command line --"):
         read(stage, path(GOOD), f"--{key}", "1")
+
+
+def test_rewards_that_are_a_repository_are_told_where_it_goes_now(path):
+    for flags in (["--rewards", "x/run-rewards"], ["--ppo.rewards", "runs/x/artifacts/run-rewards"]):
+        with pytest.raises(HFDistillError, match="ppo.triples now, on the command line --triples"):
+            read("ppo", path(GOOD), *flags)
+
+
+def test_a_reward_counts_with_every_option(path):
+    by_name, written, minus, weighed = (
+        read("ppo", path(GOOD), *stage_flags([f"ppo.rewards={value}"], "ppo")).identity(POLICY)
+        for value in (
+            "distilled",
+            "[{name: distilled, variant: min, weight: 1}]",
+            "{name: distilled, variant: minus}",
+            "[{name: distilled, weight: 0.5}]",
+        )
+    )
+    assert by_name == written == read("ppo", path(GOOD)).identity(POLICY)
+    assert by_name != minus != weighed != by_name
 
 
 @pytest.mark.parametrize(

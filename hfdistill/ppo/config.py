@@ -253,6 +253,12 @@ class DistillPPOConfig(PPOConfig):
         if self.bf16 is None:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
+        for entry in self.rewards:
+            if isinstance(entry, str) and "/" in entry and not entry.lstrip().startswith("{"):
+                raise HFDistillError(
+                    f"ppo.rewards holds {entry!r}, which is no reward: the student's labelled responses are "
+                    "ppo.triples now, on the command line --triples"
+                )
         self.reward_weights = check_rewards(self.rewards)
         if self.validation_labels not in ("pseudo", "gold"):
             raise unknown("value of validation_labels:", self.validation_labels, ("pseudo", "gold"))
