@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfdistill.artifacts import cards, figures, metadata
+from hfdistill.errors import HFDistillError
 from hfdistill.kinds import COMPARE, KINDS, LABELS, POLICY, REWARD, TRIPLES, WARMUP, Kind
 
 
 MANIFEST = {
-    "format": 1,
+    "format": 2,
     "stage": "ppo",
     "run": "demo",
     "fingerprint": "0123456789abcdef",
@@ -214,3 +215,9 @@ def test_figures():
         ("big", "123,457"),
     ]
     assert figures.rows({}) == [] and figures.rows(None) == []
+
+
+def test_a_kind_without_a_template_is_said_with_the_nearest():
+    kind = Kind("polish", "ppo", "model", "a second policy", "polcy.md", hub_tasks=("text-generation",))
+    with pytest.raises(HFDistillError, match=r"unknown card template .* 'polcy.md', did you mean 'policy.md'"):
+        cards.card(kind, MANIFEST, repo_id="me/demo-polish")
