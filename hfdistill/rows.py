@@ -1,7 +1,5 @@
 """Rows of the datasets that a run makes: their columns, Parquet in and out, and the questions that they are about."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -60,7 +58,7 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
 
 def write_rows(
     folder: str | Path,
-    kind: Kind,
+    kind: "Kind",
     config: str,
     rows: Iterable[Mapping[str, Any]],
     columns: Iterable[str] | None = None,
@@ -85,7 +83,7 @@ def write_rows(
 
 
 def write_parquet(
-    path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pyarrow.Schema, group: int = 10_000
+    path: str | Path, rows: Iterable[Mapping[str, Any]], schema: "pyarrow.Schema", group: int = 10_000
 ) -> int:
     """Write rows to a Parquet file as they come, in groups of fixed size: memory stays flat, and equal rows make equal
     bytes.
@@ -160,7 +158,7 @@ def _files(folder: str | Path, config: str, columns: Sequence[str] | None) -> li
     return files
 
 
-def known_questions(asked: Iterable[Mapping[str, Any]], task: Task) -> dict[str, Question]:
+def known_questions(asked: Iterable[Mapping[str, Any]], task: "Task") -> dict[str, "Question"]:
     """The task's questions that a dataset's rows are about, by id and in the order of the rows.
 
     Raises:

@@ -1,7 +1,5 @@
 """Checked responses on disk: as many as there are, read as often as needed, at the memory of one."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The labelled dataset: the teacher's responses with labels, and its questions with pseudo-labels and D_fail."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -2,8 +2,6 @@
 one by one. What cannot be used is kept apart with its number and the reason.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

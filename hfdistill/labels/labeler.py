@@ -1,7 +1,5 @@
 """What a labeler is: for one question and the teacher's responses to it, which of them are right."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

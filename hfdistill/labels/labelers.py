@@ -1,7 +1,5 @@
 """Labelers by name: what decides which responses are right, without gold answers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ..plugins import build, installed

@@ -1,7 +1,5 @@
 """From responses to the labelled dataset on disk, with the figures of the teacher's evaluation beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

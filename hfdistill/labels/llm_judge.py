@@ -2,8 +2,6 @@
 whether a response is good, or which of two is better, and the vote over its verdicts gives the label.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

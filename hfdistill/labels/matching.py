@@ -1,7 +1,5 @@
 """Which of a task's questions a row of someone else's is about."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Whether questions of an evaluation set stand in the training set: word for word, or by runs of eight words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any

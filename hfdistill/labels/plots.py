@@ -1,7 +1,5 @@
 """The statistics of labels as pictures, among them Figures 3 and 4 of the paper."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Which questions a teacher is asked, and which must not be among them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What answers to validation questions are compared with when a checkpoint is chosen: pseudo-labels, or golds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

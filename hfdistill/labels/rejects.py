@@ -1,7 +1,5 @@
 """Rows that could not be used, kept apart in a file, and what the exit status says of them."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 from pathlib import Path
@@ -52,7 +50,7 @@ class RejectsFile:
         self._first: dict[str, list[int]] = {}
         self._output: BinaryIO | None = None
 
-    def __enter__(self) -> RejectsFile:
+    def __enter__(self) -> "RejectsFile":
         self.file.unlink(missing_ok=True)
         return self
 

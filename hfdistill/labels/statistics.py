@@ -1,7 +1,5 @@
 """What the paper shows of the teacher (Figures 3 and 4), and what tells a good labelling run from a bad one."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The vote over final answers (Section 3.1): the pseudo-label is what enough confident responses agree on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

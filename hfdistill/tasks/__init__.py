@@ -2,8 +2,6 @@
 made of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a task is: questions, prompts, the final answer of a response, and when two answers are the same."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

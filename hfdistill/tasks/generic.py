@@ -1,7 +1,5 @@
 """Any dataset of questions, without code: columns, splits, prompt and kind of answer come from the config."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """GSM8K: grade-school word problems whose answer is a number (Cobbe et al. 2021; openai/gsm8k)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar

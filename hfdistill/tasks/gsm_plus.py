@@ -2,8 +2,6 @@
 from a GSM8K test question, so there is nothing to train on.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar

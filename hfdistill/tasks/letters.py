@@ -4,8 +4,6 @@ A letter counts only where it stands apart from any word and belongs to one of t
 "January" and "A triangle" are no letters.
 """
 
-from __future__ import annotations
-
 import re
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, Answer

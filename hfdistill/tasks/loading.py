@@ -1,7 +1,5 @@
 """Rows of a benchmark: from the Hub, or from JSON lines or Parquet files of one's own."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ by plain searches or anchored patterns, at most `MOST_MARKERS` of them are looke
 characters after each.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 

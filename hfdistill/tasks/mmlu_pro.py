@@ -1,7 +1,5 @@
 """MMLU-Pro: multiple choice with up to ten options in 14 subjects (Wang et al. 2024; TIGER-Lab/MMLU-Pro)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar

@@ -4,8 +4,6 @@ A number is read only where the text settles on one. Two different quantities, a
 is not carried out give no number, and neither does an expression with an unknown. Nothing is ever rounded.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """Final answers that are a phrase or a mathematical expression."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import lru_cache
