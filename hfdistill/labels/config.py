@@ -13,10 +13,7 @@ from ..tasks import resolved
 
 # Tasks by name or with options.
 TASKS = decides(value=lambda asked, config: [resolved(entry) for entry in asked["benchmarks"]])
-
-
-def _threshold(asked: Mapping[str, Any], config: Any) -> float | None:
-    return asked["threshold"] if asked["labeler"] == "vote" else None
+THRESHOLD = decides(value=lambda asked, config: asked["threshold"] if asked["labeler"] == "vote" else None)
 
 
 def _labeler_options(asked: Mapping[str, Any], config: Any) -> dict[str, Any] | None:
@@ -69,7 +66,7 @@ class LabelConfig:
     low_samples: int = 5
     labeler: str = "vote"
     labeler_options: dict | str | None = field(default=None, metadata=decides(value=_labeler_options))
-    threshold: float = field(default=0.7, metadata=decides(value=_threshold))
+    threshold: float = field(default=0.7, metadata=THRESHOLD)
     benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     top_p: float | None = None
     top_k: int | None = None
@@ -93,15 +90,11 @@ class LabelConfig:
             raise HFDistillError(f"label.max_missing is {self.max_missing}: it is a share, at least 0 and below 1")
         if isinstance(self.labeler_options, str):
             self.labeler_options = json.loads(self.labeler_options)
-        self._check_positive("first_look", "top_k", "max_new_tokens", "max_questions")
+        for name in ("first_look", "top_k", "max_new_tokens", "max_questions"):
+            if vars(self)[name] is not None and vars(self)[name] <= 0:
+                raise HFDistillError(f"label.{name} is {vars(self)[name]}: it must be positive")
 
     def labeler_section(self) -> dict[str, Any]:
         """Name and options of the labeler."""
         options = {"threshold": self.threshold} if self.labeler == "vote" else self.labeler_options or {}
         return {"name": self.labeler, **options}
-
-    def _check_positive(self, *names: str) -> None:
-        values = vars(self)
-        for name in names:
-            if values[name] is not None and values[name] <= 0:
-                raise HFDistillError(f"label.{name} is {values[name]}: it must be positive")

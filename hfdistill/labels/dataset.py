@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import HFDistillError
 from ..kinds import LABELS
-from ..rows import RESPONSE_COLUMNS, write_rows
+from ..rows import COLUMNS, RESPONSE_COLUMNS, write_rows
 from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
 from .labeler import Candidate, Labeler
@@ -69,25 +69,13 @@ def labelled_dataset(
         for row, answer in zip(responses, answers, strict=True):
             question_id = row["question_id"]
             made = {column: row.get(column) for column in RESPONSE_COLUMNS}
-            made["question"] = by_id[question_id].question
-            made["answer"] = answer
-            made["label"] = labels[question_id][_key(answer, row, labeler)]
-            yield made
+            label = labels[question_id][_key(answer, row, labeler)]
+            yield {**made, "question": by_id[question_id].question, "answer": answer, "label": label}
 
-    question_rows = [
-        {
-            "question_id": question_id,
-            "question": by_id[question_id].question,
-            "split": by_id[question_id].split,
-            "category": by_id[question_id].category,
-            "pseudo_label": verdict.pseudo_label,
-            "vote_share": verdict.vote_share,
-            "votes": verdict.votes,
-            "voters": verdict.voters,
-            "failed": verdict.failed,
-        }
-        for question_id, verdict in verdicts.items()
-    ]
+    question_rows = []
+    for question_id, verdict in verdicts.items():
+        known = {**vars(by_id[question_id]), **vars(verdict), "failed": verdict.failed}
+        question_rows.append({column: known[column] for column in COLUMNS["labels"]["questions"]})
     return response_rows(), question_rows
 
 
@@ -115,15 +103,8 @@ def write_dataset(
     Returns:
         `dict[str, int]`: rows written, by config.
     """
-    counts = {
-        "responses": write_rows(folder, LABELS, "responses", response_rows),
-        "questions": write_rows(folder, LABELS, "questions", question_rows),
-    }
-    kept = [
-        {"question_id": row["question_id"], "gold": golds[row["question_id"]]}
-        for row in question_rows
-        if golds and row["question_id"] in golds
-    ]
-    if kept:
-        counts["gold"] = write_rows(folder, LABELS, "gold", kept)
-    return counts
+    rows = {"responses": response_rows, "questions": question_rows}
+    asked = [row["question_id"] for row in question_rows if golds and row["question_id"] in golds]
+    if asked:
+        rows["gold"] = [{"question_id": question_id, "gold": golds[question_id]} for question_id in asked]
+    return {config: write_rows(folder, LABELS, config, of_config) for config, of_config in rows.items()}

@@ -3,6 +3,7 @@ one by one. What cannot be used is kept apart with its number and the reason.
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from ..errors import HFDistillError, unknown
 from ..rows import RESPONSE_COLUMNS
+from ..tasks.loading import parquet_rows
 from .labeler import HIGH, LOW
 from .rejects import RejectedRow
 
@@ -27,6 +29,7 @@ LAYOUTS = {
     },
 }
 COLUMNS = (*(column for column in RESPONSE_COLUMNS if column not in ("answer", "label")), "options", "n_options")
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # what UTF-8 cannot hold
 INTEGERS = ("sample", "seed", "prompt_tokens", "completion_tokens")
 
 
@@ -62,11 +65,9 @@ def foreign_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[
     else:
         yield from _hub_rows(source, split)
         return
-    number = 0
-    for file in files:
-        for row in _parquet_rows(file) if file.suffix == ".parquet" else _json_rows(file):
-            number += 1
-            yield number, row._replace(row=number) if isinstance(row, RejectedRow) else row
+    read = (row for file in files for row in (parquet_rows if file.suffix == ".parquet" else _json_rows)(file))
+    for number, row in enumerate(read, 1):
+        yield number, row._replace(row=number) if isinstance(row, RejectedRow) else row
 
 
 def _json_rows(file: Path) -> Iterator[dict[str, Any] | RejectedRow]:
@@ -94,17 +95,6 @@ def _broken_line(line: bytes, message: str) -> RejectedRow:
     except UnicodeDecodeError as error:
         return RejectedRow(0, "invalid_utf8", f"byte {error.start} is not UTF-8", shown)
     return RejectedRow(0, "not_json", message, shown)
-
-
-def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise HFDistillError(f"{file} is no readable Parquet file: {error}") from error
 
 
 def _hub_rows(source: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -174,7 +164,7 @@ class RowReader:
                 yield RejectedRow(number, "no_response", f"'{self.mapping['response']}' is null", row)
             elif not isinstance(text, str):
                 yield RejectedRow(number, "response_not_text", f"a {type(text).__name__}", row)
-            elif not _encodable(text):
+            elif SURROGATE.search(text):
                 yield RejectedRow(number, "invalid_utf8", "the response holds half a surrogate pair", None)
             else:
                 yield {"sample": sample if len(texts) > 1 else None, **fields, "response": text}
@@ -200,11 +190,3 @@ class RowReader:
             if column in fields and not isinstance(fields[column], str):
                 fields[column] = str(fields[column])
         return None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

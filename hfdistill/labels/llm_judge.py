@@ -134,13 +134,9 @@ class LLMJudge(Labeler):
                 )
             except HFDistillError as error:
                 raise HFDistillError(f"the judge: {error}") from error
-            self._said = {
-                key: [
-                    _verdict(reply.text) for reply in journal.of(key) if (reply.temperature, reply.sample) in grid.keys
-                ]
-                * grid.cells[0].copies
-                for key in prompts
-            }
+            for key in prompts:
+                replies = [reply for reply in journal.of(key) if (reply.temperature, reply.sample) in grid.keys]
+                self._said[key] = [_verdict(reply.text) for reply in replies] * grid.cells[0].copies
 
     def _teacher(self, teacher: TeacherConfig | None) -> TeacherConfig:
         """The judge as a section `teacher`; the teacher's token goes to the teacher's endpoints alone."""

@@ -45,8 +45,7 @@ def _without_label(statistics: Mapping[str, Any]) -> Any:
     axes.barh(names, [shares[name] for name in names], color=[PLAIN] * (len(names) - 1) + ["#30343a"])
     for name in names:
         axes.text(shares[name] + 0.01, name, f"{shares[name]:.1%}", va="center", fontsize=8)
-    axes.set_xlim(0, 1.1)
-    axes.set_xlabel("share of questions without a reliable label")
+    axes.set(xlim=(0, 1.1), xlabel="share of questions without a reliable label")
     axes.set_title(f"The teacher's vote settles on no answer (n = {whole['n']:,})", loc="left", fontsize=10)
     return plot
 
@@ -65,8 +64,7 @@ def _against_gold(statistics: Mapping[str, Any]) -> Any:
     for place, (good, bad) in enumerate(zip(right, wrong, strict=True)):
         if good + bad:
             axes.text(place, good + bad, f"{good / (good + bad):.1%} right", ha="center", va="bottom", fontsize=9)
-    axes.set_ylabel("responses")
-    axes.set_xlabel("label by the teacher's vote")
+    axes.set(xlabel="label by the teacher's vote", ylabel="responses")
     axes.margins(y=0.12)
     axes.legend(frameon=False, fontsize=9)
     axes.set_title("The teacher's labels against gold", loc="left", fontsize=10)
@@ -78,8 +76,7 @@ def _vote_shares(statistics: Mapping[str, Any]) -> Any:
     if not sum(shares["counts"]):
         return None
     plot, axes = _histogram(shares["counts"], 1 / shares["bins"])
-    axes.set_xlabel("share of the votes for the leading answer")
-    axes.set_ylabel("questions")
+    axes.set(xlabel="share of the votes for the leading answer", ylabel="questions")
     axes.set_title("How sure the vote is", loc="left", fontsize=10)
     return plot
 
@@ -106,9 +103,7 @@ def _by_temperature(statistics: Mapping[str, Any]) -> Any:
         points = [(float(name), row[key]) for name, row in rows.items() if row[key] is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=label)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_xlabel("temperature")
-    axes.set_ylabel("share of responses")
+    axes.set(ylim=(-0.03, 1.03), xlabel="temperature", ylabel="share of responses")
     axes.legend(frameon=False, fontsize=9)
     axes.set_title("Responses by temperature", loc="left", fontsize=10)
     return plot
@@ -120,8 +115,7 @@ def _lengths(statistics: Mapping[str, Any]) -> Any:
         return None
     plot, axes = _histogram(lengths["counts"], lengths["bin"])
     axes.axvline(lengths["median"], color="#30343a", linewidth=1)
-    axes.set_xlabel(f"{lengths['unit']} a response (line: median, {lengths['median']:,})")
-    axes.set_ylabel("responses")
+    axes.set(xlabel=f"{lengths['unit']} a response (line: median, {lengths['median']:,})", ylabel="responses")
     axes.set_title("Lengths", loc="left", fontsize=10)
     return plot
 
@@ -136,8 +130,7 @@ def _finish_reasons(statistics: Mapping[str, Any]) -> Any:
     axes.barh(names, [reasons[name] / total for name in names], color=PLAIN, height=0.6)
     for name in names:
         axes.text(reasons[name] / total + 0.01, name, f"{reasons[name]:,}", va="center", fontsize=9)
-    axes.set_xlim(0, 1.15)
-    axes.set_xlabel("share of responses")
+    axes.set(xlim=(0, 1.15), xlabel="share of responses")
     axes.set_title("Why responses ended", loc="left", fontsize=10)
     return plot
 

@@ -9,8 +9,6 @@ import orjson
 
 
 SHOWN = 5
-
-
 REJECTIONS = {
     "invalid_utf8": "the line is not UTF-8",
     "not_json": "the line is not JSON",
@@ -78,8 +76,7 @@ class RejectsFile:
         """Says on stderr what was rejected; returns the exit status, 1 if anything was."""
         if not self.count:
             return 0
-        if self._output is not None:
-            self._output.flush()
+        self._output.flush()
         print(f"{self.count:,} rows were rejected, see {self.file}", file=sys.stderr)
         for reason, count in self.reasons.most_common():
             rows = ", ".join(map(str, self._first[reason])) + (", …" if count > SHOWN else "")

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median_low
 from typing import Any
 
 from ..intervals import interval
@@ -150,7 +151,7 @@ class LabelStatistics:
         return {
             "unit": self.unit,
             "mean": sum(length * count for length, count in self.lengths.items()) / total,
-            "median": _quantile(self.lengths, total, 0.5),
+            "median": median_low(self.lengths.elements()),
             "longest": max(self.lengths),
             "bin": LENGTH_BIN,
             "counts": [counts[place] for place in range(max(counts) + 1)] if max(counts) < 2000 else [],
@@ -186,12 +187,3 @@ def _shares(counts: Mapping[str, int]) -> dict[str, float | None]:
 
 def _order(temperature: str) -> float:
     return float("inf") if temperature == "unknown" else float(temperature)
-
-
-def _quantile(counts: Mapping[int, int], total: int, share: float) -> int:
-    reached = 0
-    for value in sorted(counts):
-        reached += counts[value]
-        if reached >= share * total:
-            return value
-    raise ValueError("no values")

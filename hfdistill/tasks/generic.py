@@ -163,18 +163,17 @@ class Generic(Task):
         return made
 
     def _split(self, split: str, source: str) -> list[tuple[Question, dict]]:
-        made = []
-        for number, row in enumerate(
-            load_rows(self.name, self.dataset or "", source, self.subset, self.revision, self.path)
-        ):
-            where = f"{self.path or self.dataset} {source}"
-            text = column(row, self.question_column, number, where)
+        rows = load_rows(self.name, self.dataset or "", source, self.subset, self.revision, self.path)
+        where, made = f"{self.path or self.dataset} {source}", []
+        for number, row in enumerate(rows):
+            text, options, category, identity = (
+                column(row, name, number, where) if name else None
+                for name in (self.question_column, self.options_column, self.category_column, self.id_column)
+            )
             if not isinstance(text, str) or not text.strip():
                 raise HFDistillError(f"{where}, row {number}: the question is {text!r}, not a text")
-            options = column(row, self.options_column, number, where) if self.options_column else None
-            category = column(row, self.category_column, number, where) if self.category_column else None
-            identity = column(row, self.id_column, number, where) if self.id_column else f"{source}-{number}"
-            made.append((self.question(text, split, str(identity), options, category), row))
+            identity = str(identity) if self.id_column else f"{source}-{number}"
+            made.append((self.question(text, split, identity, options, category), row))
         return made
 
     def question(

@@ -44,13 +44,6 @@ The answer is 39.
 LEAD_IN = "Let's break this down step by step!"
 
 
-def few_shot_prompt(question: str, shots: int) -> str:
-    """The prompt of Figure 8 with its first `shots` examples; without any it is the student's bare prompt."""
-    if shots > len(SHOTS):
-        raise HFDistillError(f"the paper's prompt has {len(SHOTS)} worked examples, shots: {shots} is too many")
-    return "".join(SHOTS[:shots]) + f"Q: {question.strip()}\n{LEAD_IN}"
-
-
 def gold_number(answer: str, source: str) -> str:
     """The canonical number after the last `####` of a gold solution, or of the whole where there is none."""
     value = canonical_number(answer.rpartition("####")[2])
@@ -68,7 +61,10 @@ class GradeSchoolMath(Task):
     stop: tuple[str, ...] = ("\nQ:", "\nQuestion:")
 
     def prompt(self, question: Question, shots: int | None = None) -> str:
-        return few_shot_prompt(question.question, self.shots if shots is None else shots)
+        shots = self.shots if shots is None else shots
+        if shots > len(SHOTS):
+            raise HFDistillError(f"the paper's prompt has {len(SHOTS)} worked examples, shots: {shots} is too many")
+        return "".join(SHOTS[:shots]) + f"Q: {question.question.strip()}\n{LEAD_IN}"
 
     def extract(self, response: str, question: Question) -> Answer:
         return extract_number(response)

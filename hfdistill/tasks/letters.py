@@ -5,13 +5,12 @@ A letter counts only where it stands apart from any word and belongs to one of t
 """
 
 import re
+from itertools import chain
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, Answer
 from .markers import QUESTION_LINES, after, before_next_question, boxed, first_value
 
 
-# Truth tables have lines that begin with `Q:`, so only the whole word cuts.
-CUT = QUESTION_LINES
 MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?:)|ANSWER(?:\s{1,4}IS\b|\**:)")
 
 # Markup and filler between the marker and the letter.
@@ -43,18 +42,10 @@ def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     Returns:
         [`Answer`]: an upper-case letter that belongs to an option, or the reason why there is none.
     """
-    text = before_next_question(response, CUT)
-
-    def read(segment: str) -> Answer:
-        return read_letter(segment, options)
-
-    failed = first_value(after(MARKER, text), read)
-    if failed is not None and failed.value is not None:
-        return failed
-    answer = first_value(boxed(text), read)
-    if answer is not None and answer.value is not None:
-        return answer
-    return failed or answer or (NO_MARKER if text.strip() else EMPTY)
+    # Truth tables have lines that begin with `Q:`, so only the whole word cuts.
+    text = before_next_question(response, QUESTION_LINES)
+    answer = first_value(read_letter(segment, options) for segment in chain(after(MARKER, text), boxed(text)))
+    return answer or (NO_MARKER if text.strip() else EMPTY)
 
 
 def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:

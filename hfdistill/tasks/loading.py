@@ -85,10 +85,7 @@ def squeeze(name: str) -> str:
 def read_file(file: Path) -> Iterator[dict]:
     """Rows of one JSON-lines or Parquet file, in order; a line that is no object is an error with its number."""
     if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        for batch in pq.ParquetFile(file).iter_batches():
-            yield from batch.to_pylist()
+        yield from parquet_rows(file)
         return
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -101,6 +98,18 @@ def read_file(file: Path) -> Iterator[dict]:
             if not isinstance(row, dict):
                 raise HFDistillError(f"{file}, line {number}: an object was expected, not {type(row).__name__}")
             yield row
+
+
+def parquet_rows(file: Path) -> Iterator[dict]:
+    """Rows of a Parquet file, in order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        for batch in pq.ParquetFile(file).iter_batches(4096):
+            yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise HFDistillError(f"{file} is no readable Parquet file: {error}") from error
 
 
 def column(row: dict, name: str, number: int, source: str) -> object:

@@ -6,7 +6,7 @@ characters after each.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 from .base import Answer
 
@@ -94,13 +94,10 @@ def inside_braces(text: str) -> str | None:
     return None
 
 
-def first_value(segments: Iterator[str], read: Callable[[str], Answer]) -> Answer | None:
-    """The first segment that settles on an answer; if none does, the reason of the first one. `None` where there is no
-    segment at all.
-    """
+def first_value(answers: Iterable[Answer]) -> Answer | None:
+    """The first answer that holds a value; if none does, the first one with its reason. `None` of nothing."""
     first = None
-    for segment in segments:
-        answer = read(segment)
+    for answer in answers:
         if answer.value is not None:
             return answer
         first = first or answer

@@ -112,15 +112,8 @@ def extract_number(response: str) -> Answer:
         (last_line_after(ANSWER_COLON, text), _read_leading_number),
         (boxed(text), read_number),
     )
-    failed = None
-    for segments, read in markers:
-        answer = first_value(segments, read)
-        if answer is not None and answer.value is not None:
-            return answer
-        failed = failed or answer
-    if failed is None and "####" in text:
-        failed = TRUNCATED
-    return failed or (NO_MARKER if text.strip() else EMPTY)
+    answer = first_value(read(segment) for segments, read in markers for segment in segments)
+    return answer or (TRUNCATED if "####" in text else NO_MARKER if text.strip() else EMPTY)
 
 
 def read_number(segment: str) -> Answer:

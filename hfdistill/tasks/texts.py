@@ -1,8 +1,9 @@
 """Final answers that are a phrase or a mathematical expression."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import lru_cache
+from itertools import chain
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, Answer
 from .markers import (
@@ -70,23 +71,12 @@ def same_expression(a: str, b: str) -> bool:
     return any(verify(*pair, timeout_seconds=None) for pair in ((first, second), (second, first)))
 
 
-def _extract(response: str, read) -> Answer:
+def _extract(response: str, read: Callable[[str], Answer]) -> Answer:
     text = before_next_question(response, CUT)
-    failed = None
-    for segments in _segments(text):
-        answer = first_value(segments, read)
-        if answer is not None and answer.value is not None:
-            return answer
-        failed = failed or answer
-    return failed or (NO_MARKER if text.strip() else EMPTY)
-
-
-def _segments(text: str) -> Iterator[Iterator[str]]:
-    yield after(ANSWER_IS, text)
-    yield after_last("####", text)
-    yield last_line_after(ANSWER_COLON, text)
     # Given back in its braces, so that the reader sees that nothing else belongs to it.
-    yield (f"\\boxed{{{content}}}" for content in boxed(text))
+    boxes = (f"\\boxed{{{content}}}" for content in boxed(text))
+    segments = chain(after(ANSWER_IS, text), after_last("####", text), last_line_after(ANSWER_COLON, text), boxes)
+    return first_value(map(read, segments)) or (NO_MARKER if text.strip() else EMPTY)
 
 
 def _read_phrase(segment: str) -> Answer:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import HFDistillError
-from .base import Answer, Question, Task, share_of
-from .numbers import extract_number, same_number
+from .base import Question, share_of
+from .gsm8k import LEAD_IN, GradeSchoolMath
 
 
 NAMES = ("Tom", "Ann", "Sam", "Mia", "Ben", "Eva", "Max", "Zoe")
@@ -118,7 +118,7 @@ def _draw(rng: random.Random, operations: Sequence[int], largest_total: int) -> 
 
 
 @dataclass
-class WordProblems(Task):
+class WordProblems(GradeSchoolMath):
     """Word problems as a task.
 
     Args:
@@ -175,13 +175,7 @@ class WordProblems(Task):
         blocks = [bare_prompt(text) + solution(start, changes) for text, start, changes in worked]
         return "\n\n".join([*blocks, bare_prompt(question.question)])
 
-    def extract(self, response: str, question: Question) -> Answer:
-        return extract_number(response)
-
-    def same(self, a: str, b: str) -> bool:
-        return same_number(a, b)
-
 
 def bare_prompt(text: str) -> str:
     """The prompt of one question without worked examples."""
-    return f"Q: {text}\nLet's break this down step by step!"
+    return f"Q: {text}\n{LEAD_IN}"
