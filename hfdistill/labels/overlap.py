@@ -1,7 +1,7 @@
 """Whether questions of an evaluation set stand in the training set: word for word, or by runs of eight words."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..tasks.base import Question
@@ -13,14 +13,14 @@ LISTED = 20
 WORD = re.compile(r"\w+")
 
 
-def overlap(training: Iterable[Question], evaluation: Iterable[Question]) -> dict[str, Any]:
+def overlap(training: Iterable[Question], evaluation: Sequence[Question]) -> dict[str, Any]:
     """Compares two sets of questions, letter case and punctuation apart.
 
     A shared run of eight words is often a phrase that many questions have ("how many more does he need to"), so the
     figure that counts is how much of a question is covered: the share of its runs that occur in the training set.
 
     Args:
-        training, evaluation (`Iterable[Question]`): the two sets.
+        training (`Iterable[Question]`), evaluation (`Sequence[Question]`): the two sets.
 
     Returns:
         `dict`: `questions`, `exact` (equal questions), `copied` (half of its runs or more), `any` (at least one
@@ -32,10 +32,9 @@ def overlap(training: Iterable[Question], evaluation: Iterable[Question]) -> dic
         tokens = tokens_of(question.question)
         exact.add(" ".join(tokens))
         grams.update(runs(tokens))
-    counted = equal = 0
+    equal = 0
     shares: list[tuple[float, str]] = []
     for question in evaluation:
-        counted += 1
         tokens = tokens_of(question.question)
         equal += " ".join(tokens) in exact
         own = set(runs(tokens))
@@ -45,11 +44,11 @@ def overlap(training: Iterable[Question], evaluation: Iterable[Question]) -> dic
     shares.sort(key=lambda pair: (-pair[0], pair[1]))
     copied = [pair for pair in shares if pair[0] >= COPIED_FROM]
     return {
-        "questions": counted,
+        "questions": len(evaluation),
         "exact": equal,
         "copied": len(copied),
         "any": len(shares),
-        "mean_share": sum(share for share, _ in shares) / counted if counted else 0.0,
+        "mean_share": sum(share for share, _ in shares) / len(evaluation) if evaluation else 0.0,
         "listed": [{"question_id": identity, "share": round(share, 4)} for share, identity in copied[:LISTED]],
     }
 

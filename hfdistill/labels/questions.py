@@ -15,8 +15,7 @@ def questions_to_label(task: Task, max_questions: int | None = None) -> list[Que
         max_questions (`int`, *optional*): only the first so many training questions, and validation questions in
             proportion.
     """
-    splits = {name: [q for q in task.questions() if q.split == name] for name in ("train", "validation")}
-    train, validation = splits["train"], splits["validation"]
+    train, validation = ([q for q in task.questions() if q.split == split] for split in ("train", "validation"))
     if max_questions is not None and max_questions < len(train):
         share = max_questions / len(train)
         train, validation = train[:max_questions], validation[: max(1, round(share * len(validation)))]

@@ -18,9 +18,8 @@ def validation_references(
     Returns:
         `dict[str, str]`: by question id, for validation questions that have one, in the order of the rows.
     """
-    if golds is None:
-        answers = {row["question_id"]: row["pseudo_label"] for row in asked if row["split"] == "validation"}
-    else:
+    answers = {row["question_id"]: row["pseudo_label"] for row in asked if row["split"] == "validation"}
+    if golds is not None:
         by_id = {row["question_id"]: row["gold"] for row in golds}
-        answers = {row["question_id"]: by_id.get(row["question_id"]) for row in asked if row["split"] == "validation"}
+        answers = {question_id: by_id.get(question_id) for question_id in answers}
     return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])

@@ -98,28 +98,20 @@ class Gsm8k(GradeSchoolMath):
         check_share(self.name, validation_share=self.validation_share)
 
     @cached_property
-    def _rows(self) -> list[tuple[str, str, str]]:
-        """Question id, question and gold solution of each row, training rows first."""
+    def _rows(self) -> list[tuple[Question, str]]:
+        """Every question with its gold solution, training rows first."""
         refuse_file(self.name, self.path)
-        rows = []
-        for split in ("train", "test"):
-            for number, row in enumerate(
-                load_rows(self.name, self.dataset, split, self.subset, self.revision, self.path)
-            ):
-                question = column(row, "question", number, f"{self.name} {split}")
-                answer = column(row, "answer", number, f"{self.name} {split}")
-                rows.append((f"gsm8k-{split}-{number}", question, answer))
-        return rows
+        made = []
+        for source in ("train", "test"):
+            rows = load_rows(self.name, self.dataset, source, self.subset, self.revision, self.path)
+            for number, row in enumerate(rows):
+                text, answer = (column(row, name, number, f"{self.name} {source}") for name in ("question", "answer"))
+                split = "test" if source == "test" else split_of(text, self.validation_share)
+                made.append((Question(f"gsm8k-{source}-{number}", text, split), answer))
+        return made
 
     def questions(self) -> list[Question]:
-        return [
-            Question(
-                question_id,
-                question,
-                "test" if question_id.startswith("gsm8k-test") else split_of(question, self.validation_share),
-            )
-            for question_id, question, _ in self._rows
-        ]
+        return [question for question, _ in self._rows]
 
     def golds(self) -> dict[str, str]:
-        return {question_id: gold_number(answer, question_id) for question_id, _, answer in self._rows}
+        return {question.question_id: gold_number(answer, question.question_id) for question, answer in self._rows}

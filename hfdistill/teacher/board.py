@@ -22,26 +22,16 @@ class Outcome:
         missing (`int`): planned responses that are not there.
         stopped (`str`, *optional*): why it ended before the plan did: `"interrupted"` or the limit reached.
         refused (`float`): share of tries that an endpoint was too busy for.
-        seconds (`float`): how long it took.
     """
 
     asked: int
     missing: int
     stopped: str | None
     refused: float
-    seconds: float
 
 
 class Board:
-    """Counts what arrives and shows it.
-
-    Args:
-        plan ([`~hfdistill.teacher.plan.Plan`]): what is asked for.
-        journal ([`~hfdistill.teacher.journal.Journal`]): what is there.
-        lanes (`list[Lane]`): the endpoints.
-        budget ([`~hfdistill.teacher.budget.Budget`]): what it costs.
-        progress ([`~hfdistill.progress.Progress`], *optional*): where to show it.
-    """
+    """Counts what arrives and shows it."""
 
     def __init__(
         self, plan: Plan, journal: Journal, lanes: list[Lane], budget: Budget, progress: Progress | None = None
@@ -78,7 +68,7 @@ class Board:
     def outcome(self, stopped: str | None) -> Outcome:
         """How it ended, by what the journal holds."""
         missing = len(self._plan) - sum(count_there(self._plan, self._journal).values())
-        return Outcome(self._asked, missing, stopped, self._refused(), time.monotonic() - self._started)
+        return Outcome(self._asked, missing, stopped, self._refused())
 
     def _totals(self) -> tuple[int, int]:
         return sum(lane.answers for lane in self._lanes), sum(lane.refusals for lane in self._lanes)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 32
 START_SECONDS = 3600  # with the download of a large model
-SECONDS_BETWEEN_LOOKS = 10
 TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.5"
 VLLM_IMAGE = "vllm/vllm-openai:v0.23.0"
 ENGINES = {"tgi": TGI_IMAGE, "vllm": VLLM_IMAGE}
@@ -46,7 +45,7 @@ def deploy(
     image: str | None = None,
     max_total_tokens: int = 4096,
     pause_when_done: bool = False,
-    refresh_every: int = SECONDS_BETWEEN_LOOKS,
+    refresh_every: int = 10,
 ) -> str:
     """Create the endpoint, or wake the one that is there, wait until it serves, and note its URL in the run.
 

@@ -13,7 +13,6 @@ from .transport import Busy, Faulty, Reply, Transport, Trouble, authorization, b
 
 
 KINDS = ("auto", TGI, COMPLETIONS, CHAT)
-TRANSFORMERS_SERVE = "transformers serve"
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}  # by `owned_by` in /v1/models
 VERSIONS = {
     "vllm": ("/version", "version"),
@@ -113,21 +112,21 @@ class Endpoint:
             [`~hfdistill.errors.HFDistillError`]: if it answers, but not as a server of a known kind.
         """
         if self._kind in ("auto", TGI, CHAT):
-            info = await self._info()
-            if info is not None:
+            info = await self._found("/info")
+            if info and isinstance(info.get("model_id"), str) and "max_total_tokens" in info:
                 return self._as_tgi(info)
             if self._kind == TGI:
                 raise HFDistillError(f"{self.url} has no /info as TGI has: leave teacher.kind out, or set another")
         return await self._as_openai()
 
-    async def _info(self) -> dict[str, Any] | None:
+    async def _found(self, route: str) -> dict[str, Any] | None:
+        """What a route answers; `None` of another kind of server, or of a page for people."""
         try:
-            info = (await self.transport.get("/info")).content
+            return (await self.transport.get(route)).content
         except Trouble as trouble:
-            if trouble.status in (200, 404, 405):  # another kind of server, or a page for people
+            if trouble.status in (200, 404, 405):
                 return None
             raise
-        return info if isinstance(info.get("model_id"), str) and "max_total_tokens" in info else None
 
     def _as_tgi(self, info: dict[str, Any]) -> Identity:
         label = str(info.get("docker_label") or "")
@@ -151,16 +150,14 @@ class Endpoint:
     async def _as_openai(self) -> Identity:
         kind = CHAT if self._kind == CHAT else COMPLETIONS
         if self.model and await self._is_transformers_serve():
-            return Identity(Protocol(kind, TRANSFORMERS_SERVE, self.model), self.model)
-        try:
-            listed = (await self.transport.get("/v1/models")).content.get("data")
-        except Trouble as trouble:
-            if trouble.status in (200, 404, 405):
-                raise HFDistillError(
-                    f"{self.url} has neither /info nor /v1/models: it is no TGI and no OpenAI-style server"
-                ) from trouble
-            raise
-        models = {entry["id"]: entry for entry in listed or [] if isinstance(entry, dict) and "id" in entry}
+            return Identity(Protocol(kind, "transformers serve", self.model), self.model)
+        listed = await self._found("/v1/models")
+        if listed is None:
+            raise HFDistillError(
+                f"{self.url} has neither /info nor /v1/models: it is no TGI and no OpenAI-style server"
+            )
+        entries = listed.get("data") or []
+        models = {entry["id"]: entry for entry in entries if isinstance(entry, dict) and "id" in entry}
         if not models and self.model:  # a server that loads what it is asked for, and lists what it has downloaded
             models = {self.model: {"id": self.model}}
         if self.model not in models and len(models) != 1:
@@ -239,7 +236,9 @@ class Endpoint:
         check_beginning(prompt, self.identity.protocol)
         self._slots = asyncio.Semaphore(min(filter(None, (PROBES_AT_ONCE, self.identity.limit, at_once))))
         if self.identity.protocol.kind == TGI:
-            await self._drop_details(prompt, short)
+            answer = await self._probed(self.identity.protocol.body(prompt, 0.0, None, short))
+            if "x-generated-tokens" in answer.headers:
+                self.set_details(False)
         greedy = await self._texts(prompt, 0.0, 2, short)
         if greedy[0] != greedy[1]:
             # Kernels may differ with the batch, so greedy texts may split; with six, some agree unless all are drawn.
@@ -261,15 +260,8 @@ class Endpoint:
     def _named(self) -> str:
         return f"endpoint {self.url} ({self.identity.engine}, {self.identity.protocol.kind})"
 
-    async def _drop_details(self, prompt: str, short: Decoding) -> None:
-        """Leave the list of tokens out of all answers if the headers say how many there were."""
-        body = self.identity.protocol.body(prompt, 0.0, None, short)
-        answer = await self._probed(body)
-        if "x-generated-tokens" in answer.headers:
-            self.set_details(False)
-
     def set_details(self, details: bool) -> None:
-        """Ask for the list of tokens with every response, or not."""
+        """Ask for the list of tokens with every response, or not: needless where headers say how many there are."""
         self.identity = replace(self.identity, protocol=replace(self.identity.protocol, details=details))
 
     async def _texts(self, prompt: str, temperature: float, count: int, short: Decoding) -> list[str]:
@@ -280,7 +272,7 @@ class Endpoint:
             answer = await self._probed(body)
             return protocol.read(answer.content, answer.headers, short).text
 
-        return list(await asyncio.gather(*(one(1000 + index) for index in range(count))))
+        return await asyncio.gather(*(one(1000 + index) for index in range(count)))
 
     async def _probed(self, body: dict[str, Any]) -> Reply:
         try:

@@ -148,14 +148,9 @@ class Journal:
     def add(self, samples: Iterable[Response]) -> None:
         """Write rows in one transaction; a key that is there already keeps its first row."""
         rows = [astuple(sample) for sample in samples]
-        with self._writing:
+        with self._writing, self._write:  # which commits, or rolls back
             self._write.execute("BEGIN IMMEDIATE")
-            try:
-                self._write.executemany(_INSERT, rows)
-            except BaseException:
-                self._write.execute("ROLLBACK")
-                raise
-            self._write.execute("COMMIT")
+            self._write.executemany(_INSERT, rows)
 
     def keys(self, question_id: str) -> dict[tuple[float, int], str]:
         """`(temperature, sample)` of every row of a question, with its status."""

@@ -16,13 +16,9 @@ FAULTS_IN_A_ROW = 16  # without one answer between them: the endpoint is out, no
 class Lane:
     """An endpoint, the requests meant for it, and how many of them may be in flight.
 
-    The limit starts at what the server says it takes. Refusals lower it by a fifth, at most once a second; answers
-    while it is used up raise it by one for every `limit` of them, up to where it started (to four times the start
-    where the server does not say).
-
-    Args:
-        endpoint ([`~hfdistill.teacher.endpoints.Endpoint`]): the endpoint.
-        concurrency (`int`, *optional*): the limit; what the server says by default.
+    The limit starts at `concurrency`, by default at what the server says it takes. Refusals lower it by a fifth, at
+    most once a second; answers while it is used up raise it by one for every `limit` of them, up to where it started
+    (to four times the start where the server does not say).
     """
 
     def __init__(self, endpoint: Endpoint, concurrency: int | None = None):

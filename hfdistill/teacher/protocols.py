@@ -109,12 +109,10 @@ class Protocol:
             [`~hfdistill.teacher.transport.Faulty`]: if it is not what this kind of endpoint answers.
         """
         try:
-            if self.kind == TGI:
-                text, reason, prompt_tokens, completion_tokens = self._read_tgi(content, headers, decoding)
-            else:
-                text, reason, prompt_tokens, completion_tokens = self._read_openai(content)
+            read = self._read_tgi(content, headers, decoding) if self.kind == TGI else self._read_openai(content)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise Faulty(f"answered JSON of another shape: no {error}: {str(content)[:200]}") from error
+        text, reason, prompt_tokens, completion_tokens = read
         if not isinstance(text, str):
             raise Faulty(f"answered {type(text).__name__} instead of text")
         before = cut(text, decoding.stop)

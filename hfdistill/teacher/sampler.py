@@ -99,15 +99,15 @@ class Sampler:
             lane.last_answer = time.monotonic()
             if lane.endpoint.identity is None:
                 self._open_circuit(lane, "could not be reached")
-        ticker = self._loop.create_task(self._tick())
+        self._help(self._tick())
         try:
             self._pump()
             await self._over.wait()
         finally:
             restore()
-            for task in (ticker, *self._helpers, *self._tasks):
+            for task in (*self._helpers, *self._tasks):
                 task.cancel()
-            await asyncio.gather(ticker, *self._helpers, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._helpers, *self._tasks, return_exceptions=True)
             await self._writer.close()
             self.budget.save()
             self._board.show()
@@ -147,16 +147,13 @@ class Sampler:
         return lane.queue.popleft()
 
     def _take_question(self, lane: Lane) -> None:
-        while self._questions is not None:
-            question = next(self._questions, None)
-            if question is None:
-                self._questions = None
-                return
+        for question in self._questions or ():
             there = self.journal.keys(question.question_id)
-            if self._plan.grid.keys <= there.keys():
-                continue
-            lane.queue.extend(Pending(r) for r in self._plan.of(question) if (r.temperature, r.sample) not in there)
-            return
+            if not self._plan.grid.keys <= there.keys():
+                asked = self._plan.of(question)
+                lane.queue.extend(Pending(r) for r in asked if (r.temperature, r.sample) not in there)
+                return
+        self._questions = None
 
     def _nothing_left(self) -> bool:
         return not (
@@ -305,20 +302,17 @@ class Sampler:
 
     async def _tick(self) -> None:
         checked = time.monotonic()
-        try:
-            while True:
-                await asyncio.sleep(TICK)
-                self._board.show()
-                self._give_up_the_silent()
-                if time.monotonic() - checked >= self._check_every:
-                    checked = time.monotonic()
-                    self.budget.save()
-                    for lane in self.lanes:
-                        if not lane.open:
-                            self._help(self._check_quietly(lane))
-                self._pump()
-        except Exception as error:
-            self._fail(error)
+        while True:
+            await asyncio.sleep(TICK)
+            self._board.show()
+            self._give_up_the_silent()
+            if time.monotonic() - checked >= self._check_every:
+                checked = time.monotonic()
+                self.budget.save()
+                for lane in self.lanes:
+                    if not lane.open:
+                        self._help(self._check_quietly(lane))
+            self._pump()
 
     async def _check_quietly(self, lane: Lane) -> None:
         try:

@@ -77,14 +77,7 @@ def collect(
         [`~hfdistill.errors.HFDistillError`]: if no endpoint does what is needed, a limit was reached, or responses are
             missing in the end.
     """
-    wanted = {
-        "max_new_tokens": decoding.max_new_tokens,
-        "stop": list(decoding.stop),
-        "top_p": decoding.top_p,
-        "top_k": decoding.top_k,
-        "chat": teacher.chat,
-        "seed": plan.seed,
-    }
+    wanted = {**vars(decoding), "stop": list(decoding.stop), "chat": teacher.chat, "seed": plan.seed}
     if not growing:
         wanted["prompts"] = plan.prompts_digest()
     if sync is not None:

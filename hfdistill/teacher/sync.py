@@ -44,7 +44,7 @@ class PartialSync:
         """
         from huggingface_hub import HfApi, hf_hub_download
 
-        self._folder = f"partial/{_digest(wanted)}"
+        self._folder = f"partial/{hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:16]}"
         known = set(journal.note("shards") or [])
         caught_up = journal.position() == (journal.note("shared") or 0)
         with hub_errors("dataset", self.repo_id):
@@ -86,7 +86,7 @@ class PartialSync:
             name = f"{self._folder}/{time.time_ns():x}-{position}-{end}.parquet"
             with tempfile.TemporaryDirectory() as folder, hub_errors("dataset", self.repo_id):
                 path = Path(folder) / "shard.parquet"
-                _write_shard(rows, journal, path)
+                write_parquet(path, map(asdict, rows), shard_schema(journal.note("fingerprint")))
                 api.create_branch(self.repo_id, branch=BRANCH, repo_type="dataset", exist_ok=True)
                 api.upload_file(
                     path_or_fileobj=path,
@@ -121,10 +121,6 @@ def shard_schema(fingerprint: dict[str, Any]) -> Any:
     return pa.schema(columns, metadata={"fingerprint": json.dumps(fingerprint)})
 
 
-def _write_shard(rows: list[Response], journal: Journal, path: Path) -> None:
-    write_parquet(path, map(asdict, rows), shard_schema(journal.note("fingerprint")))
-
-
 def _read_shard(path: str, journal: Journal) -> None:
     import pyarrow.parquet as pq
 
@@ -132,7 +128,3 @@ def _read_shard(path: str, journal: Journal) -> None:
         journal.claim(json.loads(file.schema_arrow.metadata[b"fingerprint"]))
         for batch in file.iter_batches(10_000):
             journal.add(Response(**row) for row in batch.to_pylist())
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,11 +11,7 @@ SECONDS = 0.05  # the longest that a response waits for others
 
 
 class Writer:
-    """Writes samples to a journal in groups from a thread of its own.
-
-    Args:
-        journal ([`~hfdistill.teacher.journal.Journal`]): where to.
-    """
+    """Writes samples to a journal in groups from a thread of its own."""
 
     def __init__(self, journal: Journal):
         self._journal = journal
@@ -48,11 +44,7 @@ class Writer:
 
     async def flush(self) -> None:
         """Return when everything handed over is on disk."""
-        group, self._held = self._held, []
-        if group:
-            await self._loop.run_in_executor(self._pool, self._journal.add, group)
-        else:
-            await self._loop.run_in_executor(self._pool, _nothing)  # after the group being written
+        await self._write()  # even of nothing: the thread comes to it after the group being written
         if self._error is not None:
             raise self._error
 
@@ -72,12 +64,11 @@ class Writer:
             while not self._closing:
                 await self._due.wait()
                 self._due.clear()
-                group, self._held = self._held, []
-                if group:
-                    await self._loop.run_in_executor(self._pool, self._journal.add, group)
+                if self._held:
+                    await self._write()
         except Exception as error:
             self._error = error
 
-
-def _nothing() -> None:
-    pass
+    async def _write(self) -> None:
+        group, self._held = self._held, []
+        await self._loop.run_in_executor(self._pool, self._journal.add, group)
