@@ -15,11 +15,7 @@ from .rejects import RejectedRow
 
 
 class CheckedResponses:
-    """Rows for [`labelled_dataset`], written once and iterated any number of times.
-
-    Args:
-        file (`Path`): where they are kept.
-    """
+    """Rows for [`labelled_dataset`], written to a file once and iterated any number of times."""
 
     def __init__(self, file: Path):
         self.file = file
@@ -60,8 +56,7 @@ class CheckedResponses:
     def _keep(self, response: dict[str, Any], question: Question, number: int) -> None:
         response.pop("options", None)
         response.pop("n_options", None)
-        response["question_id"], response["question"] = question.question_id, question.question
-        response["row"] = number
+        response |= {"question_id": question.question_id, "question": question.question, "row": number}
         confidence = response.get("confidence")
         self._says.setdefault(question.question_id, set()).add(confidence or "none")
         if confidence == HIGH:

@@ -8,8 +8,6 @@ from ..tasks.base import Question
 
 
 WORDS = 8
-COPIED_FROM = 0.5
-LISTED = 20
 WORD = re.compile(r"\w+")
 
 
@@ -24,7 +22,7 @@ def overlap(training: Iterable[Question], evaluation: Sequence[Question]) -> dic
 
     Returns:
         `dict`: `questions`, `exact` (equal questions), `copied` (half of its runs or more), `any` (at least one
-        shared run), `mean_share`, and `listed`, the ids and shares of the most copied ones.
+        shared run), `mean_share`, and `listed`, the ids and shares of the 20 most copied ones.
     """
     exact: set[str] = set()
     grams: set[int] = set()
@@ -42,14 +40,14 @@ def overlap(training: Iterable[Question], evaluation: Sequence[Question]) -> dic
         if share:
             shares.append((share, question.question_id))
     shares.sort(key=lambda pair: (-pair[0], pair[1]))
-    copied = [pair for pair in shares if pair[0] >= COPIED_FROM]
+    copied = [pair for pair in shares if pair[0] >= 0.5]
     return {
         "questions": len(evaluation),
         "exact": equal,
         "copied": len(copied),
         "any": len(shares),
         "mean_share": sum(share for share, _ in shares) / len(evaluation) if evaluation else 0.0,
-        "listed": [{"question_id": identity, "share": round(share, 4)} for share, identity in copied[:LISTED]],
+        "listed": [{"question_id": identity, "share": round(share, 4)} for share, identity in copied[:20]],
     }
 
 

@@ -118,13 +118,9 @@ class LabelStatistics:
         return self.same(row["pseudo_label"], self.gold[row["question_id"]])
 
     def _categories(self) -> dict[str, Any] | None:
-        groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in self.questions:
-            if row.get("category") is not None:
-                groups[row["category"]].append(row)
         result = {}
-        for category in sorted(groups):
-            rows = groups[category]
+        for category in sorted({category for category in self.categories.values() if category is not None}):
+            rows = [row for row in self.questions if row.get("category") == category]
             labelled = [row for row in rows if row["pseudo_label"] is not None and row["question_id"] in self.gold]
             result[category] = {
                 "questions": len(rows),

@@ -21,7 +21,7 @@ ANSWER_COLON = re.compile(r"[aA]nswer\**\s?:|ANSWER\**:")
 NO_ABBREVIATION = "".join(rf"(?<!\b{word})" for word in ("Mr", "Mrs", "Ms", "Dr", "St", "No", "vs", "approx"))
 
 QUESTION_LINES = ("\nQuestion:", "\n Question:", "\n**Question:", "\n### Question:")
-Q_LINES = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:")
+CUT = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:", *QUESTION_LINES)
 
 
 def before_next_question(text: str, lines: tuple[str, ...]) -> str:
@@ -37,6 +37,11 @@ def before_next_question(text: str, lines: tuple[str, ...]) -> str:
                 break
             at = text.find(line, at + 1, end + len(line))
     return text[:end]
+
+
+def announced(text: str) -> tuple[Iterator[str], Iterator[str], Iterator[str], Iterator[str]]:
+    """What stands after "The answer is", after `####`, after `Answer:` on the last line, and within `\\boxed{}`."""
+    return after(ANSWER_IS, text), after_last("####", text), last_line_after(ANSWER_COLON, text), boxed(text)
 
 
 def after(pattern: re.Pattern, text: str) -> Iterator[str]:

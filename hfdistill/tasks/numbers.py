@@ -8,22 +8,8 @@ import re
 from fractions import Fraction
 
 from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, Answer
-from .markers import (
-    ANSWER_COLON,
-    ANSWER_IS,
-    NO_ABBREVIATION,
-    Q_LINES,
-    QUESTION_LINES,
-    after,
-    after_last,
-    before_next_question,
-    boxed,
-    first_value,
-    last_line_after,
-)
+from .markers import CUT, NO_ABBREVIATION, announced, before_next_question, boxed, first_value
 
-
-CUT = Q_LINES + QUESTION_LINES
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
 PLAIN = re.compile(
@@ -106,13 +92,9 @@ def extract_number(response: str) -> Answer:
     `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
     """
     text = before_next_question(response, CUT)
-    markers = (
-        (after(ANSWER_IS, text), read_number),
-        (after_last("####", text), _read_unless_heading),
-        (last_line_after(ANSWER_COLON, text), _read_leading_number),
-        (boxed(text), read_number),
-    )
-    answer = first_value(read(segment) for segments, read in markers for segment in segments)
+    readers = (read_number, _read_unless_heading, _read_leading_number, read_number)
+    places = zip(readers, announced(text), strict=True)
+    answer = first_value(read(segment) for read, segments in places for segment in segments)
     return answer or (TRUNCATED if "####" in text else NO_MARKER if text.strip() else EMPTY)
 
 

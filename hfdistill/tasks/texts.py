@@ -6,22 +6,9 @@ from functools import lru_cache
 from itertools import chain
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, Answer
-from .markers import (
-    ANSWER_COLON,
-    ANSWER_IS,
-    NO_ABBREVIATION,
-    Q_LINES,
-    QUESTION_LINES,
-    after,
-    after_last,
-    before_next_question,
-    boxed,
-    first_value,
-    last_line_after,
-)
+from .markers import CUT, NO_ABBREVIATION, announced, before_next_question, boxed, first_value
 
 
-CUT = Q_LINES + QUESTION_LINES
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
 MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$")
 EDGES = " \t\r\n:*_`\"'“”‘’"
@@ -73,9 +60,9 @@ def same_expression(a: str, b: str) -> bool:
 
 def _extract(response: str, read: Callable[[str], Answer]) -> Answer:
     text = before_next_question(response, CUT)
+    *lines, boxes = announced(text)
     # Given back in its braces, so that the reader sees that nothing else belongs to it.
-    boxes = (f"\\boxed{{{content}}}" for content in boxed(text))
-    segments = chain(after(ANSWER_IS, text), after_last("####", text), last_line_after(ANSWER_COLON, text), boxes)
+    segments = chain(*lines, (f"\\boxed{{{content}}}" for content in boxes))
     return first_value(map(read, segments)) or (NO_MARKER if text.strip() else EMPTY)
 
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 32
 START_SECONDS = 3600  # with the download of a large model
-TGI_IMAGE = "ghcr.io/huggingface/text-generation-inference:3.3.5"
-VLLM_IMAGE = "vllm/vllm-openai:v0.23.0"
-ENGINES = {"tgi": TGI_IMAGE, "vllm": VLLM_IMAGE}
+ENGINES = {"tgi": "ghcr.io/huggingface/text-generation-inference:3.3.5", "vllm": "vllm/vllm-openai:v0.23.0"}
 
 
 @dataclass(frozen=True)

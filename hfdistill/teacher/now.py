@@ -13,9 +13,6 @@ from .session import run_loop
 from .transport import Trouble, on_hugging_face
 
 
-AT_ONCE = 3.0  # seconds
-
-
 def answers_now(
     teacher: TeacherConfig, decoding: Decoding, prompt: str, temperature: float = 0.0, count: int = 1
 ) -> list[Completion]:
@@ -69,8 +66,8 @@ def identify(teacher: TeacherConfig) -> dict[str, Identity | HFDistillError]:
 def warn_of_another_model(teacher: TeacherConfig, served: dict[str, Any], dataset: str) -> None:
     """Say so where an endpoint serves another model under the teacher's name than a finished dataset was made from.
 
-    Endpoints that do not answer at once are left alone, and Hugging Face's are not asked: that could start one that
-    costs money.
+    Endpoints that do not answer in three seconds are left alone, and Hugging Face's are not asked: that could start
+    one that costs money.
 
     Args:
         teacher ([`~hfdistill.sections.TeacherConfig`]): its endpoints.
@@ -78,7 +75,7 @@ def warn_of_another_model(teacher: TeacherConfig, served: dict[str, Any], datase
         dataset (`str`): its name.
     """
     urls = [url for url in teacher.endpoints if not on_hugging_face(url)]
-    for url, found in identify(replace(teacher, endpoints=urls, timeout=AT_ONCE)).items():
+    for url, found in identify(replace(teacher, endpoints=urls, timeout=3.0)).items():
         if isinstance(found, HFDistillError):
             continue
         for name in ("model_id", "model_sha"):

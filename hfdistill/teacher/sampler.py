@@ -22,8 +22,6 @@ from .transport import Busy, Faulty, Gone, Rejected, Trouble
 from .writer import Writer
 
 
-TICK = 0.25
-CHECK_SECONDS = 30.0  # between two looks at which model an endpoint serves
 GRACE_SECONDS = 30.0  # that answers in flight may take after Ctrl-C: they are paid for
 NO_ENTRY = (401, 403)  # before any answer: no waiting makes the token a better one
 MOST_BACKLOG = 10_000  # responses that may wait for a slow disk
@@ -66,7 +64,7 @@ class Sampler:
         tries: int = 5,
         patience: float = 900.0,
         wait: tuple[float, float] = (0.5, 30.0),
-        check_every: float = CHECK_SECONDS,
+        check_every: float = 30.0,
     ):
         self.lanes = [Lane(endpoint, concurrency) for endpoint in endpoints]
         self.journal = journal
@@ -303,7 +301,7 @@ class Sampler:
     async def _tick(self) -> None:
         checked = time.monotonic()
         while True:
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(0.25)
             self._board.show()
             self._give_up_the_silent()
             if time.monotonic() - checked >= self._check_every:
