@@ -99,12 +99,11 @@ def _broken_line(line: bytes, message: str) -> RejectedRow:
 
 def _hub_rows(source: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
 
     name, _, revision = source.partition("@")
     try:
         rows = load_dataset(name, split=split, revision=revision or None)
-    except (DatasetNotFoundError, ConnectionError, FileNotFoundError, ValueError) as error:
+    except (ConnectionError, FileNotFoundError, ValueError) as error:
         raise HFDistillError(
             f"cannot read the dataset {source}, split {split} ({type(error).__name__}: {error}): check the name, "
             "HF_ENDPOINT and HF_TOKEN, or give a file"

@@ -39,13 +39,12 @@ def load_rows(
             )
         return [row for file in files for row in read_file(file)]
     from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError
 
     at = f"{dataset}@{revision}" if revision else dataset
     try:
         rows = load_dataset(dataset, subset, split=split, revision=revision)
-    except (DatasetNotFoundError, HfHubHTTPError, ConnectionError, FileNotFoundError) as error:
+    except (HfHubHTTPError, ConnectionError, FileNotFoundError) as error:
         raise HFDistillError(
             f"cannot read the dataset {at} ({type(error).__name__}): check the name, the revision, HF_ENDPOINT and "
             "HF_TOKEN, or give a folder of files as `path`"

@@ -1,7 +1,7 @@
 """The temperature grid, and the requests that it makes of a list of questions."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,9 +114,6 @@ class Plan:
             for cell in self.grid.cells
             for sample in range(cell.samples)
         ]
-
-    def __iter__(self) -> Iterator[list[Request]]:
-        return (self.of(question) for question in self.questions)
 
     def seed_of(self, question_id: str, temperature: float, sample: int) -> int | None:
         """Seed of a request, in 1 … 2^53 − 1, from its key and the run's seed; `None` where nothing is drawn."""

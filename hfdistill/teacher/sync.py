@@ -32,15 +32,12 @@ class PartialSync:
     def __init__(self, repo_id: str, every: float):
         self.repo_id, self.every = repo_id, every
 
-    def restore(self, journal: Journal, wanted: dict[str, Any]) -> int:
+    def restore(self, journal: Journal, wanted: dict[str, Any]) -> None:
         """Fetch rows that other machines pushed for the same prompts and parameters.
 
         Args:
             journal ([`~hfdistill.teacher.journal.Journal`]): gets the rows.
             wanted (`dict`): prompts and parameters of this run; part of the fingerprint.
-
-        Returns:
-            `int`: number of files fetched.
         """
         from huggingface_hub import HfApi, hf_hub_download
 
@@ -51,7 +48,7 @@ class PartialSync:
             api = HfApi()
             branches = {branch.name for branch in api.list_repo_refs(self.repo_id, repo_type="dataset").branches}
             if BRANCH not in branches:
-                return 0
+                return
             files = api.list_repo_files(self.repo_id, repo_type="dataset", revision=BRANCH)
             new = [file for file in sorted(files) if file.startswith(f"{self._folder}/") and file not in known]
             for file in new:
@@ -61,7 +58,6 @@ class PartialSync:
             journal.set_note("shards", sorted(known.union(new)))
             if caught_up:
                 journal.set_note("shared", journal.position())
-        return len(new)
 
     async def keep_pushing(self, journal: Journal) -> None:
         """Push at intervals until cancelled. Trouble with the Hub does not stop the sampling."""
@@ -73,16 +69,16 @@ class PartialSync:
             except Exception as error:  # the rows are safe in the journal, and the next push takes them along
                 print(f"warning: responses were not pushed: {' '.join(str(error).split())}", file=sys.stderr)
 
-    def push(self, journal: Journal) -> int:
-        """Push the rows since the last push; returns how many."""
+    def push(self, journal: Journal) -> None:
+        """Push the rows since the last push."""
         from huggingface_hub import HfApi
 
-        api, pushed = HfApi(), 0
+        api = HfApi()
         while True:
             position = journal.note("shared") or 0
             rows, end = journal.rows_after(position, ROWS_A_SHARD)
             if not rows:
-                return pushed
+                return
             name = f"{self._folder}/{time.time_ns():x}-{position}-{end}.parquet"
             with tempfile.TemporaryDirectory() as folder, hub_errors("dataset", self.repo_id):
                 path = Path(folder) / "shard.parquet"
@@ -98,7 +94,6 @@ class PartialSync:
                 )
             journal.set_note("shards", sorted({*(journal.note("shards") or []), name}))
             journal.set_note("shared", end)
-            pushed += len(rows)
 
     def forget(self) -> None:
         """Delete the branch: the whole dataset is published."""

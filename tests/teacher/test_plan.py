@@ -40,11 +40,15 @@ def test_a_question_is_asked_from_the_lowest_temperature_up():
     assert {request.prompt for request in requests} == {"Q: What is 0?"}
 
 
+def seeds_of(plan):
+    return [request.seed for question in plan.questions for request in plan.of(question) if request.temperature]
+
+
 def test_seeds_are_different_in_range_and_the_same_every_time():
-    seeds = [request.seed for requests in make_plan(40) for request in requests if request.temperature]
+    seeds = seeds_of(make_plan(40))
     assert len(set(seeds)) == len(seeds) == 40 * 50
     assert all(1 <= seed <= LARGEST_SEED for seed in seeds)
-    assert seeds == [request.seed for requests in make_plan(40) for request in requests if request.temperature]
+    assert seeds == seeds_of(make_plan(40))
     assert make_plan(seed=1).seed_of("q0", 0.7, 3) != make_plan(seed=0).seed_of("q0", 0.7, 3)
 
 
