@@ -102,16 +102,9 @@ class Task(ABC):
     def extract(self, response: str, question: Question) -> Answer:
         """The final answer of `response`; never raises, in time linear in its length."""
 
-    def question(
-        self,
-        text: str,
-        split: str,
-        question_id: str,
-        options: Sequence[str] | None = None,
-        category: str | None = None,
-    ) -> Question:
+    def question(self, text: str, split: str, question_id: str, options: Sequence[str] | None = None) -> Question:
         """A question that came with a response, for a task that has none of its own."""
-        return Question(question_id, text, split, None if options is None else tuple(options), category)
+        return Question(question_id, text, split, None if options is None else tuple(options))
 
     def golds(self) -> dict[str, str]:
         """Canonical gold answers by question id; only evaluation and validation against gold call this."""

@@ -24,11 +24,7 @@ def extract_phrase(response: str) -> Answer:
 
 def same_phrase(a: str, b: str) -> bool:
     """Equality but for letter case and white space."""
-    return fold_phrase(a) == fold_phrase(b)
-
-
-def fold_phrase(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    return a.casefold().split() == b.casefold().split()
 
 
 def extract_expression(response: str) -> Answer:

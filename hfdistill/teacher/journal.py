@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -164,17 +164,9 @@ class Journal:
         )
         return [Response(*row) for row in rows]
 
-    def rows(self) -> Iterator[Response]:
+    def rows(self) -> list[Response]:
         """Every row, sorted by key: the order of arrival leaves no trace."""
-        last: tuple[Any, ...] = ("", -1.0, -1)
-        while True:
-            page = self._all(
-                f"{_SELECT} WHERE (question_id, temperature, sample) > (?, ?, ?) ORDER BY 1, 2, 3 LIMIT 1000", *last
-            )
-            if not page:
-                return
-            yield from (Response(*row) for row in page)
-            last = page[-1][:3]
+        return [Response(*row) for row in self._all(f"{_SELECT} ORDER BY question_id, temperature, sample")]
 
     def rows_after(self, position: int, limit: int) -> tuple[list[Response], int]:
         """The next finished rows in the order of arrival, and the position after them."""
@@ -195,11 +187,10 @@ class Journal:
         """Prompt tokens and generated tokens of all rows."""
         return self._all("SELECT TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM samples")[0]
 
-    def reasons(self, limit: int = 3) -> list[tuple[str, int]]:
-        """The most frequent reasons of rows without a response."""
+    def reasons(self) -> list[tuple[str, int]]:
+        """The three most frequent reasons of rows without a response."""
         return self._all(
-            f"SELECT reason, COUNT(*) FROM samples WHERE status != '{DONE}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
-            limit,
+            f"SELECT reason, COUNT(*) FROM samples WHERE status != '{DONE}' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3"
         )
 
     def retry_failed(self) -> int:
