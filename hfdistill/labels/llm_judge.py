@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, decides, section
@@ -31,13 +31,6 @@ READINGS = {
     "compare": ({"a": CORRECT, "b": INCORRECT}, {"b": CORRECT, "a": INCORRECT}),
 }
 VERDICT = re.compile(r"verdict\W{0,8}(yes|no|a|b)\b", re.IGNORECASE)
-
-
-class JudgePrompt(NamedTuple):
-    """What the judge is asked, by a hash of it: the same prompt is bought once, whichever call asks."""
-
-    question_id: str
-    prompt: str
 
 
 def _judge(asked: Mapping[str, Any], config: Any) -> bool | str:
@@ -114,7 +107,8 @@ class LLMJudge(Labeler):
         if not prompts:
             return
         grid = Grid([self.temperature], self.verdicts if self.mode == "grade" else 1)
-        plan = Plan([JudgePrompt(*item) for item in prompts.items()], lambda item: item.prompt, grid)
+        # By a hash of it, so that the same prompt is bought once, whichever call asks.
+        plan = Plan([Question(*item, "train") for item in prompts.items()], lambda item: item.question, grid)
         judge = self._teacher(teacher)
         who = _key(f"{self.model or self.endpoint or judge.model}\n{self.max_new_tokens}")
         with (

@@ -40,7 +40,7 @@ class Board:
         self._planned = plan.by_temperature()
         self._there = count_there(plan, journal)
         self._asked, self._tokens, self._started = 0, 0, time.monotonic()
-        self._answers, self._refusals = self._totals()
+        self._before = self._totals()
 
     def count(self, request: Request, completion: Completion) -> None:
         """Count a response."""
@@ -74,8 +74,7 @@ class Board:
         return sum(lane.answers for lane in self._lanes), sum(lane.refusals for lane in self._lanes)
 
     def _refused(self) -> float:
-        answers, refusals = self._totals()
-        answers, refusals = answers - self._answers, refusals - self._refusals
+        answers, refusals = (now - before for now, before in zip(self._totals(), self._before, strict=True))
         return refusals / (answers + refusals) if answers + refusals else 0.0
 
 
