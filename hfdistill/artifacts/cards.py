@@ -1,11 +1,13 @@
 """Cards: the README.md of every artifact, made from its manifest by a strict template a kind."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import yaml
 
 from ..errors import unknown
@@ -34,9 +36,25 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
     Returns:
         `str`: text of README.md, metadata included.
     """
+    text = _template(kind.template).render(
+        repo_id=repo_id,
+        name=repo_id.rstrip("/").rpartition("/")[2],
+        manifest=manifest,
+        task=manifest["config"]["task"]["name"],
+        teacher=_named(manifest, "teacher", "a larger model"),
+        student=_named(manifest, "student", "a small model"),
+        licences=_licences(manifest),
+        parents=list(_parents(manifest)),
+        config=_yaml(manifest["config"]).rstrip(),
+        numbers=figures.rows(manifest["metrics"]),
+        cost=figures.rows(manifest["cost"]),
+        versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
+        plots=list(plots),
+        arxiv=metadata.ARXIV,
+        **(_example(manifest) if kind.repo_type == "model" else {}),
+    )
     data = METADATA[kind.repo_type](kind, manifest, repo_id)
-    example = _example(manifest) if kind.repo_type == "model" else {}
-    return _render(kind.template, manifest, repo_id, plots, data, **example)
+    return join({key: value for key, value in data.items() if value}, "\n" + text.strip() + "\n")
 
 
 def split(card: str) -> tuple[dict[str, Any], str]:
@@ -94,32 +112,7 @@ def url(repo_type: str, repo_id: str, revision: str | None = None, endpoint: str
     return (endpoint or constants.ENDPOINT) + page(repo_type, repo_id, revision)
 
 
-def _render(
-    template: str, manifest: dict[str, Any], repo_id: str, plots: Sequence[str], data: dict[str, Any], **more: Any
-) -> str:
-    text = _template(template).render(
-        repo_id=repo_id,
-        name=repo_id.rstrip("/").rpartition("/")[2],
-        manifest=manifest,
-        task=manifest["config"]["task"]["name"],
-        teacher=_named(manifest, "teacher", "a larger model"),
-        student=_named(manifest, "student", "a small model"),
-        licences=_licences(manifest),
-        parents=_parents(manifest),
-        config=_yaml(manifest["config"]).rstrip(),
-        numbers=figures.rows(manifest["metrics"]),
-        cost=figures.rows(manifest["cost"]),
-        versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
-        plots=list(plots),
-        arxiv=metadata.ARXIV,
-        **more,
-    )
-    return join(data, "\n" + text.strip() + "\n")
-
-
-def _template(name: str) -> Any:
-    import jinja2
-
+def _template(name: str) -> jinja2.Template:
     try:
         return _environment().get_template(name)
     except jinja2.TemplateNotFound as error:
@@ -128,9 +121,7 @@ def _template(name: str) -> Any:
 
 
 @cache
-def _environment() -> Any:
-    import jinja2
-
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -138,8 +129,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = _cell
-    environment.filters["python"] = repr
+    environment.filters |= {"cell": _cell, "python": repr}
     return environment
 
 
@@ -149,38 +139,30 @@ def _cell(value: Any) -> str:
 
 
 def _named(manifest: dict[str, Any], who: str, otherwise: str) -> str:
-    name = (manifest.get(who) or {}).get("model")
+    name = metadata.stated(manifest, who, "model")
     return f"`{name}`" if name else otherwise
 
 
-def _parents(manifest: dict[str, Any]) -> list[dict[str, str]]:
-    """What the artifact was made from, pinned ones first, each as a row of the card's table."""
-    parents = []
+def _parents(manifest: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What the artifact was made from, pinned ones first: role, what and revision, a row of the card's table."""
+    pinned = set()
     for role, ref in manifest["parents"].items():
         repo_type, repo_id, revision = parse_ref(ref)
+        pinned.add(repo_id)
         if is_commit(revision):
-            link = f"[{repo_id}]({page(repo_type, repo_id, revision)})"
-            parents.append({"role": role, "what": f"{repo_type} {link}", "revision": f"`{revision[:12]}`"})
+            yield role, f"{repo_type} [{repo_id}]({page(repo_type, repo_id, revision)})", f"`{revision[:12]}`"
         else:
-            parents.append(
-                {"role": role, "what": f"{repo_type} in a folder, `{repo_id}`", "revision": f"`{revision}`"}
-            )
-    pinned = {parse_ref(ref)[1] for ref in manifest["parents"].values()}
+            yield role, f"{repo_type} in a folder, `{repo_id}`", f"`{revision}`"
     for who, role in (("teacher", "teacher model"), ("student", "base student")):
         section = _involved(manifest, who)
         if section and section["model"] not in pinned:
             name = section["model"]
-            what = f"model [{name}]({page('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
             revision = metadata.teacher_revision(manifest) if who == "teacher" else section.get("revision")
-            parents.append(
-                {"role": role, "what": what, "revision": f"`{revision[:12]}`" if revision else "not pinned"}
-            )
+            what = f"model [{name}]({page('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
+            yield role, what, f"`{revision[:12]}`" if revision else "not pinned"
     if manifest["stage"] == "label":
         task = f"task `{manifest['config']['task']['name']}`, options below"
-        parents.append(
-            {"role": "questions", "what": task, "revision": f"hfdistill {manifest['versions']['hfdistill']}"}
-        )
-    return parents
+        yield "questions", task, f"hfdistill {manifest['versions']['hfdistill']}"
 
 
 def _involved(manifest: dict[str, Any], who: str) -> dict[str, Any] | None:
@@ -212,14 +194,6 @@ def _example(manifest: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _yaml(data: Any) -> str:
-    return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True, width=10_000)
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, and anything that YAML has no form for as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
+def _yaml(data: dict[str, Any]) -> str:
+    plain = json.loads(json.dumps(data, default=str))  # YAML has no form for tuples and the like
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=10_000)

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import HFDistillError
 from ..kinds import Kind
-from .errors import explain
+from .errors import hub_errors
 
 
 if TYPE_CHECKING:
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from ..config import RunConfig
 
 MAX_TITLE = 59
+COLLECTION = "the Collection of run"
 
 
-def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str) -> str | None:
+def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str) -> None:
     """Add an artifact to the run's Collection, which is created on first use.
 
     A Hub without Collections, or a token that may not write them, is no reason to lose a finished stage: that is said
@@ -26,26 +28,19 @@ def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str
         run ([`~hfdistill.config.RunConfig`]): whose Collection.
         namespace (`str`): who owns it.
         kind ([`~hfdistill.kinds.Kind`]), repo_id (`str`): the artifact.
-
-    Returns:
-        `str` or `None`: the Collection's slug.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     try:
-        slug = find_or_create(api, run, namespace)
-        api.add_collection_item(slug, repo_id, kind.repo_type, note=note_of(kind, run.suffix), exists_ok=True)
-    except Exception as error:
-        reason = explain(error)
-        if reason is None:
-            raise
-        print(f"{repo_id} is published, but stands in no Collection: the Collection of run {run.name!r} {reason}")
-        return None
-    return slug
+        with hub_errors(COLLECTION, run.name):
+            slug = _remembered(api, run, namespace)
+            api.add_collection_item(slug, repo_id, kind.repo_type, note=note_of(kind, run.suffix), exists_ok=True)
+    except HFDistillError as error:
+        print(f"{repo_id} is published, but stands in no Collection: {error}")
 
 
-def find_or_create(api: "HfApi", run: "RunConfig", namespace: str) -> str:
+def _remembered(api: "HfApi", run: "RunConfig", namespace: str) -> str:
     """The slug of the run's Collection: remembered in its output folder, found by title, or of a new one.
 
     The Hub puts a random suffix into the slug, so it cannot be derived from the run's name.
@@ -72,7 +67,7 @@ def find_or_create(api: "HfApi", run: "RunConfig", namespace: str) -> str:
 
 def by_title(api: "HfApi", name: str, namespace: str, private: bool) -> str:
     """The slug of the Collection of the run of this name; one is made if there is none."""
-    title = title_of(name)
+    title = f"hfdistill: {name}"[:MAX_TITLE]
     found = next((each for each in api.list_collections(owner=namespace) if each.title == title), None)
     if found is None:
         description = f"Artifacts of the distillation run {name}, made by hfdistill"[:150]
@@ -80,11 +75,6 @@ def by_title(api: "HfApi", name: str, namespace: str, private: bool) -> str:
             title, namespace=namespace, description=description, private=private, exists_ok=True
         )
     return found.slug
-
-
-def title_of(run_name: str) -> str:
-    """Title of a run's Collection."""
-    return f"hfdistill: {run_name}"[:MAX_TITLE]
 
 
 def note_of(kind: Kind, suffix: str = "") -> str:

@@ -2,9 +2,15 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
 
 MANIFEST, CARD = "hfdistill.json", "README.md"
 LICENCE = re.compile(r"(licen[sc]es?|notice|copying)([-_. ].*)?", re.IGNORECASE)
@@ -49,6 +55,22 @@ def sha256_of(path: Path) -> str:
     if path.is_symlink() and blob.parent.name == "blobs" and SHA256.fullmatch(blob.name):
         return blob.name
     return hash_file(path)["sha256"]
+
+
+def listing(api: "HfApi", repo_id: str, repo_type: str, revision: str) -> dict[str, "RepoFile"]:
+    """What a Hub knows of every file of a version, by path."""
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = api.list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+
+def sha256_of_listed(entry: "RepoFile", recorded: dict[str, dict[str, str]], fetch: Callable[[str], str]) -> str:
+    """sha256 of a file that a Hub lists; of a small one it knows git's hash alone, so what is new is fetched."""
+    if entry.lfs is not None:
+        return entry.lfs.sha256
+    known = recorded.get(entry.path)
+    return known["sha256"] if known and known["git"] == entry.blob_id else hash_file(Path(fetch(entry.path)))["sha256"]
 
 
 def hash_file(path: Path) -> dict[str, str]:

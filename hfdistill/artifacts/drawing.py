@@ -1,16 +1,13 @@
 """The lineage as a picture: sources on the left, the artifact on the right, every artifact once."""
 
+from collections import Counter
 from pathlib import Path
 
 from ..errors import HFDistillError
 from .lineage import Node
 
 
-COLOURS = {
-    "model": "#dbe7ff",
-    "dataset": "#dff3e0",
-    "space": "#f1e0f7",
-}
+COLOURS = {"model": "#dbe7ff", "dataset": "#dff3e0", "space": "#f1e0f7"}
 SOURCE = "#ffe7c2"
 EDITED = "#c0392b"  # the edge of what was edited by hand
 FORMATS = (".png", ".svg", ".pdf")
@@ -50,13 +47,10 @@ def draw(root: Node, path: str | Path) -> Path:
     for parent, child in edges:
         (x, y), (end_x, end_y) = place[parent], place[child]
         # Past a box of the same lane the arrow bows outwards.
-        bow = 0.0 if end_y != y or end_x - x < 1.5 * COLUMN else (-0.16 if y > 0 else 0.16)
-        start, end = (
-            (x + WIDTH / 2, y + (HEIGHT / 3 if y > 0 else -HEIGHT / 3) * (bow != 0)),
-            (end_x - WIDTH / 2, end_y),
-        )
+        side = (1 if y > 0 else -1) if end_y == y and end_x - x >= 1.5 * COLUMN else 0
+        start, end = (x + WIDTH / 2, y + side * HEIGHT / 3), (end_x - WIDTH / 2, end_y)
         style = {"arrowstyle": "-|>", "mutation_scale": 10, "color": "#777777", "linewidth": 0.9, "zorder": 1}
-        axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={bow}", **style))
+        axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={-0.16 * side}", **style))
     for key, node in nodes.items():
         x, y = place[key]
         look = {
@@ -75,29 +69,26 @@ def draw(root: Node, path: str | Path) -> Path:
 
 def _places(nodes: dict, levels: dict) -> dict[tuple[str, str, str], tuple[float, float]]:
     """Where each box stands: a column a level, two lanes, further boxes of a lane outwards."""
-    deepest = max(levels.values())
-    taken: dict[tuple[int, int], int] = {}
+    taken: Counter[tuple[int, int]] = Counter()
     place = {}
     for key, level in levels.items():
         side = 1 if nodes[key].kind in TOP else -1
-        count = taken.get((level, side), 0)
-        taken[level, side] = count + 1
-        place[key] = ((deepest - level) * COLUMN, side * (0.5 + count) * LANE)
+        place[key] = ((max(levels.values()) - level) * COLUMN, side * (0.5 + taken[level, side]) * LANE)
+        taken[level, side] += 1
     return place
 
 
-def _collect(root: Node) -> tuple[dict, dict, list]:
+def _collect(root: Node) -> tuple[dict, dict, dict]:
     """Every artifact once, its longest distance to the root, and the pairs (parent, child)."""
     nodes: dict[tuple[str, str, str], Node] = {}
-    levels: dict[tuple[str, str, str], int] = {}
-    edges: list[tuple] = []
+    levels: Counter[tuple[str, str, str]] = Counter()
+    edges: dict[tuple, None] = {}
 
     def walk(node: Node, level: int) -> None:
         nodes.setdefault(node.key, node)
-        levels[node.key] = max(level, levels.get(node.key, 0))
+        levels[node.key] = max(level, levels[node.key])
         for parent in node.parents:
-            if (parent.key, node.key) not in edges:
-                edges.append((parent.key, node.key))
+            edges[parent.key, node.key] = None
             walk(parent, level + 1)
 
     walk(root, 0)
@@ -106,6 +97,6 @@ def _collect(root: Node) -> tuple[dict, dict, list]:
 
 def _label(node: Node) -> str:
     name = node.name if len(node.name) <= LONGEST_NAME else "…" + node.name[1 - LONGEST_NAME :]
-    revision = f"@{node.revision[:12]}" if node.revision else ""
     edited = node.edited if len(node.edited) <= LONGEST_NAME else node.edited[: LONGEST_NAME - 1] + "…"
-    return "\n".join(line for line in (node.kind, name, revision, edited) if line)
+    revision = f"@{node.revision[:12]}" if node.revision else ""
+    return "\n".join(filter(None, (node.kind, name, revision, edited)))

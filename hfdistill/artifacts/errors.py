@@ -25,13 +25,13 @@ def hub_errors(kind: str, name: str, endpoint: str | None = None) -> Iterator[No
     try:
         yield
     except Exception as error:
-        message = explain(error, endpoint)
+        message = _explain(error, endpoint)
         if message is None:
             raise
         raise HFDistillError(f"{kind} {name!r} {message}") from error
 
 
-def explain(error: Exception, endpoint: str | None = None) -> str | None:
+def _explain(error: Exception, endpoint: str | None) -> str | None:
     """What went wrong, to stand behind the name of what was asked for; `None` for an error that is not the Hub's."""
     import httpx
     import httpx2

@@ -6,25 +6,23 @@ import json
 import re
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
 from ..progress import Progress
 from .digests import BLOCK, MANIFEST, hash_file
-from .references import is_commit, read_manifest
+from .references import REPO_TYPES, is_commit, read_manifest
 from .versions import Version, VersionSet
 
 
 FORMAT = 2
-TYPES = ("dataset", "model", "space")
 INDEX, CHECKSUM, CONTENT = "export.json", "export.sha256", "contents/"
 READ = {"kind", "stage", "run", "fingerprint", "config", "metrics", "parents", "digests", "files", "digest"}
 LARGEST_INDEX = 64 << 20
 
 
-def export_run(run: VersionSet, fetch: Callable[[Version, str], Path], path: str | Path) -> Path:
+def export_run(run: VersionSet, path: Path) -> None:
     """Write a run into one file. Equal runs give equal files.
 
     The file holds `export.json` (versions and Collection; each file by its sha256), every content once as
@@ -32,46 +30,40 @@ def export_run(run: VersionSet, fetch: Callable[[Version, str], Path], path: str
 
     Args:
         run ([`~hfdistill.artifacts.versions.VersionSet`]): what to export.
-        fetch (`Callable`): gives the content of a version's file as a file on this machine.
-        path (`str` or `Path`): where to write; the file appears when it is complete.
+        path (`Path`): where to write; the file appears when it is complete.
     """
-    path = Path(path)
     if not path.parent.is_dir():
         raise HFDistillError(f"there is no folder '{path.parent}' to export into: make it first")
     versions = [{**vars(version), "manifest": None} for version in run.versions]  # manifests are among the contents
-    index = {**vars(run), "versions": versions, "format": FORMAT}
-    text = json.dumps(index, indent=1, sort_keys=True).encode()
+    about = {"name": run.name, "namespace": run.namespace, "endpoint": run.endpoint, "format": FORMAT}
+    text = json.dumps({**about, "versions": versions}, indent=1, sort_keys=True).encode()
     where = {sha256: (version, name) for version in run.versions for name, sha256 in version.files.items()}
     incoming = path.with_name(path.name + ".incoming")
     with tarfile.open(incoming, "w") as archive, Progress("export", len(where), "files") as progress:
         _add(archive, INDEX, io.BytesIO(text), len(text))
         for sha256, (version, name) in sorted(where.items()):
-            fetched = fetch(version, name)
-            with fetched.open("rb") as file:
-                _add(archive, CONTENT + sha256, file, fetched.stat().st_size)
+            content = run.fetch(version, name)
+            with content.open("rb") as file:
+                _add(archive, CONTENT + sha256, file, content.stat().st_size)
             progress.advance()
         checksum = hashlib.sha256(text).hexdigest().encode()
         _add(archive, CHECKSUM, io.BytesIO(checksum), len(checksum))
     incoming.replace(path)
-    return path
 
 
-class Archive:
+class Archive(VersionSet):
     """A run as read from such a file. Everything is verified before anything is used.
 
     Args:
-        path (`str` or `Path`): the file.
+        path (`Path`): the file.
         folder (`Path`): an empty folder for the contents.
-
-    Attributes:
-        run ([`~hfdistill.artifacts.versions.VersionSet`]): what is in it.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the file is not an export, is cut off or was changed.
     """
 
-    def __init__(self, path: str | Path, folder: Path):
-        self.path, self.folder = Path(path), folder
+    def __init__(self, path: Path, folder: Path):
+        self.path, self.folder = path, folder
         if not self.path.is_file():
             raise HFDistillError(f"there is no file '{self.path}' to import")
         try:
@@ -79,16 +71,17 @@ class Archive:
             if hashlib.sha256(text).hexdigest() != checksum.decode("ascii", "replace"):
                 raise self._broken(f"{INDEX} has another checksum" if text and checksum else "a part of it is missing")
             index = json.loads(text)
-            if index.pop("format") != FORMAT:
+            if index["format"] != FORMAT:
                 raise HFDistillError(f"'{self.path}' has another format than {FORMAT}: import it by what wrote it")
-            self.run = VersionSet(**index | {"versions": [self._version(each, found) for each in index["versions"]]})
+            self.name, self.namespace, self.endpoint = index["name"], index["namespace"], index["endpoint"]
+            self.versions = [self._version(each, found) for each in index["versions"]]
         except (tarfile.TarError, EOFError, OSError) as error:
             raise self._broken(f"it cannot be read as tar ({error})") from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise self._broken(f"{INDEX} is not what an export holds ({error})") from error
 
     def fetch(self, version: Version, path: str) -> Path:
-        """The content of one file."""
+        """The content of one file of a version, as a file on this machine."""
         return self.folder / version.files[path]
 
     def _broken(self, why: str) -> HFDistillError:
@@ -124,7 +117,7 @@ class Archive:
                 raise self._broken(f"{name!r} is no path of a file in a repository")
             if sha256 not in found:
                 raise self._broken(f"the content of {version.repo_id}/{name} is missing")
-        if version.repo_type not in TYPES or not all(map(is_commit, version.commits)):
+        if version.repo_type not in REPO_TYPES or not all(map(is_commit, version.commits)):
             raise ValueError(f"{version.repo_type} {version.repo_id}@{version.revision}")
         if MANIFEST in version.files:
             version.manifest = read_manifest(self.fetch(version, MANIFEST), version.repo_id, version.repo_type)

@@ -7,8 +7,9 @@ from typing import Any
 from ..errors import HFDistillError
 from ..fields import plain
 from ..tasks import resolved
+from .errors import hub_errors
 from .metadata import teacher_revision
-from .references import Artifact, differing, is_commit, named, open_artifact, parse_ref
+from .references import REPO_TYPES, Artifact, differing, is_commit, named, open_artifact, parse_ref
 
 
 # Nodes by reference and digest.
@@ -45,7 +46,7 @@ class Node:
     @property
     def remark(self) -> str:
         """What is known of it, edits by hand included, in one line."""
-        return "; ".join(part for part in (self.note, self.edited) if part)
+        return "; ".join(filter(None, (self.note, self.edited)))
 
     @property
     def title(self) -> str:
@@ -78,8 +79,8 @@ def lineage(ref: str, repo_type: str | None = None) -> Node:
 
 
 def _open_root(ref: str, repo_type: str | None) -> Artifact:
-    prefix, colon, rest = ref.partition(":")
-    if colon and prefix in ("model", "dataset", "space"):
+    prefix, _, rest = ref.partition(":")
+    if rest and prefix in REPO_TYPES:
         repo_type, ref = prefix, rest
     if repo_type:
         return open_artifact(ref, repo_type, patterns=[])
@@ -87,11 +88,9 @@ def _open_root(ref: str, repo_type: str | None) -> Artifact:
         return open_artifact(ref, "dataset" if any(Path(ref).glob("*/*.parquet")) else "model")
     from huggingface_hub import HfApi
 
-    from .errors import hub_errors
-
     repo_id = ref.partition("@")[0]
     with hub_errors("repository", ref):
-        found = [kind for kind in ("model", "dataset", "space") if HfApi().repo_exists(repo_id, repo_type=kind)]
+        found = [kind for kind in REPO_TYPES if HfApi().repo_exists(repo_id, repo_type=kind)]
     if len(found) > 1:
         raise HFDistillError(f"{ref!r} is the name of a {' and of a '.join(found)}: say which by --type {found[0]}")
     return open_artifact(ref, found[0] if found else "model", patterns=[])
@@ -124,7 +123,7 @@ def _edits(artifact: Artifact, digest: str | None) -> str:
             newest = open_artifact(artifact.repo_id, artifact.repo_type, patterns=[])
             same = newest.manifest.get("fingerprint") == artifact.manifest["fingerprint"]
             changed = differing(artifact.data, newest.data) if same and newest.revision != artifact.revision else ()
-            return "; ".join(part for part in (before, f"edited since: {named(changed)}" if changed else "") if part)
+            return "; ".join(filter(None, (before, f"edited since: {named(changed)}" if changed else "")))
         if digest in (None, artifact.digest):
             return before
         return f"edited since: {named(artifact.edited)}" if artifact.edited else "it was edited by hand then"
@@ -150,9 +149,9 @@ def _sources(node: Node, made: dict[str, Any]) -> list[Node]:
     """What no pinned parent stands for: the teacher and the questions of the first dataset, a student by name."""
     sources = []
     teacher, student, task = made.get("teacher"), made.get("student"), made["config"]["task"]
-    if made["stage"] == "label" and teacher:
-        sources.append(Node("teacher", "teacher", teacher["model"], teacher_revision(made), _licence(teacher)))
     if made["stage"] == "label":
+        if teacher:
+            sources.append(Node("teacher", "teacher", teacher["model"], teacher_revision(made), _licence(teacher)))
         sources.append(Node("questions", "questions", f"task {task['name']}", note=_options(task)))
     has_model = any(parent.kind in ("model", "student") for parent in node.parents)
     if node.kind == "model" and student and not has_model:
@@ -179,17 +178,15 @@ def text_tree(root: Node) -> str:
     lines: list[str] = []
     drawn: set[tuple[str, str, str]] = set()
 
-    def draw(node: Node, lead: str, branch: str, below: str) -> None:
+    def draw(node: Node, lead: str, below: str) -> None:
         role = f"{node.role}: " if node.role and node.role != node.kind else ""
         again = node.key in drawn and bool(node.parents)
         note = "see above" if again else node.remark
-        lines.append(f"{lead}{branch}{role}{node.title}" + (f"  ({note})" if note else ""))
+        lines.append(f"{lead}{role}{node.title}" + (f"  ({note})" if note else ""))
         drawn.add(node.key)
-        if again:
-            return
-        for index, parent in enumerate(node.parents):
-            last = index == len(node.parents) - 1
-            draw(parent, lead + below, "└── " if last else "├── ", "    " if last else "│   ")
+        for parent in () if again else node.parents:
+            last = parent is node.parents[-1]
+            draw(parent, below + ("└── " if last else "├── "), below + ("    " if last else "│   "))
 
-    draw(root, "", "", "")
+    draw(root, "", "")
     return "\n".join(lines)

@@ -42,12 +42,8 @@ def fingerprint(kind: Kind, config: Config, parents: dict[str, Artifact]) -> str
     Returns:
         `str`: 16 hexadecimal digits.
     """
-    return fingerprint_of(kind.name, config.identity(kind), _digests(parents))
-
-
-def fingerprint_of(kind: str, identity: dict[str, Any], digests: dict[str, str]) -> str:
-    """The same from what a manifest holds: its `kind`, `config` and `digests`."""
-    text = json.dumps({"kind": kind, "config": identity, "digests": digests}, sort_keys=True, default=str)
+    content = {"kind": kind.name, "config": config.identity(kind), "digests": _digests(parents)}
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

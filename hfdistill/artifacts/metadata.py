@@ -1,4 +1,7 @@
-"""The YAML at the head of a card: what the Hub's search, viewer, widgets and lineage read."""
+"""The YAML at the head of a card: what the Hub's search, viewer, widgets and lineage read; empty keys are left out.
+
+The teacher stands under a key of its own: as a second `base_model` the Hub would read it as a merge.
+"""
 
 import re
 from pathlib import Path
@@ -39,12 +42,12 @@ def dataset(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any
     """
     return {
         "pretty_name": repo_id.rpartition("/")[2],
-        **licence([_licence_of(manifest, "teacher")], manifest),
+        **licence(manifest, "teacher"),
         "annotations_creators": ["machine-generated"],
         "language_creators": ["machine-generated"],
         "task_categories": list(kind.hub_tasks),
-        **_listed("source_datasets", hub_parents(manifest, "dataset")),
-        **_teacher(manifest),
+        "source_datasets": hub_parents(manifest, "dataset"),
+        "teacher_model": stated(manifest, "teacher", "model"),
         "tags": [*TAGS, _task(manifest)],
         "configs": [dataset_config(name, kind.split) for name in kind.configs],
     }
@@ -56,12 +59,13 @@ def model(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
     return {
         "library_name": "transformers",
         "pipeline_tag": kind.hub_tasks[0],
-        **licence([_licence_of(manifest, "student"), _licence_of(manifest, "teacher")], manifest),
-        **({"base_model": base, "base_model_relation": "finetune"} if base else {}),
-        **_listed("datasets", hub_parents(manifest, "dataset")),
-        **_teacher(manifest),
+        **licence(manifest, "student", "teacher"),
+        "base_model": base,
+        "base_model_relation": "finetune" if base else None,
+        "datasets": hub_parents(manifest, "dataset"),
+        "teacher_model": stated(manifest, "teacher", "model"),
         "tags": [*TAGS, _task(manifest)],
-        **_model_index(kind.hub_tasks[0], manifest, repo_id),
+        "model-index": _model_index(kind.hub_tasks[0], manifest, repo_id),
     }
 
 
@@ -80,8 +84,8 @@ def space(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
         "app_file": "app.py",
         "short_description": "Teacher and distilled students, one question",
         "license": "apache-2.0",
-        **_listed("models", hub_parents(manifest, "model")),
-        **_listed("datasets", hub_parents(manifest, "dataset")),
+        "models": hub_parents(manifest, "model"),
+        "datasets": hub_parents(manifest, "dataset"),
         "tags": list(TAGS),
     }
 
@@ -94,7 +98,7 @@ def base_model(manifest: dict[str, Any]) -> str | None:
             repo_type, repo_id, revision = parse_ref(ref)
             if repo_type == "model" and is_commit(revision):
                 return repo_id
-    name = (manifest.get("student") or {}).get("model")
+    name = stated(manifest, "student", "model")
     return name if name and is_repo_id(name) else None
 
 
@@ -115,15 +119,21 @@ def is_repo_id(name: str) -> bool:
     return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
-def licence(given: list[str | None], manifest: dict[str, Any]) -> dict[str, Any]:
+def stated(manifest: dict[str, Any], who: str, key: str) -> str | None:
+    """What the configuration says of the teacher or the student, if it says anything."""
+    return (manifest.get(who) or {}).get(key)
+
+
+def licence(manifest: dict[str, Any], *whose: str) -> dict[str, Any]:
     """The `license` keys for the licences that apply together, as the Hub accepts them."""
-    names = list(dict.fromkeys(name.strip().lower() for name in given if name and name.strip()))
+    given = [(stated(manifest, who, "license") or "").strip().lower() for who in whose]
+    names = list(dict.fromkeys(filter(None, given)))
     if not names:
         return {}
     if all(name in LICENSES for name in names):
         return {"license": names[0] if len(names) == 1 else names}
     keys = {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", " and ".join(names)).strip("-")}
-    teacher = (manifest.get("teacher") or {}).get("model")
+    teacher = stated(manifest, "teacher", "model")
     if teacher and is_repo_id(teacher):
         from huggingface_hub import constants
 
@@ -141,25 +151,11 @@ def dataset_config(name: str, split: str) -> dict[str, Any]:
     return {"config_name": name, "data_files": [{"split": split, "path": f"{name}/*.parquet"}]}
 
 
-def _licence_of(manifest: dict[str, Any], who: str) -> str | None:
-    return (manifest.get(who) or {}).get("license")
-
-
-def _teacher(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The teacher under a key of its own: as a second `base_model` the Hub would read it as a merge."""
-    name = (manifest.get("teacher") or {}).get("model")
-    return {"teacher_model": name} if name else {}
-
-
 def _task(manifest: dict[str, Any]) -> str:
     return manifest["config"]["task"]["name"]
 
 
-def _listed(key: str, values: list[str]) -> dict[str, list[str]]:
-    return {key: values} if values else {}
-
-
-def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
+def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> list[dict[str, Any]] | None:
     from huggingface_hub import EvalResult, ModelCardData
 
     repo_type, source, revision = parse_ref(manifest["parents"].get("labels", ""))
@@ -181,10 +177,8 @@ def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> d
                 metric_value=round(accuracy, 6),
             )
         )
-    if not results:
-        return {}
     card = ModelCardData(model_name=repo_id.rpartition("/")[2], eval_results=results)
-    return {"model-index": card.to_dict()["model-index"]}
+    return card.to_dict()["model-index"] if results else None
 
 
 def _held_out_accuracy(path: tuple[str, ...], value: Any) -> float | None:

@@ -3,7 +3,6 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING
 from ..errors import HFDistillError
 from ..kinds import KINDS
 from ..progress import Progress
-from .collection import by_title, note_of
-from .digests import CARD, MANIFEST, digest_of, hash_file, is_data, is_licence
-from .errors import explain, hub_errors
-from .push import listing, verify
-from .versions import OWN_FILE, Version, VersionSet
+from .collection import COLLECTION, by_title, note_of
+from .digests import CARD, MANIFEST, digest_of, hash_file, is_data, listing
+from .errors import hub_errors
+from .push import push_files
+from .versions import Version, VersionSet, read_history
 
 
 if TYPE_CHECKING:
@@ -30,20 +29,16 @@ class Target:
     """A repository on the other Hub.
 
     Attributes:
+        repo_id (`str`): its name there.
+        missing (`list[Version]`): what has to be published there.
         head (`str`): its newest commit, empty before it exists.
-        files (`dict[str, str]`): key of each file there: sha256 of a large one, git's sha1 of another.
-        made (`dict`): by a version's identity: the newest commit that brought it, and the one that it was made of.
+        made (`dict`): by a version's identity: the newest commit that brought it.
     """
 
+    repo_id: str
+    missing: list[Version]
     head: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-    made: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-
-    def missing(self, versions: list[Version]) -> list[Version]:
-        """Which of a repository's versions are not there, or as they were before a card was edited at their origin."""
-        commit, origin = self.made.get(versions[-1].identity, ("", ""))
-        edited = commit == self.head and origin != versions[-1].revision
-        return [each for each in versions if each.identity not in self.made or (edited and each is versions[-1])]
+    made: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,128 +47,107 @@ class Promotion:
 
     Args:
         run ([`~hfdistill.artifacts.versions.VersionSet`]): what to publish.
-        fetch (`Callable`): gives the content of a version's file as a file on this machine.
         api (`HfApi`): client of the Hub to write to.
         namespace (`str`): who will own the repositories there.
         private (`bool`): make them private, whatever they were.
 
     Attributes:
         commits (`dict[str, str]`): commit there by commit here.
-        written (`int`): how many commits were made.
     """
 
     run: VersionSet
-    fetch: Callable[[Version, str], Path]
     api: "HfApi"
     namespace: str
     private: bool = False
     commits: dict[str, str] = field(default_factory=dict)
-    written: int = 0
 
-    def __call__(self) -> list[tuple[str, str]]:
+    def __call__(self) -> int:
         """Publish what is missing.
 
         Returns:
-            `list[tuple[str, str]]`: type and name of every repository on the other Hub.
+            `int`: how many commits were made.
 
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if a repository there has data of its own, the token may not write,
                 or what arrived is not what was sent.
         """
-        places = self.run.places
-        targets = {place: self._look(*place, versions) for place, versions in places.items()}
-        for place, target in targets.items():
-            if not target.head:
-                targets[place] = self._create(*place)
+        targets, written = {place: self._look(versions) for place, versions in self.run.places.items()}, 0
         with Progress("promote", len(self.run.versions), "versions") as progress:
             for version in self.run.versions:
-                target, new_id = targets[version.place], self.new_id(version.repo_id)
-                with hub_errors(version.repo_type, new_id, self.api.endpoint):
-                    if version in target.missing(places[version.place]):
-                        self._publish(version, target)
-                    commit, _ = target.made[version.identity]
-                self.commits |= dict.fromkeys(version.commits, commit)
+                target = targets[version.place]
+                if version in target.missing:
+                    with hub_errors(version.repo_type, target.repo_id, self.api.endpoint):
+                        written += self._publish(version, target)
+                self.commits |= dict.fromkeys(version.commits, target.made[version.identity])
                 progress.advance(repository=version.repo_id)
         self._collect()
-        return [(repo_type, self.new_id(repo_id)) for repo_type, repo_id in targets]
+        return written
 
     def new_id(self, repo_id: str) -> str:
         """Name of one of the run's repositories there."""
         return f"{self.namespace}/{repo_id.rpartition('/')[2]}"
 
-    def _look(self, repo_type: str, repo_id: str, versions: list[Version]) -> Target:
+    def _look(self, versions: list[Version]) -> Target:
         """What is there already; refused is what a promotion would bury, or show to everybody."""
-        from huggingface_hub.errors import RepositoryNotFoundError
-
-        new_id = self.new_id(repo_id)
+        repo_type, new_id = versions[0].repo_type, self.new_id(versions[0].repo_id)
         with hub_errors(repo_type, new_id, self.api.endpoint):
-            try:
-                public = not self.api.repo_info(new_id, repo_type=repo_type).private
-            except RepositoryNotFoundError:
-                return Target()
+            history = read_history(self.api, repo_type, new_id)
+            if history is None:
+                return Target(new_id, versions)
             self.api.auth_check(new_id, repo_type=repo_type, write=True)
-            history = self.api.list_repo_commits(new_id, repo_type=repo_type)
-            tags = {tag.name for tag in self.api.list_repo_refs(new_id, repo_type=repo_type).tags}
-            target = Target(history[0].commit_id, self._keys(repo_type, new_id, history[0].commit_id))
+            target = Target(new_id, [], next(iter(history.messages)))
             # Without its tag a version was not verified, and is brought again.
-            verified = {each.identity for each in versions if each.tag in tags}
-            last = None
-            for commit in reversed(history):
-                if brought := TRAILER.search(commit.message):
-                    last = commit.commit_id
-                    if brought.group(2, 3) in verified:
-                        target.made[brought.group(2, 3)] = last, brought[1]
-            own = _data(target.files) != (_data(self._keys(repo_type, new_id, last)) if last else {})
+            verified = {each.identity for each in versions if each.tag in history.tags}
+            found = {commit: TRAILER.search(message) for commit, message in history.messages.items()}
+            brought = {commit: match.groups() for commit, match in found.items() if match}
+            for commit, (_, *identity) in reversed(brought.items()):
+                if tuple(identity) in verified:
+                    target.made[tuple(identity)] = commit
+            last = next(iter(brought), None)
+            own = self._data(repo_type, new_id, target.head) != (self._data(repo_type, new_id, last) if last else {})
+        newest = versions[-1]
+        # The newest again if its card was edited here and not there; all from the first that is missing, to end in it.
+        edited = target.made.get(newest.identity) == target.head and brought[target.head][0] != newest.revision
+        lacking = (index for index, each in enumerate(versions) if each.identity not in target.made)
+        target.missing = versions[next(lacking, len(versions) - edited) :]
         trouble = None
         if own:
             trouble = "has data of its own, which this would bury: delete or rename it, or choose another --namespace"
-        elif public and (self.private or versions[0].private):
+        elif not history.private and (self.private or newest.private):
             trouble = "is public, but what would go there is private: make it private in its settings first"
-        if trouble and target.missing(versions):
+        if trouble and target.missing:
             raise HFDistillError(f"{repo_type} {new_id!r} on {self.api.endpoint} {trouble}")
         return target
 
-    def _create(self, repo_type: str, repo_id: str) -> Target:
-        new_id, sdk = self.new_id(repo_id), "gradio" if repo_type == "space" else None
-        private = self.private or self.run.places[repo_type, repo_id][0].private or None
-        with hub_errors(repo_type, new_id, self.api.endpoint):
+    def _data(self, repo_type: str, new_id: str, commit: str) -> dict[str, str]:
+        files = listing(self.api, new_id, repo_type, commit)
+        return {path: entry.blob_id for path, entry in files.items() if is_data(path)}
+
+    def _publish(self, version: Version, target: Target) -> bool:
+        """Make one commit of a version, unless it would change nothing."""
+        repo_type, new_id = version.repo_type, target.repo_id
+        if not target.head:
+            private, sdk = self.private or version.private or None, "gradio" if repo_type == "space" else None
             self.api.create_repo(new_id, repo_type=repo_type, private=private, space_sdk=sdk)
-            head = self.api.repo_info(new_id, repo_type=repo_type).sha
-            return Target(head, self._keys(repo_type, new_id, head))
-
-    def _keys(self, repo_type: str, new_id: str, commit: str) -> dict[str, str]:
-        entries = listing(self.api, new_id, repo_type, commit)
-        keys = {path: entry.lfs.sha256 if entry.lfs else entry.blob_id for path, entry in entries.items()}
-        return {path: key for path, key in keys.items() if path != OWN_FILE}
-
-    def _publish(self, version: Version, target: Target) -> None:
-        """Make one commit of a version, compare what arrived with what was sent, and tag it."""
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-        new_id, (fingerprint, digest) = self.new_id(version.repo_id), version.identity
-        stale = sorted(path for path in target.files.keys() - version.files.keys() if not is_licence(path))
-        origin = f"{self.run.endpoint} {version.repo_type}:{version.repo_id}@{version.revision}"
+            target.head = self.api.repo_info(new_id, repo_type=repo_type).sha
+        fingerprint, digest = version.identity
+        title = f"{version.manifest['stage']} {fingerprint}" if version.manifest else "source"
         about = self.rewrite(TRAILER.sub("", version.message)).strip()
+        origin = f"{self.run.endpoint} {repo_type}:{version.repo_id}@{version.revision}"
+        about = f"{about}\n\nPromoted-From: {origin} ({fingerprint} {digest})".strip()
+        there = listing(self.api, new_id, repo_type, target.head)
+        large = {path: entry.lfs.sha256 for path, entry in there.items() if entry.lfs}
         with tempfile.TemporaryDirectory() as folder:
-            changed = self._rewritten(version, Path(folder))
-            additions = [
-                CommitOperationAdd(path, str(changed.get(path) or self.fetch(version, path)))
-                for path, sha256 in sorted(version.files.items())
-                if path in changed or target.files.get(path) != sha256
-            ]
-            made = self.api.create_commit(
-                new_id,
-                [*additions, *map(CommitOperationDelete, stale)],
-                commit_message=f"{version.manifest['stage']} {fingerprint}" if version.manifest else "source",
-                commit_description=f"{about}\n\nPromoted-From: {origin} ({fingerprint} {digest})".strip(),
-                repo_type=version.repo_type,
-                parent_commit=target.head,
+            files = self._rewritten(version, Path(folder))
+            for path, sha256 in version.files.items():
+                if path not in files and large.get(path) != sha256:
+                    files[path] = self.run.fetch(version, path)
+            commit = push_files(
+                self.api, new_id, repo_type, files, version.tag, title, about, target.head, version.files
             )
-            verify(self.api, new_id, version.repo_type, made.oid, additions)
-        self.api.create_tag(new_id, tag=version.tag, revision=made.oid, repo_type=version.repo_type, exist_ok=True)
-        self.written += made.oid != target.head  # a commit that changes nothing is not made
-        target.head, target.files = made.oid, self._keys(version.repo_type, new_id, made.oid)
-        target.made[version.identity] = made.oid, version.revision
+        new = commit != target.head
+        target.head = target.made[version.identity] = commit
+        return new
 
     def _rewritten(self, version: Version, folder: Path) -> dict[str, Path]:
         """What speaks of other repositories, as it is there: the card, a Space's pins, the manifest."""
@@ -181,7 +155,7 @@ class Promotion:
         for name in (CARD, PINS) if version.repo_type == "space" else (CARD,):
             if name in version.files:
                 new[name] = folder / name
-                text = self.fetch(version, name).read_bytes().decode(errors="surrogateescape")
+                text = self.run.fetch(version, name).read_bytes().decode(errors="surrogateescape")
                 new[name].write_bytes(self.rewrite(text).encode(errors="surrogateescape"))
         if version.manifest:
             manifest = json.loads(self.rewrite(json.dumps(version.manifest)))
@@ -212,19 +186,11 @@ class Promotion:
         made = [versions[-1] for versions in run.places.values() if versions[-1].manifest.get("run") == run.name]
         private = self.private or all(version.private for version in made)
         try:
-            slug = by_title(self.api, run.name, self.namespace, private)
-            for kind in KINDS.values():
-                for version in made:
-                    if version.manifest["kind"] == kind.name:
-                        new_id = self.new_id(version.repo_id)
-                        note = note_of(kind, version.repo_id.removeprefix(f"{run.namespace}/{run.name}-{kind.name}"))
-                        self.api.add_collection_item(slug, new_id, version.repo_type, note=note, exists_ok=True)
-        except Exception as error:
-            reason = explain(error, self.api.endpoint)
-            if reason is None:
-                raise
-            print(f"the repositories are there, but in no Collection: the Collection of run {run.name!r} {reason}")
-
-
-def _data(keys: dict[str, str]) -> dict[str, str]:
-    return {path: key for path, key in keys.items() if is_data(path)}
+            with hub_errors(COLLECTION, run.name, self.api.endpoint):
+                slug = by_title(self.api, run.name, self.namespace, private)
+                for version in sorted(made, key=lambda each: list(KINDS).index(each.manifest["kind"])):
+                    kind, new_id = KINDS[version.manifest["kind"]], self.new_id(version.repo_id)
+                    note = note_of(kind, version.repo_id.removeprefix(f"{run.namespace}/{run.name}-{kind.name}"))
+                    self.api.add_collection_item(slug, new_id, kind.repo_type, note=note, exists_ok=True)
+        except HFDistillError as error:
+            print(f"the repositories are there, but in no Collection: {error}")

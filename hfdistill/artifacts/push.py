@@ -1,19 +1,20 @@
-"""Publish a folder as one commit, compare what arrived with what was sent, and tag it as complete."""
+"""Publish files as one commit, compare what arrived with what was sent, and tag it as complete."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HFDistillError
-from .digests import hash_file, is_licence
+from .digests import hash_file, is_licence, listing
 from .errors import hub_errors
 
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.hf_api import RepoFile
 
+# Every Hub writes its own rules for large files into it.
+OWN_FILE = ".gitattributes"
 # Formats that run code when loaded; the Trainer writes several of them beside the weights.
 PICKLES = ("*.bin", "*.pkl", "*.pickle", "*.pt", "*.pth", "*.ckpt", "*.joblib")
 
@@ -39,19 +40,28 @@ def files_of(folder: Path) -> dict[str, Path]:
     return files
 
 
-def push_folder(
-    folder: Path, repo_id: str, repo_type: str, fingerprint: str, message: str, description: str = ""
+def push_files(
+    api: "HfApi",
+    repo_id: str,
+    repo_type: str,
+    files: dict[str, Path],
+    tag: str,
+    message: str,
+    description: str = "",
+    head: str | None = None,
+    unchanged: Iterable[str] = (),
 ) -> str:
-    """Commit a folder, verify it on the Hub, and tag it.
-
-    Files that an earlier version had and this one has not are deleted in the same commit; licences stay.
+    """Make one commit, verify it on the Hub, and tag it; the tag moves if an equal version was published before.
 
     Args:
-        folder (`Path`): all files of the version.
+        api (`HfApi`): client of the Hub.
         repo_id (`str`): an existing repository.
         repo_type (`str`): its type.
-        fingerprint (`str`): of the version; names the tag.
+        files (`dict[str, Path]`): what to send, by path in the repository.
+        tag (`str`): from [`tag_of`].
         message (`str`), description (`str`, *optional*): of the commit.
+        head (`str`, *optional*): commit to build upon; the newest by default.
+        unchanged (`Iterable[str]`, *optional*): paths that stay as they are. Other files there, licences apart, go.
 
     Returns:
         `str`: the commit.
@@ -59,34 +69,27 @@ def push_folder(
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the Hub refuses, or what arrived is not what was sent.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    api = HfApi()
-    additions = [CommitOperationAdd(name, str(path)) for name, path in files_of(folder).items()]
-    sent = {addition.path_in_repo for addition in additions}
-    with hub_errors(repo_type, repo_id):
-        info = api.repo_info(repo_id, repo_type=repo_type)
-        stale = {sibling.rfilename for sibling in info.siblings or []} - sent - {".gitattributes"}
-        stale = {name for name in stale if not is_licence(name)}
+    additions = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+    with hub_errors(repo_type, repo_id, api.endpoint):
+        head = head or api.repo_info(repo_id, repo_type=repo_type).sha
+        stale = listing(api, repo_id, repo_type, head).keys() - files.keys() - set(unchanged) - {OWN_FILE}
         commit = api.create_commit(
             repo_id,
-            [*additions, *(CommitOperationDelete(name) for name in sorted(stale))],
+            [*additions, *(CommitOperationDelete(name) for name in sorted(stale) if not is_licence(name))],
             commit_message=message,
             commit_description=description,
             repo_type=repo_type,
-            parent_commit=info.sha,
-        )
-        verify(api, repo_id, repo_type, commit.oid, additions)
-        _tag(repo_id, repo_type, tag_of(fingerprint), commit.oid)
-    return commit.oid
-
-
-def listing(api: "HfApi", repo_id: str, repo_type: str, revision: str) -> dict[str, "RepoFile"]:
-    """What a Hub knows of every file of a version, by path."""
-    from huggingface_hub.hf_api import RepoFile
-
-    tree = api.list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)
-    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+            parent_commit=head,
+        ).oid
+        verify(api, repo_id, repo_type, commit, additions)
+        found = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
+        if found.get(tag) != commit:
+            if tag in found:
+                api.delete_tag(repo_id, tag=tag, repo_type=repo_type)
+            api.create_tag(repo_id, tag=tag, revision=commit, repo_type=repo_type)
+    return commit
 
 
 def verify(
@@ -111,16 +114,3 @@ def verify(
             f"{repo_type} {repo_id!r}: {name} {trouble} in commit {revision}, which therefore is not marked complete; "
             "run the same command again to push anew"
         )
-
-
-def _tag(repo_id: str, repo_type: str, tag: str, revision: str) -> None:
-    """Set the completion tag, moving it if an equal version was published before."""
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    found = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
-    if found.get(tag) == revision:
-        return
-    if tag in found:
-        api.delete_tag(repo_id, tag=tag, repo_type=repo_type)
-    api.create_tag(repo_id, tag=tag, revision=revision, repo_type=repo_type)

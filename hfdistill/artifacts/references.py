@@ -3,16 +3,17 @@
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
-from .digests import MANIFEST, data_files, digest_of, hash_file, is_data, sha256_of
+from .digests import MANIFEST, data_files, digest_of, is_data, listing, sha256_of, sha256_of_listed
 from .errors import hub_errors
 
 
 FORMAT = 2
+REPO_TYPES = ("model", "dataset", "space")
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,20 @@ class Artifact:
 
         Without the Hub (`HF_HUB_OFFLINE`) what was not fetched is taken to be as the manifest says.
         """
-        from huggingface_hub import constants
+        from huggingface_hub import HfApi, constants, hf_hub_download
 
+        where, recorded = {"repo_type": self.repo_type, "revision": self.revision}, self.manifest.get("files", {})
+        if self.in_part and not constants.HF_HUB_OFFLINE:
+            with hub_errors(self.repo_type, self.repo_id):
+                files = listing(HfApi(), self.repo_id, **where)
+                fetch = partial(hf_hub_download, self.repo_id, **where)
+                return {
+                    path: sha256_of_listed(entry, recorded, fetch) for path, entry in files.items() if is_data(path)
+                }
         here = {name: sha256_of(path) for name, path in data_files(self.path).items()}
-        if not is_commit(self.revision):
-            return here
-        if constants.HF_HUB_OFFLINE:
-            return {name: keys["sha256"] for name, keys in self._recorded.items()} | here
-        return self._listed(here) if self.in_part else here
-
-    @property
-    def _recorded(self) -> dict[str, dict[str, str]]:
-        return self.manifest.get("files", {})
-
-    def _listed(self, here: dict[str, str]) -> dict[str, str]:
-        """What the Hub lists; of small files it knows git's hash alone, so those that are new are fetched."""
-        from huggingface_hub import HfApi, hf_hub_download
-        from huggingface_hub.hf_api import RepoFile
-
-        where = {"repo_type": self.repo_type, "revision": self.revision}
-        listed: dict[str, str] = {}
-        with hub_errors(self.repo_type, self.repo_id):
-            for entry in HfApi().list_repo_tree(self.repo_id, recursive=True, **where):
-                if not isinstance(entry, RepoFile) or not is_data(entry.path):
-                    continue
-                recorded = self._recorded.get(entry.path)
-                if entry.lfs is not None:
-                    listed[entry.path] = entry.lfs.sha256
-                elif recorded and recorded["git"] == entry.blob_id:
-                    listed[entry.path] = recorded["sha256"]
-                else:
-                    fetched = here.get(entry.path)
-                    listed[entry.path] = (
-                        fetched or hash_file(Path(hf_hub_download(self.repo_id, entry.path, **where)))["sha256"]
-                    )
-        return listed
+        if is_commit(self.revision) and constants.HF_HUB_OFFLINE:
+            return {name: keys["sha256"] for name, keys in recorded.items()} | here
+        return here
 
     @cached_property
     def digest(self) -> str:
@@ -93,8 +73,7 @@ class Artifact:
         """Data files that are not as hfdistill published them, were added or are missing."""
         if not self.manifest:
             return ()
-        recorded = {name: keys["sha256"] for name, keys in self._recorded.items()}
-        return differing(recorded, self.data)
+        return differing({name: keys["sha256"] for name, keys in self.manifest["files"].items()}, self.data)
 
 
 def differing(before: dict[str, str], after: dict[str, str]) -> tuple[str, ...]:

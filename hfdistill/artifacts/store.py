@@ -11,10 +11,11 @@ from typing import Any
 from ..config import Config, RunConfig
 from ..errors import HFDistillError
 from ..kinds import KINDS, Kind
+from .collection import add_to_collection
 from .digests import CARD, MANIFEST, is_licence
 from .errors import hub_errors
 from .manifest import describe_changes, recorded
-from .push import files_of, push_folder, tag_of
+from .push import files_of, push_files, tag_of
 from .references import Artifact, named, open_artifact
 
 
@@ -182,12 +183,12 @@ class Store:
         changes = self.prepare(kind, manifest)
         if not self.run.push:
             return _replace_folder(folder, Path(name), kind.repo_type)
-        key = manifest["fingerprint"]
-        title = f"{manifest['stage']} {key}"
-        revision = push_folder(folder, name, kind.repo_type, key, title, "\n".join(changes))
-        if self.place is None:
-            from .collection import add_to_collection
+        from huggingface_hub import HfApi
 
+        key, files = manifest["fingerprint"], files_of(folder)
+        title = f"{manifest['stage']} {key}"
+        revision = push_files(HfApi(), name, kind.repo_type, files, tag_of(key), title, "\n".join(changes))
+        if self.place is None:
             add_to_collection(self.run, self.namespace, kind, name)
         return open_artifact(f"{name}@{revision}", kind.repo_type)
 

@@ -1,26 +1,24 @@
 """The versions of a run on a Hub: the newest of every artifact and whatever those were made from, parents first."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import HFDistillError
 from ..kinds import KINDS
-from .digests import MANIFEST, digest_of, hash_file, is_data
+from .digests import MANIFEST, digest_of, is_data, listing, sha256_of_listed
 from .errors import hub_errors
 from .metadata import teacher_revision
-from .push import listing, tag_of
+from .push import OWN_FILE, tag_of
 from .references import parse_ref, read_manifest
 
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-# Every Hub writes its own rules for large files into it.
-OWN_FILE = ".gitattributes"
 
 
 @dataclass(eq=False)
@@ -74,9 +72,8 @@ class Version:
         return found
 
 
-@dataclass
-class VersionSet:
-    """What there is to publish of a run.
+class VersionSet(ABC):
+    """What there is to publish of a run, on a Hub or in a file.
 
     Attributes:
         name, namespace, endpoint (`str`): of the run, its owner, and the Hub that it was read from.
@@ -88,7 +85,7 @@ class VersionSet:
     endpoint: str
     versions: list[Version]
 
-    @property
+    @cached_property
     def places(self) -> dict[tuple[str, str], list[Version]]:
         """Versions by type and name of their repository."""
         places: dict[tuple[str, str], list[Version]] = {}
@@ -96,55 +93,71 @@ class VersionSet:
             places.setdefault(version.place, []).append(version)
         return places
 
+    @abstractmethod
+    def fetch(self, version: Version, path: str) -> Path:
+        """The content of one file of a version, as a file on this machine."""
 
-class _History(NamedTuple):
+
+class History(NamedTuple):
+    """A repository's commits, newest first, with their messages; and the commits of its tags by name."""
+
     private: bool
-    messages: dict[str, str]  # by commit, newest first
-    tags: dict[str, str]  # commits by name
+    messages: dict[str, str]
+    tags: dict[str, str]
 
 
-class HubVersions:
-    """Reads a run from a Hub; its own cache folder keeps two Hubs with equal names apart.
+def read_history(api: "HfApi", repo_type: str, repo_id: str) -> History | None:
+    """What happened in a repository; `None` where there is none of this name."""
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+
+    try:
+        private = bool(api.repo_info(repo_id, repo_type=repo_type).private)
+    except (RepositoryNotFoundError, HFValidationError):
+        return None
+    messages = {commit.commit_id: commit.message for commit in api.list_repo_commits(repo_id, repo_type=repo_type)}
+    tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
+    return History(private, messages, tags)
+
+
+class HubVersions(VersionSet):
+    """A run as it is on a Hub: its newest complete artifacts, and what of the same namespace they need.
 
     Args:
         api (`HfApi`): client of the Hub.
-        folder (`Path`): for downloads.
+        ref (`str`): the run, `name` or `namespace/name`.
+        folder (`Path`): for downloads; a cache of its own keeps two Hubs with equal names apart.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the Hub has no complete artifact of the run.
     """
 
-    def __init__(self, api: "HfApi", folder: Path):
-        self.api, self.folder = api, folder
-        self._history = cache(self._read_history)
-
-    def fetch(self, version: Version, path: str) -> Path:
-        """The content of one file as a file on this machine."""
-        with hub_errors(*version.place, self.api.endpoint):
-            return self._download(*version.place, version.revision, path)
-
-    def run(self, ref: str) -> VersionSet:
-        """Find what belongs to the run `name` or `namespace/name`; sources in the same namespace do.
-
-        Raises:
-            [`~hfdistill.errors.HFDistillError`]: if the Hub has no complete artifact of it.
-        """
-        namespace, _, name = ref.rpartition("/")
-        with hub_errors("run", ref, self.api.endpoint):
-            namespace = namespace or self.api.whoami(token=self.api.token or "none")["name"]
-            found = list(self._artifacts(namespace, name))
+    def __init__(self, api: "HfApi", ref: str, folder: Path):
+        self.api, self.folder, self.endpoint = api, folder, api.endpoint
+        self._history = cache(partial(read_history, api))
+        self.namespace, _, self.name = ref.rpartition("/")
+        with hub_errors("run", ref, self.endpoint):
+            self.namespace = self.namespace or api.whoami(token=api.token or "none")["name"]
+            found = list(self._artifacts())
             if not found:
                 raise HFDistillError(
-                    f"{self.api.endpoint} has no artifact of run {name!r} in the namespace {namespace!r} that is "
-                    "complete: check both (namespace/name)"
+                    f"{self.endpoint} has no artifact of run {self.name!r} in the namespace {self.namespace!r} that "
+                    "is complete: check both (namespace/name)"
                 )
-            return VersionSet(name, namespace, self.api.endpoint, self._in_order(self._versions(namespace, found)))
+            self.versions = self._in_order(self._with_needed(found))
 
-    def _artifacts(self, namespace: str, name: str) -> Iterator[tuple[str, str, str]]:
+    def fetch(self, version: Version, path: str) -> Path:
+        """The content of one file of a version, as a file on this machine."""
+        with hub_errors(*version.place, self.endpoint):
+            return Path(self._download(*version.place, version.revision, path))
+
+    def _artifacts(self) -> Iterator[tuple[str, str, str]]:
         """Type, repository and commit of the newest complete version of each of the run's artifacts."""
         lists = {"dataset": self.api.list_datasets, "model": self.api.list_models, "space": self.api.list_spaces}
         for repo_type, repositories in lists.items():
-            for repo_id in sorted(info.id for info in repositories(author=namespace, search=f"{name}-")):
-                if repo_id.startswith(tuple(f"{namespace}/{name}-{kind}" for kind in KINDS)):
+            for repo_id in sorted(info.id for info in repositories(author=self.namespace, search=f"{self.name}-")):
+                if repo_id.startswith(tuple(f"{self.namespace}/{self.name}-{kind}" for kind in KINDS)):
                     commit = self._newest(repo_type, repo_id)
-                    if commit and self._manifest(repo_type, repo_id, commit).get("run") == name:
+                    if commit and self._manifest(repo_type, repo_id, commit).get("run") == self.name:
                         yield repo_type, repo_id, commit
 
     def _newest(self, repo_type: str, repo_id: str) -> str | None:
@@ -157,44 +170,35 @@ class HubVersions:
         tagged = {commit for tag, commit in history.tags.items() if tag.startswith(tag_of(""))}
         return next((commit for commit in history.messages if commit in tagged), None)
 
-    def _versions(self, namespace: str, pending: list[tuple[str, str, str]]) -> list[Version]:
+    def _with_needed(self, wanted: list[tuple[str, str, str]]) -> list[Version]:
         """These versions, and each that one of them needs and whose data none of them has."""
         kept: list[Version] = []
-        for *place, commit in pending:  # grows while it is read
-            siblings = [version for version in kept if version.place == tuple(place)]
+        for repo_type, repo_id, commit in wanted:  # grows while it is read
+            siblings = [version for version in kept if version.place == (repo_type, repo_id)]
             if any(commit in version.commits for version in siblings):
                 continue
-            version = self._version(*place, commit)
+            version = self._version(repo_type, repo_id, commit)
             same = next((sibling for sibling in siblings if sibling.identity == version.identity), None)
             if same:
                 same.commits.append(commit)
             else:
                 kept.append(version)
-                pending += self._needed(version, namespace)
+                wanted += self._needed(version)
         return kept
 
-    def _needed(self, version: Version, namespace: str) -> list[tuple[str, str, str]]:
+    def _needed(self, version: Version) -> list[tuple[str, str, str]]:
         """What has to be there with a version: itself before edits by hand, and what it was made from."""
-        wanted = [(*version.place, version.tagged)]
-        for repo_type, repo_id, commit in version.pins:
-            if repo_id.startswith(f"{namespace}/") and self._history(repo_type, repo_id):
-                wanted += [(repo_type, repo_id, self._newest(repo_type, repo_id)), (repo_type, repo_id, commit)]
-        return [each for each in wanted if each[2] in self._history(*each[:2]).messages]
+        needed = [(*version.place, version.tagged)]
+        for *place, commit in version.pins:
+            if place[1].startswith(f"{self.namespace}/") and self._history(*place):
+                needed += [(*place, self._newest(*place)), (*place, commit)]
+        return [each for each in needed if each[2] in self._history(*each[:2]).messages]
 
     def _version(self, repo_type: str, repo_id: str, commit: str) -> Version:
-        manifest = self._manifest(repo_type, repo_id, commit)
-        files = {}
-        for path, entry in listing(self.api, repo_id, repo_type, commit).items():
-            recorded = manifest.get("files", {}).get(path)
-            if path == OWN_FILE:
-                continue
-            if entry.lfs is not None:
-                files[path] = entry.lfs.sha256
-            elif recorded and recorded["git"] == entry.blob_id:
-                files[path] = recorded["sha256"]
-            else:
-                files[path] = hash_file(self._download(repo_type, repo_id, commit, path))["sha256"]
-        history = self._history(repo_type, repo_id)
+        history, manifest = self._history(repo_type, repo_id), self._manifest(repo_type, repo_id, commit)
+        recorded, fetch = manifest.get("files", {}), partial(self._download, repo_type, repo_id, commit)
+        listed = listing(self.api, repo_id, repo_type, commit)
+        files = {path: sha256_of_listed(listed[path], recorded, fetch) for path in listed.keys() - {OWN_FILE}}
         tagged = history.tags.get(tag_of(manifest["fingerprint"])) if manifest else None
         message = history.messages.get(tagged) or history.messages[commit]
         return Version(repo_type, repo_id, commit, history.private, message, files, tagged, [commit], manifest)
@@ -211,18 +215,6 @@ class HubVersions:
         graph = {version: [other for other in versions if before(other, version)] for version in versions}
         return list(TopologicalSorter(graph).static_order())
 
-    def _read_history(self, repo_type: str, repo_id: str) -> _History | None:
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-
-        try:
-            private = bool(self.api.repo_info(repo_id, repo_type=repo_type).private)
-        except (RepositoryNotFoundError, HFValidationError):
-            return None
-        commits = self.api.list_repo_commits(repo_id, repo_type=repo_type)
-        tags = self.api.list_repo_refs(repo_id, repo_type=repo_type).tags
-        messages = {commit.commit_id: commit.message for commit in commits}
-        return _History(private, messages, {tag.name: tag.target_commit for tag in tags})
-
     def _manifest(self, repo_type: str, repo_id: str, commit: str) -> dict[str, Any]:
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -230,8 +222,7 @@ class HubVersions:
             path = self._download(repo_type, repo_id, commit, MANIFEST)
         except EntryNotFoundError:
             return {}
-        return read_manifest(path, f"{repo_id}@{commit}", repo_type)
+        return read_manifest(Path(path), f"{repo_id}@{commit}", repo_type)
 
-    def _download(self, repo_type: str, repo_id: str, commit: str, path: str) -> Path:
-        where = {"repo_type": repo_type, "revision": commit, "cache_dir": self.folder}
-        return Path(self.api.hf_hub_download(repo_id, path, **where))
+    def _download(self, repo_type: str, repo_id: str, commit: str, path: str) -> str:
+        return self.api.hf_hub_download(repo_id, path, repo_type=repo_type, revision=commit, cache_dir=self.folder)

@@ -3,10 +3,11 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from ..errors import HFDistillError
 
 
 if TYPE_CHECKING:
@@ -50,45 +51,35 @@ def _target(parser: argparse.ArgumentParser) -> None:
 
 
 def _promote(args: argparse.Namespace) -> int:
-    from huggingface_hub import constants
-
     from ..artifacts.versions import HubVersions
-    from ..errors import HFDistillError
 
-    source = _client(args.source or constants.ENDPOINT, args.from_token_env)
+    source = _client(args.source, args.from_token_env)
     target = _client(args.to, args.to_token_env)
     if source.endpoint == target.endpoint:
         raise HFDistillError(f"--to names the Hub that the run is on already, {source.endpoint}: name another one")
     with tempfile.TemporaryDirectory(prefix="hfdistill-promote-") as folder:
-        hub = HubVersions(source, Path(folder))
-        return _publish(hub.run(args.run), hub.fetch, target, args)
+        return _publish(HubVersions(source, args.run, Path(folder)), target, args)
 
 
 def _export(args: argparse.Namespace) -> int:
-    from huggingface_hub import constants
-
     from ..artifacts.export import export_run
     from ..artifacts.versions import HubVersions
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-export-") as folder:
-        hub = HubVersions(_client(constants.ENDPOINT, None), Path(folder))
-        run = hub.run(args.run)
-        path = export_run(run, hub.fetch, args.file)
-    print(f"{len(run.places)} repositories of {run.namespace}/{run.name} are in {path}")
+        run = HubVersions(_client(), args.run, Path(folder))
+        export_run(run, args.file)
+    print(f"{len(run.places)} repositories of {run.namespace}/{run.name} are in {args.file}")
     return 0
 
 
 def _import(args: argparse.Namespace) -> int:
-    from huggingface_hub import constants
-
     from ..artifacts.export import Archive
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-import-") as folder:
-        archive = Archive(args.file, Path(folder))
-        return _publish(archive.run, archive.fetch, _client(constants.ENDPOINT, None), args)
+        return _publish(Archive(args.file, Path(folder)), _client(), args)
 
 
-def _publish(run: "VersionSet", fetch: Callable, target: "HfApi", args: argparse.Namespace) -> int:
+def _publish(run: "VersionSet", target: "HfApi", args: argparse.Namespace) -> int:
     from ..artifacts.cards import url
     from ..artifacts.errors import hub_errors
     from ..artifacts.promote import Promotion
@@ -97,21 +88,18 @@ def _publish(run: "VersionSet", fetch: Callable, target: "HfApi", args: argparse
     if namespace is None:
         with hub_errors("account", target.endpoint, target.endpoint):
             namespace = target.whoami(token=target.token or "none")["name"]
-    promotion = Promotion(run, fetch, target, namespace, args.private)
-    made = promotion()
-    print(f"{promotion.written} commits are new on {target.endpoint}")
-    for repo_type, repo_id in made:
-        print(url(repo_type, repo_id, endpoint=target.endpoint))
+    promotion = Promotion(run, target, namespace, args.private)
+    print(f"{promotion()} commits are new on {target.endpoint}")
+    for repo_type, repo_id in run.places:
+        print(url(repo_type, promotion.new_id(repo_id), endpoint=target.endpoint))
     return 0
 
 
-def _client(endpoint: str, token_env: str | None) -> "HfApi":
+def _client(endpoint: str | None = None, token_env: str | None = None) -> "HfApi":
     """A client of one Hub. The saved Hugging Face token is not sent to a Hub on this machine."""
     from huggingface_hub import HfApi, constants, get_token
 
-    from ..errors import HFDistillError
-
-    endpoint = endpoint.rstrip("/")
+    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
     if urlsplit(endpoint).scheme not in ("http", "https"):
         raise HFDistillError(f"{endpoint!r} is no address of a Hub: write it like https://huggingface.co")
     if token_env:

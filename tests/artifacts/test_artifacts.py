@@ -65,7 +65,7 @@ store.prepare(WARMUP)
 name = store.name(WARMUP)
 place = folder(name.replace("/", "-"), small_txt=b"small", large__model_safetensors=os.urandom(40_000))
 (place / "model.safetensors").write_bytes(os.urandom(30_000))
-revision = push.push_folder(place, name, "model", "f" * 16, "first")
+revision = push.push_files(HfApi(), name, "model", push.files_of(place), "complete-f", "first")
 def check():
     added = [CommitOperationAdd(n, str(p)) for n, p in push.files_of(place).items()]
     push.verify(HfApi(), name, "model", revision, added)

@@ -55,7 +55,7 @@ from hfdistill.artifacts.versions import HubVersions
 from hfdistill.artifacts.lineage import lineage, text_tree
 api = HfApi()
 space = os.environ.get("NAMESPACE", "local")
-run = HubVersions(api, work / "versions").run(f"{space}/demo")
+run = HubVersions(api, f"{space}/demo", work / "versions")
 collection = next((c for c in api.list_collections(owner=space) if c.title == "hfdistill: demo"), None)
 items = api.get_collection(collection.slug).items if collection else []
 out = {
@@ -553,3 +553,25 @@ out = {"tree": text_tree(lineage("local/demo-policy")), "warmup": newest("warmup
 """)
     assert "cannot be read" not in out["tree"] and out["warmup"] != out["old"]
     assert out["of_new"] == out["labels"] != out["of_old"] and out["tags"] == 2
+
+
+def test_an_older_version_that_is_needed_later_does_not_become_the_newest(start_hub):
+    source, target = start_hub(), start_hub()
+    make = """
+def put(kind, epochs, **parents):
+    settings = config("demo", given={"epochs": epochs})
+    content = manifest(kind, settings, parents, {}, {})
+    return Store(settings.run).publish(folder(f"{kind.name}{epochs}", x__safetensors=b"%d" % epochs), kind, content)
+"""
+    out, _ = source.python(make + "put(WARMUP, 2)\nout = [put(WARMUP, 1).revision, put(WARMUP, 2).revision]")
+    promote(source, target)
+    first, _ = target.python('out = open_artifact("local/demo-warmup", "model").manifest')
+    source.python(make + f'put(POLICY, 1, warmup=open_artifact("local/demo-warmup@{out[0]}", "model"))\nout = None')
+    assert "3 commits are new" in promote(source, target)
+    assert "0 commits are new" in promote(source, target)
+    out, _ = target.python("""
+policy, newest = open_artifact("local/demo-policy", "model"), open_artifact("local/demo-warmup", "model")
+older = open_artifact(policy.manifest["parents"]["warmup"].removeprefix("model:"), "model")
+out = [newest.manifest, older.manifest["config"]["stage"], policy.manifest["digests"]["warmup"] == older.digest]
+""")
+    assert out == [first, {"epochs": 1}, True]
