@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
         task=manifest["config"]["task"]["name"],
         teacher=_named(manifest, "teacher", "a larger model"),
         student=_named(manifest, "student", "a small model"),
-        licences=_licences(manifest),
+        licences=list(_licences(manifest)),
         parents=list(_parents(manifest)),
         config=_yaml(manifest["config"]).rstrip(),
         numbers=figures.rows(manifest["metrics"]),
@@ -74,17 +75,12 @@ def fit_to_folder(card: str, folder: Path) -> str:
     """Make a dataset card's metadata say what the files are: one config a folder of Parquet files, and how many rows.
 
     The manifest cannot know either, and a config without files breaks the Hub's viewer.
-
-    Args:
-        card (`str`): card of a dataset.
-        folder (`Path`): the files that will be published with it.
     """
     import pyarrow.parquet
 
     data, body = split(card)
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for path in sorted(folder.glob("*/*.parquet")):
-        counts.setdefault(path.parent.name, 0)
         counts[path.parent.name] += pyarrow.parquet.read_metadata(path).num_rows
     if not data or not counts:
         return card
@@ -170,15 +166,12 @@ def _involved(manifest: dict[str, Any], who: str) -> dict[str, Any] | None:
     return None if who == "student" and manifest["stage"] == "label" else manifest.get(who)
 
 
-def _licences(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    found = []
+def _licences(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for who in ("teacher", "student"):
-        section = _involved(manifest, who)
-        if section:
+        if section := _involved(manifest, who):
             name = section.get("license") or ""
             llama = name.lower().startswith("llama")
-            found.append({"who": who, "model": section["model"], "licence": name, "llama": llama})
-    return found
+            yield {"who": who, "model": section["model"], "licence": name, "llama": llama}
 
 
 def _example(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -23,11 +23,6 @@ def add_to_collection(run: "RunConfig", namespace: str, kind: Kind, repo_id: str
 
     A Hub without Collections, or a token that may not write them, is no reason to lose a finished stage: that is said
     in a line, and nothing else happens.
-
-    Args:
-        run ([`~hfdistill.config.RunConfig`]): whose Collection.
-        namespace (`str`): who owns it.
-        kind ([`~hfdistill.kinds.Kind`]), repo_id (`str`): the artifact.
     """
     from huggingface_hub import HfApi
 
@@ -70,10 +65,8 @@ def by_title(api: "HfApi", name: str, namespace: str, private: bool) -> str:
     title = f"hfdistill: {name}"[:MAX_TITLE]
     found = next((each for each in api.list_collections(owner=namespace) if each.title == title), None)
     if found is None:
-        description = f"Artifacts of the distillation run {name}, made by hfdistill"[:150]
-        found = api.create_collection(
-            title, namespace=namespace, description=description, private=private, exists_ok=True
-        )
+        about = f"Artifacts of the distillation run {name}, made by hfdistill"[:150]
+        found = api.create_collection(title, namespace=namespace, description=about, private=private, exists_ok=True)
     return found.slug
 
 

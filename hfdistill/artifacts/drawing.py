@@ -18,15 +18,7 @@ TOP = ("model", "student", "teacher", "space")
 
 
 def draw(root: Node, path: str | Path) -> Path:
-    """Draw a tree into a file.
-
-    Args:
-        root ([`~hfdistill.artifacts.lineage.Node`]): from [`~hfdistill.artifacts.lineage.lineage`].
-        path (`str` or `Path`): ends in `.png`, `.svg` or `.pdf`.
-
-    Returns:
-        `Path`: the file.
-    """
+    """Draw a tree from [`~hfdistill.artifacts.lineage.lineage`] into a `.png`, `.svg` or `.pdf`; returns that path."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise HFDistillError(f"cannot draw into {str(path)!r}: give a name that ends in {', '.join(FORMATS)}")

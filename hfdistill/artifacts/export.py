@@ -26,11 +26,8 @@ def export_run(run: VersionSet, path: Path) -> None:
     """Write a run into one file. Equal runs give equal files.
 
     The file holds `export.json` (versions and Collection; each file by its sha256), every content once as
-    `contents/<sha256>`, and last the sha256 of `export.json`, which vouches for all the others.
-
-    Args:
-        run ([`~hfdistill.artifacts.versions.VersionSet`]): what to export.
-        path (`Path`): where to write; the file appears when it is complete.
+    `contents/<sha256>`, and last the sha256 of `export.json`, which vouches for all the others. It appears when it is
+    complete.
     """
     if not path.parent.is_dir():
         raise HFDistillError(f"there is no folder '{path.parent}' to export into: make it first")

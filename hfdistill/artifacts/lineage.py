@@ -98,8 +98,7 @@ def _open_root(ref: str, repo_type: str | None) -> Artifact:
 
 def _node(role: str, artifact: Artifact, seen: Seen, digest: str | None) -> Node:
     made = artifact.manifest
-    node = Node(role, artifact.repo_type, artifact.repo_id, artifact.revision)
-    seen[artifact.ref, digest] = node
+    node = seen[artifact.ref, digest] = Node(role, artifact.repo_type, artifact.repo_id, artifact.revision)
     if not made:
         node.kind = "student" if artifact.repo_type == "model" else node.kind
         node.note = "not made by hfdistill"

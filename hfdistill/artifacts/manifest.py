@@ -97,10 +97,7 @@ def describe_changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs between two manifests of one artifact, a line a difference: settings, parents, versions.
 
     A parent with the same data is the same, whatever its commit; one with other data is told by its commit, or by its
-    digest where the reference stayed what it was, as that of a folder may.
-
-    Args:
-        old (`dict`), new (`dict`): manifests; an empty `old` gives no line.
+    digest where the reference stayed what it was, as that of a folder may. An empty `old` gives no line.
     """
     if not old:
         return []

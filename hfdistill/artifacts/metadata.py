@@ -92,12 +92,9 @@ def space(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
 
 def base_model(manifest: dict[str, Any]) -> str | None:
     """The student before any training, if it is on the Hub."""
-    for role in ("base", "student"):
-        ref = manifest["parents"].get(role)
-        if ref:
-            repo_type, repo_id, revision = parse_ref(ref)
-            if repo_type == "model" and is_commit(revision):
-                return repo_id
+    repo_type, repo_id, revision = parse_ref(manifest["parents"].get("student", ""))
+    if repo_type == "model" and is_commit(revision):
+        return repo_id
     name = stated(manifest, "student", "model")
     return name if name and is_repo_id(name) else None
 
@@ -162,8 +159,7 @@ def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> l
     on_hub = repo_type == "dataset" and is_commit(revision)
     results = []
     for path, value in figures.leaves(manifest["metrics"]):
-        accuracy = _held_out_accuracy(path, value)
-        if accuracy is None:
+        if (accuracy := _held_out_accuracy(path, value)) is None:
             continue
         split = next((name for name in ("test", "validation") if name in figures.label(path)), None)
         results.append(
