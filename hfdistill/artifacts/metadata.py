@@ -1,6 +1,7 @@
-"""The YAML at the head of a card: what the Hub's search, viewer, widgets and lineage read; empty keys are left out.
+"""The YAML at the head of a card: what the Hub's search, viewer, widgets and lineage read.
 
-The teacher stands under a key of its own: as a second `base_model` the Hub would read it as a merge.
+The card leaves empty keys out. The teacher stands under a key of its own: as a second `base_model` the Hub would read
+it as a merge.
 """
 
 import re
