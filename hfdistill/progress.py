@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from rich.columns import Columns
     from rich.console import Group
 
 SECONDS_BETWEEN_LINES = 1.0
@@ -109,25 +108,19 @@ class Progress:
         print(json.dumps(line), flush=True)
 
     def _picture(self) -> Group:
+        from rich.columns import Columns
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
         several = {name: items for name, items in self.fields.items() if isinstance(items, Mapping)}
         single = {name: value for name, value in self.fields.items() if name not in several}
         table = Table.grid(padding=(0, 2))
         for name, items in {"": single, **several}.items():
             if items:
-                table.add_row(_words(name), _items(items))
+                texts = [Text.assemble((_words(key), "dim"), " ", _short(value)) for key, value in items.items()]
+                table.add_row(_words(name), Columns(texts, padding=(0, 3)))
         return Group(self._bar.get_renderable(), table)
-
-
-def _items(values: Mapping[str, Any]) -> Columns:
-    from rich.columns import Columns
-    from rich.text import Text
-
-    return Columns(
-        [Text.assemble((_words(name), "dim"), " ", _short(value)) for name, value in values.items()], padding=(0, 3)
-    )
 
 
 def _words(name: str) -> str:

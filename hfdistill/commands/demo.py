@@ -2,7 +2,11 @@
 
 import argparse
 import signal
+from contextlib import ExitStack
 from pathlib import Path
+
+from ..errors import HFDistillError
+from .space import open_space
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -21,16 +25,13 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int | None:
     """Run the demo, or open its Space."""
-    from contextlib import ExitStack
-
     from filelock import FileLock, Timeout
 
     from ..demo.pipeline import is_complete, run_demo, same_ports, start_hub
     from ..demo.report import show, write
     from ..demo.steps import FIRST_SEED, Demo
-    from ..errors import HFDistillError
     from ..runs.processes import end_leftovers
 
     if args.seeds < 1 or not 0 < args.scale <= 1:
@@ -45,17 +46,14 @@ def run(args: argparse.Namespace) -> int:
             if args.space:
                 if not is_complete(demos[0]):
                     raise HFDistillError(f"the demo in {args.dir} is not complete: run `hfdistill demo` first")
-                from .space import open_space
-
                 with ExitStack() as servers:
                     start_hub(demos[0], servers)
                     return open_space(demos[0].run, demos[0].environment())
             for demo in demos:
                 if is_complete(demo):
                     print(f"seed {demo.seed} is complete; delete {demo.output_dir} to make it anew")
-                    continue
-                run_demo(demo)
+                else:
+                    run_demo(demo)
             show(write(args.dir, demos), demos[0])
     except Timeout:
         raise HFDistillError(f"another `hfdistill demo` is at work in {args.dir}") from None
-    return 0

@@ -1,6 +1,12 @@
 """`hfdistill doctor`: what this machine has, and what it lacks for which stage."""
 
 import argparse
+import os
+import shutil
+from importlib import metadata, util
+
+from .. import __version__
+from ..errors import HFDistillError
 
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub", "gradio")
@@ -17,14 +23,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a table of checks; exit status 1 if one failed."""
-    import os
-    import shutil
-    from importlib import metadata, util
-
     from rich.console import Console
     from rich.table import Table
-
-    from .. import __version__
 
     table = Table(box=None, show_header=False, pad_edge=False)
     failed = False
@@ -50,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     from huggingface_hub import HfApi, constants, get_token
 
     from ..artifacts.errors import hub_errors
-    from ..errors import HFDistillError
     from ..sections import TeacherConfig
     from ..teacher.now import identify
 

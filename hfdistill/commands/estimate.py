@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -35,13 +36,14 @@ def _positive(text: str) -> float:
     return value
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Probe, estimate, print."""
     from ..labels.questions import questions_to_label
-    from ..runs.estimate import as_json, estimate, guess, probe
+    from ..runs.estimate import estimate, guess, probe
+    from ..runs.validation import stage_config
     from ..tasks import load_task
 
-    config = _load("label", args)
+    config = stage_config("label", args.config, args.set)
     task = load_task(config.task)
     if args.questions > 0:
         rates = probe(config, task, questions_to_label(task)[: args.questions], args.samples)
@@ -50,25 +52,18 @@ def run(args: argparse.Namespace) -> int:
     student = _student(args, rates.completion_tokens) if config.student else None
     rows = estimate(config, task, rates, student)
     if args.json:
-        print(json.dumps(as_json(rows, rates, student)))
+        made = {"rows": [asdict(row) for row in rows], "rates": asdict(rates), "student": student and asdict(student)}
+        print(json.dumps(made))
     else:
         _print(rows, rates, student)
-    return 0
-
-
-def _load(stage: str, args: argparse.Namespace):
-    """The configuration as a stage sees it."""
-    from ..config import load_config
-    from ..flags import stage_class, stage_flags
-
-    return load_config(stage, stage_class(stage), ["--config", args.config, *stage_flags(args.set, stage)])
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):
     from ..runs.estimate import StudentRates, rates_of
+    from ..runs.validation import stage_config
 
     tokens, episodes = rates_of(args.like, completion_tokens) if args.like else (None, None)
-    reward, ppo = (_load(stage, args).stage for stage in ("reward", "ppo"))
+    reward, ppo = (stage_config(stage, args.config, args.set).stage for stage in ("reward", "ppo"))
     return StudentRates(
         reward.samples,
         ppo.total_episodes or 0,

@@ -1,7 +1,10 @@
 """`hfdistill extract`: adds the final answer, or why there is none, to every row of a file."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
+
+from ..errors import HFDistillError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -21,11 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _extract(args: argparse.Namespace) -> int:
-    from collections import Counter
-
     import orjson
 
-    from ..errors import HFDistillError
     from ..labels.foreign import foreign_rows, found
     from ..labels.rejects import RejectedRow, RejectsFile
     from ..tasks import load_task

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import HFDistillError
+from ..plugins import need_extra
 from . import hub_transfer
 
 
@@ -72,22 +74,14 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
     parser.set_defaults(func=func)
 
 
-def _serve(args: argparse.Namespace) -> int:
-    _need()
+def _serve(args: argparse.Namespace) -> None:
+    need_extra("a Hub of one's own", "hub", "anyio", "markdown_it", "nh3", "starlette", "uvicorn")
     from ..servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
-    return 0
-
-
-def _need() -> None:
-    from ..plugins import need_extra
-
-    need_extra("a Hub of one's own", "hub", "anyio", "markdown_it", "nh3", "starlette", "uvicorn")
 
 
 def _hub(args: argparse.Namespace, make: bool = False):
-    from ..errors import HFDistillError
     from ..servers.hub.service import Hub
 
     if not make and not (args.data.expanduser() / "hub.sqlite").exists():
@@ -98,7 +92,6 @@ def _hub(args: argparse.Namespace, make: bool = False):
 @contextmanager
 def _user_errors() -> Iterator[None]:
     """The Hub's own refusals are the user's errors here."""
-    from ..errors import HFDistillError
     from ..servers.hub.errors import HubError
 
     try:
@@ -107,41 +100,32 @@ def _user_errors() -> Iterator[None]:
         raise HFDistillError(error.message) from error
 
 
-def _create_token(args: argparse.Namespace) -> int:
+def _create_token(args: argparse.Namespace) -> None:
     with _user_errors():
         print(_hub(args, make=True).accounts.create_token(args.user, args.name, args.role))
-    return 0
 
 
-def _list_tokens(args: argparse.Namespace) -> int:
+def _list_tokens(args: argparse.Namespace) -> None:
     for row in _hub(args).accounts.tokens():
         print(f"{row['user']}\t{row['name']}\t{row['role']}\t{row['created_at']}")
-    return 0
 
 
-def _revoke_token(args: argparse.Namespace) -> int:
-    return _done(_hub(args).accounts.revoke_token(args.user, args.name), f"{args.user} has no token '{args.name}'")
+def _revoke_token(args: argparse.Namespace) -> None:
+    if not _hub(args).accounts.revoke_token(args.user, args.name):
+        raise HFDistillError(f"{args.user} has no token '{args.name}'")
 
 
-def _add_member(args: argparse.Namespace) -> int:
+def _add_member(args: argparse.Namespace) -> None:
     with _user_errors():
         _hub(args).accounts.add_member(args.org, args.user, args.role)
-    return 0
 
 
-def _remove_member(args: argparse.Namespace) -> int:
-    return _done(_hub(args).accounts.remove_member(args.org, args.user), f"{args.user} is no member of {args.org}")
+def _remove_member(args: argparse.Namespace) -> None:
+    if not _hub(args).accounts.remove_member(args.org, args.user):
+        raise HFDistillError(f"{args.user} is no member of {args.org}")
 
 
-def _done(done: bool, otherwise: str) -> int:
-    from ..errors import HFDistillError
-
-    if not done:
-        raise HFDistillError(otherwise)
-    return 0
-
-
-def _gc(args: argparse.Namespace) -> int:
+def _gc(args: argparse.Namespace) -> None:
     from ..servers.hub.maintenance import collect
 
     removed = collect(_hub(args), args.grace * 3600)
@@ -149,7 +133,6 @@ def _gc(args: argparse.Namespace) -> int:
         f"removed {removed.commits} commits, {removed.trees} trees, {removed.blobs} contents, "
         f"{removed.bytes / 1e6:.1f} MB"
     )
-    return 0
 
 
 def _fsck(args: argparse.Namespace) -> int:
@@ -162,8 +145,7 @@ def _fsck(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _backup(args: argparse.Namespace) -> int:
+def _backup(args: argparse.Namespace) -> None:
     from ..servers.hub.maintenance import backup
 
     print(f"copied {backup(_hub(args), args.target)} new contents to {args.target}")
-    return 0

@@ -5,6 +5,8 @@ import datetime
 import sys
 from pathlib import Path
 
+from ..errors import HFDistillError
+
 
 SHORT_NAME = "distill"
 # GitHub allows no such account: the `hf` command would update an extension from the repository that is named here.
@@ -23,13 +25,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Write the extension's manifest where `hf` looks for extensions."""
     from importlib.metadata import metadata
 
     from huggingface_hub.cli.extensions import EXTENSIONS_ROOT, MANIFEST_FILENAME, ExtensionManifest
-
-    from ..errors import HFDistillError
 
     script = Path(sys.executable).parent / ("hf-distill.exe" if sys.platform == "win32" else "hf-distill")
     if not script.is_file():
@@ -50,4 +50,3 @@ def run(args: argparse.Namespace) -> int:
         description=metadata("hfdistill")["Summary"],
     ).save(folder)
     print(f"`hf {SHORT_NAME}` now runs {script}")
-    return 0

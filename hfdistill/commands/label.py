@@ -1,7 +1,10 @@
 """`hfdistill label`: the labelled dataset out of responses that someone else sampled."""
 
 import argparse
+import tempfile
 from pathlib import Path
+
+from ..errors import HFDistillError
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -44,12 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _label(args: argparse.Namespace) -> int:
-    import tempfile
-
     from ..artifacts.manifest import manifest
     from ..artifacts.store import Store
     from ..config import Config
-    from ..errors import HFDistillError
     from ..kinds import LABELS
     from ..labels.checked import CheckedResponses
     from ..labels.foreign import RowReader, column_mapping, foreign_rows
@@ -64,7 +64,8 @@ def _label(args: argparse.Namespace) -> int:
 
     # 1. Everything that can be wrong before a row is read.
     place = Path(args.output)
-    if not args.push and place.exists() and not _replaceable(place):
+    replaceable = place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
+    if not args.push and place.exists() and not replaceable:
         raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
     section, labeler_section = section_of(args.task), section_of(args.labeler)
     if args.threshold is not None:
@@ -110,10 +111,6 @@ def _label(args: argparse.Namespace) -> int:
         published = store.publish(folder, LABELS, made, plots=plots)
         _report(metrics, f"{published.repo_id}@{published.revision}" if args.push else published.repo_id)
         return rejects.report()
-
-
-def _replaceable(place: Path) -> bool:
-    return place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
 
 
 def _report(made: dict, place: str) -> None:

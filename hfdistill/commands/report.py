@@ -13,7 +13,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Print the table of accuracies and the figures of labels and reward model."""
     from rich.console import Console
 
@@ -38,4 +38,3 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         text = markdown_table(*accuracy_rows(runs)) + "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
         args.output.write_text(f"# {', '.join(args.run)}\n\n{text}", encoding="utf-8")
-    return 0

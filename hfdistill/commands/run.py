@@ -1,6 +1,7 @@
 """`hfdistill run`: the stages of a configuration in order."""
 
 import argparse
+import signal
 from pathlib import Path
 
 from ..kinds import STAGES
@@ -28,10 +29,8 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Validate the configuration, then run the stages."""
-    import signal
-
     from ..flags import stage_flags
     from ..runs.runner import Runner
     from ..runs.stages import ON_CPU, between, stages
@@ -40,11 +39,8 @@ def run(args: argparse.Namespace) -> int:
     names = between(args.first, args.last)
     settings = [*args.set, *(["run.overwrite_edits=true"] if args.overwrite_edits else [])]
     run = validate(args.config, settings)[names[0]].run
-    accelerate = ["--config_file", args.accelerate_config] if args.accelerate_config else []
-    if args.cpu:
-        accelerate = ON_CPU
+    accelerate = ON_CPU if args.cpu else ["--config_file", args.accelerate_config] if args.accelerate_config else []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     flags = {name: stage_flags(settings, name) for name in names}
     steps = stages(args.config, names, flags, accelerate)
     Runner(Path(run.output_dir), {}, keep_finished=False).run(steps, f"Run {args.config}")
-    return 0

@@ -2,8 +2,7 @@
 
 import argparse
 
-
-_DTYPES = ("auto", "float64", "float32", "bfloat16", "float16")
+from ..plugins import need_extra
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -18,7 +17,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--port", type=int, default=8080, help="port, 0 for a free one (default: %(default)s)")
     parser.add_argument(
         "--dtype",
-        choices=_DTYPES,
+        choices=("auto", "float64", "float32", "bfloat16", "float16"),
         default="auto",
         help="float64 makes a seed's text the same whatever else is decoded beside it, for every model on a CPU; "
         "small Llama models need it for that on few machines only (default: as stored)",
@@ -51,25 +50,8 @@ def _positive(value: str) -> int:
     return number
 
 
-def _serve(args: argparse.Namespace) -> int:
-    from ..plugins import need_extra
-
+def _serve(args: argparse.Namespace) -> None:
     need_extra("`hfdistill serve`", "serve", "starlette", "uvicorn")
     from ..servers.tgi.app import serve
 
-    serve(
-        args.model,
-        host=args.host,
-        port=args.port,
-        revision=args.revision,
-        model_id=args.model_id,
-        dtype=args.dtype,
-        device=args.device,
-        max_concurrent_requests=args.max_concurrent_requests,
-        max_batch_size=args.max_batch_size,
-        max_total_tokens=args.max_total_tokens,
-        max_input_tokens=args.max_input_tokens,
-        payload_limit=args.payload_limit,
-        api_key=args.api_key,
-    )
-    return 0
+    serve(**{name: value for name, value in vars(args).items() if name != "func"})

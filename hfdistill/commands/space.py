@@ -5,15 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from ..space.settings import Settings
+from ..errors import HFDistillError
+from ..kinds import POLICY
+from ..space.settings import TOKEN_VARIABLE, Settings
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -66,16 +66,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", help="namespace/name of the run, its configuration file, or {output_dir}/artifacts/{name}"
     )
-    parser.add_argument(
-        "--teacher_endpoint",
-        help="URL of a TGI or OpenAI-style server where the teacher answers",
-    )
+    parser.add_argument("--teacher_endpoint", help="URL of a TGI or OpenAI-style server where the teacher answers")
     parser.add_argument("--student", help="the base student; by default the one that the artifacts name")
 
 
-def _settings(args: argparse.Namespace) -> "Settings":
-    from ..space.settings import TOKEN_VARIABLE, Settings
-
+def _settings(args: argparse.Namespace) -> Settings:
     return Settings(
         _place(args.run),
         student=args.student,
@@ -88,8 +83,6 @@ def _place(run: str) -> str:
     """Where the artifacts of a run are, without the kind at the end."""
     from ..artifacts.store import Store
     from ..config import RunConfig, read_sections
-    from ..errors import HFDistillError
-    from ..kinds import POLICY
 
     if run.endswith((".yaml", ".yml")):
         section = read_sections(run).get("run")
@@ -102,11 +95,7 @@ def _place(run: str) -> str:
     return run if "/" in run else Store(RunConfig(run)).parent(POLICY).removesuffix("-policy")
 
 
-def _open(args: argparse.Namespace) -> int:
-    from contextlib import ExitStack
-    from dataclasses import replace
-
-    from ..errors import HFDistillError
+def _open(args: argparse.Namespace) -> None:
     from ..servers.process import free_port
     from ..space.app import launch
     from ..space.run import ShownRun
@@ -122,24 +111,17 @@ def _open(args: argparse.Namespace) -> int:
                 raise HFDistillError("--serve_teacher and --teacher_endpoint exclude each other: give one")
             settings = replace(settings, teacher_endpoint=_serve_teacher(run.teacher_name, servers))
         try:
-            page = launch(
-                settings,
-                server_name=args.host,
-                server_port=args.port or free_port(),
-                quiet=True,
-            )
+            port = args.port or free_port()
+            page = launch(settings, server_name=args.host, server_port=port, quiet=True)
         except OSError as error:
             raise HFDistillError(
                 f"port {args.port} of {args.host} is taken or not ours to use: --port 0 takes a free one"
             ) from error
         print(f"The page is at {page.local_url}", flush=True)
         page.block_thread()
-    return 0
 
 
-def _serve_teacher(model: str, servers: "ExitStack") -> str:
-    import tempfile
-
+def _serve_teacher(model: str, servers: ExitStack) -> str:
     from ..servers.process import ServerProcess, free_port
 
     port, folder = free_port(), servers.enter_context(tempfile.TemporaryDirectory())
@@ -149,12 +131,11 @@ def _serve_teacher(model: str, servers: "ExitStack") -> str:
     return url
 
 
-def _deploy(args: argparse.Namespace) -> int:
+def _deploy(args: argparse.Namespace) -> None:
     from huggingface_hub import HfApi
 
     from ..artifacts.cards import url
     from ..space.deploy import deploy
-    from ..space.settings import TOKEN_VARIABLE
 
     settings = _settings(args)
     space = deploy(settings, args.private, args.requirement)
@@ -164,4 +145,3 @@ def _deploy(args: argparse.Namespace) -> int:
     if HfApi().model_info(settings.ref("policy")).private:
         print("The run's repositories are private: add a token that may read them as the secret HF_TOKEN.")
     print(f"A Hub of `hfdistill hub serve` keeps Spaces but runs none: there, `hfdistill space open {args.run}`.")
-    return 0

@@ -29,9 +29,10 @@ def section_of(text: str) -> dict:
     return section
 
 
-def _tasks(args: argparse.Namespace) -> int:
+def _tasks(args: argparse.Namespace) -> None:
     if args.task is not None:
-        return _show(args)
+        _show(args)
+        return
     from ..labels.labelers import installed_labelers
     from ..reward.rewards import installed_rewards
     from ..tasks import installed_tasks
@@ -39,17 +40,16 @@ def _tasks(args: argparse.Namespace) -> int:
     found = {"tasks": installed_tasks(), "labelers": installed_labelers(), "rewards": installed_rewards()}
     if args.json:
         print(json.dumps(found, indent=2))
-        return 0
+        return
     for kind, names in found.items():
         print(f"{kind}:")
         for name, source in names.items():
             print(f"  {name:15} {source}")
-    return 0
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace) -> None:
     from ..plugins import plugin_class
-    from ..tasks import Question, installed_tasks
+    from ..tasks import Question, installed_tasks, load_task
 
     section = section_of(args.task)
     kind = plugin_class("task", str(section.get("name")), installed_tasks())
@@ -61,13 +61,9 @@ def _show(args: argparse.Namespace) -> int:
     options |= {name: value for name, value in section.items() if name != "name"}
     if args.json:
         print(json.dumps({"name": section["name"], "options": options}, indent=2, default=str))
-        return 0
-    print(f"{section['name']}: {(kind.__module__)}:{kind.__qualname__}")
+        return
+    print(f"{section['name']}: {kind.__module__}:{kind.__qualname__}")
     for name, value in options.items():
         print(f"  {name:17} {value!r}")
     question = Question("example", "How many legs do three dogs have?", "train", ("3", "12"))
-    from ..tasks import load_task
-
-    print("\nThe student's prompt:\n")
-    print(load_task(section).prompt(question, shots=0))
-    return 0
+    print(f"\nThe student's prompt:\n\n{load_task(section).prompt(question, shots=0)}")

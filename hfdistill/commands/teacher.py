@@ -34,14 +34,12 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 
 def _config(args: argparse.Namespace):
-    from ..config import load_config
-    from ..flags import stage_flags
-    from ..labels.config import LabelConfig
+    from ..runs.validation import stage_config
 
-    return load_config("label", LabelConfig, ["--config", args.config, *stage_flags(args.set, "label")])
+    return stage_config("label", args.config, args.set)
 
 
-def _deploy(args: argparse.Namespace) -> int:
+def _deploy(args: argparse.Namespace) -> None:
     from ..teacher.deploy import Hardware, deploy, endpoint_name
 
     config = _config(args)
@@ -51,30 +49,26 @@ def _deploy(args: argparse.Namespace) -> int:
     )
     url = deploy(config, hardware, args.engine, args.image, args.max_total_tokens, args.pause_when_done)
     print(f"serving at {url}")
-    return 0
 
 
-def _status(args: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> None:
     from ..teacher.deploy import existing
 
     found = existing(_config(args).run)
     print(f"{found.name}: {found.status}" + (f" at {found.url}" if found.url else ""))
-    return 0
 
 
-def _pause(args: argparse.Namespace) -> int:
+def _pause(args: argparse.Namespace) -> None:
     from ..teacher.deploy import endpoint_name, pause
 
     run = _config(args).run
     pause(run)
     print(f"{endpoint_name(run)} is paused")
-    return 0
 
 
-def _delete(args: argparse.Namespace) -> int:
+def _delete(args: argparse.Namespace) -> None:
     from ..teacher.deploy import delete, endpoint_name
 
     run = _config(args).run
     delete(run)
     print(f"{endpoint_name(run)} is deleted")
-    return 0

@@ -11,7 +11,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.set_defaults(func=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Validate each file and say what it makes."""
     from ..runs.validation import validate
 
@@ -22,4 +22,3 @@ def run(args: argparse.Namespace) -> int:
             f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}, teacher {label.teacher.model}, "
             f"student {reward.student.model}"
         )
-    return 0

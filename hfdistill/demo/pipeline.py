@@ -18,7 +18,9 @@ def run_demo(demo: Demo) -> None:
         start_hub(demo, servers)
         seconds = runner.run(models, f"Models from scratch, seed {demo.seed}")
         if not all(runner.is_finished(step) for step in stages):
-            start_teacher(demo, servers)
+            # In float64 its answers do not depend on which others are decoded beside them.
+            serve = ["serve", demo.artifact("large"), "--dtype", "float64"]
+            _start(demo, servers, "teacher", serve, demo.teacher_port, "/health", demo.environment())
         seconds |= runner.run(stages, f"Distillation, seed {demo.seed}")
         collect(demo, seconds)
 
@@ -33,34 +35,23 @@ def is_complete(demo: Demo) -> bool:
 
 def start_hub(demo: Demo, servers: ExitStack) -> None:
     """Start the demo's Hub; it ends with the context."""
-    data = demo.folder / "hub"
-    options = ["--host", "127.0.0.1", "--port", str(demo.hub_port), "--data", str(data)]
-    server = ServerProcess(["hub", "serve", *options], demo.hub_url, "/healthz", demo.folder / "logs" / "hub.log")
-    servers.enter_context(server)
-    record_processes(demo.folder, "hub", [server.pid])
+    command = ["hub", "serve", "--data", str(demo.folder / "hub")]
+    _start(demo, servers, "hub", command, demo.hub_port, "/healthz", {})
 
 
-def start_teacher(demo: Demo, servers: ExitStack) -> None:
-    """Serve the teacher in float64: its answers then do not depend on which others are decoded beside them."""
-    options = ["--host", "127.0.0.1", "--port", str(demo.teacher_port), "--dtype", "float64"]
-    server = ServerProcess(
-        ["serve", demo.artifact("large"), *options],
-        demo.teacher_url,
-        "/health",
-        demo.folder / "logs" / "teacher.log",
-        demo.environment(),
-    )
+def _start(
+    demo: Demo, servers: ExitStack, name: str, command: list[str], port: int, health: str, environment: dict[str, str]
+) -> None:
+    command, log = [*command, "--host", "127.0.0.1", "--port", str(port)], demo.folder / "logs" / f"{name}.log"
+    server = ServerProcess(command, f"http://127.0.0.1:{port}", health, log, environment)
     servers.enter_context(server)
-    record_processes(demo.folder, "teacher", [server.pid])
+    record_processes(demo.folder, name, [server.pid])
 
 
 def same_ports(folder: Path) -> tuple[int, int]:
     """The demo's two ports: chosen once, and kept as long as they are free, so that addresses stay what they were."""
     path = folder / "ports"
-    if path.is_file():
-        hub, teacher = map(int, path.read_text(encoding="utf-8").split())
-    else:
-        hub, teacher = free_port(), free_port()
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{hub} {teacher}", encoding="utf-8")
+    if not path.is_file():
+        path.write_text(f"{free_port()} {free_port()}", encoding="utf-8")
+    hub, teacher = map(int, path.read_text(encoding="utf-8").split())
     return hub, teacher

@@ -9,16 +9,7 @@ from typing import Any
 from ..evaluation import paper_rows
 from ..kinds import LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
 from ..progress import clock
-from ..runs.report import (
-    REPORTED,
-    accuracy_rows,
-    accuracy_table,
-    figure_lines,
-    markdown_table,
-    order_seen,
-    summarise,
-    times_table,
-)
+from ..runs.report import REPORTED, accuracy_rows, accuracy_table, figure_lines, markdown_table, order_seen, summarise
 from .models import LARGE, SMALL
 from .steps import ALL_DATA, WITHOUT_DATA, Demo
 
@@ -45,24 +36,22 @@ bare prompt, since models of this size do not learn from examples in a prompt. S
 validation questions of the seeds 0, 1, 100 and 101."""
 
 
-def collect(demo: Demo, seconds: dict[str, float]) -> dict[str, Any]:
+def collect(demo: Demo, seconds: dict[str, float]) -> None:
     """Read the finished run's manifests and plots from the Hub and keep them in the run's folder."""
     reported = [kind.name for kind in REPORTED]
-    manifests = {kind: _manifest(demo, kind) for kind in reported}
-    summary = summarise(TASK, manifests)
-    summary["seconds"] = seconds
-    summary["artifacts"] = {kind: _address(demo, kind) for kind in ARTIFACTS}
+    addresses = {kind: _address(demo, kind) for kind in ARTIFACTS}
+    manifests = {kind: json.loads(_get(f"{addresses[kind]}/resolve/main/hfdistill.json")) for kind in reported}
+    summary = {**summarise(TASK, manifests), "seconds": seconds, "artifacts": addresses, "plots": []}
     plots = demo.output_dir / "plots"
     plots.mkdir(parents=True, exist_ok=True)
-    summary["plots"] = []
     for kind in (*reported[1:], reported[0]):
-        for sibling in _get_json(f"{demo.hub_url}/api/{ARTIFACTS[kind]}s/{demo.artifact(kind)}")["siblings"]:
-            if sibling["rfilename"].endswith(".png"):
-                path = plots / f"{kind}-{Path(sibling['rfilename']).name}"
-                path.write_bytes(_get(_file(demo, kind, sibling["rfilename"])))
+        info = json.loads(_get(f"{demo.hub_url}/api/{ARTIFACTS[kind]}s/{demo.artifact(kind)}"))
+        for name in [sibling["rfilename"] for sibling in info["siblings"]]:
+            if name.endswith(".png"):
+                path = plots / f"{kind}-{Path(name).name}"
+                path.write_bytes(_get(f"{addresses[kind]}/resolve/main/{name}"))
                 summary["plots"].append(str(path.relative_to(demo.folder)))
     (demo.output_dir / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    return summary
 
 
 def write(folder: Path, demos: Sequence[Demo]) -> list[dict[str, Any]]:
@@ -83,8 +72,8 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
     for line in [*order_seen(runs, ORDER), *(line for run in runs for line in figure_lines(run))]:
         console.print(line)
     for run in runs:
-        total = sum(run["seconds"].values())
-        console.print(f"seed {run['seed']}: {clock(total)} of work, " + ", ".join(_times(run)), style="dim")
+        times = ", ".join(f"{name} {clock(seconds)}" for name, seconds in run["seconds"].items())
+        console.print(f"seed {run['seed']}: {clock(sum(run['seconds'].values()))} of work, {times}", style="dim")
     console.print("\nArtifacts, while the Hub runs (hfdistill hub serve …, or the Space below):")
     for address in runs[0]["artifacts"].values():
         console.print(f"  {address}")
@@ -99,15 +88,12 @@ def _markdown(runs: Sequence[dict[str, Any]], demo: Demo) -> str:
     parts.append("## Labels, reward model, differences")
     parts.append("\n".join(f"- {line}" for run in runs for line in figure_lines(run)))
     for run in runs:
-        parts.append(f"## Seed {run['seed']}\n\n{times_table(run['seconds'])}")
+        times = [[name, clock(seconds)] for name, seconds in run["seconds"].items()]
+        parts.append(f"## Seed {run['seed']}\n\n{markdown_table(['step', 'time'], times)}")
         parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in run["plots"]))
         parts.append("\n".join(f"- <{address}>" for address in run["artifacts"].values()))
     parts.append(f"Compare teacher and student in the browser: `{_space_command(demo)}`")
     return "\n\n".join(parts) + "\n"
-
-
-def _times(run: dict[str, Any]) -> list[str]:
-    return [f"{name} {clock(seconds)}" for name, seconds in run["seconds"].items()]
 
 
 def _space_command(demo: Demo) -> str:
@@ -118,18 +104,6 @@ def _space_command(demo: Demo) -> str:
 def _address(demo: Demo, kind: str) -> str:
     prefix = "datasets/" if ARTIFACTS[kind] == "dataset" else ""
     return f"{demo.hub_url}/{prefix}{demo.artifact(kind)}"
-
-
-def _file(demo: Demo, kind: str, path: str) -> str:
-    return f"{_address(demo, kind)}/resolve/main/{path}"
-
-
-def _manifest(demo: Demo, kind: str) -> dict[str, Any]:
-    return _get_json(_file(demo, kind, "hfdistill.json"))
-
-
-def _get_json(url: str) -> dict[str, Any]:
-    return json.loads(_get(url))
 
 
 def _get(url: str) -> bytes:

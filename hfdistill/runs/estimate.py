@@ -5,12 +5,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..artifacts.references import open_artifact
 from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
-from ..kinds import LABELS, POLICY, TRIPLES, Kind
+from ..kinds import LABELS, POLICY, TRIPLES
 from ..labels.config import LabelConfig
 from ..labels.questions import questions_to_label
 from ..tasks.base import Question, Task
@@ -77,13 +76,7 @@ class Demand:
 
 
 def probe(config: Config, task: Task, questions: Sequence[Question], samples: int) -> Rates:
-    """Ask the teacher a few questions several times, greedily and at temperature 0.7, and measure.
-
-    Args:
-        config ([`~hfdistill.config.Config`]): names the endpoints.
-        task ([`~hfdistill.tasks.base.Task`]): renders prompts.
-        questions (`Sequence[Question]`): a few.
-        samples (`int`): responses to each at temperature 0.7, beside the greedy one.
+    """Ask the teacher a few questions, each once greedily and `samples` times at temperature 0.7, and measure.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if no endpoint answers.
@@ -143,20 +136,18 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the run has not come so far.
     """
-    sampled, trained = _manifest(run, TRIPLES), _manifest(run, POLICY)
+    manifests = []
+    for kind in (TRIPLES, POLICY):
+        ref = f"{run}-{kind.name}"
+        manifests.append(open_artifact(ref, kind.repo_type, []).manifest)
+        if not manifests[-1]:
+            raise HFDistillError(f"{ref} holds no hfdistill.json, so it tells no rates: name a run of hfdistill")
+    sampled, trained = manifests
     responses = sum(sampled["metrics"][split]["responses"] for split in ("train", "validation"))
     return (
         responses * completion_tokens / sampled["cost"]["seconds"],
         trained["metrics"]["episodes"] / trained["cost"]["seconds"],
     )
-
-
-def _manifest(run: str, kind: Kind) -> dict[str, Any]:
-    ref = f"{run}-{kind.name}"
-    content = open_artifact(ref, kind.repo_type, []).manifest
-    if not content:
-        raise HFDistillError(f"{ref} holds no hfdistill.json, so it tells no rates: name a run of hfdistill")
-    return content
 
 
 def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | None = None) -> list[Demand]:
@@ -188,14 +179,13 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
 def _student_rows(student: StudentRates, questions: int, prompt: float, completion: float) -> list[Demand]:
     # All questions, though those without a label are not sampled: how many that are nobody knows yet.
     samples, episodes = student.samples * questions, student.episodes
-    seconds = (
-        samples * completion / student.tokens_per_second if student.tokens_per_second else None,
-        episodes / student.episodes_per_second if student.episodes_per_second else None,
-    )
-    trained = (0, round(episodes * (prompt + completion) * student.epochs))
+    trained = round(episodes * (prompt + completion) * student.epochs)
     rows = []
-    for kind, count, took, tokens in zip((TRIPLES, POLICY), (samples, episodes), seconds, trained, strict=True):
-        hours = None if took is None else took / 3600
+    for kind, count, work, speed, tokens in (
+        (TRIPLES, samples, samples * completion, student.tokens_per_second, 0),
+        (POLICY, episodes, episodes, student.episodes_per_second, trained),
+    ):
+        hours = work / speed / 3600 if speed else None
         cost = None if hours is None or student.hour_price is None else hours * student.hour_price
         rows.append(Demand(kind.name, count, round(count * prompt), round(count * completion), tokens, hours, cost))
     return rows
@@ -210,12 +200,3 @@ def _priced(row: Demand, rates: Rates, teacher: TeacherConfig) -> Demand:
     if teacher.gpu_hour_price and hours is not None:
         cost = (cost or 0.0) + hours * rates.endpoints * teacher.gpu_hour_price
     return dataclasses.replace(row, hours=hours, cost=cost)
-
-
-def as_json(rows: Sequence[Demand], rates: Rates, student: StudentRates | None = None) -> dict[str, Any]:
-    """The estimate for programs."""
-    return {
-        "rows": [dataclasses.asdict(row) for row in rows],
-        "rates": dataclasses.asdict(rates),
-        "student": dataclasses.asdict(student) if student else None,
-    }

@@ -21,14 +21,10 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def interrupt(pid: int, launched: bool) -> None:
-    """Send SIGINT, once, to the process that does the work.
+    """Send SIGINT, once, to the process that does a step's work, which a launcher (`launched`) started.
 
     A launcher must not get it: accelerate's ends without waiting, torchrun's gives its workers a time of its own. Of
     several workers the first gets it, and the launcher ends the others when that one has ended.
-
-    Args:
-        pid (`int`): of the step.
-        launched (`bool`): whether that is a launcher.
     """
     started = family(pid)
     workers = [process for process in started[1:] if launched and _is_first(process, pid)]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation.paper_rows import OURS, in_order
 from ..kinds import LABELS, POLICY, RESULTS, REWARD
-from ..progress import clock
 
 
 if TYPE_CHECKING:
@@ -71,12 +70,7 @@ def _interval(row: Mapping[str, Any]) -> list[str]:
 
 
 def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """For each neighbouring pair of rows, in how many runs the first was better than the second.
-
-    Args:
-        runs (`Sequence[Mapping]`): from [`summarise`].
-        names (`Sequence[str]`): rows in the order that is expected, best first.
-    """
+    """For each neighbouring pair of rows, the better expected first, in how many runs the first was better."""
     lines = []
     for better, worse in itertools.pairwise(names):
         if all(better in run["rows"] and worse in run["rows"] for run in runs):
@@ -115,8 +109,3 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> st
         *("| " + " | ".join(row) + " |" for row in rows),
     ]
     return "\n".join(lines)
-
-
-def times_table(seconds: Mapping[str, float]) -> str:
-    """Time of each step, in Markdown."""
-    return markdown_table(["step", "time"], [[name, clock(value)] for name, value in seconds.items()])

@@ -64,7 +64,7 @@ class Runner:
             [`KeyboardInterrupt`]: after Ctrl-C, when the steps at work have ended or their time is up.
         """
         done = {step.name for step in steps if self.is_finished(step)}
-        with View(title, steps, done, self._took(done)) as view:
+        with View(title, steps, self._took(done)) as view:
             try:
                 while len(done) < len(steps):
                     self._start_ready(steps, done)
@@ -74,7 +74,7 @@ class Runner:
                         if running.process.poll() is not None:
                             self._finish(running)
                             done.add(running.step.name)
-                    view.show(self._running, done, self._took(done))
+                    view.show(self._running, self._took(done))
             except KeyboardInterrupt:
                 print(
                     f"interrupted: waiting up to {SECONDS_TO_STOP:g} s for {', '.join(self._running) or 'nothing'} to "
@@ -85,7 +85,7 @@ class Runner:
                 raise
             finally:
                 self.stop()
-                view.show({}, done, self._took(done))
+                view.show({}, self._took(done))
         return self._took([step.name for step in steps])
 
     def is_finished(self, step: Step) -> bool:
@@ -112,7 +112,7 @@ class Runner:
                 each.process.wait()
                 each.reader.join(timeout=5)
             self._running.clear()
-            record_processes(self.folder, "steps", [])
+            self._record()
 
     def log(self, name: str) -> Path:
         """Where a step's output goes."""
@@ -169,11 +169,8 @@ class Runner:
         del self._running[name]
         self._record()
         self._spent.pop(name, None)
-        self.finished[name] = {
-            "command": list(step.command),
-            "inputs": step.inputs,
-            "seconds": round(running.seconds, 1),
-        }
+        seconds = round(running.seconds, 1)
+        self.finished[name] = {"command": list(step.command), "inputs": step.inputs, "seconds": seconds}
         write_json(self.folder / "steps.json", self.finished)
 
 

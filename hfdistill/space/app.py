@@ -1,6 +1,5 @@
 """The Space's page, by Gradio."""
 
-import logging
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -22,8 +21,6 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
 
-logger = logging.getLogger(__name__)
-
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "Liberation Mono", "DejaVu Sans Mono", "monospace"]
 KINDS = {"Test questions": "test", "Training questions": "train"}
@@ -33,8 +30,6 @@ EMPTY = (
     '<div class="hfd"><div class="hfd-panel"><p class="hfd-what">The answers of the teacher and the students appear '
     "here, side by side.</p></div></div>"
 )
-
-
 NO_NOTICE = gr.update(visible=False)
 
 
@@ -171,14 +166,8 @@ def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
     blocks = build(Page(settings))
-    blocks.launch(
-        theme=theme,
-        css_paths=render.STYLE,
-        ssr_mode=False,
-        footer_links=[],
-        prevent_thread_lock=True,
-        **options,
-    )
+    page = {"theme": theme, "css_paths": render.STYLE, "footer_links": []}
+    blocks.launch(**page, ssr_mode=False, prevent_thread_lock=True, **options)
     return blocks
 
 

@@ -1,6 +1,5 @@
 """One question, put to the teacher and to every student, and judged by the reward model."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,13 +7,12 @@ from ..errors import HFDistillError
 from ..evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
 from ..kinds import POLICY, REWARD, WARMUP
 from ..labels.vote import Vote
+from ..reward.distilled import distilled_reward
 from ..tasks import Question
 from .models import Models, ShownAnswer, read
 from .run import ShownRun
 from .teacher import ask_teacher
 
-
-logger = logging.getLogger(__name__)
 
 LONGEST_QUESTION = 8000  # characters; the models' own limit, in tokens, is checked when they are asked
 NOT_ASKED = (
@@ -74,23 +72,6 @@ class Comparison:
         return [sample for column in self.columns for sample in column.samples]
 
 
-def check_question(text: str | None) -> str:
-    """The question without blanks around it.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: if nothing is left, or too much.
-    """
-    text = (text or "").strip()
-    if not text:
-        raise HFDistillError("Type a question first, or pick one of the run's questions.")
-    if len(text) > LONGEST_QUESTION:
-        raise HFDistillError(
-            f"The question is too long: it has {len(text):,} characters, and {LONGEST_QUESTION:,} is the most. "
-            "Shorten it."
-        )
-    return text
-
-
 def compare(
     run: ShownRun, models: Models, text: str | None, temperature: float = 0.0, samples: int = 1
 ) -> Iterator[Comparison]:
@@ -108,7 +89,15 @@ def compare(
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the question is empty or too long.
     """
-    question = run.question(check_question(text))
+    text = (text or "").strip()
+    if not text:
+        raise HFDistillError("Type a question first, or pick one of the run's questions.")
+    if len(text) > LONGEST_QUESTION:
+        raise HFDistillError(
+            f"The question is too long: it has {len(text):,} characters, and {LONGEST_QUESTION:,} is the most. "
+            "Shorten it."
+        )
+    question = run.question(text)
     comparison = Comparison(
         question=question,
         vote=run.votes.get(question.question_id),
@@ -142,14 +131,9 @@ def _with_teacher(
     try:
         if run.settings.teacher_endpoint:
             column.samples = ask_teacher(run, comparison.question, temperature, samples)
-        else:
-            stored = run.stored_answer(comparison.question)
-            if stored is None:
-                column.state, column.note = "absent", NOT_ASKED
-                yield comparison
-                return
+        elif stored := run.stored_answer(comparison.question):
             column.samples = [read(run.task, comparison.question, stored.text, stored.finish_reason != "length")]
-        column.state, column.note = "done", ""
+        column.state, column.note = ("done", "") if column.samples else ("absent", NOT_ASKED)
     except HFDistillError as error:
         column.state, column.note = "failed", str(error)
     yield comparison
@@ -197,8 +181,6 @@ def _with_scores(run: ShownRun, models: Models, comparison: Comparison) -> Itera
 
 def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
-    from ..reward.distilled import distilled_reward
-
     scorer = models.scorer(run.settings.ref(REWARD.name))
     answers, question = comparison.samples(), comparison.question
     prompt = run.task.prompt(question, shots=0)
@@ -215,12 +197,5 @@ def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     pseudo_label = comparison.vote and comparison.vote.label
     for answer, value in zip(answers, scores, strict=True):
         answer.score = value
-        answer.reward = distilled_reward(
-            question.question,
-            answer.text,
-            answer.answer,
-            pseudo_label,
-            value,
-            same=run.task.same,
-            variant=run.reward_variant,
-        )
+        judged = (question.question, answer.text, answer.answer, pseudo_label, value)
+        answer.reward = distilled_reward(*judged, same=run.task.same, variant=run.reward_variant)

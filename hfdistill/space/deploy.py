@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -22,11 +22,6 @@ from .settings import Settings
 # Parts of the package that the page does not need.
 NOT_SHOWN = ("commands", "demo", "ppo", "runs", "servers", "warmup")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass
-class NoStage:
-    """A Space has no section in the configuration."""
 
 
 def deploy(settings: Settings, private: bool = False, requirements: Sequence[str] = ()) -> Artifact:
@@ -68,14 +63,13 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
         made_by["config"]["task"],
         TeacherConfig(**made_by["teacher"]) if made_by["teacher"] else None,
         StudentConfig(**made_by["student"]) if made_by["student"] else None,
-        NoStage(),
+        None,  # a Space has no section in the configuration
         {"teacher_endpoint": settings.teacher_endpoint} if settings.teacher_endpoint else {},
     )
-    store = Store(config.run)
     made = manifest(COMPARE, config, parents, {}, {})
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), pinned, requirements)
-        return store.publish(folder, COMPARE, made)
+        return Store(config.run).publish(folder, COMPARE, made)
 
 
 def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:
@@ -85,8 +79,7 @@ def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = 
     (folder / "space.json").write_text(settings.to_json(), encoding="utf-8")
     pins = [pin(line) for line in (source / "requirements.txt").read_text(encoding="utf-8").split()]
     (folder / "requirements.txt").write_text("\n".join([*pins, *requirements]) + "\n", encoding="utf-8")
-    ignore = shutil.ignore_patterns("__pycache__", *NOT_SHOWN)
-    shutil.copytree(package, folder / package.name, ignore=ignore)
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__", *NOT_SHOWN))
 
 
 def pin(requirement: str) -> str:
@@ -101,10 +94,8 @@ def space_folder() -> Path:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if they are in neither place.
     """
-    places = [
-        Path(__file__).parents[2] / "spaces" / "compare",
-        Path(sys.prefix) / "share" / "hfdistill" / "spaces" / "compare",
-    ]
+    roots = Path(__file__).parents[2], Path(sys.prefix, "share", "hfdistill")
+    places = [root / "spaces" / "compare" for root in roots]
     for place in places:
         if (place / "app.py").is_file():
             return place

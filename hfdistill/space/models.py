@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ..artifacts.references import open_artifact
 from ..encoding import Encoder, cut
 from ..errors import HFDistillError
 from ..tasks import Question, Task
+from ..tasks.base import REASONS
 
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -61,16 +59,9 @@ class Student:
         return list(dict.fromkeys(word for word in words if word))
 
     def answer(
-        self, task: Task, question: Question, shots: int, temperature: float = 0.0, samples: int = 1
+        self, task: Task, question: Question, shots: int, temperature: float, samples: int
     ) -> list[ShownAnswer]:
-        """Answer one question.
-
-        Args:
-            task ([`~hfdistill.tasks.Task`]): renders the prompt and reads the answers.
-            question ([`~hfdistill.tasks.Question`]): what to answer.
-            shots (`int`): worked examples in the prompt.
-            temperature (`float`, *optional*, defaults to 0): 0 is greedy, and then there is one answer.
-            samples (`int`, *optional*, defaults to 1): answers to draw at a temperature above 0.
+        """Answer one question; at temperature 0, which is greedy, there is one answer.
 
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if the question does not fit into the model's context.
@@ -102,8 +93,6 @@ class Student:
 
 def read(task: Task, question: Question, text: str, finished: bool) -> ShownAnswer:
     """Read the final answer out of a response, by the run's task."""
-    from ..tasks.base import REASONS
-
     answer = task.extract(text, question)
     return ShownAnswer(text, answer.value, answer.reason and REASONS[answer.reason], finished)
 
@@ -125,45 +114,30 @@ class Models:
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if it does not exist or cannot be loaded.
         """
-        return self._load(ref, _load_student)
+        from transformers import AutoModelForCausalLM
+
+        return self._load(ref, Student, AutoModelForCausalLM.from_pretrained)
 
     def scorer(self, ref: str) -> "RewardScorer":
         """The reward model at `ref`; raises like [`Models.student`]."""
-        return self._load(ref, _load_scorer)
+        from ..reward.model import RewardScorer, load_reward_model
 
-    def _load(self, ref: str, load: Callable[[Path], T]) -> T:
+        return self._load(ref, RewardScorer, load_reward_model)
+
+    def _load(self, ref: str, kind: Callable[[Any, Encoder], Any], load: Callable[..., Any]) -> Any:
+        import torch
         from safetensors import SafetensorError
+        from transformers import AutoTokenizer
 
         with self.lock:
             if ref not in self.loaded:
-                artifact = open_artifact(ref, "model")
+                folder = str(open_artifact(ref, "model").path)
                 try:
-                    self.loaded[ref] = load(artifact.path)
+                    model = load(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu")
+                    self.loaded[ref] = kind(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
                 except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                     # The page gets one sentence; the log of the Space gets everything.
                     logger.exception("loading %s failed", ref)
                     reason = " ".join(str(error).split())[:200]
                     raise HFDistillError(f"the model {ref} cannot be loaded: {reason}") from error
             return self.loaded[ref]
-
-
-def _load_student(folder: Path) -> Student:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(_device())
-    return Student(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
-
-
-def _load_scorer(folder: Path) -> "RewardScorer":
-    from transformers import AutoTokenizer
-
-    from ..reward.model import RewardScorer, load_reward_model
-
-    model = load_reward_model(str(folder), dtype="auto").to(_device())
-    return RewardScorer(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,6 +11,7 @@ from ..errors import HFDistillError
 from ..labels.vote import Vote
 from ..reward.rewards import read_entry
 from ..rows import read_rows
+from ..sections import StudentConfig
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
 from .settings import SHOWN, Settings
@@ -61,17 +62,20 @@ class ShownRun:
         teacher = self._first("teacher") or {}
         self.teacher_name: str = teacher.get("model", "teacher")
         self.teacher_chat: bool = teacher.get("chat", False)
-        self.student = settings.student or self._base_student()
+        student = self._first("student")
+        self.student = settings.student or (student and StudentConfig(**student).ref)
         policy = self.manifests.get("policy")
         stage = policy.manifest["config"]["stage"] if policy else {}
         self.reward_variant, self.other_rewards = trained_for(stage.get("rewards", ["distilled"]))
-        table = self._vote_table()
+        table = self._rows("labels", "questions", VOTE_COLUMNS)
         self.votes = {
             row["question_id"]: Vote(row["pseudo_label"], row["vote_share"] or 0.0, row["votes"], row["voters"])
             for row in table
         }
         self.questions = {question.question_id: question for question in self._all_questions(table)}
-        self._graded = self._graded_rows()
+        self._graded: dict[str, list[dict[str, Any]]] = {}
+        for row in self._rows("results", "responses", GRADED_COLUMNS, {"task": self.task.name}):
+            self._graded.setdefault(row["question_id"], []).append(row)
         self._by_text = {_plain(shown(question)): question for question in self.questions.values()}
 
     def question(self, text: str) -> Question:
@@ -88,11 +92,8 @@ class ShownRun:
         """Questions to pick from: those that the models were tested on, and those that the teacher voted on."""
         of_test = [question for question in self.questions.values() if question.split == "test"]
         of_test.sort(key=lambda question: question.question_id not in self._graded)
-        voted = [
-            question
-            for question in self.questions.values()
-            if question.split == "train" and question.question_id in self.votes
-        ]
+        of_training = [question for question in self.questions.values() if question.split == "train"]
+        voted = [question for question in of_training if question.question_id in self.votes]
         return {"test": of_test[:limit], "train": voted[:limit]}
 
     def gold(self, question: Question) -> str | None:
@@ -106,9 +107,8 @@ class ShownRun:
                 return Response(question.question_id, 0.0, 0, row["response"], row["finish_reason"])
         if question.question_id not in self.votes:
             return None
-        folder = open_artifact(self.settings.ref("labels"), "dataset", patterns=["responses/*"]).path
         columns, where = ["response", "temperature", "sample", "finish_reason"], {"question_id": question.question_id}
-        rows = read_rows(folder, "responses", columns, where)
+        rows = self._rows("labels", "responses", columns, where)
         best = min(rows, key=lambda row: (row["temperature"], row["sample"]), default=None)
         return best and Response(
             question.question_id, best["temperature"], best["sample"], best["response"], best["finish_reason"]
@@ -117,10 +117,9 @@ class ShownRun:
     def plots(self) -> list[tuple[str, Path]]:
         """Plots with the kind of artifact that each is of, those of the results first."""
         found = []
-        for kind in ("results", *(kind for kind in self.manifests if kind != "results")):
-            if kind in self.manifests:
-                folder = open_artifact(self.settings.ref(kind), SHOWN[kind].repo_type, patterns=["*.png"]).path
-                found += [(kind, path) for path in sorted(folder.rglob("*.png"))]
+        for kind in sorted(self.manifests, key=lambda kind: kind != "results"):
+            folder = open_artifact(self.settings.ref(kind), SHOWN[kind].repo_type, patterns=["*.png"]).path
+            found += [(kind, path) for path in sorted(folder.rglob("*.png"))]
         return found
 
     def _first(self, *path: str) -> Any:
@@ -132,20 +131,11 @@ class ShownRun:
                 return value
         return None
 
-    def _base_student(self) -> str | None:
-        student = self._first("student")
-        if not student:
-            return None
-        return f"{student['model']}@{student['revision']}" if student.get("revision") else student["model"]
-
-    def _vote_table(self) -> list[dict[str, Any]]:
-        if "labels" not in self.manifests:
+    def _rows(self, kind: str, config: str, columns: list[str], where: dict | None = None) -> list[dict[str, Any]]:
+        if kind not in self.manifests:
             return []
-        return read_rows(
-            open_artifact(self.settings.ref("labels"), "dataset", patterns=["questions/*"]).path,
-            "questions",
-            VOTE_COLUMNS,
-        )
+        folder = open_artifact(self.settings.ref(kind), "dataset", patterns=[f"{config}/*"]).path
+        return read_rows(folder, config, columns, where)
 
     def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
         try:
@@ -154,16 +144,6 @@ class ShownRun:
             # The benchmark may not be readable from here; the questions that the run asked are in the labels.
             logger.warning("the questions of %s cannot be read: %s", self.task.name, error)
             return [Question(row["question_id"], row["question"], row["split"]) for row in table]
-
-    def _graded_rows(self) -> dict[str, list[dict[str, Any]]]:
-        """The evaluation's graded answers by question id."""
-        by_question: dict[str, list[dict[str, Any]]] = {}
-        if "results" not in self.manifests:
-            return by_question
-        folder = open_artifact(self.settings.ref("results"), "dataset", patterns=["responses/*"]).path
-        for row in read_rows(folder, "responses", GRADED_COLUMNS, {"task": self.task.name}):
-            by_question.setdefault(row["question_id"], []).append(row)
-        return by_question
 
 
 def _open_manifest(ref: str, repo_type: str) -> Artifact:

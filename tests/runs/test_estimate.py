@@ -80,7 +80,7 @@ def run(tmp_path, capsys, *words, endpoints, **more):
     parser = argparse.ArgumentParser()
     command.add_parser(parser.add_subparsers())
     args = parser.parse_args(["estimate", str(tmp_path / "run.yaml"), *words])
-    assert args.func(args) == 0
+    assert args.func(args) is None
     return capsys.readouterr().out
 
 

@@ -169,7 +169,7 @@ def test_the_command(service, tmp_path, capsys, monkeypatch):
         parser = argparse.ArgumentParser()
         command.add_parser(parser.add_subparsers())
         args = parser.parse_args(["teacher", verb, str(tmp_path / "run.yaml"), *options])
-        assert args.func(args) == 0
+        assert args.func(args) is None
         return capsys.readouterr().out
 
     with pytest.raises(HFDistillError, match="there is no endpoint 'run-teacher'"):
