@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     names = between(args.first, args.last)
     settings = [*args.set, *(["run.overwrite_edits=true"] if args.overwrite_edits else [])]
     run = validate(args.config, settings)[names[0]].run
-    accelerate = ON_CPU if args.cpu else ["--config_file", args.accelerate_config] if args.accelerate_config else []
+    configured = ["--config_file", args.accelerate_config] if args.accelerate_config else []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     flags = {name: stage_flags(settings, name) for name in names}
-    steps = stages(args.config, names, flags, accelerate)
+    steps = stages(args.config, names, flags, ON_CPU if args.cpu else configured)
     Runner(Path(run.output_dir), {}, keep_finished=False).run(steps, f"Run {args.config}")
