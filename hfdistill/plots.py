@@ -10,22 +10,14 @@ OTHER = "#6f9bd1"
 
 
 def accuracy_bars(rows: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> None:
-    """Draw accuracies as bars with their intervals.
-
-    Args:
-        rows (`Mapping`): by name, each with `value`, `low`, `high` in 0 … 1.
-        path (`Path`): the PNG.
-        title (`str`): above it.
-    """
+    """Draw accuracies, `value`, `low`, `high` in 0 … 1 by the name of each row, as bars with their intervals."""
     plot, axes = new_plot(6.4, 0.6 + 0.42 * len(rows))
     names = list(rows)[::-1]
     values = [rows[name]["value"] for name in names]
-    errors = [
-        [rows[name]["value"] - rows[name]["low"] for name in names],
-        [rows[name]["high"] - rows[name]["value"] for name in names],
-    ]
+    below = [rows[name]["value"] - rows[name]["low"] for name in names]
+    above = [rows[name]["high"] - rows[name]["value"] for name in names]
     axes.barh(names, values, color=[COLOURS.get(name, OTHER) for name in names], height=0.66)
-    axes.errorbar(values, names, xerr=errors, fmt="none", ecolor="#30343a", elinewidth=1, capsize=2.5)
+    axes.errorbar(values, names, xerr=[below, above], fmt="none", ecolor="#30343a", elinewidth=1, capsize=2.5)
     for name, value in zip(names, values, strict=True):
         axes.text(max(rows[name]["high"], value) + 0.012, name, f"{value:.3f}", va="center", fontsize=9)
     axes.set_xlim(0, 1.12)
@@ -53,12 +45,8 @@ def save(plot: Any, path: Path) -> None:
 
 
 def training_curves(history: Sequence[Mapping[str, Any]], path: Path, figures: Mapping[str, str]) -> None:
-    """Draw the training loss (left axis) and validation figures (right axis) against the step.
-
-    Args:
-        history (`Sequence[Mapping]`): a trainer's `state.log_history`.
-        path (`Path`): the PNG.
-        figures (`Mapping[str, str]`): validation figures to draw, by their name in the history, and how to call them.
+    """Draw the training loss (left axis) and validation figures (right axis) of a trainer's `state.log_history`
+    against the step; `figures` says how to call each, by its name in the history.
     """
     plot, axes = new_plot(6.4, 3.4)
     losses = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..encoding import Encoder, cut
+from ..encoding import Encoder, cut, load_tokenizer
 from ..generation import Sampling, StopStrings, generate
 from ..progress import Progress
 from ..sections import StudentConfig, TeacherConfig
@@ -33,17 +33,6 @@ def greedy_answers(
 
     The task's stop strings are heeded after a few-shot prompt, which a base model goes on writing; a student that saw
     bare prompts in training ends by itself.
-
-    Args:
-        model (`PreTrainedModel`): a causal language model.
-        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
-        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
-        questions (`Sequence[Question]`): what to answer.
-        shots (`int`, *optional*, defaults to 0): examples in the prompt.
-        batch_size (`int`, *optional*, defaults to 256): rows generated at once.
-
-    Returns:
-        `list[Answered]`: one a question, in their order.
     """
     stop_strings = task.stop if shots else ()
     generated = generate(
@@ -71,24 +60,13 @@ def answer_locally(
     shots: int | None,
     batch_size: int,
 ) -> list[Answered]:
-    """Greedy answers of a model, split among the processes.
+    """Greedy answers of a model, split among the processes: in the order of the questions, on every process.
 
-    Args:
-        model ([`~hfdistill.artifacts.references.Artifact`]): a causal language model with its tokenizer.
-        student ([`~hfdistill.config.StudentConfig`]): dtype and attention to load it with.
-        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
-        questions (`Sequence[Question]`): what to ask.
-        name (`str`): the row's name, for the progress.
-        shots (`int`, *optional*): worked examples in the prompt; `None` for the task's own number.
-        batch_size (`int`): rows generated at once.
-
-    Returns:
-        `list[Answered]`: in the order of the questions, on every process.
+    `name` is the row's, for the progress; without `shots` the prompts hold the task's own number of worked examples.
     """
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM
 
-    from ..encoding import load_tokenizer
     from ..training.shares import gather_shares, my_share
 
     state = PartialState()
@@ -110,16 +88,8 @@ def answer_locally(
 def answer_by_teacher(
     teacher: TeacherConfig, task: Task, questions: Sequence[Question], folder: Path
 ) -> list[Answered]:
-    """Greedy answers of the teacher, through its endpoints, with the task's worked examples in the prompt.
-
-    Args:
-        teacher ([`~hfdistill.sections.TeacherConfig`]): where to ask, limits, patience and prices.
-        task ([`~hfdistill.tasks.base.Task`]): renders prompts and reads answers.
-        questions (`Sequence[Question]`): what to ask.
-        folder (`Path`): gets the journal; what is in it is not asked again.
-
-    Returns:
-        `list[Answered]`: in the order of the questions.
+    """Greedy answers of the teacher, through its endpoints, with the task's worked examples in the prompt. What is in
+    the journal in `folder` is not asked again.
     """
     from ..teacher.journal import Journal
     from ..teacher.plan import Grid, Plan

@@ -24,17 +24,8 @@ class Answered:
 def grade(
     task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Answered]
 ) -> list[dict[str, Any]]:
-    """Compare the answers to questions with their golds.
-
-    Args:
-        task ([`~hfdistill.tasks.Task`]): compares answers.
-        row (`str`): who answered: the name of its row in the table of results.
-        questions (`Sequence[Question]`): what was asked.
-        golds (`dict[str, str]`): canonical golds by question id.
-        responses (`Sequence[Answered]`): one a question.
-
-    Returns:
-        `list[dict]`: rows of the config `responses` of the results, one a question.
+    """Compare the answers to questions with their canonical golds, by question id: rows of the config `responses` of
+    the results. `row` says who answered, the name of its row in the table.
     """
     return [
         {
@@ -82,11 +73,7 @@ def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None
 
 
 class FinishedRows:
-    """Rows that were answered already, in a folder, so that an interrupted evaluation asks nothing twice.
-
-    Args:
-        folder (`Path`): where they are kept.
-    """
+    """Rows that were answered already, in a folder, so that an interrupted evaluation asks nothing twice."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -13,17 +13,10 @@ from .paired import paired_difference
 def write_results(
     folder: Path, graded: Sequence[Mapping[str, Any]], metrics: dict[str, dict[str, Any]], ours: str, baseline: str
 ) -> list[str]:
-    """Write `results/` and `responses/` as Parquet and a plot a task; add the paired difference to the metrics.
+    """Write `results/` and `responses/` as Parquet and a plot a task, and return the names of the plots.
 
-    Args:
-        folder (`Path`): where to write.
-        graded (`Sequence[Mapping]`): every answer of every row, from [`~hfdistill.evaluation.grading.grade`].
-        metrics (`dict`): by task and row, from [`~hfdistill.evaluation.grading.summary`]; a row
-            `"{ours} minus {baseline}"` with their `difference` is added to each task that has both.
-        ours (`str`), baseline (`str`): rows to compare on the same questions.
-
-    Returns:
-        `list[str]`: paths of the plots within the folder.
+    To the metrics, by task and row, a row `"{ours} minus {baseline}"` with their paired `difference` is added for each
+    task that has both.
     """
     table = [
         {"task": task, "row": row, **flat(figures)} for task, rows in metrics.items() for row, figures in rows.items()

@@ -23,14 +23,9 @@ class Likelihood:
 class Chooser:
     """Draws one token a row by inverting the cumulative distribution at one uniform number, so a row costs one number
     of noise and never depends on its neighbours.
-
-    Args:
-        rows (`int`): the most rows at a time.
-        device (`torch.device`): where the logits are.
     """
 
     def __init__(self, rows: int, device: torch.device):
-        self.device = device
         self.temperature = np.zeros(rows)
         self.seed = np.zeros(rows, dtype=np.uint64)
         self.top_k = np.zeros(rows, dtype=np.int64)
@@ -38,15 +33,9 @@ class Chooser:
         self.typical_p = np.ones(rows)
         self.repetition = np.ones(rows)
         self.frequency = np.zeros(rows)
-        self._columns = (
-            self.temperature,
-            self.seed,
-            self.top_k,
-            self.top_p,
-            self.typical_p,
-            self.repetition,
-            self.frequency,
-        )
+        # All of the above, which move together.
+        self._columns = list(vars(self).values())
+        self.device = device
 
     def place(self, slot: int, sampling: Sampling) -> None:
         """A row with these settings sits down at `slot`; they have a seed unless they are greedy."""
@@ -148,24 +137,13 @@ def _typical(scores: torch.Tensor, mass: float) -> torch.Tensor:
 
 
 def likelihoods(scores: torch.Tensor, tokens: torch.Tensor, top: list[int]) -> list[Likelihood]:
-    """Log-probabilities of the tokens drawn, and of the most likely ones.
-
-    Args:
-        scores (`torch.Tensor`): what was drawn from, `(batch, vocabulary)`.
-        tokens (`torch.Tensor`): what was drawn, `(batch,)`.
-        top (`list[int]`): how many of the most likely tokens to report, one a row.
+    """Log-probabilities of the tokens drawn, `(batch,)`, from scores `(batch, vocabulary)`, and of so many of the most
+    likely ones as `top` says for each row.
     """
     logprobs = scores.double().log_softmax(-1)
     drawn = logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
-    most = max(top)
-    if not most:
-        return [Likelihood(value, []) for value in drawn]
-    values, indices = logprobs.topk(min(most, logprobs.shape[-1]))
-    values, indices = values.tolist(), indices.tolist()
+    values, indices = logprobs.topk(min(max(top), logprobs.shape[-1]))
     return [
-        Likelihood(
-            drawn[row],
-            [pair for pair in zip(indices[row][: top[row]], values[row], strict=False) if pair[1] > -math.inf],
-        )
-        for row in range(len(drawn))
+        Likelihood(logprob, [pair for pair in zip(ids[:count], likeliest, strict=False) if pair[1] > -math.inf])
+        for logprob, ids, likeliest, count in zip(drawn, indices.tolist(), values.tolist(), top, strict=True)
     ]

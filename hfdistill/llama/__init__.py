@@ -20,20 +20,13 @@ __all__ = ["Passage", "computes_no_padding", "decoding_passes", "hidden_states",
 
 
 def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
-    """The last hidden states, normalised, at a passage's positions: `(batch, wanted, hidden_size)`.
-
-    Args:
-        backbone (`PreTrainedModel`): any decoder without its head.
-        passage ([`Passage`]): what is read.
+    """The last hidden states, normalised, of a decoder without its head at a passage's positions: `(batch, wanted,
+    hidden_size)`.
     """
     if _written_out(backbone, passage):
         return passage.packed.in_rows(read_hidden_states(backbone, passage.packed))
-    output = backbone(
-        passage.input_ids,
-        attention_mask=passage.attention_mask,
-        position_ids=passage.position_ids,
-        use_cache=False,
-    )
+    layout = {"attention_mask": passage.attention_mask, "position_ids": passage.position_ids}
+    output = backbone(passage.input_ids, **layout, use_cache=False)
     return passage.at_positions(output.last_hidden_state)
 
 
@@ -62,13 +55,9 @@ def read_logits(
         found = read(model.lm_head(hidden), packed.pack(passage.next_ids))
         rows = [None if values is None else packed.in_rows(values) for values in found]
         return rows, packed.in_rows(hidden) if with_hidden_states else None
-    first, time, device = passage.first, passage.input_ids.shape[1], passage.input_ids.device
-    output = model(
-        input_ids=passage.input_ids,
-        use_cache=False,
-        output_hidden_states=with_hidden_states,
-        logits_to_keep=torch.arange(first, time, device=device),
-    )
+    ids, first = passage.input_ids, passage.first
+    kept = torch.arange(first, ids.shape[1], device=ids.device)
+    output = model(input_ids=ids, use_cache=False, output_hidden_states=with_hidden_states, logits_to_keep=kept)
     found, index = read(output.logits, passage.next_ids[:, first:]), passage.positions - first
     rows = [None if values is None else values.gather(1, index) for values in found]
     return rows, passage.at_positions(output.hidden_states[-1]) if with_hidden_states else None
@@ -87,10 +76,5 @@ def computes_no_padding(backbone: PreTrainedModel, longest: int) -> bool:
 
 
 def decoding_passes(model: PreTrainedModel, slots: int) -> LlamaForward | SlotForward:
-    """The passes of a decode loop, with weights as they are now.
-
-    Args:
-        model (`PreTrainedModel`): a decoder.
-        slots (`int`): the most rows at a time.
-    """
+    """The passes of a decode loop over up to `slots` rows at a time, with a decoder's weights as they are now."""
     return LlamaForward(model, slots) if is_small_llama(model) else SlotForward(model, slots)

@@ -30,11 +30,8 @@ class _Layer:
 
 
 class LlamaForward:
-    """What [`~hfdistill.llama.slots.SlotForward`] does.
-
-    Args:
-        model (`LlamaForCausalLM`): one of which `is_small_llama` holds. Its weights are read once, now.
-        slots (`int`): the most rows at a time.
+    """What [`~hfdistill.llama.slots.SlotForward`] does, for a model of which `is_small_llama` holds. Its weights are
+    read once, now.
     """
 
     @torch.no_grad()

@@ -84,13 +84,5 @@ def is_small_llama(model: nn.Module) -> bool:
 
 def projections(layer: LlamaDecoderLayer) -> list[nn.Module]:
     """A layer's linear maps: query, key, value, output, gate, up, down."""
-    attention, mlp = layer.self_attn, layer.mlp
-    return [
-        attention.q_proj,
-        attention.k_proj,
-        attention.v_proj,
-        attention.o_proj,
-        mlp.gate_proj,
-        mlp.up_proj,
-        mlp.down_proj,
-    ]
+    read, mlp = layer.self_attn, layer.mlp
+    return [read.q_proj, read.k_proj, read.v_proj, read.o_proj, mlp.gate_proj, mlp.up_proj, mlp.down_proj]

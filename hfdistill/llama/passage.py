@@ -46,14 +46,7 @@ class Passage:
         pad_token_id: int,
         device: torch.device,
     ) -> "Passage":
-        """Prompts with their responses; wanted is the position before each response token, `(batch, responses)`.
-
-        Args:
-            sequences (`Sequence[Sequence[int]]`): prompt and response ids.
-            prompt_lengths (`Sequence[int]`): where each response starts.
-            pad_token_id (`int`): what fills up rows.
-            device (`torch.device`): where the passage is read.
-        """
+        """Prompts with their responses; wanted is the position before each response token, `(batch, responses)`."""
         ids = right_pad(sequences, pad_token_id)[0].to(device)
         start = torch.tensor(prompt_lengths)[:, None] - 1
         last = torch.tensor([len(row) for row in sequences])[:, None] - 2
@@ -73,11 +66,7 @@ class Passage:
 
 class Packed:
     """Rows end to end, the longest first. Of each, all tokens behind its last wanted position are left out, and all
-    positions from its first wanted one on are answered.
-
-    Args:
-        input_ids (`torch.Tensor`): `(batch, time)`.
-        positions (`torch.Tensor`): wanted ones of each row, `(batch, wanted)`.
+    positions from its first wanted one on are answered. Made of a [`Passage`]'s ids and positions.
 
     Attributes:
         input_ids (`torch.Tensor`): of all rows, `(tokens,)`.

@@ -11,12 +11,7 @@ _WINDOWED = "sliding_attention"
 
 
 class SlotForward:
-    """The two passes of a decode loop by the model's own forward.
-
-    Args:
-        model: a decoder-only `PreTrainedModel`.
-        slots (`int`): the most rows at a time.
-    """
+    """The two passes of a decode loop, over up to `slots` rows, by a decoder-only model's own forward."""
 
     def __init__(self, model, slots: int):
         attention = model.config._attn_implementation
@@ -121,11 +116,8 @@ class SlotLayer(CacheLayerMixin):
 
 class SlotCache(Cache):
     """Keys and values of up to `slots` rows. Before each forward pass the owner says whether it fills slots with
-    prompts (`fill`) or adds one position to each of the first rows (`extend`).
-
-    Args:
-        config (`PreTrainedConfig`): of the model; full and sliding-window attention are understood.
-        slots (`int`): the most rows at a time.
+    prompts (`fill`) or adds one position to each of the first rows (`extend`). Full and sliding-window attention are
+    understood.
     """
 
     def __init__(self, config, slots: int):

@@ -11,6 +11,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from transformers import LlamaForCausalLM, LlamaModel
 
+from .eligibility import projections
 from .passage import AttentionPart, Packed
 
 
@@ -22,11 +23,10 @@ def read_hidden_states(model: LlamaModel | LlamaForCausalLM, packed: Packed) -> 
     half = cosine.shape[-1] // 2
     rotation = torch.complex(cosine[0, :, :half], sine[0, :, :half])[packed.positions, None]
     for layer in model.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        modules = layer.input_layernorm, attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj
-        modules += layer.post_attention_layernorm, mlp.gate_proj, mlp.up_proj, mlp.down_proj
+        *attention, gate, up, down = projections(layer)
+        modules = layer.input_layernorm, *attention, layer.post_attention_layernorm, gate, up, down
         last = layer is model.layers[-1]
-        options = packed, last, rotation, attention.scaling, model.norm.variance_epsilon
+        options = packed, last, rotation, layer.self_attn.scaling, model.norm.variance_epsilon
         hidden = _LayerPass.apply(hidden, *options, *(module.weight for module in modules))
     return model.norm(hidden)
 
@@ -35,24 +35,8 @@ class _LayerPass(Function):
     """One decoder layer; the last one computes queries, and what follows from them, at answered positions alone."""
 
     @staticmethod
-    def forward(
-        ctx,
-        hidden,
-        packed,
-        last,
-        rotation,
-        scaling,
-        epsilon,
-        norm,
-        query,
-        key,
-        value,
-        output,
-        mlp_norm,
-        gate,
-        up,
-        down,
-    ):
+    def forward(ctx, hidden, packed, last, rotation, scaling, epsilon, *weights):
+        norm, query, key, value, output, mlp_norm, gate, up, down = weights
         normal, inverse = _normalise(hidden, epsilon)
         inputs = normal * norm
         asked_inputs, asked_rotation = inputs, rotation
@@ -64,7 +48,7 @@ class _LayerPass(Function):
         queries = _turn(asked_inputs @ _side_by_side(query, rotation).mul_(scaling).t(), asked_rotation)
         keys, values = _turn(inputs @ _side_by_side(key, rotation).t(), rotation), inputs @ value.t()
         parts = packed.last_attention if last else packed.attention
-        mixed, weights = _attend(queries, keys, values, parts, 2 * rotation.shape[-1])
+        mixed, shares = _attend(queries, keys, values, parts, 2 * rotation.shape[-1])
         middle = torch.addmm(hidden, mixed, output.t())
         mlp_normal, mlp_inverse = _normalise(middle, epsilon)
         mlp_inputs = mlp_normal * mlp_norm
@@ -74,8 +58,8 @@ class _LayerPass(Function):
         ctx.packed, ctx.last, ctx.rotation, ctx.scaling = packed, last, rotation, scaling
         ctx.save_for_backward(
             *(normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, gated, raised, bent, product),
-            *(norm, query, key, value, output, mlp_norm, gate, up, down),
             *weights,
+            *shares,
         )
         return middle.addmm_(product, down.t())
 
@@ -84,7 +68,7 @@ class _LayerPass(Function):
     def backward(ctx, grad):
         packed, last, rotation = ctx.packed, ctx.last, ctx.rotation
         normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, *rest = ctx.saved_tensors
-        gated, raised, bent, product, norm, query, key, value, output, mlp_norm, gate, up, down, *weights = rest
+        gated, raised, bent, product, norm, query, key, value, output, mlp_norm, gate, up, down, *shares = rest
 
         grad_down = grad.t() @ product
         grad_product = grad @ down
@@ -99,7 +83,7 @@ class _LayerPass(Function):
 
         parts = packed.last_attention if last else packed.attention
         grad_queries, grad_keys, grad_values = _attend_backward(
-            grad_middle @ output, mixed, queries, keys, values, weights, parts, 2 * rotation.shape[-1]
+            grad_middle @ output, mixed, queries, keys, values, shares, parts, 2 * rotation.shape[-1]
         )
         inputs = normal * norm
         asked_inputs, asked_rotation = inputs, rotation

@@ -1,22 +1,12 @@
 """PPO on `transformers.Trainer`: text in, reward functions with columns, exact resume, one process or many."""
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-
-if TYPE_CHECKING:
-    from .config import PPOConfig
-    from .trainer import PPOTrainer
 
 __all__ = ["PPOConfig", "PPOTrainer"]
 
 
 def __getattr__(name: str) -> type:
-    if name == "PPOTrainer":
-        from .trainer import PPOTrainer
-
-        return PPOTrainer
-    if name == "PPOConfig":
-        from .config import PPOConfig
-
-        return PPOConfig
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".config" if name == "PPOConfig" else ".trainer", __name__), name)

@@ -24,13 +24,10 @@ class Scored(NamedTuple):
 
 
 class ActorCritic(nn.Module):
-    """A policy and its value function.
+    """A policy, with adapters or without, and its value function.
 
-    Args:
-        policy (`PreTrainedModel` or `PeftModel`): a causal language model.
-        value_model (`PreTrainedModel`, *optional*): a sequence classification model with one output, whose head is
-            read at every token. Without it the value is a head on the policy's hidden states.
-        temperature (`float`, *optional*, defaults to 1.0): of sampling.
+    `value_model` is a sequence classification model with one output, whose head is read at every token. Without it the
+    value is a head on the policy's hidden states. `temperature` is that of sampling.
     """
 
     # The loss is made by the trainer, from what `forward` returns.
@@ -79,15 +76,9 @@ class ActorCritic(nn.Module):
         with_entropy: bool = False,
         only_value_head: bool = False,
     ) -> Scored:
-        """Log-probabilities and values of the passage's response tokens.
+        """Log-probabilities and values of the passage's response tokens, and their entropy, without gradient.
 
-        Args:
-            passage ([`~hfdistill.llama.Passage`]): prompts and responses.
-            with_policy (`bool`, *optional*, defaults to `True`), with_value (`bool`, *optional*, defaults to `True`):
-                what to compute.
-            with_entropy (`bool`, *optional*, defaults to `False`): also the policy's entropy, without gradient.
-            only_value_head (`bool`, *optional*, defaults to `False`): keep the value's gradient out of a shared
-                backbone.
+        `only_value_head` keeps the value's gradient out of a shared backbone.
         """
         log_probs = values = entropy = hidden = None
         shared = with_value and self.value_model is None
@@ -109,11 +100,8 @@ def read_policy(
     with_entropy: bool = False,
     with_hidden_states: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-    """One forward pass of a policy, or of a reference.
-
-    Returns:
-        `tuple`: log-probabilities of the response tokens, entropy or `None`, both `(batch, time)`, and the hidden
-        states that predict them, `(batch, time, hidden)`, or `None`.
+    """One forward pass of a policy, or of a reference: log-probabilities of the response tokens, entropy or `None`,
+    both `(batch, time)`, and the hidden states that predict them, `(batch, time, hidden)`, or `None`.
     """
 
     def read(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

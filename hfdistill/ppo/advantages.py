@@ -104,16 +104,8 @@ def explained_variance(values: torch.Tensor, returns: torch.Tensor, mask: torch.
 def make_episodes(
     sampled: Sampled, before: BeforeUpdate, kl_coef: float, config: PPOConfig
 ) -> tuple[Episodes, dict[str, float]]:
-    """Advantages and returns from scores, values and KL, whitened over all episodes.
-
-    Args:
-        sampled ([`~hfdistill.ppo.episodes.Sampled`]): episodes and scores.
-        before ([`~hfdistill.ppo.episodes.BeforeUpdate`]): what policy, value and reference say about them.
-        kl_coef (`float`): weight of the KL in the reward; without effect where it is in the loss.
-        config ([`~hfdistill.ppo.PPOConfig`]): the rest.
-
-    Returns:
-        `tuple[Episodes, dict[str, float]]`: what PPO trains on, and figures of the rollout, by TRL's names.
+    """Advantages and returns from scores, values and KL, whitened over all episodes: what PPO trains on, and figures
+    of the rollout, by TRL's names. `kl_coef` is without effect where the KL is in the loss.
     """
     mask, log_probs, figures = sampled.mask, before.log_probs, {}
     if not before.values[mask].isfinite().all() or not log_probs[mask].isfinite().all():

@@ -9,12 +9,10 @@ from .config import PPOConfig
 
 
 class MiniBatch(NamedTuple):
-    """What one optimizer step trains on.
+    """What one optimizer step trains on: for each process its forward passes, and for each pass its episodes.
 
-    Attributes:
-        passes (`list[list[list[int]]]`): for each process its forward passes, and for each pass its episodes. All
-            processes have as many: sharded models need every process in every pass, and one without episodes left
-            gets empty ones.
+    All processes have as many passes: sharded models need every process in every pass, and one without episodes left
+    gets empty ones.
     """
 
     passes: list[list[list[int]]]
@@ -25,27 +23,16 @@ class MiniBatch(NamedTuple):
         return [episode for share in self.passes for rows in share for episode in rows]
 
 
-class QuestionStream:
-    """Endless stream of rows: one seeded permutation of the dataset after another.
+def update_rows(rows: int, seed: int, update: int, size: int) -> list[int]:
+    """Which of the dataset's rows an update samples: `size` of an endless stream of seeded permutations.
 
-    What an update trains on depends on its number alone, so that a resumed run sees what the first one would have.
-
-    Args:
-        rows (`int`): rows of the dataset.
-        seed (`int`): seed of the order.
+    They depend on the update's number alone, so that a resumed run sees what the first one would have.
     """
-
-    def __init__(self, rows: int, seed: int):
-        self.rows = rows
-        self.seed = seed
-
-    def batch(self, update: int, size: int) -> list[int]:
-        """Rows of the update with this number."""
-        first, last = update * size, (update + 1) * size
-        epochs = range(first // self.rows, -(-last // self.rows))
-        order = np.concatenate([np.random.default_rng([self.seed, e]).permutation(self.rows) for e in epochs])
-        offset = epochs[0] * self.rows
-        return order[first - offset : last - offset].tolist()
+    first, last = update * size, (update + 1) * size
+    epochs = range(first // rows, -(-last // rows))
+    order = np.concatenate([np.random.default_rng([seed, epoch]).permutation(rows) for epoch in epochs])
+    offset = epochs[0] * rows
+    return order[first - offset : last - offset].tolist()
 
 
 def episode_seeds(seed: int, update: int, size: int) -> list[int]:
@@ -72,14 +59,8 @@ def deal(
     """Deal the episodes of a mini-batch to the processes and cut each share into forward passes.
 
     Episodes are dealt longest first, each to the process with the fewest tokens so far. Within a process they are
-    sorted by length, so that a pass holds little padding.
-
-    Args:
-        episodes (`Sequence[int]`): indices of the episodes.
-        lengths (`Sequence[int]`): length of every episode, prompt included.
-        processes (`int`): number of processes.
-        max_rows (`int`): most episodes of a pass.
-        max_tokens (`int`, *optional*): most tokens of a pass, padding included (a longer episode gets its own).
+    sorted by length, so that a pass holds little padding. A pass has at most `max_rows` episodes, and `max_tokens`
+    tokens, padding included (a longer episode gets its own).
     """
     shares: list[list[int]] = [[] for _ in range(processes)]
     tokens = [0] * processes

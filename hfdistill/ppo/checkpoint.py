@@ -4,11 +4,9 @@ The policy lies at the top, where `from_pretrained` finds it, and the value mode
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from .actor_critic import ActorCritic
@@ -16,17 +14,12 @@ from .actor_critic import ActorCritic
 
 VALUE_MODEL = "value_model"
 VALUE_HEAD = "value_head.safetensors"
+# The trainer's own state: plain values, lists and tensors.
 STATE = "ppo_state.pt"
 
 
 def save_models(model: ActorCritic, folder: str | Path, state_dict: dict[str, torch.Tensor] | None) -> None:
-    """Save policy and value.
-
-    Args:
-        model ([`ActorCritic`]): the models.
-        folder (`str` or `Path`): where to.
-        state_dict (`dict`, *optional*): the whole weights, where the model holds only a shard of them.
-    """
+    """Save policy and value; `state_dict` has the whole weights where the model holds only a shard of them."""
     folder = Path(folder)
     policy = _part(state_dict, "policy.")
     if policy is not None and isinstance(model.policy, PreTrainedModel):
@@ -43,33 +36,20 @@ def load_models(model: ActorCritic, folder: str | Path) -> None:
     """Load what [`save_models`] saved into unsharded models."""
     folder = Path(folder)
     if isinstance(model.policy, PreTrainedModel):
-        _load(model.policy, AutoModelForCausalLM.from_pretrained(folder, dtype=model.policy.dtype))
+        saved = AutoModelForCausalLM.from_pretrained(folder, dtype=model.policy.dtype)
+        model.policy.load_state_dict(saved.state_dict())
     else:
         from peft import load_peft_weights, set_peft_model_state_dict
 
         set_peft_model_state_dict(model.policy, load_peft_weights(str(folder), device="cpu"))
     if model.value_model is not None:
         saved = AutoModelForSequenceClassification.from_pretrained(folder / VALUE_MODEL, dtype=model.value_model.dtype)
-        _load(model.value_model, saved)
+        model.value_model.load_state_dict(saved.state_dict())
     else:
         model.value_head.load_state_dict(load_file(folder / VALUE_HEAD))
-
-
-def save_state(state: dict[str, Any], folder: str | Path) -> None:
-    """Save the trainer's own state: plain values, lists and tensors."""
-    torch.save(state, Path(folder) / STATE)
-
-
-def load_state(folder: str | Path) -> dict[str, Any]:
-    """Read what [`save_state`] saved."""
-    return torch.load(Path(folder) / STATE, map_location="cpu", weights_only=True)
 
 
 def _part(state_dict: dict[str, torch.Tensor] | None, prefix: str) -> dict[str, torch.Tensor] | None:
     if state_dict is None:
         return None
     return {name.removeprefix(prefix): value for name, value in state_dict.items() if name.startswith(prefix)}
-
-
-def _load(model: nn.Module, saved: nn.Module) -> None:
-    model.load_state_dict(saved.state_dict())

@@ -1,6 +1,6 @@
 """The episodes of one update, in the order in which they come to be: sampled and scored, read, made into targets."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -83,7 +83,3 @@ class Episodes(Sampled):
         """What the first `time` response tokens of these episodes are compared with."""
         tensors = (self.mask, self.log_probs, self.values, self.advantages, self.returns)
         return Targets(*(tensor[rows, :time].to(device) for tensor in tensors))
-
-    def state_dict(self) -> dict[str, object]:
-        """Everything, as plain lists and tensors."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ..intervals import wilson_interval
+from ..intervals import interval
 
 
 class RunningFigures:
@@ -69,14 +69,8 @@ class RunningFigures:
 
 
 def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
-    """Figures of a training for manifest and card.
-
-    Args:
-        state (`TrainerState`): of the finished training.
-        n (`int`): validation questions.
-        config ([`~hfdistill.ppo.PPOConfig`]): options.
-    """
-    log = list(state.log_history)
+    """Figures of a finished training with `n` validation questions, for manifest and card."""
+    log = state.log_history
     accuracies = [(entry["step"], entry["eval_accuracy"]) for entry in log if "eval_accuracy" in entry]
     last = [entry for entry in log if "objective/scores" in entry][-1:]
     figures: dict[str, Any] = {
@@ -96,5 +90,4 @@ def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
 
 
 def _with_interval(share: float, n: int) -> dict[str, Any]:
-    low, high = wilson_interval(round(share * n), n)
-    return {"value": share, "low": low, "high": high, "n": n}
+    return {**interval(round(share * n), n), "value": share}

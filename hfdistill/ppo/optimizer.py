@@ -10,13 +10,7 @@ from .config import PPOConfig
 
 
 def parameter_groups(model: ActorCritic, decayed: Collection[str], config: PPOConfig) -> list[dict[str, Any]]:
-    """One group a learning rate (policy, value) and weight decay.
-
-    Args:
-        model ([`ActorCritic`]): policy and value.
-        decayed (`Collection[str]`): names of the parameters that weight decay applies to.
-        config ([`~hfdistill.ppo.PPOConfig`]): rates and decay.
-    """
+    """One group a learning rate (policy, value) and weight decay, which applies to the parameters named `decayed`."""
     value = {id(parameter) for parameter in model.value_parameters()}
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = []

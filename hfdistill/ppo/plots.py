@@ -20,11 +20,7 @@ DIAGNOSTICS = {
 
 
 def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size: int) -> tuple[list, list]:
-    """A logged figure against episodes.
-
-    Returns:
-        `tuple[list[float], list[float]]`: episodes trained on, and the figure.
-    """
+    """A logged figure: episodes trained on, and its values."""
     points = [
         (entry["step"] / steps_per_update * rollout_batch_size, entry[name]) for entry in log_history if name in entry
     ]
@@ -34,14 +30,13 @@ def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size
 def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
     """Draw validation accuracy, score and KL against episodes."""
     plot, axes = new_plot(7, 4)
-    draw = [
-        ("eval_accuracy", "greedy validation accuracy", "tab:blue", axes),
-        ("objective/scores", "score (sampled)", "tab:orange", axes.twinx()),
-        ("objective/kl", "KL to the warm-up (nats an episode)", "tab:gray", None),
-    ]
+    right = axes.twinx()
     lines = []
-    for name, label, colour, target in draw:
-        target = target or draw[1][3]
+    for target, name, label, colour in (
+        (axes, "eval_accuracy", "greedy validation accuracy", "tab:blue"),
+        (right, "objective/scores", "score (sampled)", "tab:orange"),
+        (right, "objective/kl", "KL to the warm-up (nats an episode)", "tab:gray"),
+    ):
         episodes, values = curve(log_history, name, steps_per_update, rollout_batch_size)
         if episodes:
             style = {"marker": "o", "markersize": 3} if name == "eval_accuracy" else {"linewidth": 1}
@@ -49,8 +44,8 @@ def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_s
     axes.set_xlabel("episodes")
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
-    draw[1][3].set_ylabel("score, KL")
-    draw[1][3].spines["top"].set_visible(False)
+    right.set_ylabel("score, KL")
+    right.spines["top"].set_visible(False)
     axes.legend(lines, [line.get_label() for line in lines], loc="lower right", fontsize=8, frameon=False)
     save(plot, path)
 

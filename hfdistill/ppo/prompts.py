@@ -15,16 +15,8 @@ logger = logging.get_logger(__name__)
 class PromptDataset:
     """The usable rows of a dataset with a column `prompt` (text, or messages), their ids and other columns.
 
-    Prompts that are empty or longer than `max_length` tokens are left out, with one warning that counts them.
-
-    Args:
-        dataset (`datasets.Dataset` or `Sequence[dict]`): the rows.
-        encoder ([`~hfdistill.encoding.Encoder`]): turns prompts into ids.
-        max_length (`int`, *optional*): most tokens of a prompt.
-        role (`str`): what errors call it, for example `"train_dataset"`.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: without a column `prompt`, or if no row is usable.
+    Prompts that are empty or longer than `max_length` tokens are left out, with one warning that counts them. Errors
+    call the dataset by its `role`, for example `"train_dataset"`.
     """
 
     def __init__(self, dataset: Sequence[dict[str, Any]], encoder: Encoder, max_length: int | None, role: str):

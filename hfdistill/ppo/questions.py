@@ -18,11 +18,8 @@ def training_rows(
 ) -> list[dict[str, Any]]:
     """Prompts of D_S and D_fail with their pseudo-labels, `None` in D_fail.
 
-    Args:
-        task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
-        labelled (`Iterable[Mapping]`): config `questions` of the labels.
-        student_responses (`Iterable[Mapping]`): config `responses` of the triples.
-        few_shot (`bool`, *optional*, defaults to `False`): with the task's worked examples in the prompts.
+    Made of the config `questions` of the labels and the config `responses` of the triples; with `few_shot` the task's
+    worked examples stand in the prompts.
     """
     failures = set(student_failures(student_responses))
     trained = [
@@ -46,13 +43,8 @@ def validation_rows(
     limit: int | None = None,
     few_shot: bool = False,
 ) -> list[dict[str, Any]]:
-    """Prompts of the validation questions with the answers that they are validated against.
-
-    Args:
-        task ([`~hfdistill.tasks.base.Task`]): renders the prompts.
-        labelled (`Sequence[Mapping]`), golds (`Iterable[Mapping]`, *optional*), limit (`int`, *optional*): as in
-            [`~hfdistill.labels.references.validation_references`].
-        few_shot (`bool`, *optional*, defaults to `False`): as in [`training_rows`].
+    """Prompts of the validation questions with the answers that they are validated against, see
+    [`~hfdistill.labels.references.validation_references`].
     """
     references = validation_references(labelled, golds, limit)
     if not references:

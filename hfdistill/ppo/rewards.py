@@ -90,18 +90,9 @@ class Rewards:
         columns: dict[str, list[Any]],
         state: TrainerState,
     ) -> list[dict[str, float | None]]:
-        """Score episodes.
+        """What each function says about each episode, `None` also for NaN and infinity.
 
-        Args:
-            prompts (`list`): text or messages, as in the dataset.
-            completions (`list`): text, or a list with the assistant's message.
-            completion_ids (`list[list[int]]`): their ids, with the end-of-sequence token where one was sampled.
-            columns (`dict[str, list]`): the dataset's other columns.
-            state (`TrainerState`): how far the training is.
-
-        Returns:
-            `list[dict[str, float | None]]`: for each episode what each function said; NaN and infinity count as
-            nothing said.
+        Prompts and completions are texts or messages, as in the dataset, whose other columns are `columns`.
 
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if a function returns anything but one number an episode.

@@ -18,7 +18,7 @@ from ..llama import Passage
 from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
-from .batching import MiniBatch, QuestionStream, episode_seeds, plan_epoch
+from .batching import MiniBatch, episode_seeds, plan_epoch, update_rows
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset
@@ -30,14 +30,9 @@ logger = logging.get_logger(__name__)
 
 
 class Episode(NamedTuple):
-    """One response and what it earned, as processes hand it to each other.
-
-    Attributes:
-        prompt_ids (`list[int]`), completion_ids (`list[int]`): end-of-sequence included where it was sampled.
-        finished (`bool`): not cut off by its length.
-        said (`dict[str, float | None]`): by each reward function.
-        score (`float`, *optional*): their weighted sum less penalties.
-        log_probs (`list[float]`, *optional*): of the sampler.
+    """One response, what each reward function said about it, and its `score`, their weighted sum less penalties, as
+    processes hand it to each other. Its ids end in end-of-sequence where that was sampled; `log_probs` are the
+    sampler's.
     """
 
     prompt_ids: list[int]
@@ -58,15 +53,9 @@ class ShownEpisode(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """What the rollout of an update hands to training.
-
-    Attributes:
-        episodes ([`~hfdistill.ppo.episodes.Episodes`]): what is trained on.
-        figures (`dict[str, float]`): by TRL's names, the same on every process.
-        seconds (`dict[str, float]`): by phase.
-        shown ([`ShownEpisode`], *optional*): one of this process's episodes.
-        first_pass ([`~hfdistill.ppo.actor_critic.Scored`], *optional*): with its gradient, where training begins with
-            the very pass that was made here, and goes on from it.
+    """What the rollout of an update hands to training: figures by TRL's names, the same on every process, seconds by
+    phase, one of this process's episodes to be shown, and a `first_pass` with its gradient where training begins with
+    the very pass that was made here, and goes on from it.
     """
 
     episodes: Episodes
@@ -80,16 +69,8 @@ class Rollout(NamedTuple):
 class Rollouts:
     """Makes the episodes of an update; every process samples and scores a share, and all get the whole.
 
-    Args:
-        model ([`ActorCritic`]): policy and value.
-        sampler ([`~hfdistill.ppo.samplers.PolicySampler`]): draws the policy's responses.
-        reference (`PreTrainedModel`, *optional*): what the KL is measured to; without it the policy with its adapters
-            off, if it has any, and no KL otherwise.
-        rewards ([`Rewards`]): what scores.
-        prompts ([`PromptDataset`]): what to answer.
-        encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
-        config ([`~hfdistill.ppo.PPOConfig`]): options.
-        accelerator (`Accelerator`): the processes.
+    The KL is measured to `reference`; without it to the policy with its adapters off, if it has any, and not at all
+    otherwise.
     """
 
     model: ActorCritic
@@ -102,16 +83,13 @@ class Rollouts:
     accelerator: Accelerator
 
     def collect(self, update: int, kl_coef: float, state: TrainerState) -> Rollout:
-        """Sample and score the episodes of an update.
+        """Sample and score the episodes of an update, whose number alone decides prompts and noise.
 
-        Args:
-            update (`int`): its number, which alone decides prompts and noise.
-            kl_coef (`float`): weight of the KL in the reward.
-            state (`TrainerState`): what reward functions see of the training.
+        Reward functions see `state` of the training.
         """
         config, size, seconds = self.config, self.config.rollout_batch_size, {}
         # 1. Which prompts, with which noise: the same whatever the number of processes.
-        rows = self._share(QuestionStream(len(self.prompts), config.seed).batch(update, size))
+        rows = self._share(update_rows(len(self.prompts), config.seed, update, size))
         seeds = self._share(episode_seeds(config.seed, update, size))
         # 2. Sample.
         with timed(seconds, "generation"):
@@ -153,31 +131,23 @@ class Rollouts:
         state: TrainerState,
     ) -> dict[str, list[float]]:
         """What greedy completions of these rows are worth: `accuracy` by `eval_func`, else `reward`."""
-        completions = self._completions(dataset, rows, generated)
         if eval_func is not None:
+            completions = self._completions(dataset, rows, generated)
             right = eval_func(prompts=dataset.prompts(rows), completions=completions, **dataset.columns(rows))
             if len(right) != len(rows):
                 raise HFDistillError(f"eval_func returned {len(right)} values for {len(rows)} completions")
             return {"accuracy": [float(value) for value in right]}
-        said = self._ask(dataset, rows, generated, completions, state)
+        _, said = self._ask(dataset, rows, generated, state)
         scores = [self.rewards.total(values) for values in said]
         return {"reward": [score for score in scores if score is not None]}
 
     def _ask(
-        self,
-        dataset: PromptDataset,
-        rows: list[int],
-        generated: list[Generated],
-        completions: list[Any],
-        state: TrainerState,
-    ) -> list[dict[str, float | None]]:
-        return self.rewards(
-            dataset.prompts(rows),
-            completions,
-            [self._completion_ids(row) for row in generated],
-            dataset.columns(rows),
-            state,
-        )
+        self, dataset: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
+    ) -> tuple[list[Any], list[dict[str, float | None]]]:
+        """Completions, and what each reward function says about them."""
+        completions = self._completions(dataset, rows, generated)
+        ids = [self._completion_ids(row) for row in generated]
+        return completions, self.rewards(dataset.prompts(rows), completions, ids, dataset.columns(rows), state)
 
     def _completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
         texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
@@ -205,8 +175,7 @@ class Rollouts:
         """Episodes with their scores, and the first of them to be shown."""
         if not rows:
             return [], None
-        completions = self._completions(self.prompts, rows, generated)
-        said = self._ask(self.prompts, rows, generated, completions, state)
+        completions, said = self._ask(self.prompts, rows, generated, state)
         mine = []
         for row, response, values in zip(rows, generated, said, strict=True):
             finished, score = response.finish_reason != "length", self.rewards.total(values)
@@ -258,8 +227,8 @@ class Rollouts:
     def _read(self, sampled: Sampled, plan: list[MiniBatch]) -> tuple[BeforeUpdate, Scored | None]:
         """What the models say before the update, on every process; and the pass that training goes on from, if any."""
         rank = self.accelerator.process_index
-        with_reference = self.reference is not None or not isinstance(self.model.policy, PreTrainedModel)
-        with_reference = with_reference and (self.config.kl_in == "reward" or self.reference is not None)
+        adapted = not isinstance(self.model.policy, PreTrainedModel)
+        with_reference = self.reference is not None or (adapted and self.config.kl_in == "reward")
         passes = [rows for batch in plan for rows in batch.passes[rank]]
         # Where an epoch is one pass, training starts with the very pass that is made here, and goes on from it.
         alone = self.accelerator.distributed_type == DistributedType.NO

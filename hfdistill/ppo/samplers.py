@@ -22,14 +22,7 @@ from .config import PPOConfig
 
 
 class PolicySampler(ABC):
-    """Samples from the policy as it is when it is asked.
-
-    Args:
-        policy ([`~hfdistill.training.whole.WholeModel`]): a causal language model.
-        encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
-        config ([`~hfdistill.ppo.PPOConfig`]): options.
-        accelerator (`Accelerator`): the processes.
-    """
+    """Samples from the policy as it is when it is asked."""
 
     def __init__(self, policy: WholeModel, encoder: Encoder, config: PPOConfig, accelerator: Accelerator):
         self.policy = policy
@@ -42,12 +35,8 @@ class PolicySampler(ABC):
     def sample(
         self, prompt_ids: Sequence[list[int]], temperature: float, seeds: Sequence[int] | None = None
     ) -> list[Generated]:
-        """Responses to prompts. Every process must call it, if only for no prompt.
-
-        Args:
-            prompt_ids (`Sequence[list[int]]`): the prompts of this process.
-            temperature (`float`): divides the logits; 0 takes the most likely token.
-            seeds (`Sequence[int]`, *optional*): one a prompt, where `temperature` is not 0.
+        """Responses to this process's prompts, with a seed each where `temperature` is not 0, which takes the most
+        likely tokens. Every process must call it, if only for no prompt.
         """
 
     def response(self, token_ids: list[int], log_probs: list[float]) -> Generated:
@@ -98,19 +87,9 @@ class ContinuousBatching(PolicySampler):
     def sample(
         self, prompt_ids: Sequence[list[int]], temperature: float, seeds: Sequence[int] | None = None
     ) -> list[Generated]:
-        with self.policy.gathered() as policy:
-            return self._draw(policy, prompt_ids, temperature, seeds) if prompt_ids else []
-
-    def _draw(
-        self,
-        policy: PreTrainedModel,
-        prompt_ids: Sequence[list[int]],
-        temperature: float,
-        seeds: Sequence[int] | None,
-    ) -> list[Generated]:
         from transformers.generation import ContinuousBatchingConfig
 
-        longest = self.config.max_completion_length
+        longest, device = self.config.max_completion_length, self.accelerator.device
         settings = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         rows = min(self.config.generation_batch_size, len(prompt_ids))
         options = {
@@ -122,11 +101,12 @@ class ContinuousBatching(PolicySampler):
             "seed": seeds[0] if seeds else 0,
         }
         if "num_blocks" not in options:
-            tokens = max(map(len, prompt_ids)) + longest
+            tokens = max(map(len, prompt_ids), default=0) + longest
             options["num_blocks"] = rows * -(-tokens // options["page_size"])
-        device = self.accelerator.device
         # It seeds torch's generators, which are not its own.
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with self.policy.gathered() as policy, torch.random.fork_rng([device] if device.type == "cuda" else []):
+            if not prompt_ids:
+                return []
             outputs = self._model(policy).generate_batch(
                 list(prompt_ids),
                 generation_config=GenerationConfig(

@@ -342,11 +342,11 @@ class PPOTrainer(Trainer):
             # Within an update, the rest of its steps needs its episodes.
             within = self.state.global_step % self.steps_per_update
             state = {
-                "episodes": self.episodes.state_dict() if within else None,
+                "episodes": vars(self.episodes) if within else None,
                 "kl_coef": self.kl.coefficient,
                 "skipped_steps": self.skipped_steps,
             }
-            checkpoint.save_state(state, output_dir)
+            torch.save(state, Path(output_dir) / checkpoint.STATE)
 
     def _forget_first_save(self) -> None:
         """Before there is a step, torch makes one of zeros to have moments of a sharded optimizer to save: undo it."""
@@ -357,7 +357,7 @@ class PPOTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint_folder)
         if checkpoint_folder is not None:
             self._forget_first_save()
-            state = checkpoint.load_state(checkpoint_folder)
+            state = torch.load(Path(checkpoint_folder) / checkpoint.STATE, map_location="cpu", weights_only=True)
             self.episodes = None if state["episodes"] is None else Episodes(**state["episodes"])
             self.kl.coefficient = state["kl_coef"]
             self.skipped_steps = state["skipped_steps"]

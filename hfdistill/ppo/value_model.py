@@ -11,13 +11,8 @@ from .actor_critic import causal_model
 def build_value_model(
     policy: PreTrainedModel, value_model: PreTrainedModel | None, head_init: str, pad_token_id: int
 ) -> PreTrainedModel:
-    """A value model with a head in fp32: the given one, or the policy's backbone with a head of zeros.
-
-    Args:
-        policy (`PreTrainedModel`): what the backbone is copied from if no value model is given.
-        value_model (`PreTrainedModel`, *optional*): a sequence classification model with one output.
-        head_init (`str`): `"copy"` or `"zero"`.
-        pad_token_id (`int`): written to its config.
+    """A value model with a head in fp32: the given one, whose head is kept (`"copy"`) or cleared (`"zero"`), or a copy
+    of the policy's backbone with a head of zeros.
     """
     if value_model is None:
         value_model, head_init = _copy_backbone(causal_model(policy), pad_token_id), "zero"

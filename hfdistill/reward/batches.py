@@ -30,12 +30,8 @@ class EncodedTriple:
 def encode_triples(
     triples: Sequence[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder
 ) -> list[EncodedTriple]:
-    """Turn rows of the triples into ids.
-
-    Args:
-        triples (`Sequence[Mapping]`): rows of the config `triples`; a role without columns is an empty one.
-        prompts (`Mapping[str, str]`): prompt of each question id.
-        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
+    """Turn rows of the config `triples` into ids; a role without columns is an empty one. `prompts` are by question
+    id.
     """
     prompt_ids = {question_id: encoder.prompt_ids(prompt) for question_id, prompt in prompts.items()}
 
@@ -110,11 +106,6 @@ class LengthSortedWindows(Sampler[int]):
 
     Micro-batches of an update then hold samples of similar length and little padding, while the updates are those of a
     plain shuffle. The order depends on seed and epoch alone, so a resumed training meets the same batches.
-
-    Args:
-        lengths (`Sequence[int]`): length of each sample.
-        window (`int`): samples of one update, over all processes and accumulation steps.
-        seed (`int`): of the shuffle.
     """
 
     def __init__(self, lengths: Sequence[int], window: int, seed: int):

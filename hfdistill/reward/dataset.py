@@ -17,18 +17,10 @@ def draw_triples(
     config: RewardConfig,
     seed: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Draw the triples of training and of validation questions.
+    """Draw the triples of training and of validation questions, `splits` by question id, from labelled responses: rows
+    of the config `triples`, and figures for the card.
 
     The source and ratio of an ablation change what is learned from; what is validated on stays the same.
-
-    Args:
-        student (`Sequence[Mapping]`), teacher (`Sequence[Mapping]`): labelled responses.
-        splits (`Mapping[str, str]`): split of each question id.
-        config ([`RewardConfig`]): how many triples, and of whom.
-        seed (`int`): of the draw.
-
-    Returns:
-        `tuple[list[dict], dict]`: rows of the config `triples`, with their `split`, and figures for the card.
     """
     triples: list[dict[str, Any]] = []
     metrics: dict[str, Any] = {}

@@ -33,36 +33,21 @@ def calibration(scores: np.ndarray, correct: np.ndarray, bins: int = 10) -> list
     """
     promised = 0.5 * (1 + np.tanh(scores / 2))
     which = np.minimum((promised * bins).astype(int), bins - 1)
-    rows = []
-    for b in range(bins):
-        inside = which == b
-        if inside.any():
-            rows.append(
-                {
-                    "promised": float(promised[inside].mean()),
-                    "observed": float(correct[inside].mean()),
-                    "n": int(inside.sum()),
-                }
-            )
-    return rows
+    return [
+        {"promised": float(promised[held].mean()), "observed": float(correct[held].mean()), "n": int(held.sum())}
+        for held in (which == index for index in range(bins))
+        if held.any()
+    ]
 
 
 def responses(scores: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of all responses of some triples, and which responses are right, `(responses,)` each.
-
-    Args:
-        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in
-            [`~hfdistill.rows.ROLES`].
-    """
+    """The scores of all responses of some triples `(triples, 4)`, and which of them are right, `(responses,)` each."""
     mask = present.astype(bool)
     return scores[mask], np.broadcast_to(CORRECT, scores.shape)[mask]
 
 
 def reward_figures(scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
-    """All figures of a reward model on triples.
-
-    Args:
-        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, see [`responses`].
+    """All figures of a reward model on triples, from scores and presence `(triples, 4)`.
 
     Returns:
         `dict`: `pos_neg` and `pos_pos` (Table 3), `auc`, `accuracy` of the score's sign, `calibration_error`, and the

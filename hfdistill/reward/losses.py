@@ -1,7 +1,8 @@
 """The reward model's objective, Eq. 4 to 6, as functions of scores.
 
 Scores are `(triples, 4)`: a triple's right student, wrong student, right teacher and wrong teacher response, as in
-[`~hfdistill.rows.ROLES`]. Where `present` is 0 the role is empty, as the last is in the paper's triples.
+[`~hfdistill.rows.ROLES`]. Where `present`, `(triples, 4)`, is 0 and not 1 the role is empty, as the last is in the
+paper's triples.
 """
 
 import torch
@@ -11,16 +12,11 @@ from ..rows import CORRECT
 
 
 def term_counts(present: torch.Tensor) -> torch.Tensor:
-    """How many comparisons and responses the means of Eq. 4 and 5 are over.
+    """How many comparisons and responses the means of Eq. 4 and 5 are over, `(3,)`: teacher against student, right
+    against wrong, responses.
 
     A batch spread over micro-batches or processes is normalised by the sum of their counts, so that neither changes
     the update.
-
-    Args:
-        present (`torch.Tensor`): `(triples, 4)`, 1 where a role has a response, else 0.
-
-    Returns:
-        `torch.Tensor`: `(3,)`: teacher against student, right against wrong, responses.
     """
     right, wrong, taught, _ = present.unbind(-1)
     return torch.stack([(taught * right).sum(), (right * wrong).sum(), present.sum()])

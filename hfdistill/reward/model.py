@@ -37,13 +37,8 @@ def set_float32_head(model: PreTrainedModel) -> None:
 def initialise_reward_model(model_path: str, pad_token_id: int, *, seed: int = 0, **kwargs) -> PreTrainedModel:
     """Make an untrained reward model from a causal language model: its backbone, and a fresh scalar head.
 
-    The head is drawn with standard deviation 1 / sqrt(hidden_size + 1), so that first scores are of order one.
-
-    Args:
-        model_path (`str`): folder or Hub repository of the causal language model, the warm-up student in the paper.
-        pad_token_id (`int`): the tokenizer's pad token, written to the config, where every reader looks for it.
-        seed (`int`, *optional*, defaults to 0): seed of the head.
-        kwargs: passed on to `AutoModelForSequenceClassification.from_pretrained`, for example `revision` or `dtype`.
+    The head is drawn with standard deviation 1 / sqrt(hidden_size + 1), so that first scores are of order one. The
+    tokenizer's pad token goes into the config, where every reader looks for it, and `kwargs` to `from_pretrained`.
     """
     verbosity = logging.get_verbosity()
     # The report of a missing head is no news here.

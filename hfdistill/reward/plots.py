@@ -19,15 +19,8 @@ SHOWN = {
 
 
 def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: np.ndarray, folder: Path) -> list[str]:
-    """Draw what the card shows: the curves of the training, and where there was a validation, scores and calibration.
-
-    Args:
-        history (`Sequence[Mapping]`): the trainer's `state.log_history`.
-        scores (`np.ndarray`), present (`np.ndarray`): of the validation triples, `(triples, 4)`.
-        folder (`Path`): gets the PNG files.
-
-    Returns:
-        `list[str]`: their names.
+    """Draw what the card shows into PNG files, and return their names: the curves of the training, and where there was
+    a validation, scores and calibration on its triples, `(triples, 4)`.
     """
     curves = {"eval_pos_neg": "Pos/Neg", "eval_pos_pos": "Pos/Pos", "eval_auc": "AUC"}
     training_curves(history, folder / "curves.png", curves)
@@ -39,12 +32,7 @@ def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: 
 
 
 def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
-    """Draw the scores of wrong, right and teacher's responses.
-
-    Args:
-        scores (`np.ndarray`), present (`np.ndarray`): `(triples, 4)`, roles as in `ROLES`.
-        path (`Path`): the PNG.
-    """
+    """Draw the scores of wrong, right and teacher's responses."""
     plot, axes = new_plot(6.4, 3.0)
     values = scores[present.astype(bool)]
     edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
@@ -60,7 +48,7 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
 
 
 def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
-    """Draw the share of right responses against what the scores promise, sigmoid(score); arguments as above."""
+    """Draw the share of right responses against what the scores promise, sigmoid(score)."""
     rows = calibration(*responses(scores, present))
     plot, axes = new_plot(4.0, 3.6)
     axes.plot([0, 1], [0, 1], color="#c9cdd3", linewidth=1)

@@ -8,13 +8,12 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
 from ..errors import HFDistillError
-from ..plugins import build, installed, plugin_class
+from ..plugins import build, installed, plugin_class, resolved
 from ..tasks.base import Task
 
 
@@ -91,11 +90,8 @@ def installed_rewards() -> dict[str, str]:
 
 
 def read_entry(entry: str | dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """An entry of `ppo.rewards`: the section of its reward, and its weight.
-
-    Args:
-        entry (`str` or `dict`): a name (`distilled`), `module:function`, or a mapping with options, read or still in
-            YAML (`"{name: brief, weight: 0.1}"`).
+    """An entry of `ppo.rewards`, a name (`distilled`), `module:function`, or a mapping with options, read or still in
+    YAML (`"{name: brief, weight: 0.1}"`): the section of its reward, and its weight.
     """
     try:
         section = yaml.safe_load(entry) if isinstance(entry, str) and entry.lstrip().startswith("{") else entry
@@ -120,23 +116,15 @@ def resolved_entry(entry: str | dict[str, Any]) -> dict[str, Any]:
     if not is_path(section["name"]):
         reward = load_reward(section)
         if isinstance(reward, Reward):
-            section |= {field.name: vars(reward)[field.name] for field in fields(reward) if field.init}
+            section |= resolved(section, reward)
     return {**section, "weight": weight}
 
 
 def check_rewards(entries: Sequence[str | dict[str, Any]]) -> list[float]:
-    """Refuse unknown names and options as far as they can be told without the user's own modules.
-
-    Returns:
-        `list[float]`: the weights.
-    """
+    """Refuse unknown names and options as far as they can be told without the user's own modules; the weights."""
     if not entries:
         raise HFDistillError("ppo.rewards is empty: PPO needs at least one reward, for example distilled")
-    sections, weights = zip(*map(read_entry, entries), strict=True)
-    for section in sections:
-        if not is_path(section["name"]):
-            load_reward(section)
-    return list(weights)
+    return [resolved_entry(entry)["weight"] for entry in entries]
 
 
 def load_reward(section: dict[str, Any]) -> Callable[..., list[float | None]]:
@@ -157,14 +145,7 @@ def load_reward(section: dict[str, Any]) -> Callable[..., list[float | None]]:
 def load_rewards(
     entries: Sequence[str | dict[str, Any]], task: Task, scorer: Callable[[], RewardScorer], few_shot: bool = False
 ) -> list[Callable[..., list[float | None]]]:
-    """The rewards of `ppo.rewards`, prepared.
-
-    Args:
-        entries (`Sequence[str | dict]`): as [`read_entry`] reads them.
-        task ([`~hfdistill.tasks.base.Task`]): reads answers.
-        scorer (`Callable`): loads the reward model; called only where a reward asks it.
-        few_shot (`bool`, *optional*, defaults to `False`): whether prompts hold worked examples.
-    """
+    """The rewards of `ppo.rewards`, prepared; `scorer` loads the reward model, where one of them asks it."""
     rewards = [load_reward(read_entry(entry)[0]) for entry in entries]
     classes = [reward for reward in rewards if isinstance(reward, Reward)]
     model = scorer() if any(reward.asks_model for reward in classes) else None

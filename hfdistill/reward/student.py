@@ -40,13 +40,7 @@ def sample_student(
     neither chunks, batches nor processes change it.
 
     Args:
-        model (`PreTrainedModel`): the student.
-        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
-        task ([`~hfdistill.tasks.base.Task`]): renders the bare prompts.
-        questions (`Sequence[Question]`): what to ask.
-        sampling ([`~hfdistill.generation.Sampling`]): temperature and longest response.
         samples (`int`): responses a question.
-        seed (`int`): of all of them.
         batch_size (`int`): responses generated at once.
         chunk_questions (`int`): questions a chunk.
         journal (`Path`): folder of the journal.
@@ -56,23 +50,21 @@ def sample_student(
         `list[Response]`: on the main process, question by question in the order given; elsewhere an empty list.
     """
     state = PartialState()
-    chunks = [questions[first : first + chunk_questions] for first in range(0, len(questions), chunk_questions)]
     settings = {**identity, "temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens}
     settings |= {"samples": samples, "seed": seed}
-    book = None
+    book, waiting = None, [None]
     if state.is_main_process:
         digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
         book = Journal(journal / f"student-{digest}.sqlite", settings)
-    waiting = [[i for i, chunk in enumerate(chunks) if any(_missing(book, question, samples) for question in chunk)]
-               if book else None]  # fmt: skip
+        chunks = [questions[first : first + chunk_questions] for first in range(0, len(questions), chunk_questions)]
+        waiting = [[chunk for chunk in chunks if any(len(book.keys(each.question_id)) < samples for each in chunk)]]
     broadcast_object_list(waiting)
-    todo = waiting[0]
-    done = sum(len(chunk) for chunk in chunks) - sum(len(chunks[i]) for i in todo)
+    done = len(questions) - sum(map(len, waiting[0]))
     with Progress(
         "student samples", len(questions) * samples, "responses", done=done * samples, enabled=state.is_main_process
     ) as progress:
-        for i in todo:
-            asked = [(question, sample) for question in chunks[i] for sample in range(samples)]
+        for chunk in waiting[0]:
+            asked = [(question, sample) for question in chunk for sample in range(samples)]
             mine = my_share(asked, state.process_index, state.num_processes)
             drawn = _draw(model, encoder, task, mine, sampling, seed, batch_size)
             everyone = gather_shares(drawn, state.num_processes)
@@ -92,13 +84,8 @@ def label_samples(
     task: Task,
     model: str,
 ) -> list[dict[str, Any]]:
-    """Rows of the config `responses` of the triples: each response with its answer, right or wrong by the vote.
-
-    Args:
-        rows (`Sequence[Response]`): from [`sample_student`].
-        questions (`Mapping[str, Question]`), pseudo_labels (`Mapping[str, str]`): by question id.
-        task ([`~hfdistill.tasks.base.Task`]): extracts and compares answers.
-        model (`str`): who answered.
+    """Rows of the config `responses` of the triples: each response of `model` with its answer, right or wrong by the
+    vote. Questions and pseudo-labels are by question id.
     """
     labelled = []
     for row in rows:
@@ -108,10 +95,6 @@ def label_samples(
         made = {"question": question.question, "answer": answer, "confidence": None, "label": label}
         labelled.append({**response_row(row), **made, "model": model, "endpoint_kind": "local"})
     return labelled
-
-
-def _missing(book: Journal, question: Question, samples: int) -> bool:
-    return len(book.keys(question.question_id)) < samples
 
 
 def _draw(

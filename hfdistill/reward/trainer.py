@@ -70,8 +70,6 @@ class TripletTrainer(Trainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
         counts = sum(term_counts(batch["present"]) for batch in batch_samples).to(device)
-        if self.args.world_size == 1:
-            return counts
         return self.accelerator.reduce(counts, reduction="sum")
 
     def compute_loss(

@@ -19,13 +19,8 @@ Row = Mapping[str, Any]
 def student_failures(responses: Iterable[Row]) -> list[str]:
     """D_S (Eq. 3): the questions with a pseudo-label that the student answered wrongly at least once.
 
-    A response without an extractable answer is a wrong one. Questions of D_fail have no labels and never appear.
-
-    Args:
-        responses (`Iterable[Row]`): rows of the student's responses, with `question_id` and `label`.
-
-    Returns:
-        `list[str]`: question ids in the order of the rows.
+    Their ids, in the order of the student's responses. One without an extractable answer is a wrong one; questions of
+    D_fail have no labels and never appear.
     """
     return list(dict.fromkeys(row["question_id"] for row in responses if row["label"] == "incorrect"))
 
@@ -47,9 +42,6 @@ def make_triples(
     alone, not on what other questions there are.
 
     Args:
-        student (`Iterable[Row]`), teacher (`Iterable[Row]`): rows of the artifacts' config `responses`.
-        max_triples (`int`): most triples a question.
-        seed (`int`): of the draw.
         source (`str`, *optional*, defaults to `"both"`): `"student"` leaves the teacher's responses out, `"teacher"`
             pairs the teacher's right and wrong responses (Table 4).
         teacher_per_pair (`float`, *optional*, defaults to 1.0): the teacher's right responses for each pair of the

@@ -19,12 +19,7 @@ class WholeModel:
     sharded weights need every process in every pass. So a plain copy generates, on each process. It holds weights only
     while it is [`~WholeModel.gathered`]: that long each process needs memory for one more, unsharded, model.
 
-    Args:
-        model (`PreTrainedModel` or `PeftModel`): not sharded yet.
-        accelerator (`Accelerator`): what will shard it, or not.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the launch configuration shards in a way that is not supported.
+    It takes the model before the accelerator shards it, and refuses ways of sharding that are not supported.
     """
 
     def __init__(self, model: PreTrainedModel, accelerator: Accelerator):

@@ -11,12 +11,6 @@ from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
 
-DATA = ("labelled", "all")
-
-
-VALIDATION_LABELS = ("pseudo", "gold")
-
-
 @section(inherited=EFFECTS)
 @dataclass
 class WarmupConfig(SFTConfig):
@@ -71,7 +65,7 @@ class WarmupConfig(SFTConfig):
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
         load_whole()
-        for name, known in (("data", DATA), ("validation_labels", VALIDATION_LABELS)):
+        for name, known in (("data", ("labelled", "all")), ("validation_labels", ("pseudo", "gold"))):
             value = vars(self)[name]
             if value not in known:
                 raise HFDistillError(f"warmup.{name} is {value!r}: it must be {' or '.join(map(repr, known))}")

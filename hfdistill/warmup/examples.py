@@ -19,20 +19,14 @@ def select_responses(
     max_per_question: int | None = None,
     seed: int = 0,
 ) -> list[Mapping[str, Any]]:
-    """D_sft: the responses to learn from (Eq. 1).
+    """D_sft: the teacher's responses to learn from (Eq. 1), question by question in the order of `question_ids`.
 
     Args:
-        responses (`Iterable[Mapping]`): rows of the teacher's responses, with `question_id`, `response`, `label`.
-        question_ids (`Iterable[str]`): the training questions.
         data (`str`, *optional*, defaults to `"labelled"`): `"labelled"` keeps the responses whose answer is the
             pseudo-label; `"all"` keeps every one, those to questions of D_fail too.
         deduplicate (`bool`, *optional*, defaults to `True`): keep identical texts of a question once.
         max_per_question (`int`, *optional*): draw so many of a question, uniformly without replacement. The draw
             depends on the seed and the question's id alone.
-        seed (`int`, *optional*, defaults to 0): of that draw.
-
-    Returns:
-        `list[Mapping]`: rows, question by question in the order of `question_ids`.
     """
     kept: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     seen = set()
@@ -57,12 +51,7 @@ def encode_examples(
     """Ids and labels of the examples; the prompt's ids are no labels.
 
     A response that was cut off by length gets no end-of-sequence token: the student would learn to stop there.
-
-    Args:
-        rows (`Iterable[Mapping]`): from [`select_responses`].
-        prompts (`Mapping[str, str]`): prompt of each question id.
-        encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
-        max_length (`int`, *optional*): longest example; longer ones are left out.
+    Examples of more than `max_length` tokens are left out.
 
     Returns:
         `tuple[Dataset, int]`: columns `input_ids` and `labels`; how many examples were left out.
