@@ -63,8 +63,7 @@ class Chooser:
         Args:
             logits (`torch.Tensor`): `(batch, vocabulary)`, of the first slots.
             counts (`np.ndarray`): tokens drawn before, `(batch,)`.
-            history (`Callable[[int], tuple[np.ndarray, np.ndarray]]`):
-                The tokens of a row: all of them, and those of the response.
+            history (`Callable`): the tokens of a row: all of them, and those of the response.
 
         Returns:
             `tuple[torch.Tensor, torch.Tensor]`: the tokens `(batch,)` and the scores `(batch, vocabulary)` that they
@@ -142,7 +141,10 @@ def likelihoods(scores: torch.Tensor, tokens: torch.Tensor, top: list[int]) -> l
     """
     logprobs = scores.double().log_softmax(-1)
     drawn = logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
-    values, indices = logprobs.topk(min(max(top), logprobs.shape[-1]))
+    most = max(top)
+    if not most:
+        return [Likelihood(logprob, []) for logprob in drawn]
+    values, indices = logprobs.topk(min(most, logprobs.shape[-1]))
     return [
         Likelihood(logprob, [pair for pair in zip(ids[:count], likeliest, strict=False) if pair[1] > -math.inf])
         for logprob, ids, likeliest, count in zip(drawn, indices.tolist(), values.tolist(), top, strict=True)

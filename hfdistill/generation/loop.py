@@ -25,8 +25,7 @@ class Row:
     Args:
         prompt_ids (`list[int]`): at least one token.
         sampling (`Sampling`): settings.
-        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*):
-            Given the response's tokens, says whether it ends.
+        stop (`StopStrings` or `Callable`, *optional*): given the response's tokens, says whether it ends.
         likelihood (`bool`, *optional*, defaults to `False`): whether `likelihoods` is kept.
         top_tokens (`int`, *optional*, defaults to 0): how many alternatives `likelihoods` has a token.
         tag (`Any`, *optional*): the owner's.

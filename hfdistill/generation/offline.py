@@ -28,13 +28,12 @@ def generate(
     Args:
         model: a decoder-only `PreTrainedModel`; its mode is what it was afterwards.
         prompts (`list[list[int]]`): tokens, at least one each.
-        sampling (`Sampling` or `list[Sampling]`):
-            For all rows, or one a row. One with a seed for all gives each row a seed of its own ([`row_seeds`]).
+        sampling (`Sampling` or `list[Sampling]`): for all rows, or one a row. One with a seed for all gives each row a
+            seed of its own ([`row_seeds`]).
         eos_token_id (`int` or `list[int]`): what ends a response.
         pad_token_id (`int`): fills up prompts.
         batch_size (`int`, *optional*, defaults to 256): the most rows at a time.
-        stop (`StopStrings` or `Callable[[list[int]], bool]`, *optional*):
-            Given a response's tokens, says whether it ends.
+        stop (`StopStrings` or `Callable`, *optional*): given a response's tokens, says whether it ends.
 
     Returns:
         `list[Generated]`: one a prompt.

@@ -17,23 +17,18 @@ class Sampling:
     """The settings of one row.
 
     Args:
-        max_new_tokens (`int`):
-            The most tokens to draw; the end-of-sequence token counts.
-        temperature (`float`, *optional*, defaults to 0.0):
-            Divides the logits; 0 takes the most likely token.
-        top_k (`int`, *optional*):
-            Draw among the `top_k` most likely tokens.
-        top_p (`float`, *optional*):
-            Draw among the most likely tokens that together reach this probability.
-        typical_p (`float`, *optional*):
-            Draw among the locally typical tokens that together reach this probability.
-        repetition_penalty (`float`, *optional*):
-            Divides the positive and multiplies the negative logits of tokens already in prompt or response.
-        frequency_penalty (`float`, *optional*):
-            Subtracted from a token's logit once for every time that it is already in the response.
-        seed (`int`, *optional*):
-            The row's noise is a function of the seed and the number of tokens drawn so far, so the same seed gives the
-            same text alone and in any batch. Without a seed one is drawn from torch's global generator.
+        max_new_tokens (`int`): the most tokens to draw; the end-of-sequence token counts.
+        temperature (`float`, *optional*, defaults to 0.0): divides the logits; 0 takes the most likely token.
+        top_k (`int`, *optional*): draw among the `top_k` most likely tokens.
+        top_p (`float`, *optional*): draw among the most likely tokens that together reach this probability.
+        typical_p (`float`, *optional*): draw among the locally typical tokens that together reach this probability.
+        repetition_penalty (`float`, *optional*): divides the positive and multiplies the negative logits of tokens
+            already in prompt or response.
+        frequency_penalty (`float`, *optional*): subtracted from a token's logit once for every time that it is already
+            in the response.
+        seed (`int`, *optional*): the row's noise is a function of the seed and the number of tokens drawn so far, so
+            the same seed gives the same text alone and in any batch. Without a seed one is drawn from torch's global
+            generator.
     """
 
     max_new_tokens: int
@@ -64,8 +59,8 @@ class Generated:
     Attributes:
         token_ids (`list[int]`): the tokens drawn, without the end-of-sequence token.
         finish_reason (`str`): `"eos_token"`, `"length"` or `"stop_sequence"`.
-        log_probs (`list[float]`, *optional*):
-            What each token was drawn with, the end-of-sequence token included; only where another back end drew them.
+        log_probs (`list[float]`, *optional*): what each token was drawn with, the end-of-sequence token included; only
+            where another back end drew them.
     """
 
     token_ids: list[int] = field(default_factory=list)

@@ -82,13 +82,12 @@ class SlotLayer(CacheLayerMixin):
         self.cache = cache
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        self.keys = self._allocate(key_states)
-        self.values = self._allocate(value_states)
+        slots, capacity = self.cache.slots, self.cache.capacity
+        self.keys, self.values = (
+            states.new_zeros((slots, capacity, states.shape[1], states.shape[3]))
+            for states in (key_states, value_states)
+        )
         self.is_initialized = True
-
-    def _allocate(self, states: torch.Tensor) -> torch.Tensor:
-        _, heads, _, head_dim = states.shape
-        return states.new_zeros((self.cache.slots, self.cache.capacity, heads, head_dim))
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
         if not self.is_initialized:

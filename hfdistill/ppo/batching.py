@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..training.shares import cut_into_passes
 from .config import PPOConfig
 
 
@@ -68,15 +69,6 @@ def deal(
         lightest = tokens.index(min(tokens))
         shares[lightest].append(episode)
         tokens[lightest] += lengths[episode]
-    plan = []
-    for share in shares:
-        passes: list[list[int]] = []
-        for episode in share:
-            # The first episode of a pass is its longest: rows times that length is what it costs.
-            full = not passes or len(passes[-1]) == max_rows
-            if full or (max_tokens is not None and (len(passes[-1]) + 1) * lengths[passes[-1][0]] > max_tokens):
-                passes.append([])
-            passes[-1].append(episode)
-        plan.append(passes)
+    plan = [cut_into_passes(share, lengths, max_tokens, max_rows) for share in shares]
     most = max(len(passes) for passes in plan)
     return MiniBatch([passes + [[]] * (most - len(passes)) for passes in plan])

@@ -258,12 +258,7 @@ class PPOTrainer(Trainer):
         return DataLoader(self._eval_prompts[id(eval_dataset)], batch_size=None)
 
     def evaluation_loop(
-        self,
-        dataloader: DataLoader,
-        description: str,
-        prediction_loss_only: bool | None = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
+        self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
         """Answer greedily and count what is right."""
         dataset: PromptDataset = dataloader.dataset

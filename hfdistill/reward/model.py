@@ -13,6 +13,7 @@ from transformers.utils import logging
 from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
 from ..llama import Passage, hidden_states
+from ..training.shares import cut_into_passes
 
 
 class Float32Head(nn.Linear):
@@ -156,7 +157,9 @@ class RewardScorer:
         scores = torch.empty(len(sequences))
         was_training = self.model.training
         self.model.eval()
-        for batch in self._batches([len(sequence) for sequence in sequences]):
+        lengths = [len(sequence) for sequence in sequences]
+        longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+        for batch in cut_into_passes(longest_first, lengths, self.token_budget):
             # Padding stands at the end, where no causal position looks, so attention needs no mask.
             input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
             positions = attention_mask.sum(1, keepdim=True) - 1
@@ -165,12 +168,3 @@ class RewardScorer:
             scores[batch] = output.logits[:, 0].float().cpu()
         self.model.train(was_training)
         return scores
-
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        batches: list[list[int]] = []
-        for i in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-            # The first row of a batch is its longest: rows times that length is what the pass costs.
-            if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > self.token_budget:
-                batches.append([])
-            batches[-1].append(i)
-        return batches

@@ -102,11 +102,7 @@ class TripletTrainer(Trainer):
         return torch.zeros_like(present).masked_scatter(present.bool(), scores)
 
     def prediction_step(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any
     ) -> tuple[None, torch.Tensor, torch.Tensor]:
         """Return scores and presence of validation triples; the loss is worked out over all of them at the end."""
         inputs = self._prepare_inputs(inputs)

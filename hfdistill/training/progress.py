@@ -11,12 +11,7 @@ from ..progress import Progress
 
 
 class ProgressCallback(TrainerCallback):
-    """Show a training's steps, loss and evaluation figures through [`~hfdistill.progress.Progress`].
-
-    Args:
-        stage (`str`): name of the stage, as shown.
-        fields (`Sequence[str]`, *optional*): logged figures worth showing, by their names in the log.
-    """
+    """Show a training's steps, and the logged figures named in `fields`, through [`~hfdistill.progress.Progress`]."""
 
     def __init__(self, stage: str, fields: Sequence[str] = ("loss",)):
         self.stage, self.fields = stage, tuple(fields)

@@ -1,12 +1,28 @@
-"""Work split among the processes of a training, and put together again."""
+"""Work split among the processes of a training and into forward passes, and put together again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import torch
 
 
 T = TypeVar("T")
+
+
+def cut_into_passes(
+    rows: Iterable[int], lengths: Sequence[int], max_tokens: int | None, max_rows: int | None = None
+) -> list[list[int]]:
+    """Rows, the longest first, in forward passes of at most so many rows, and tokens, padding included; a row that is
+    longer gets a pass of its own.
+    """
+    passes: list[list[int]] = []
+    for row in rows:
+        full = not passes or len(passes[-1]) == max_rows
+        # The first row of a pass is its longest: rows times that length is what it costs.
+        if full or (max_tokens is not None and (len(passes[-1]) + 1) * lengths[passes[-1][0]] > max_tokens):
+            passes.append([])
+        passes[-1].append(row)
+    return passes
 
 
 def my_share(items: Sequence[T], rank: int, processes: int) -> list[T]:

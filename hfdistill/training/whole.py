@@ -26,7 +26,8 @@ class WholeModel:
         check_sharding(accelerator)
         self.model = model
         self.device = accelerator.device
-        self.zero3 = is_zero3(accelerator)
+        plugin = accelerator.state.deepspeed_plugin
+        self.zero3 = plugin is not None and plugin.zero_stage == 3
         self.copy = None
         if self.zero3 or accelerator.is_fsdp2:
             self.copy = deepcopy(model).requires_grad_(False).eval().to(self.device)
@@ -60,12 +61,6 @@ class WholeModel:
         if self.copy is not None:
             for parameter in self.copy.parameters():
                 parameter.data = torch.empty(0, dtype=parameter.dtype, device=self.device)
-
-
-def is_zero3(accelerator: Accelerator) -> bool:
-    """Whether DeepSpeed shards the weights themselves."""
-    plugin = accelerator.state.deepspeed_plugin
-    return plugin is not None and plugin.zero_stage == 3
 
 
 def check_sharding(accelerator: Accelerator) -> None:

@@ -13,13 +13,8 @@ from ..training.shares import gather_shares, my_share
 
 @dataclass(frozen=True)
 class Validation:
-    """Greedy accuracy on validation questions.
-
-    Attributes:
-        task ([`~hfdistill.tasks.base.Task`]), encoder ([`~hfdistill.encoding.Encoder`]): prompts and answers.
-        questions (`Sequence[Question]`): what is asked.
-        references (`Sequence[str]`): canonical answer to each: pseudo-label or gold.
-        batch_size (`int`): answers generated at once.
+    """Validation questions with the canonical answer to each, pseudo-label or gold, of which `batch_size` are asked at
+    once.
     """
 
     task: Task

@@ -9,6 +9,7 @@ from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.reward.model import Float32Head, RewardScorer, initialise_reward_model, load_reward_model
 from hfdistill.reward.trainer import TripletTrainer
+from hfdistill.training.shares import cut_into_passes
 
 from .conftest import EOS, PAD, VOCABULARY, draw_triples, make_tokenizer
 
@@ -70,7 +71,13 @@ def test_scores_do_not_depend_on_batches_or_order(model, encoder):
 
 def test_batches_keep_to_the_token_budget(model, encoder):
     lengths = [3, 17, 4, 1, 8, 9, 30]
-    batches = RewardScorer(model, encoder, token_budget=30)._batches(lengths)
+    passes = []
+    hook = model.register_forward_pre_hook(lambda module, inputs: passes.append(inputs[0].shape))
+    RewardScorer(model, encoder, token_budget=30).score_ids([[20] * length for length in lengths])
+    hook.remove()
+    assert sum(rows for rows, _ in passes) == 7
+    assert all(rows * time <= 30 for rows, time in passes)
+    batches = cut_into_passes(sorted(range(7), key=lengths.__getitem__, reverse=True), lengths, 30)
     assert sorted(i for batch in batches for i in batch) == list(range(7))
     assert all(len(batch) * max(lengths[i] for i in batch) <= 30 for batch in batches)
 
