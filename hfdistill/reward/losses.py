@@ -1,8 +1,8 @@
 """The reward model's objective, Eq. 4 to 6, as functions of scores.
 
 Scores are `(triples, 4)`: a triple's right student, wrong student, right teacher and wrong teacher response, as in
-[`~hfdistill.rows.ROLES`]. Where `present`, `(triples, 4)`, is 0 and not 1 the role is empty, as the last is in the
-paper's triples.
+[`~hfdistill.rows.ROLES`]. `present`, of the same shape, is 1 where a role has a response, and 0 where it is empty, as
+the last is in the paper's triples.
 """
 
 import torch
