@@ -48,7 +48,7 @@ def main() -> None:
 
     from hfdistill.ppo.figures import training_figures
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
-    from hfdistill.training.checkpoints import last_checkpoint, save_model
+    from hfdistill.training.saving import last_checkpoint, save_model
 
     main_process = stage.process_index == 0
     if main_process:

@@ -116,9 +116,9 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
     from hfdistill.rows import known_questions, read_rows
-    from hfdistill.training.checkpoints import last_checkpoint, save_trained
     from hfdistill.training.loading import training_dtype
     from hfdistill.training.progress import show_progress
+    from hfdistill.training.saving import last_checkpoint, save_trained
 
     stage, student, warmup = config.stage, config.student, parents["warmup"].path
     if stage.should_save:

@@ -45,7 +45,7 @@ def main() -> None:
 
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
-    from hfdistill.training.checkpoints import last_checkpoint, save_trained
+    from hfdistill.training.saving import last_checkpoint, save_trained
 
     if stage.should_save:
         store.prepare(WARMUP, manifest(WARMUP, config, parents))

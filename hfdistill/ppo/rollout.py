@@ -22,8 +22,8 @@ from .batching import MiniBatch, episode_seeds, plan_epoch, update_rows
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset
-from .rewards import Rewards
 from .samplers import PolicySampler
+from .scoring import Rewards
 
 
 logger = logging.get_logger(__name__)

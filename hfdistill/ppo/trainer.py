@@ -17,10 +17,10 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
-from ..training.early_stopping import EarlyStopping
+from ..training.best_checkpoint import EarlyStopping
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
-from . import checkpoint
+from . import saving
 from .actor_critic import ActorCritic, Scored, causal_model
 from .advantages import AdaptiveKL
 from .config import PPOConfig
@@ -29,9 +29,9 @@ from .figures import RunningFigures
 from .losses import update_loss
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset
-from .rewards import RewardFunction, Rewards
 from .rollout import Rollouts, ShownEpisode
 from .samplers import make_sampler
+from .scoring import RewardFunction, Rewards
 from .value_model import build_value_model
 
 
@@ -41,7 +41,7 @@ class PPOTrainer(Trainer):
     Args:
         model (`PreTrainedModel`): the policy.
         reward_funcs (`Callable`, `PreTrainedModel`, `str`, or a list of these): what is maximised; see
-            [`~hfdistill.ppo.rewards.Rewards`]. A function is called as TRL's trainers call it: with `prompts`,
+            [`~hfdistill.ppo.scoring.Rewards`]. A function is called as TRL's trainers call it: with `prompts`,
             `completions`, `completion_ids`, `trainer_state`, `log_extra`, `log_metric` and every other column of the
             dataset by name, and returns a number, or `None`, for each.
         args ([`PPOConfig`]): options.
@@ -327,7 +327,7 @@ class PPOTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         if self.args.should_save:
             folder = output_dir or self.args.output_dir
-            checkpoint.save_models(self.model, folder, state_dict)
+            saving.save_models(self.model, folder, state_dict)
             self.processing_class.save_pretrained(folder)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
@@ -341,7 +341,7 @@ class PPOTrainer(Trainer):
                 "kl_coef": self.kl.coefficient,
                 "skipped_steps": self.skipped_steps,
             }
-            torch.save(state, Path(output_dir) / checkpoint.STATE)
+            torch.save(state, Path(output_dir) / saving.STATE)
 
     def _forget_first_save(self) -> None:
         """Before there is a step, torch makes one of zeros to have moments of a sharded optimizer to save: undo it."""
@@ -352,7 +352,7 @@ class PPOTrainer(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint_folder)
         if checkpoint_folder is not None:
             self._forget_first_save()
-            state = torch.load(Path(checkpoint_folder) / checkpoint.STATE, map_location="cpu", weights_only=True)
+            state = torch.load(Path(checkpoint_folder) / saving.STATE, map_location="cpu", weights_only=True)
             self.episodes = None if state["episodes"] is None else Episodes(**state["episodes"])
             self.kl.coefficient = state["kl_coef"]
             self.skipped_steps = state["skipped_steps"]
@@ -361,10 +361,10 @@ class PPOTrainer(Trainer):
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
-            checkpoint.load_models(self.model, resume_from_checkpoint)
+            saving.load_models(self.model, resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         if self.is_deepspeed_enabled or self.is_fsdp_enabled:
             super()._load_best_model()
         else:
-            checkpoint.load_models(self.model, self.state.best_model_checkpoint)
+            saving.load_models(self.model, self.state.best_model_checkpoint)

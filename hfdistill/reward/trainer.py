@@ -10,7 +10,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 
 from ..errors import HFDistillError
 from ..llama import computes_no_padding
-from ..training.early_stopping import EarlyStopping
+from ..training.best_checkpoint import EarlyStopping
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
 from .figures import reward_figures

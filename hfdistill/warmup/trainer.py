@@ -7,7 +7,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from ..errors import HFDistillError
-from ..training.early_stopping import EarlyStopping
+from ..training.best_checkpoint import EarlyStopping
 from ..training.whole import WholeModel
 from .config import WarmupConfig
 from .validation import Validation

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig
 from ppo_toy import assert_same_weights, logged, make_policy, make_trainer, weights
 
-from hfdistill.training.checkpoints import last_checkpoint
+from hfdistill.training.saving import last_checkpoint
 
 
 EXACT = {"atol": 0, "rtol": 0}

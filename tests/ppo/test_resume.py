@@ -5,7 +5,7 @@ import torch
 from ppo_toy import PROMPTS, assert_same_weights, copy_reward, logged, make_policy, make_trainer, weights
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, TrainerCallback
 
-from hfdistill.training.checkpoints import last_checkpoint
+from hfdistill.training.saving import last_checkpoint
 
 
 EXACT = {"atol": 0, "rtol": 0}

@@ -10,7 +10,7 @@ from hfdistill.reward.figures import reward_figures, with_intervals
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.plots import draw_all
 from hfdistill.reward.trainer import TripletTrainer
-from hfdistill.training.checkpoints import last_checkpoint, save_trained
+from hfdistill.training.saving import last_checkpoint, save_trained
 
 from .conftest import PAD, draw_triples
 

@@ -11,7 +11,7 @@ from hfdistill.errors import exit_on_user_error
 from hfdistill.reward.config import RewardConfig
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.trainer import TripletTrainer
-from hfdistill.training.checkpoints import save_trained
+from hfdistill.training.saving import save_trained
 from tests.launch import cpu_options
 from tests.reward.conftest import PAD, draw_triples, make_tokenizer
 

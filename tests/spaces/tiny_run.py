@@ -36,7 +36,7 @@ def make_run(folder: Path, push: bool = False) -> None:
     from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP, Kind
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.tasks import load_task
-    from hfdistill.training.checkpoints import save_model
+    from hfdistill.training.saving import save_model
 
     torch.manual_seed(0)
     words = tokenizer()

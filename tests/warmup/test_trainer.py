@@ -7,7 +7,7 @@ from trl import SFTTrainer
 
 from hfdistill.errors import HFDistillError
 from hfdistill.tasks.base import Question
-from hfdistill.training.checkpoints import last_checkpoint, save_trained
+from hfdistill.training.saving import last_checkpoint, save_trained
 from hfdistill.warmup.examples import encode_examples
 from hfdistill.warmup.trainer import WarmupTrainer
 from hfdistill.warmup.validation import Validation

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from hfdistill.encoding import Encoder, load_tokenizer
 from hfdistill.errors import exit_on_user_error
-from hfdistill.training.checkpoints import save_trained
+from hfdistill.training.saving import save_trained
 from hfdistill.warmup.config import WarmupConfig
 from tests.launch import cpu_options
 from tests.warmup.test_trainer import make

@@ -1,4 +1,10 @@
-"""When a training stops before its end, the same after a resume."""
+"""Which checkpoint a training publishes, and when it stops.
+
+The Trainer saves at each evaluation and loads the best in the end (`load_best_model_at_end`): the one with the largest
+`metric_for_best_model`. That is greedy validation accuracy in the warm-up (`warmup/validation.py`) and in PPO
+(`PPOTrainer.evaluation_loop`), where the untouched warm-up takes part as step 0, and the share of validation pairs in
+the right order in the reward model (`reward/figures.py`).
+"""
 
 from transformers import EarlyStoppingCallback
 
