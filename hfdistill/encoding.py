@@ -1,5 +1,6 @@
-"""The only place where texts become token ids, for warm-up, reward model, PPO and evaluation alike; what a model samples
-is ids already.
+"""The only place where texts become token ids, for warm-up, reward model, PPO and evaluation alike.
+
+What a model samples is ids already.
 
 Prompt and response are tokenized apart and joined as ids. Tokenized together, a token may span the border, and the
 model would train on a context that it never meets when it answers.

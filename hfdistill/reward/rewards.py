@@ -1,4 +1,4 @@
-"""Rewards by name; Eq. 7 is `distilled.py`. Each is called as TRL's GRPO and RLOO trainers call their reward functions."""
+"""Rewards by name; Eq. 7 is `distilled.py`. Each is called as TRL's GRPO and RLOO trainers call theirs."""
 
 from __future__ import annotations
 
