@@ -2,20 +2,21 @@
 
 import argparse
 import copy
-import dataclasses
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import formatannotation
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
 from .errors import HFDistillError, unknown
 from .fields import plain, recorded
-from .flags import SECTIONS, stage_class, take_config, take_dotted, unknown_key
+from .flags import SECTIONS, keys_of, split_flags, stage_class, unknown_key
 from .kinds import Kind
 from .sections import SHARED, RunConfig, StudentConfig, TeacherConfig
-from .tasks import resolved
+from .tasks import load_task, resolved
 
 
 __all__ = [
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 
+# Fields of stages for which the task's longest response stands in.
+LENGTHS = {"max_new_tokens", "max_completion_length"}
+
+
 @dataclass
 class Config:
     """A run's configuration as one stage sees it.
@@ -37,8 +42,8 @@ class Config:
         run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`): as given.
         task (`dict`): `{"name": …, **options}`, for [`~hfdistill.tasks.load_task`].
         stage (`Any`): instance of the stage's dataclass.
-        asked (`dict`): the stage's fields as they were asked for, defaults filled in, before anything that depends on
-            the machine was worked out.
+        asked (`dict`): the stage's fields as they were asked for, defaults filled in, those by the run and the
+            task included, before anything that depends on the machine was worked out.
     """
 
     run: RunConfig
@@ -48,28 +53,21 @@ class Config:
     stage: Any
     asked: dict[str, Any]
 
-    @property
-    def task_options(self) -> dict[str, Any]:
-        """The task with every option."""
-        return resolved(self.task)
-
     def identity(self, kind: Kind) -> dict[str, Any]:
-        """Everything in the configuration that decides an artifact, resolved: what is fingerprinted.
+        """Everything in the configuration that decides an artifact of this kind: what is fingerprinted.
 
         What each field decides is said where it is declared, see [`hfdistill.fields`].
-
-        Args:
-            kind ([`~hfdistill.kinds.Kind`]): of the artifact; the stage may make several.
 
         Returns:
             `dict[str, Any]`: plain JSON: `task` with every option, and as far as they decide something `seed`,
             `stage`, `teacher` and `student`.
         """
-        stage = recorded(type(self.stage), self.asked, kind.name, self)
-        parts: dict[str, Any] = recorded(RunConfig, vars(self.run), kind.name)
-        parts |= {"task": plain(self.task_options), "stage": stage}
-        # A stage with a field of this name asks the teacher only if it is true.
-        if self.teacher is not None and stage.get("teacher", True):
+        asked = dict(self.asked)
+        if "teacher" in asked:  # a stage with such a field asks the teacher where it has endpoints
+            asked["teacher"] = bool(asked["teacher"] and self.teacher and self.teacher.endpoints)
+        parts = recorded(RunConfig, vars(self.run), kind.name)
+        parts |= {"task": plain(resolved(self.task)), "stage": recorded(type(self.stage), asked, kind.name)}
+        if self.teacher is not None and asked.get("teacher", True):
             parts["teacher"] = recorded(TeacherConfig, vars(self.teacher), kind.name)
         if self.student is not None:
             parts["student"] = recorded(StudentConfig, vars(self.student), kind.name)
@@ -95,27 +93,25 @@ def load_config(stage: str, stage_class: type, argv: list[str] | None = None) ->
         [`~hfdistill.errors.HFDistillError`]: for a missing file, section or key, an unknown one (with the nearest
             known one), or a value of the wrong type.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
-    path, argv = take_config(argv)
+    path, flags, argv = split_flags(sys.argv[1:] if argv is None else argv, stage)
     sections = read_sections(path) if path else {}
-    flags, argv = take_dotted(argv, stage)
     for section, values in flags.items():
         sections.setdefault(section, {}).update(values)
 
-    run = _build("run", sections.get("run"), required=True)
-    teacher = _build("teacher", sections.get("teacher"), required=stage == "label")
-    student = _build("student", sections.get("student"), required=stage != "label")
-    task = sections.get("task") or {}
+    shared = {}
+    for section, cls in SHARED.items():
+        shared[section] = _build(section, cls, sections[section])[0] if sections.get(section) else None
+    for section in ("run", "teacher" if stage == "label" else "student"):
+        if shared[section] is None:
+            raise HFDistillError(f"the configuration has no section {section!r}: every run needs one")
+    run, task = shared["run"], sections.get("task") or {}
     if not task.get("name"):
         raise HFDistillError("the configuration has no task.name: add `task: {name: gsm8k}`, or --task.name gsm8k")
-    defaults = {}
-    names = {f.name for f in dataclasses.fields(stage_class)}
-    if "output_dir" in names:
-        defaults["output_dir"] = str(Path(run.output_dir) / (stage + run.suffix))
-    if "seed" in names:
-        defaults["seed"] = run.seed
-    built, asked = parse_stage(stage, stage_class, sections.get(stage) or {}, argv, defaults)
-    return Config(run, task, teacher, student, built, asked)
+    defaults = {"output_dir": str(Path(run.output_dir) / (stage + run.suffix)), "seed": run.seed}
+    for name in LENGTHS & {*keys_of(stage_class)}:
+        defaults[name] = load_task(task).max_new_tokens
+    built, asked = _build(stage, stage_class, sections.get(stage) or {}, argv, defaults)
+    return Config(task=task, stage=built, asked=asked, **shared)
 
 
 def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
@@ -135,88 +131,60 @@ def read_sections(path: str | Path) -> dict[str, dict[str, Any]]:
     return {name: section or {} for name, section in sections.items()}
 
 
-def parse_stage(
-    stage: str, stage_class: type, section: dict[str, Any], argv: list[str], defaults: dict[str, Any]
+def _build(
+    name: str, cls: type, section: dict[str, Any], argv: Sequence[str] = (), defaults: dict[str, Any] | None = None
 ) -> tuple[Any, dict[str, Any]]:
-    """Build a stage's dataclass from its section and flags.
-
-    Returns:
-        `tuple[Any, dict]`: the instance, and its fields as they were asked for.
-    """
+    """A section's dataclass, built of file and flags, and its fields as they were asked for."""
     from transformers import HfArgumentParser
 
-    known = [f.name for f in dataclasses.fields(stage_class) if f.init]
-    for key in section:
+    known, hints = keys_of(cls), get_type_hints(cls)
+    asks = "-h" in argv or "--help" in argv
+    parser = HfArgumentParser(cls, allow_abbrev=False, add_help=asks, exit_on_error=False)
+    needed = [action.dest for action in parser._actions if action.required]
+    given = {key: value for key, value in (defaults or {}).items() if key in known}
+    for key, value in section.items():
         if key not in known:
-            raise unknown_key(stage, key, known)
-    parser = HfArgumentParser(stage_class, allow_abbrev=False, add_help="-h" in argv or "--help" in argv)
-
-    def fail(message: str) -> None:
-        raise HFDistillError(f"section {stage!r}: {message}")
-
-    parser.error = fail
-    lists = {action.dest: action for action in parser._actions if action.nargs == "+"}
-    section = {key: _listed(stage, lists[key], value) if key in lists else value for key, value in section.items()}
-    parser.set_defaults(**{**defaults, **section})
+            raise unknown_key(name, key, known)
+        if value is not None or key not in given:
+            given[key] = _typed(name, hints[key], parser._option_string_actions[f"--{key}"], value)
+    parser.set_defaults(**given)
     for action in parser._actions:
-        action.required = action.required and action.dest not in section
+        action.required = False
     try:
         namespace, rest = parser.parse_known_args(argv)
-        asked = {name: getattr(namespace, name) for name in known}
-        built = stage_class(**copy.deepcopy(asked))
-    except (ValueError, TypeError) as error:
-        raise HFDistillError(f"section {stage!r}: {error}") from error
+        asked = {key: getattr(namespace, key) for key in known}
+        for key in needed:
+            if asked[key] is None:
+                raise HFDistillError(f"section {name!r} has no key {key!r}: add `{name}: {{{key}: …}}`")
+        built = cls(**copy.deepcopy(asked))
+    except (ValueError, TypeError, argparse.ArgumentError) as error:
+        raise HFDistillError(f"section {name!r}: {error}") from error
     for word in rest:
         if word.startswith("--"):
-            raise unknown_key(stage, word[2:].partition("=")[0], known, flag=True)
-    if rest:
-        raise HFDistillError(f"cannot place the argument {rest[0]!r}: options are given as --name value")
+            raise unknown_key(name, word[2:].partition("=")[0], known, flag=True)
+        raise HFDistillError(f"cannot place the argument {word!r}: options are given as --name value")
     return built, asked
 
 
-def _listed(stage: str, action: argparse.Action, value: Any) -> list[Any] | None:
-    """What a file gives for a list: one value makes a list of one, none makes an empty one where there must be one."""
-    if value is None:
-        return None if action.default is None else []
-    items = value if isinstance(value, list) else [value]
+def _typed(section: str, hint: Any, action: argparse.Action, value: Any) -> Any:
+    """A value of a file as a field's type, read as a flag's text is; one value makes a list of one."""
+    types = [get_origin(each) or each for each in (hint, *get_args(hint))]
+    many = action.nargs == "+"
+    if many and value is None:
+        return None if type(None) in types else []
+    if not many and type(value) in types:
+        return value
+
+    def read(item: Any) -> Any:
+        if isinstance(item, dict) and many and action.type is str and section not in SHARED:
+            return item  # a name with options
+        if item is None or isinstance(item, dict | list):
+            raise TypeError
+        return action.type("no" if item is False else str(item))  # YAML reads `no` as false
+
     try:
-        return [item if action.type is str and isinstance(item, dict) else action.type(item) for item in items]
-    except (ValueError, TypeError) as error:
-        raise HFDistillError(f"section {stage!r}: {action.dest} is {value!r}: {error}") from error
-
-
-def _build(section: str, values: dict[str, Any] | None, required: bool) -> Any:
-    if not values:
-        if required:
-            raise HFDistillError(f"the configuration has no section {section!r}: every run needs one")
-        return None
-    fields = {f.name: f for f in dataclasses.fields(SHARED[section])}
-    lists = {name for name, f in fields.items() if f.type == list[str]}
-    values = {key: [value] if key in lists and isinstance(value, str) else value for key, value in values.items()}
-    for key, value in values.items():
-        if key not in fields:
-            raise unknown_key(section, key, fields)
-        _check_type(section, fields[key], value)
-    for name, f in fields.items():
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values:
-            raise HFDistillError(f"section {section!r} has no key {name!r}: add `{section}: {{{name}: …}}`")
-    return SHARED[section](**values)
-
-
-def _check_type(section: str, f: dataclasses.Field, value: Any) -> None:
-    accepted = {
-        str: str,
-        str | None: (str, type(None)),
-        int: int,
-        int | None: (int, type(None)),
-        float: (float, int),
-        float | None: (float, int, type(None)),
-        bool: bool,
-        list[str]: list,
-    }[f.type]
-    right = isinstance(value, accepted) and (f.type is bool or not isinstance(value, bool))
-    if right and f.type == list[str]:
-        right = all(isinstance(item, str) for item in value)
-    if not right:
-        wanted = f.type.__name__ if isinstance(f.type, type) else str(f.type)
-        raise HFDistillError(f"{section}.{f.name} must be {wanted}, not {value!r}")
+        items = [read(item) for item in (value if many and isinstance(value, list) else [value])]
+    except (ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        wanted = formatannotation(hint)
+        raise HFDistillError(f"{section}.{action.dest} must be {wanted}, not {value!r}") from error
+    return items if many else items[0]

@@ -27,11 +27,10 @@ class Kind:
     """A kind of artifact; a run has one of each, `{run}-{name}`.
 
     Attributes:
-        name (`str`): what the repository's name ends in.
+        name (`str`): what the repository's name ends in; its card's template is `artifacts/templates/{name}.md`.
         stage (`str`): what makes it.
         repo_type (`str`): `"dataset"`, `"model"` or `"space"`.
         note (`str`): what it is, in a phrase, for Collections and pages.
-        template (`str`): of its card, in `artifacts/templates`.
         parents (`tuple[str, ...]`): roles of what it is made from: kinds, and `"student"`, the base model. The models
             that `results` compares are named by the configuration.
         hub_tasks (`tuple[str, ...]`): `task_categories` of a dataset, or the `pipeline_tag` of a model.
@@ -43,7 +42,6 @@ class Kind:
     stage: str
     repo_type: str
     note: str
-    template: str
     parents: tuple[str, ...] = ()
     hub_tasks: tuple[str, ...] = ()
     configs: tuple[str, ...] = ()
@@ -66,7 +64,6 @@ LABELS = Kind(
     stage="label",
     repo_type="dataset",
     note="the teacher's responses, labelled by their majority",
-    template="labels.md",
     hub_tasks=("text-generation", "question-answering"),
     configs=("responses", "questions", "gold"),
 )
@@ -75,7 +72,6 @@ WARMUP = Kind(
     stage="warmup",
     repo_type="model",
     note="the student after imitation: fine-tuned on the responses that agree with the vote",
-    template="warmup.md",
     parents=("labels", "student"),
     hub_tasks=("text-generation",),
 )
@@ -84,7 +80,6 @@ TRIPLES = Kind(
     stage="reward",
     repo_type="dataset",
     note="the student's own right and wrong responses, and the triples drawn from them",
-    template="triples.md",
     parents=("labels", "warmup"),
     hub_tasks=("text-generation", "reinforcement-learning"),
     configs=("responses", "triples"),
@@ -94,7 +89,6 @@ REWARD = Kind(
     stage="reward",
     repo_type="model",
     note="the reward model, learnt from the triples",
-    template="reward.md",
     parents=("triples", "warmup"),
     hub_tasks=("text-classification",),
 )
@@ -103,7 +97,6 @@ POLICY = Kind(
     stage="ppo",
     repo_type="model",
     note="the student after reward: refined by PPO against the reward model",
-    template="policy.md",
     parents=("warmup", "reward", "triples", "labels"),
     hub_tasks=("text-generation",),
 )
@@ -112,7 +105,6 @@ RESULTS = Kind(
     stage="evaluate",
     repo_type="dataset",
     note="accuracies on held-out questions, with every answer",
-    template="results.md",
     hub_tasks=("text-generation", "question-answering"),
     configs=("results", "responses"),
     split="test",  # answers to test questions: nothing to learn from
@@ -122,7 +114,6 @@ COMPARE = Kind(
     stage="compare",
     repo_type="space",
     note="teacher and students side by side",
-    template="compare.md",
 )
 
 # In the order in which a run makes them.

@@ -34,12 +34,8 @@ def plugin_class(kind: str, name: str, known: dict[str, str]) -> type:
 
 
 def build(kind: str, section: dict[str, Any], known: dict[str, str]) -> Any:
-    """Builds the instance that a config's section describes.
-
-    Args:
-        kind (`str`): what the section describes, for messages.
-        section (`dict`): `name` and options, the fields of the class behind the name.
-        known (`dict[str, str]`): names, from [`installed`].
+    """The instance that a section describes: `name`, one of those from [`installed`], and options, the fields of the
+    class behind it. `kind` says in messages what it is.
     """
     options = dict(section)
     name = options.pop("name", None)
@@ -57,16 +53,7 @@ def build(kind: str, section: dict[str, Any], known: dict[str, str]) -> Any:
 
 
 def need_extra(what: str, extra: str, *modules: str) -> None:
-    """Fail early, in one sentence, where the packages of an extra are not installed.
-
-    Args:
-        what (`str`): what needs them, as the sentence begins.
-        extra (`str`): the extra.
-        modules (`str`): what is imported of them.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: if one is missing.
-    """
+    """Fail early, in one sentence that begins with `what`, where modules that an extra brings are not installed."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise HFDistillError(f"{what} needs {', '.join(missing)}: pip install 'hfdistill[{extra}]'")

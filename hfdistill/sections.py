@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from .errors import HFDistillError
-from .fields import NO_EFFECT, PARENT, decides, section
+from .fields import NO_EFFECT, PARENT, check_positive, decides, section
 
 
 # What loads a model of the student's.
@@ -93,10 +93,7 @@ class TeacherConfig:
 
     def __post_init__(self):
         self.chat = self.chat or self.kind == "openai_chat"
-        for name in ("concurrency", "timeout", "tries", "patience", "max_requests"):
-            value = vars(self)[name]
-            if value is not None and value <= 0:
-                raise HFDistillError(f"teacher.{name} is {value}: it must be positive")
+        check_positive("teacher.", self, "concurrency", "timeout", "tries", "patience", "max_requests")
         if self.max_cost is not None and not any((self.gpu_hour_price, self.input_price, self.output_price)):
             raise HFDistillError(
                 f"teacher.max_cost is {self.max_cost}, but no price is known: give teacher.gpu_hour_price, "

@@ -64,7 +64,7 @@ def main() -> None:
     benchmarks = load_benchmarks(stage.benchmarks)
     grid = Grid(stage.high_temperatures, stage.high_samples, stage.low_temperatures, stage.low_samples)
     plan = Plan(questions, task.prompt, grid, run.seed)
-    decoding = Decoding(stage.max_new_tokens or task.max_new_tokens, task.stop, stage.top_p, stage.top_k)
+    decoding = Decoding(stage.max_new_tokens, task.stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.teacher.sync import PartialSync

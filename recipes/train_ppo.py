@@ -9,7 +9,7 @@
     accelerate launch recipes/train_ppo.py --config … --warmup namespace/base-student   # "Ours w/o D"
 
 Reads:   {run}-warmup, {run}-reward, {run}-triples (D_S) and {run}-labels (D_fail, validation labels).
-Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy.
+Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy, or the last without validation.
 A finished policy with the same inputs and settings is found and left alone; one that was cut off goes on from its
 last checkpoint.
 """
@@ -34,7 +34,6 @@ def main() -> None:
     stage = config.stage
     store = Store(config.run)
     task = load_task(config.task)
-    stage.max_completion_length = stage.max_completion_length or task.max_new_tokens
     if stage.few_shot:
         stage.stop_strings = stage.stop_strings or list(task.stop)
 
@@ -74,8 +73,9 @@ def main() -> None:
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(POLICY, config, parents, metrics, cost)
             published = store.publish(folder, POLICY, made, plots=list(plots))
-        accuracy = metrics["validation_accuracy"]["value"]
-        print(f"validation accuracy {metrics['validation_accuracy_before']['value']:.3f} -> {accuracy:.3f}")
+        if "validation_accuracy" in metrics:
+            before, after = (metrics[name]["value"] for name in ("validation_accuracy_before", "validation_accuracy"))
+            print(f"validation accuracy {before:.3f} -> {after:.3f}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
 

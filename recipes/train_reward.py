@@ -83,7 +83,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         Encoder(load_tokenizer(warmup.path, student.pad_token)),
         task,
         list(questions.values()),
-        Sampling(stage.max_new_tokens or task.max_new_tokens, stage.temperature),
+        Sampling(stage.max_new_tokens, stage.temperature),
         samples=stage.samples,
         seed=config.run.seed,
         batch_size=stage.generation_batch_size,

@@ -167,7 +167,7 @@ def test_a_judge_counts_by_its_model_and_not_by_its_address(path, monkeypatch):
     assert here == there == judged(model="judge", endpoint="http://a", verdicts=5)
     assert len({json.dumps(i) for i in (here, judged(), judged(model="other", endpoint="http://a"))}) == 3
     assert judged(endpoint="http://a") != judged(endpoint="http://b")
-    assert here == {**here, "stage": {**here["stage"], "threshold": None}}
+    assert "threshold" not in here["stage"]
 
 
 def test_rows_that_are_named_as_by_default_are_the_default(path):
@@ -267,12 +267,20 @@ def test_a_reward_counts_with_every_option(path):
         (GOOD, ["--threshold", "high"], "invalid float value: 'high'"),
         (GOOD, ["--run.seed", "three"], "run.seed must be int, not 'three'"),
         (GOOD, ["--run.seed", "true"], "run.seed must be int, not True"),
-        (GOOD.replace("threshold: 1e-1", "temperatures: [warm]"), [], "temperatures is ['warm']: could not convert"),
+        (
+            GOOD.replace("threshold: 1e-1", "temperatures: [warm]"),
+            [],
+            "label.temperatures must be list[float], not ['warm']",
+        ),
         (GOOD, ["stray"], "cannot place the argument 'stray'"),
-        (GOOD, ["--run.seed"], "--run.seed needs a value"),
+        (GOOD, ["--run.seed"], "argument --run.seed: expected at least one argument"),
         (GOOD, ["--rum.seed", "1"], "did you mean 'run'"),
         (GOOD, ["--ppo.kl_coef", "1"], "--ppo.kl_coef is of another stage than 'label'"),
-        (GOOD, ["--label.threshold=high"], "invalid float value: 'high'"),
+        (GOOD, ["--label.threshold=high"], "label.threshold must be float, not 'high'"),
+        (GOOD.replace("1e-1", "true"), [], "label.threshold must be float, not True"),
+        (GOOD.replace("1e-1", "[0.7]"), [], "label.threshold must be float, not [0.7]"),
+        (GOOD.replace("name: trial", "name: null"), [], "run.name must be str, not None"),
+        (GOOD.replace("big/model", "big/model, endpoints: [{a: b}]"), [], "teacher.endpoints must be list[str], not"),
         (GOOD, ["--label.treshold=1"], "did you mean 'threshold'"),
         (GOOD, ["--overwrite_edits=maybe"], "run.overwrite_edits must be bool, not 'maybe'"),
         ("label: 3", [], "section 'label' of"),
@@ -284,3 +292,13 @@ def test_mistakes_are_named(path, text, flags, message):
         load_config("label", Settings, ["--config", file, *flags])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_is_a_word_where_no_truth_is_asked_for(path):
+    """YAML reads `no` as false."""
+    for flags in (["--eval_strategy", "no"], ["--ppo.eval_strategy=no"], stage_flags(["ppo.eval_strategy=no"], "ppo")):
+        stage = read("ppo", path(GOOD), *flags, "--use_cpu").stage
+        assert stage.eval_strategy == "no" and not stage.load_best_model_at_end
+        assert stage.early_stopping_patience is None
+    file = path(GOOD + "ppo: {eval_strategy: no, few_shot: no, use_cpu: true}")
+    assert read("ppo", file).stage.few_shot is False and not read("ppo", file).stage.eval_on_start

@@ -37,7 +37,7 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
     Returns:
         `str`: text of README.md, metadata included.
     """
-    text = _template(kind.template).render(
+    text = _template(f"{kind.name}.md").render(
         repo_id=repo_id,
         name=repo_id.rstrip("/").rpartition("/")[2],
         manifest=manifest,
@@ -113,7 +113,7 @@ def _template(name: str) -> jinja2.Template:
         return _environment().get_template(name)
     except jinja2.TemplateNotFound as error:
         known = sorted(path.name for path in TEMPLATES.glob("*.md"))
-        raise unknown("card template in kinds.py:", name, known) from error
+        raise unknown("card template in artifacts/templates:", name, known) from error
 
 
 @cache

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..errors import HFDistillError
-from ..fields import NO_EFFECT, decides, section
+from ..fields import NO_EFFECT, check_positive, decides, section
 from ..labels.config import TASKS
 from ..sections import TeacherConfig
 from .paper_rows import BASE, OURS, WITHOUT_REWARD
@@ -11,7 +11,7 @@ from .paper_rows import BASE, OURS, WITHOUT_REWARD
 
 BY_DEFAULT = [row.name for row in (BASE, WITHOUT_REWARD, OURS)]
 # Which models stand in the rows is said by the parents.
-NAMES = decides(value=lambda asked, config: [row.partition("=")[0] for row in asked["models"]] or BY_DEFAULT)
+NAMES = decides(value=lambda asked: [row.partition("=")[0] for row in asked["models"]] or BY_DEFAULT)
 
 
 @section()
@@ -38,9 +38,7 @@ class EvaluateConfig:
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
     models: list[str] = field(default_factory=list, metadata=NAMES)
     few_shot: list[str] = field(default_factory=lambda: ["ICL"])
-    teacher: bool = field(
-        default=True, metadata=decides(value=lambda asked, config: config.stage.asks(config.teacher))
-    )
+    teacher: bool = True
     benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     max_questions: int | None = None
     batch_size: int = field(default=256, metadata=NO_EFFECT)
@@ -50,10 +48,7 @@ class EvaluateConfig:
         for model in self.models:
             if not all(model.partition("=")):
                 raise HFDistillError(f"evaluate.models holds {model!r}: each row reads name=namespace/repo[@revision]")
-        for name in ("batch_size", "max_questions"):
-            value = vars(self)[name]
-            if value is not None and value < 1:
-                raise HFDistillError(f"evaluate.{name} is {value}: it must be at least 1")
+        check_positive("evaluate.", self, "batch_size", "max_questions")
 
     def asks(self, teacher: TeacherConfig | None) -> bool:
         """Whether the table has a row of the teacher's."""

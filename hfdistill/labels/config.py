@@ -6,25 +6,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import HFDistillError
-from ..fields import NO_EFFECT, decides, or_of_the_task, recorded, section
+from ..fields import NO_EFFECT, check_positive, decides, plain, recorded, section
 from ..plugins import resolved as resolved_options
 from ..tasks import resolved
 
 
 # Tasks by name or with options.
-TASKS = decides(value=lambda asked, config: [resolved(entry) for entry in asked["benchmarks"]])
-THRESHOLD = decides(value=lambda asked, config: asked["threshold"] if asked["labeler"] == "vote" else None)
+TASKS = decides(value=lambda asked: [resolved(entry) for entry in asked["benchmarks"]])
 
 
-def _labeler_options(asked: Mapping[str, Any], config: Any) -> dict[str, Any] | None:
-    """Every option of a labeler that is not the vote, but those that say where and how it works."""
+def _labeler(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a labeler, but those that say where and how it works."""
     from .labelers import load_labeler
 
-    if asked["labeler"] == "vote":
-        return None
-    options = config.stage.labeler_section()
+    options = {"name": asked["labeler"], **(plain(asked["labeler_options"]) or {})}
     labeler = load_labeler(options)
     return recorded(type(labeler), resolved_options(options, labeler), "labels")
+
+
+OF_THE_VOTE = decides(when=lambda asked: asked["labeler"] == "vote")
+OF_ANOTHER_LABELER = decides(when=lambda asked: asked["labeler"] != "vote", value=_labeler)
 
 
 @section()
@@ -65,14 +66,12 @@ class LabelConfig:
     low_temperatures: list[float] = field(default_factory=lambda: [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     low_samples: int = 5
     labeler: str = "vote"
-    labeler_options: dict | str | None = field(default=None, metadata=decides(value=_labeler_options))
-    threshold: float = field(default=0.7, metadata=THRESHOLD)
+    labeler_options: dict | str | None = field(default=None, metadata=OF_ANOTHER_LABELER)
+    threshold: float = field(default=0.7, metadata=OF_THE_VOTE)
     benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     top_p: float | None = None
     top_k: int | None = None
-    max_new_tokens: int | None = field(
-        default=None, metadata=decides(value=or_of_the_task("max_new_tokens", "max_new_tokens"))
-    )
+    max_new_tokens: int | None = None
     max_questions: int | None = None
     first_look: int = field(default=20, metadata=NO_EFFECT)
     max_missing: float = 0.0
@@ -90,9 +89,7 @@ class LabelConfig:
             raise HFDistillError(f"label.max_missing is {self.max_missing}: it is a share, at least 0 and below 1")
         if isinstance(self.labeler_options, str):
             self.labeler_options = json.loads(self.labeler_options)
-        for name in ("first_look", "top_k", "max_new_tokens", "max_questions"):
-            if vars(self)[name] is not None and vars(self)[name] <= 0:
-                raise HFDistillError(f"label.{name} is {vars(self)[name]}: it must be positive")
+        check_positive("label.", self, "first_look", "top_k", "max_new_tokens", "max_questions")
 
     def labeler_section(self) -> dict[str, Any]:
         """Name and options of the labeler."""

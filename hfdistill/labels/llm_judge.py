@@ -33,7 +33,7 @@ READINGS = {
 VERDICT = re.compile(r"verdict\W{0,8}(yes|no|a|b)\b", re.IGNORECASE)
 
 
-def _judge(asked: Mapping[str, Any], config: Any) -> bool | str:
+def _judge(asked: Mapping[str, Any]) -> bool | str:
     """Whether another model than the teacher judges: where it has no name, its address stands for it."""
     return asked["endpoint"] is not None and (asked["model"] is not None or asked["endpoint"])
 

@@ -6,24 +6,21 @@ from typing import ClassVar
 import torch
 from transformers import TrainingArguments
 
-from ..errors import HFDistillError, unknown
-from ..fields import NO_EFFECT, PARENT, Effect, decides, or_of_the_task, section
+from ..errors import HFDistillError
+from ..fields import NO_EFFECT, PARENT, Effect, check_choices, check_positive, decides, section
 from ..reward.rewards import check_rewards, resolved_entry
 from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
 
 # What matters where another sampler than our own loop gives the episodes.
-OF_OTHER_SAMPLERS = decides(when=("use_vllm", "use_transformers_continuous_batching"))
-REWARDS = decides(value=lambda asked, config: [resolved_entry(entry) for entry in asked["rewards"]])
+OF_OTHER_SAMPLERS = decides(when=lambda asked: asked["use_vllm"] or asked["use_transformers_continuous_batching"])
+# The training's length in other units than episodes.
+OF_THE_LENGTH = Effect(when=lambda asked: not asked["total_episodes"])
+REWARDS = decides(value=lambda asked: [resolved_entry(entry) for entry in asked["rewards"]])
 
 
-def _length(name: str) -> Effect:
-    """The training's length in other units than episodes, which matters where it is not given in these."""
-    return Effect(value=lambda asked, config: None if asked["total_episodes"] else asked[name])
-
-
-@section(inherited={**EFFECTS, **{name: _length(name) for name in ("num_train_epochs", "max_steps")}})
+@section(inherited={**EFFECTS, "num_train_epochs": OF_THE_LENGTH, "max_steps": OF_THE_LENGTH})
 @dataclass
 class PPOConfig(TrainingArguments):
     """Options of [`~hfdistill.ppo.PPOTrainer`], beside those of `transformers.TrainingArguments`.
@@ -118,7 +115,7 @@ class PPOConfig(TrainingArguments):
     stop_strings: list[str] | None = None
     use_transformers_continuous_batching: bool = False
     transformers_continuous_batching_config: dict | str | None = field(
-        default=None, metadata=decides(when=("use_transformers_continuous_batching",))
+        default=None, metadata=decides(when=lambda asked: asked["use_transformers_continuous_batching"])
     )
     use_vllm: bool = False
     vllm_mode: str = field(default="colocate", metadata=NO_EFFECT)
@@ -137,7 +134,7 @@ class PPOConfig(TrainingArguments):
     kl_coef: float = 0.2
     kl_estimator: str = "k1"
     kl_target: float | None = None
-    kl_horizon: int = field(default=10000, metadata=decides(when=("kl_target",)))
+    kl_horizon: int = field(default=10000, metadata=decides(when=lambda asked: asked["kl_target"]))
     offload_ref_model: bool = field(default=False, metadata=NO_EFFECT)
     gamma: float = 1.0
     lam: float = 0.95
@@ -153,23 +150,24 @@ class PPOConfig(TrainingArguments):
     num_processes: int | None = field(default=None, metadata=NO_EFFECT)
 
     def __post_init__(self):
+        if self.early_stopping_patience and self.eval_strategy == "no":
+            raise HFDistillError(
+                f"early_stopping_patience is {self.early_stopping_patience}, but nothing is evaluated: leave it "
+                "out, or set eval_strategy to 'steps'"
+            )
         if self.metric_for_best_model is None and (self.load_best_model_at_end or self.early_stopping_patience):
             self.metric_for_best_model = "accuracy"
         super().__post_init__()
         load_whole()
-        for name, known in (
-            ("kl_in", ("reward", "loss")),
-            ("kl_estimator", ("k1", "k3")),
-            ("value_backbone", ("separate", "shared")),
-            ("value_head_init", ("copy", "zero")),
-            ("vllm_mode", ("colocate", "server")),
-        ):
-            if getattr(self, name) not in known:
-                raise unknown(f"value of {name}:", getattr(self, name), known)
-        for name in ("rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise HFDistillError(f"{name} is {value}, it must be at least 1")
+        check_choices(
+            self,
+            kl_in=("reward", "loss"),
+            kl_estimator=("k1", "k3"),
+            value_backbone=("separate", "shared"),
+            value_head_init=("copy", "zero"),
+            vllm_mode=("colocate", "server"),
+        )
+        check_positive("", self, "rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length")
         if self.temperature <= 0:
             raise HFDistillError(f"temperature is {self.temperature}: PPO learns from samples, it must be above 0")
         if self.num_mini_batches > self.rollout_batch_size:
@@ -220,6 +218,8 @@ class DistillPPOConfig(PPOConfig):
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to
             40), per_device_train_batch_size (`int`, *optional*, defaults to 20), max_completion_length (`int`,
             *optional*): the task's `max_new_tokens` by default.
+        eval_strategy (`str`, *optional*, defaults to `"steps"`): when to validate. With `"no"` the last policy is
+            published.
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
@@ -237,9 +237,7 @@ class DistillPPOConfig(PPOConfig):
     total_episodes: int | None = 200_000
     rollout_batch_size: int = 40
     per_device_train_batch_size: int = field(default=20, metadata=NO_EFFECT)
-    max_completion_length: int | None = field(
-        default=None, metadata=decides(value=or_of_the_task("max_completion_length", "max_new_tokens"))
-    )
+    max_completion_length: int | None = None
     eval_strategy: str = "steps"
     eval_steps: float | None = 0.05
     eval_on_start: bool = True
@@ -250,6 +248,9 @@ class DistillPPOConfig(PPOConfig):
     bf16: bool | None = None
 
     def __post_init__(self):
+        if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last policy is published
+            self.load_best_model_at_end = self.eval_on_start = False
+            self.early_stopping_patience = None
         if self.bf16 is None:
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
@@ -260,5 +261,4 @@ class DistillPPOConfig(PPOConfig):
                     "ppo.triples now, on the command line --triples"
                 )
         self.reward_weights = check_rewards(self.rewards)
-        if self.validation_labels not in ("pseudo", "gold"):
-            raise unknown("value of validation_labels:", self.validation_labels, ("pseudo", "gold"))
+        check_choices(self, validation_labels=("pseudo", "gold"))

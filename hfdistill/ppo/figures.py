@@ -79,9 +79,10 @@ def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
     }
     if accuracies:
         best = max(accuracies, key=lambda pair: (pair[1], -pair[0]))
-        figures["validation_accuracy"] = _with_interval(best[1], n)
+        chosen = best if config.load_best_model_at_end else accuracies[-1]
+        figures["validation_accuracy"] = _with_interval(chosen[1], n)
         figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
-        figures["best_step"] = best[0]
+        figures |= {"best_step": best[0]} if config.load_best_model_at_end else {}
     for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
         figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
     if last:

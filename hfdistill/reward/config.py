@@ -6,7 +6,7 @@ import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
-from ..fields import NO_EFFECT, PARENT, decides, or_of_the_task, section
+from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
 from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 from .triples import SOURCES
@@ -57,9 +57,7 @@ class RewardConfig(TrainingArguments):
     warmup: str | None = field(default=None, metadata=PARENT)
     samples: int = field(default=30, metadata=OF_TRIPLES)
     temperature: float = field(default=0.7, metadata=OF_TRIPLES)
-    max_new_tokens: int | None = field(
-        default=None, metadata=decides("triples", value=or_of_the_task("max_new_tokens", "max_new_tokens"))
-    )
+    max_new_tokens: int | None = field(default=None, metadata=OF_TRIPLES)
     generation_batch_size: int = field(default=256, metadata=NO_EFFECT)
     chunk_questions: int = field(default=128, metadata=NO_EFFECT)
     max_triples: int = field(default=4, metadata=OF_TRIPLES)
@@ -90,13 +88,10 @@ class RewardConfig(TrainingArguments):
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
         load_whole()
-        if self.source not in SOURCES:
-            raise HFDistillError(f"reward.source is {self.source!r}: it must be one of {', '.join(SOURCES)}")
+        check_choices(self, source=SOURCES)
+        check_positive("reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples")
         if self.source != "both" and self.teacher_per_pair != 1.0:
             raise HFDistillError("reward.teacher_per_pair needs reward.source: both")
-        for name in ("samples", "generation_batch_size", "chunk_questions", "max_triples"):
-            if getattr(self, name) < 1:
-                raise HFDistillError(f"reward.{name} is {getattr(self, name)}: it must be at least 1")
         if self.temperature <= 0:
             raise HFDistillError(
                 f"reward.temperature is {self.temperature}: at 0 all samples of a question are one; give 0.7"

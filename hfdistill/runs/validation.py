@@ -15,17 +15,8 @@ def stage_config(stage: str, path: str, settings: Sequence[str]) -> Config:
 
 
 def validate(path: str, settings: Sequence[str] = ()) -> dict[str, Config]:
-    """Build every stage's settings and the task, as the recipes will.
-
-    Args:
-        path (`str`): the YAML file.
-        settings (`Sequence[str]`, *optional*): `section.key=value` on top of it.
-
-    Returns:
-        `dict[str, Config]`: the configuration as each stage sees it, by stage.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: for the first thing that is wrong.
+    """Build every stage's settings and the tasks, as the recipes will: the configuration as each stage sees it, by
+    stage. The first thing that is wrong is an error.
     """
     configs = {stage: stage_config(stage, path, settings) for stage in STAGES}
     label = configs["label"]

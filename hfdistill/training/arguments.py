@@ -1,20 +1,6 @@
 """What the fields of `transformers.TrainingArguments` and `trl.SFTConfig` decide about the model that is trained."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..fields import DECIDES, Effect
-
-
-def _steps(name: str) -> Effect:
-    """Steps between evaluations or checkpoints, which matter where these are counted in steps."""
-
-    def value(asked: Mapping[str, Any], config: Any) -> Any:
-        if getattr(asked[f"{name}_strategy"], "value", asked[f"{name}_strategy"]) != "steps":
-            return None
-        return asked[f"{name}_steps"] or asked["logging_steps"]  # as TrainingArguments fills it in
-
-    return Effect(value=value)
 
 
 # Where and how a training runs, what it logs and keeps on the way.
@@ -47,6 +33,10 @@ ALWAYS = """
 EFFECTS: dict[str, Effect | None] = {
     **dict.fromkeys(WITHOUT_EFFECT.split()),
     **dict.fromkeys(ALWAYS.split(), DECIDES),
-    "eval_steps": _steps("eval"),
-    "save_steps": _steps("save"),
+    # Steps between evaluations or checkpoints matter where these are counted in steps.
+    "eval_steps": Effect(
+        when=lambda asked: asked["eval_strategy"] == "steps",
+        value=lambda asked: asked["eval_steps"] or asked["logging_steps"],  # as TrainingArguments fills it in
+    ),
+    "save_steps": Effect(when=lambda asked: asked["save_strategy"] == "steps"),
 }

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from trl import SFTConfig
 
-from ..errors import HFDistillError
-from ..fields import PARENT, section
+from ..fields import PARENT, check_choices, section
 from ..training.arguments import EFFECTS
 from ..training.loading import load_whole
 
@@ -65,7 +64,4 @@ class WarmupConfig(SFTConfig):
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
         load_whole()
-        for name, known in (("data", ("labelled", "all")), ("validation_labels", ("pseudo", "gold"))):
-            value = vars(self)[name]
-            if value not in known:
-                raise HFDistillError(f"warmup.{name} is {value!r}: it must be {' or '.join(map(repr, known))}")
+        check_choices(self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))

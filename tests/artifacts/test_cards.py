@@ -218,6 +218,6 @@ def test_figures():
 
 
 def test_a_kind_without_a_template_is_said_with_the_nearest():
-    kind = Kind("polish", "ppo", "model", "a second policy", "polcy.md", hub_tasks=("text-generation",))
+    kind = Kind("polcy", "ppo", "model", "a second policy", hub_tasks=("text-generation",))
     with pytest.raises(HFDistillError, match=r"unknown card template .* 'polcy.md', did you mean 'policy.md'"):
-        cards.card(kind, MANIFEST, repo_id="me/demo-polish")
+        cards.card(kind, MANIFEST, repo_id="me/demo-polcy")

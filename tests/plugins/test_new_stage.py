@@ -20,7 +20,6 @@ LENGTHS = """LENGTHS = Kind(
     stage="lengths",
     repo_type="dataset",
     note="how long the teacher's responses are",
-    template="lengths.md",
     parents=("labels",),
     hub_tasks=("text-generation",),
     configs=("lengths",),

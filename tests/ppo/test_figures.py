@@ -17,6 +17,7 @@ class State:
 class Options:
     steps_per_update = 4
     rollout_batch_size = 16
+    load_best_model_at_end = True
 
 
 def test_figures_and_picture(tmp_path):

@@ -252,6 +252,17 @@ def test_activation_checkpointing_changes_no_more_than_the_rounding(runs, stage)
     assert all(torch.allclose(ours[name], theirs[name], rtol=0, atol=1e-5) for name in theirs)
 
 
+def test_without_validation_the_last_policy_is_published_and_said_to_be(runs):
+    blind = {"eval_strategy": "no", "load_best_model_at_end": True, "early_stopping_patience": 5}
+    made = runs.run("ppo", blind, "-blind")
+    assert made["policy/model.safetensors"] == runs.files("ppo")["policy/model.safetensors"]
+    for suffix, validated in (("-blind", False), ("", True)):
+        place = runs.folder / "artifacts" / f"run-policy{suffix}"
+        metrics = json.loads((place / "hfdistill.json").read_text())["metrics"]
+        assert ("validation_accuracy" in metrics) == validated and "best_step" not in metrics
+        assert "no validation chose the checkpoint" in (place / "README.md").read_text()
+
+
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:
     suffix = f"-{name.replace('_', '-')}"
     made, before = runs.run(stage, {name: value}, suffix), runs.files(stage)
