@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -145,8 +145,8 @@ def check_positive(prefix: str, settings: Any, *names: str) -> None:
             raise HFDistillError(f"{prefix}{name} is {value}: it must be positive")
 
 
-def check_choices(settings: Any, **known: tuple[str, ...]) -> None:
-    """Refuse what is none of the values that a setting may have."""
+def check_choices(prefix: str, settings: Any, **known: Sequence[str]) -> None:
+    """Refuse what is none of the values that a setting may have; `prefix` stands before a name."""
     for name, choices in known.items():
         if vars(settings)[name] not in choices:
-            raise unknown(f"value of {name}:", vars(settings)[name], choices)
+            raise unknown(f"value of {prefix}{name}:", vars(settings)[name], choices)

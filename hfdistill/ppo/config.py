@@ -160,6 +160,7 @@ class PPOConfig(TrainingArguments):
         super().__post_init__()
         load_whole()
         check_choices(
+            "",
             self,
             kl_in=("reward", "loss"),
             kl_estimator=("k1", "k3"),
@@ -261,4 +262,4 @@ class DistillPPOConfig(PPOConfig):
                     "ppo.triples now, on the command line --triples"
                 )
         self.reward_weights = check_rewards(self.rewards)
-        check_choices(self, validation_labels=("pseudo", "gold"))
+        check_choices("ppo.", self, validation_labels=("pseudo", "gold"))

@@ -88,7 +88,7 @@ class RewardConfig(TrainingArguments):
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
         load_whole()
-        check_choices(self, source=SOURCES)
+        check_choices("reward.", self, source=SOURCES)
         check_positive("reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples")
         if self.source != "both" and self.teacher_per_pair != 1.0:
             raise HFDistillError("reward.teacher_per_pair needs reward.source: both")

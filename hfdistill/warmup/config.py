@@ -64,4 +64,4 @@ class WarmupConfig(SFTConfig):
             self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
         super().__post_init__()
         load_whole()
-        check_choices(self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))
+        check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))

@@ -177,7 +177,7 @@ def test_a_single_triple_trains_without_validation(student_folder, tokenizer, ma
 
 
 def test_settings_that_make_no_sense(make_args):
-    with pytest.raises(HFDistillError, match=r"reward.source is 'students'"):
+    with pytest.raises(HFDistillError, match=r"unknown value of reward.source: 'students', did you mean 'student'"):
         make_args(source="students")
     with pytest.raises(HFDistillError, match="needs reward.source: both"):
         make_args(source="student", teacher_per_pair=2.0)

@@ -71,7 +71,7 @@ def test_an_example_too_long_is_left_out_and_counted(encoder):
 
 
 def test_settings_that_do_not_exist(make_args):
-    with pytest.raises(HFDistillError, match="warmup.data is 'every'"):
+    with pytest.raises(HFDistillError, match="unknown value of warmup.data: 'every'"):
         make_args(data="every")
-    with pytest.raises(HFDistillError, match="warmup.validation_labels is 'golds'"):
+    with pytest.raises(HFDistillError, match="value of warmup.validation_labels: 'golds', did you mean 'gold'"):
         make_args(validation_labels="golds")
