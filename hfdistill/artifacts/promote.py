@@ -26,19 +26,12 @@ TRAILER = re.compile(r"Promoted-From: \S+ \S+@([0-9a-f]{40}) \((\S+) ([0-9a-f]{1
 
 @dataclass
 class Target:
-    """A repository on the other Hub.
+    """A repository on the other Hub."""
 
-    Attributes:
-        repo_id (`str`): its name there.
-        missing (`list[Version]`): what has to be published there.
-        head (`str`): its newest commit, empty before it exists.
-        made (`dict`): by a version's identity: the newest commit that brought it.
-    """
-
-    repo_id: str
-    missing: list[Version]
-    head: str = ""
-    made: dict[tuple[str, str], str] = field(default_factory=dict)
+    repo_id: str  # its name there
+    missing: list[Version]  # what has to be published there
+    head: str = ""  # its newest commit, empty before it exists
+    made: dict[tuple[str, str], str] = field(default_factory=dict)  # newest commit by identity of a version
 
 
 @dataclass

@@ -34,26 +34,17 @@ SMALL = Kind("small", "pretrain", "model", "the base student of the demo, traine
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model of the demo is made.
-
-    Attributes:
-        layers (`int`), hidden (`int`): size of the Llama.
-        solutions (`int`): worked solutions in its corpus, each seen once an epoch.
-        epochs (`int`): passes over the corpus.
-        learning_rate (`float`): peak, after a linear warm-up; falls to 0 by a cosine.
-        terse (`tuple[float, float]`): probability of the terse style for "How many …" and "Count the …".
-        operations (`tuple[int, int]`), largest_total (`int`): of the problems in its corpus.
-    """
+    """How a model of the demo, a small Llama, is made."""
 
     layers: int
     hidden: int
-    solutions: int
-    epochs: int = 1
+    solutions: int  # worked solutions in its corpus, each seen once an epoch
+    epochs: int = 1  # passes over the corpus
     heads: int = 4
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-3  # peak, after a linear warm-up; falls to 0 by a cosine
     batch_size: int = 16
-    terse: tuple[float, float] = (0.5, 0.1)
-    operations: tuple[int, int] = task.OPERATIONS
+    terse: tuple[float, float] = (0.5, 0.1)  # probability of the terse style for "How many …" and "Count the …"
+    operations: tuple[int, int] = task.OPERATIONS  # of the problems in its corpus, as the next
     largest_total: int = task.LARGEST_TOTAL
 
 

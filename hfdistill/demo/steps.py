@@ -23,19 +23,12 @@ WITHOUT_DATA = "-wo-d"  # the paper's "Ours w/o D": PPO from the base student
 
 @dataclass(frozen=True)
 class Demo:
-    """One run of the demo.
+    """One run of the demo."""
 
-    Attributes:
-        folder (`Path`): everything the demo writes: the Hub's data, journals, checkpoints, logs and the report.
-        seed (`int`): of tasks, models, sampling and training.
-        scale (`float`): share of the questions, the corpora and the episodes; below 1 only for a quick look.
-        hub_port (`int`), teacher_port (`int`): ports on 127.0.0.1.
-    """
-
-    folder: Path
-    seed: int
-    scale: float
-    hub_port: int
+    folder: Path  # everything the demo writes: the Hub's data, journals, checkpoints, logs and the report
+    seed: int  # of tasks, models, sampling and training
+    scale: float  # share of the questions, the corpora and the episodes; below 1 only for a quick look
+    hub_port: int  # on 127.0.0.1, as the next
     teacher_port: int
 
     @property

@@ -24,42 +24,25 @@ PROBE_TEMPERATURE = 0.7
 
 @dataclass(frozen=True)
 class Rates:
-    """What one request takes.
+    """What one request takes."""
 
-    Attributes:
-        characters_per_token (`float`): of prompts.
-        completion_tokens (`float`): mean length of a response.
-        requests_per_hour (`float`, *optional*): of all endpoints together.
-        endpoints (`int`): how many those are.
-        measured (`str`): how the figures came about, as a sentence.
-    """
-
-    characters_per_token: float
-    completion_tokens: float
-    requests_per_hour: float | None
-    endpoints: int
-    measured: str
+    characters_per_token: float  # of prompts
+    completion_tokens: float  # mean length of a response
+    requests_per_hour: float | None  # of all endpoints together
+    endpoints: int  # how many those are
+    measured: str  # how the figures came about, as a sentence
 
 
 @dataclass(frozen=True)
 class StudentRates:
-    """What the later stages ask of the student, and how fast its machine is, as far as anybody measured that.
+    """What the later stages ask of the student, and how fast its machine is, as far as anybody measured that."""
 
-    Attributes:
-        samples (`int`): responses a question that the reward model learns from.
-        episodes (`int`): of PPO.
-        epochs (`int`): passes of PPO over each of them.
-        tokens_per_second (`float`, *optional*): that the machine generates.
-        episodes_per_second (`float`, *optional*): of PPO, generation and training together.
-        hour_price (`float`, *optional*): price of an hour of the machine.
-    """
-
-    samples: int
-    episodes: int
-    epochs: int
-    tokens_per_second: float | None = None
-    episodes_per_second: float | None = None
-    hour_price: float | None = None
+    samples: int  # responses a question that the reward model learns from
+    episodes: int  # of PPO
+    epochs: int  # passes of PPO over each of them
+    tokens_per_second: float | None = None  # that the machine generates
+    episodes_per_second: float | None = None  # of PPO, generation and training together
+    hour_price: float | None = None  # price of an hour of the machine
 
 
 @dataclass(frozen=True)
@@ -109,13 +92,8 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
 def guess(task: Task, settings: LabelConfig, endpoints: int) -> Rates:
     """Rates without any request: four characters a token, responses half as long as they may be."""
     half = decoding_of(task, settings).max_new_tokens / 2
-    return Rates(
-        CHARACTERS_PER_TOKEN,
-        half,
-        None,
-        endpoints,
-        f"nothing was asked: {CHARACTERS_PER_TOKEN:g} characters a token and responses of {half:g} tokens are assumed",
-    )
+    assumed = f"{CHARACTERS_PER_TOKEN:g} characters a token and responses of {half:g} tokens"
+    return Rates(CHARACTERS_PER_TOKEN, half, None, endpoints, f"nothing was asked: {assumed} are assumed")
 
 
 def decoding_of(task: Task, settings: LabelConfig) -> Decoding:

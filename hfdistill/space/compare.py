@@ -23,23 +23,14 @@ NOT_ASKED = (
 
 @dataclass
 class Column:
-    """What one model says.
+    """What one model says."""
 
-    Attributes:
-        role (`str`): `"teacher"`, `"student"`, `"warmup"` or `"policy"`.
-        title (`str`), what (`str`): who this is, in words.
-        ref (`str`): where the model is.
-        state (`str`): `"waiting"`, `"working"`, `"done"`, `"absent"` or `"failed"`.
-        note (`str`): what it is doing, or what went wrong.
-        samples (`list[ShownAnswer]`): its answers.
-    """
-
-    role: str
-    title: str
+    role: str  # "teacher", "student", "warmup" or "policy"
+    title: str  # who this is, in words, as the next
     what: str
-    ref: str
-    state: str = "waiting"
-    note: str = "Waits for its turn"
+    ref: str  # where the model is
+    state: str = "waiting"  # or "working", "done", "absent", "failed"
+    note: str = "Waits for its turn"  # what it is doing, or what went wrong
     samples: list[ShownAnswer] = field(default_factory=list)
 
 
