@@ -13,21 +13,10 @@ import yaml
 
 from .errors import HFDistillError, unknown
 from .fields import plain, recorded
-from .flags import SECTIONS, keys_of, split_flags, stage_class, unknown_key
+from .flags import SECTIONS, keys_of, split_flags, unknown_key
 from .kinds import Kind
 from .sections import SHARED, RunConfig, StudentConfig, TeacherConfig
 from .tasks import load_task, resolved
-
-
-__all__ = [
-    "Config",
-    "RunConfig",
-    "StudentConfig",
-    "TeacherConfig",
-    "load_config",
-    "read_sections",
-    "stage_class",
-]
 
 
 # Fields of stages for which the task's longest response stands in.

@@ -22,8 +22,8 @@ from .errors import HFDistillError, unknown
 
 Values = Mapping[str, Any]
 
-NAME = r"(\w+)(?: \([^()]*\))?"
-ENTRY = re.compile(rf"((?:{NAME}(?:, )?)+): (?P<text>.+)")
+NAMED = r"\w+(?: \([^()]*\))?"
+ENTRY = re.compile(rf"({NAMED}(?:, {NAMED})*): (.+)")
 LINK = re.compile(r"\[`~?(?:[\w.]*\.)?(\w+)`\]")
 
 
@@ -130,10 +130,10 @@ def read_args(docstring: str) -> dict[str, str]:
     found = re.search(r"^Args:((?:\n    .*|\n)*)", inspect.cleandoc(docstring), re.MULTILINE)
     texts = {}
     for entry in re.split(r"\n    (?! )", found[1] if found else "")[1:]:
-        names, text = ENTRY.fullmatch(" ".join(entry.split())).group(1, "text")
-        # A per cent sign would be a placeholder to argparse.
-        text = LINK.sub(r"\1", text).replace("`", "").replace("%", "%%")
-        texts |= dict.fromkeys(re.findall(rf"{NAME}(?:, |$)", names), text)
+        if said := ENTRY.fullmatch(" ".join(entry.split())):
+            # A per cent sign would be a placeholder to argparse.
+            text = LINK.sub(r"\1", said[2]).replace("`", "").replace("%", "%%")
+            texts |= dict.fromkeys(re.findall(r"(\w+)(?: \([^()]*\))?(?:, |$)", said[1]), text)
     return texts
 
 

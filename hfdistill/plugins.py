@@ -61,7 +61,5 @@ def need_extra(what: str, extra: str, *modules: str) -> None:
 
 def resolved(section: dict[str, Any], plugin: Any) -> dict[str, Any]:
     """A section with every option of the instance that [`build`] made of it, those left out included."""
-    return {
-        "name": section["name"],
-        **{field.name: vars(plugin)[field.name] for field in fields(plugin) if field.init},
-    }
+    options = {field.name: vars(plugin)[field.name] for field in fields(plugin) if field.init}
+    return {"name": section["name"], **options}

@@ -66,6 +66,7 @@ def test_entries_of_a_docstring():
             about 30 % of [`~some.where.Thing`].
         c, d (`str`): a pair.
         e: without a type.
+        a sentence that speaks of no argument, however long it may go on, and on, and on, and on, and on, and on
 
     Returns:
         f (`int`): no argument.

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hfdistill.config import load_config, stage_class
+from hfdistill.config import load_config
+from hfdistill.flags import stage_class
 from hfdistill.kinds import STAGES
 from hfdistill.reward.rewards import load_rewards
 from hfdistill.tasks import load_task
