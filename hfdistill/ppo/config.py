@@ -10,6 +10,7 @@ from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, Effect, check_choices, check_positive, decides, section
 from ..reward.rewards import check_rewards, resolved_entry
 from ..training.arguments import EFFECTS
+from ..training.best_checkpoint import ACCURACY
 from ..training.loading import load_whole
 
 
@@ -156,7 +157,7 @@ class PPOConfig(TrainingArguments):
                 "out, or set eval_strategy to 'steps'"
             )
         if self.metric_for_best_model is None and (self.load_best_model_at_end or self.early_stopping_patience):
-            self.metric_for_best_model = "accuracy"
+            self.metric_for_best_model = ACCURACY
         super().__post_init__()
         load_whole()
         check_choices(

@@ -17,7 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
-from ..training.best_checkpoint import EarlyStopping
+from ..training.best_checkpoint import EarlyStopping, enter_untrained
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import saving
@@ -288,9 +288,7 @@ class PPOTrainer(Trainer):
             return {}
         metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
         if at_start and self.args.load_best_model_at_end:
-            self._determine_best_metric(metrics, trial)
-            self._save_checkpoint(self.model_wrapped, trial)
-            self.state.best_model_checkpoint = str(Path(self.args.output_dir) / "checkpoint-0")
+            enter_untrained(self, metrics, trial)
         return metrics
 
     def _print_sample(self) -> None:

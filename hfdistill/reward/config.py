@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
 from ..training.arguments import EFFECTS
+from ..training.best_checkpoint import POS_NEG
 from ..training.loading import load_whole
 from .triples import SOURCES
 
@@ -77,7 +78,7 @@ class RewardConfig(TrainingArguments):
     save_strategy: str = "epoch"
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = True
-    metric_for_best_model: str | None = "pos_neg"
+    metric_for_best_model: str | None = POS_NEG
     greater_is_better: bool | None = True
     bf16: bool | None = None
     ddp_find_unused_parameters: bool | None = False

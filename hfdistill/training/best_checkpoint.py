@@ -1,12 +1,26 @@
 """Which checkpoint a training publishes, and when it stops.
 
-The Trainer saves at each evaluation and loads the best in the end (`load_best_model_at_end`): the one with the largest
-`metric_for_best_model`. That is greedy validation accuracy in the warm-up (`warmup/validation.py`) and in PPO
-(`PPOTrainer.evaluation_loop`), where the untouched warm-up takes part as step 0, and the share of validation pairs in
-the right order in the reward model (`reward/figures.py`).
+The Trainer saves at each evaluation and loads in the end (`load_best_model_at_end`) the checkpoint with the largest
+figure (`metric_for_best_model`), the earlier one of equals. Each training's configuration takes its figure from here.
 """
 
-from transformers import EarlyStoppingCallback
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, Trainer
+
+
+# Share of validation questions answered right, greedily: of the warm-up (warmup/validation.py) and of PPO.
+ACCURACY = "accuracy"
+# Share of validation pairs whose right response scores higher: of the reward model (reward/figures.py).
+POS_NEG = "pos_neg"
+
+
+def enter_untrained(trainer: Trainer, metrics: dict[str, float], trial: Any) -> None:
+    """Let the model before its first step take part in the choice, as `checkpoint-0`: PPO may make it worse."""
+    trainer._determine_best_metric(metrics, trial)
+    trainer._save_checkpoint(trainer.model_wrapped, trial)
+    trainer.state.best_model_checkpoint = str(Path(trainer.args.output_dir) / "checkpoint-0")
 
 
 class EarlyStopping(EarlyStoppingCallback):

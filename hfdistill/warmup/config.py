@@ -7,6 +7,7 @@ from trl import SFTConfig
 
 from ..fields import PARENT, check_choices, section
 from ..training.arguments import EFFECTS
+from ..training.best_checkpoint import ACCURACY
 from ..training.loading import load_whole
 
 
@@ -53,7 +54,7 @@ class WarmupConfig(SFTConfig):
     save_strategy: str = "epoch"
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = True
-    metric_for_best_model: str | None = "accuracy"
+    metric_for_best_model: str | None = ACCURACY
     greater_is_better: bool | None = True
     ddp_find_unused_parameters: bool | None = False
     gradient_checkpointing: bool | None = None
