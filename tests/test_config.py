@@ -9,7 +9,7 @@ from hfdistill.config import RunConfig, load_config
 from hfdistill.errors import HFDistillError
 from hfdistill.fields import NO_EFFECT, section
 from hfdistill.flags import RENAMED, stage_class, stage_flags
-from hfdistill.kinds import LABELS, POLICY, RESULTS, WARMUP
+from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP
 from hfdistill.labels.config import LabelConfig
 
 
@@ -129,6 +129,30 @@ def test_steps_count_where_they_choose_the_checkpoint(path):
     by_steps = [read("warmup", path(GOOD), *steps, "--logging_steps", n).identity(WARMUP) for n in ("5", "10")]
     assert by_steps[0] != by_steps[1]
     assert read("warmup", path(GOOD), *steps, "--eval_steps", "5").identity(WARMUP) == by_steps[0]
+
+
+@pytest.mark.parametrize(("stage", "kind"), [("warmup", WARMUP), ("reward", REWARD), ("ppo", POLICY)])
+def test_what_chooses_a_checkpoint_counts_where_something_is_evaluated(path, stage, kind):
+    choices = (
+        [],
+        ["--early_stopping_patience", "3"],
+        ["--greater_is_better", "no"],
+        ["--metric_for_best_model", "loss"],
+    )
+
+    def identities(strategy):
+        flags = [
+            "--eval_strategy",
+            strategy,
+            "--save_strategy",
+            strategy,
+            "--load_best_model_at_end",
+            "no",
+            "--use_cpu",
+        ]
+        return {json.dumps(read(stage, path(GOOD), *flags, *choice).identity(kind)) for choice in choices}
+
+    assert len(identities("no")) == 1 and len(identities("epoch")) == 4
 
 
 def test_the_tasks_length_stands_in_for_the_stages(path):

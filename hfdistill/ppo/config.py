@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, Effect, check_choices, check_positive, decides, section
 from ..reward.rewards import check_rewards, resolved_entry
-from ..training.arguments import EFFECTS
+from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import ACCURACY
 from ..training.loading import load_whole
 
@@ -246,7 +246,7 @@ class DistillPPOConfig(PPOConfig):
     save_steps: float = 0.05
     save_total_limit: int | None = 2
     load_best_model_at_end: bool = True
-    early_stopping_patience: int | None = 5
+    early_stopping_patience: int | None = field(default=5, metadata=decides(when=validates))
     bf16: bool | None = None
 
     def __post_init__(self):

@@ -7,7 +7,7 @@ from transformers import TrainingArguments
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
-from ..training.arguments import EFFECTS
+from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import POS_NEG
 from ..training.loading import load_whole
 from .triples import SOURCES
@@ -67,7 +67,7 @@ class RewardConfig(TrainingArguments):
     deduplicate: bool = field(default=True, metadata=OF_TRIPLES)
     classification_weight: float = 0.5
     share_prefix: bool = field(default=True, metadata=NO_EFFECT)
-    early_stopping_patience: int = 2
+    early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
 
     learning_rate: float = 5e-5
     num_train_epochs: float = 4.0

@@ -1,6 +1,6 @@
 """What the fields of `transformers.TrainingArguments` and `trl.SFTConfig` decide about the model that is trained."""
 
-from ..fields import DECIDES, Effect
+from ..fields import DECIDES, Effect, Values
 
 
 # Where and how a training runs, what it logs and keeps on the way.
@@ -25,18 +25,29 @@ ALWAYS = """
     learning_rate lr_scheduler_type lr_scheduler_kwargs warmup_steps num_train_epochs max_steps
     optim optim_args weight_decay adam_beta1 adam_beta2 adam_epsilon max_grad_norm label_smoothing_factor
     per_device_train_batch_size gradient_accumulation_steps seed bf16 fp16
-    eval_strategy eval_delay eval_on_start save_strategy
-    load_best_model_at_end metric_for_best_model greater_is_better
+    eval_strategy
 """
+
+# What matters where something is evaluated.
+OF_VALIDATION = """
+    eval_delay eval_on_start save_strategy load_best_model_at_end metric_for_best_model greater_is_better
+"""
+
+
+def validates(asked: Values) -> bool:
+    """Whether a training that is asked for evaluates, and so chooses a checkpoint."""
+    return asked["eval_strategy"] != "no"
+
 
 # A field that stands in neither list is recorded where it differs from the library's default.
 EFFECTS: dict[str, Effect | None] = {
     **dict.fromkeys(WITHOUT_EFFECT.split()),
     **dict.fromkeys(ALWAYS.split(), DECIDES),
+    **dict.fromkeys(OF_VALIDATION.split(), Effect(when=validates)),
     # Steps between evaluations or checkpoints matter where these are counted in steps.
     "eval_steps": Effect(
         when=lambda asked: asked["eval_strategy"] == "steps",
         value=lambda asked: asked["eval_steps"] or asked["logging_steps"],  # as TrainingArguments fills it in
     ),
-    "save_steps": Effect(when=lambda asked: asked["save_strategy"] == "steps"),
+    "save_steps": Effect(when=lambda asked: validates(asked) and asked["save_strategy"] == "steps"),
 }

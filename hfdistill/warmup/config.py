@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from trl import SFTConfig
 
-from ..fields import PARENT, check_choices, section
-from ..training.arguments import EFFECTS
+from ..fields import PARENT, check_choices, decides, section
+from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import ACCURACY
 from ..training.loading import load_whole
 
@@ -44,7 +44,7 @@ class WarmupConfig(SFTConfig):
     max_per_question: int | None = None
     validation_labels: str = "pseudo"
     max_validation: int | None = None
-    early_stopping_patience: int = 2
+    early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
 
     learning_rate: float = 5e-6
     num_train_epochs: float = 4.0
