@@ -150,7 +150,9 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
         save_trained(trainer, folder)
         if stage.should_save:
             plots = draw_all(trainer.state.log_history, scores, present, Path(folder))
-            metrics = {"triples": len(trainer.train_dataset), "best_step": trainer.state.best_global_step}
+            metrics = {"triples": len(trainer.train_dataset)}
+            if stage.load_best_model_at_end:
+                metrics["best_step"] = trainer.state.best_global_step
             metrics["validation"] = with_intervals(reward_figures(scores, present))
             made = manifest(REWARD, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
             published = store.publish(folder, REWARD, made, plots=plots)

@@ -45,6 +45,7 @@ def main() -> None:
 
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
+    from hfdistill.training.best_checkpoint import published_figure
     from hfdistill.training.saving import last_checkpoint, save_trained
 
     if stage.should_save:
@@ -61,11 +62,14 @@ def main() -> None:
         save_trained(trainer, folder)
         if stage.should_save:
             training_curves(trainer.state.log_history, Path(folder) / "curves.png", {"eval_accuracy": "accuracy"})
-            metrics |= {"steps": trainer.state.global_step, "best_step": trainer.state.best_global_step}
-            if trainer.state.best_metric is not None:
+            metrics["steps"] = step = trainer.state.global_step
+            if stage.load_best_model_at_end:
+                metrics["best_step"] = step = trainer.state.best_global_step
+            accuracy = published_figure(trainer)
+            if accuracy is not None:
                 n = len(trainer.validation.questions)
-                metrics["validation_accuracy"] = interval(round(trainer.state.best_metric * n), n)
-                print(f"validation accuracy {trainer.state.best_metric:.3f} at step {trainer.state.best_global_step}")
+                metrics["validation_accuracy"] = interval(round(accuracy * n), n)
+                print(f"validation accuracy {accuracy:.3f} at step {step}")
             made = manifest(WARMUP, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
             published = store.publish(folder, WARMUP, made, plots=["curves.png"])
             print(f"{published.repo_id} is published at {published.revision[:12]}")

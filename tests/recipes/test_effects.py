@@ -252,7 +252,7 @@ def test_activation_checkpointing_changes_no_more_than_the_rounding(runs, stage)
     assert all(torch.allclose(ours[name], theirs[name], rtol=0, atol=1e-5) for name in theirs)
 
 
-def test_without_validation_the_last_policy_is_published_and_said_to_be(runs):
+def test_without_validation_the_last_model_is_published_and_said_to_be(runs):
     blind = {"eval_strategy": "no", "load_best_model_at_end": True, "early_stopping_patience": 5}
     made = runs.run("ppo", blind, "-blind")
     assert made["policy/model.safetensors"] == runs.files("ppo")["policy/model.safetensors"]
@@ -261,6 +261,9 @@ def test_without_validation_the_last_policy_is_published_and_said_to_be(runs):
         metrics = json.loads((place / "hfdistill.json").read_text())["metrics"]
         assert ("validation_accuracy" in metrics) == validated and "best_step" not in metrics
         assert "no validation chose the checkpoint" in (place / "README.md").read_text()
+    warmup = runs.folder / "artifacts" / "run-warmup"
+    assert "no validation chose the checkpoint" in (warmup / "README.md").read_text()
+    assert "best_step" not in json.loads((warmup / "hfdistill.json").read_text())["metrics"]
 
 
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:

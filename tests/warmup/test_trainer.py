@@ -7,6 +7,7 @@ from trl import SFTTrainer
 
 from hfdistill.errors import HFDistillError
 from hfdistill.tasks.base import Question
+from hfdistill.training.best_checkpoint import published_figure
 from hfdistill.training.saving import last_checkpoint, save_trained
 from hfdistill.warmup.examples import encode_examples
 from hfdistill.warmup.trainer import WarmupTrainer
@@ -46,6 +47,17 @@ def test_learns_and_publishes_the_most_accurate_checkpoint(student, make_args, e
     assert trainer.model.training
     save_trained(trainer, tmp_path / "published")
     assert not list((tmp_path / "published").glob("*.bin"))
+
+
+def test_the_last_checkpoint_is_published_with_its_own_figure(student, make_args, encoder):
+    args = make_args(eval_strategy="steps", eval_steps=5, max_steps=10, load_best_model_at_end=False)
+    trainer = make(student, args, encoder)
+    trainer.train()
+    assert published_figure(trainer) == trainer.validation.figures(trainer.model)["accuracy"]
+    trainer.state.best_metric = 2.0  # of an earlier step
+    assert published_figure(trainer) < 2.0
+    trainer.state.global_step += 1  # ended between two validations
+    assert published_figure(trainer) is None
 
 
 def test_loss_is_that_of_trl(student, make_args, encoder):
