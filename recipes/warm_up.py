@@ -45,7 +45,7 @@ def main() -> None:
 
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
-    from hfdistill.training.best_checkpoint import published_figure
+    from hfdistill.training.best_checkpoint import ACCURACY, published_figure
     from hfdistill.training.saving import last_checkpoint, save_trained
 
     if stage.should_save:
@@ -65,7 +65,7 @@ def main() -> None:
             metrics["steps"] = step = trainer.state.global_step
             if stage.load_best_model_at_end:
                 metrics["best_step"] = step = trainer.state.best_global_step
-            accuracy = published_figure(trainer)
+            accuracy = published_figure(trainer, ACCURACY)
             if accuracy is not None:
                 n = len(trainer.validation.questions)
                 metrics["validation_accuracy"] = interval(round(accuracy * n), n)

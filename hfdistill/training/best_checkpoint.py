@@ -23,12 +23,11 @@ def enter_untrained(trainer: Trainer, metrics: dict[str, float], trial: Any) -> 
     trainer.state.best_model_checkpoint = str(Path(trainer.args.output_dir) / "checkpoint-0")
 
 
-def published_figure(trainer: Trainer) -> float | None:
-    """The figure of the model that is published, the best one or the last; `None` where that was not validated."""
-    state, name = trainer.state, f"eval_{trainer.args.metric_for_best_model}"
-    if trainer.args.load_best_model_at_end:
-        return state.best_metric
-    return {entry["step"]: entry[name] for entry in state.log_history if name in entry}.get(state.global_step)
+def published_figure(trainer: Trainer, name: str) -> float | None:
+    """A validation figure of the checkpoint that is published, the best one or the last; `None` without one."""
+    state, chooses = trainer.state, trainer.args.load_best_model_at_end
+    figures = {entry["step"]: entry[f"eval_{name}"] for entry in state.log_history if f"eval_{name}" in entry}
+    return figures.get(state.best_global_step if chooses else state.global_step)
 
 
 class EarlyStopping(EarlyStoppingCallback):

@@ -49,15 +49,20 @@ def test_learns_and_publishes_the_most_accurate_checkpoint(student, make_args, e
     assert not list((tmp_path / "published").glob("*.bin"))
 
 
-def test_the_last_checkpoint_is_published_with_its_own_figure(student, make_args, encoder):
-    args = make_args(eval_strategy="steps", eval_steps=5, max_steps=10, load_best_model_at_end=False)
+@pytest.mark.parametrize("best", [False, True])
+def test_the_published_checkpoint_has_its_own_figure(student, make_args, encoder, best):
+    """Chosen here for the shortest answers, which are wrong."""
+    choice = {"load_best_model_at_end": best, "metric_for_best_model": "tokens", "greater_is_better": False}
+    steps = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 4, "save_steps": 4, "max_steps": 48}
+    args = make_args(**choice, **steps, early_stopping_patience=0)
     trainer = make(student, args, encoder)
     trainer.train()
-    assert published_figure(trainer) == trainer.validation.figures(trainer.model)["accuracy"]
-    trainer.state.best_metric = 2.0  # of an earlier step
-    assert published_figure(trainer) < 2.0
-    trainer.state.global_step += 1  # ended between two validations
-    assert published_figure(trainer) is None
+    log = {entry["step"]: entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry}
+    assert log[4] < log[48] == 1.0
+    assert published_figure(trainer, "accuracy") == log[4 if best else 48]
+    assert published_figure(trainer, "accuracy") == trainer.validation.figures(trainer.model)["accuracy"]
+    trainer.args.load_best_model_at_end, trainer.state.global_step = False, 49  # ended between two validations
+    assert published_figure(trainer, "accuracy") is None
 
 
 def test_loss_is_that_of_trl(student, make_args, encoder):
