@@ -79,7 +79,13 @@ def split_flags(argv: Sequence[str], stage: str) -> tuple[str | None, dict[str, 
     )
     parser.add_argument("--config", default=None)
     parser.add_argument("--overwrite_edits", dest="run.overwrite_edits", nargs="?", const="true")
-    for name in sorted({word.partition("=")[0] for word in argv if re.match(r"--\w+\.", word)}):
+    words: list[str] = []
+    for word in argv:
+        if words and re.match("-[^-]", word) and re.fullmatch(r"--\w+\.\w+", words[-1]):
+            words[-1] += f"={word}"  # without = argparse takes no value that begins with a dash, as a suffix does
+        else:
+            words.append(word)
+    for name in sorted({word.partition("=")[0] for word in words if re.match(r"--\w+\.", word)}):
         section = name[2:].partition(".")[0]
         if section not in SECTIONS:
             raise unknown(f"section in {name}:", section, SECTIONS)
@@ -87,7 +93,7 @@ def split_flags(argv: Sequence[str], stage: str) -> tuple[str | None, dict[str, 
             raise HFDistillError(f"{name} is of another stage than {stage!r}: leave it out, or give it to that stage")
         parser.add_argument(name, dest=name[2:], nargs="+")
     try:
-        found, rest = parser.parse_known_args(argv)
+        found, rest = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
         raise HFDistillError(str(error)) from error
     flags: dict[str, dict[str, Any]] = {}

@@ -52,9 +52,11 @@ def test_file_flags_and_defaults_come_together(path):
     assert config.asked == vars(config.stage)
 
 
-def test_the_suffix_keeps_an_ablation_apart(path):
-    config = load_config("label", Settings, ["--config", path(GOOD), "--run.suffix=-wo-d"])
-    assert config.stage.output_dir == "runs/trial/label-wo-d"
+@pytest.mark.parametrize("words", [["--run.suffix=-wo-d"], ["--run.suffix", "-wo-d"], ["--run.suffix", "-1"]])
+def test_the_suffix_keeps_an_ablation_apart(path, words):
+    config = load_config("label", Settings, ["--config", path(GOOD), *words, "--samples", "3"])
+    assert config.stage.output_dir == f"runs/trial/label{'-1' if words[-1] == '-1' else '-wo-d'}"
+    assert config.stage.samples == 3
 
 
 @pytest.mark.parametrize(
