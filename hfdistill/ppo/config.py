@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
@@ -11,7 +10,7 @@ from ..fields import NO_EFFECT, PARENT, Effect, check_choices, check_positive, d
 from ..reward.rewards import check_rewards, resolved_entry
 from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import ACCURACY
-from ..training.loading import load_whole
+from ..training.loading import load_whole, settle_bf16
 
 
 # What matters where another sampler than our own loop gives the episodes.
@@ -253,8 +252,7 @@ class DistillPPOConfig(PPOConfig):
         if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last policy is published
             self.load_best_model_at_end = self.eval_on_start = False
             self.early_stopping_patience = None
-        if self.bf16 is None:
-            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
+        settle_bf16(self)
         super().__post_init__()
         for entry in self.rewards:
             if isinstance(entry, str) and "/" in entry and not entry.lstrip().startswith("{"):

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from transformers import TrainingArguments
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
 from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import POS_NEG
-from ..training.loading import load_whole
+from ..training.loading import load_whole, settle_bf16
 from .triples import SOURCES
 
 
@@ -85,8 +84,7 @@ class RewardConfig(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata=NO_EFFECT)
 
     def __post_init__(self):
-        if self.bf16 is None:
-            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
+        settle_bf16(self)
         super().__post_init__()
         load_whole()
         check_choices("reward.", self, source=SOURCES)

@@ -1,5 +1,7 @@
-"""How models are loaded to be trained."""
+"""How models are loaded to be trained, and in which precision they compute."""
 
+import torch
+from transformers import TrainingArguments
 from transformers.integrations import unset_hf_deepspeed_config
 
 
@@ -9,6 +11,12 @@ def training_dtype(dtype: str) -> str:
     Steps of 1e-5 of a weight are lost in bf16; mixed precision computes in bf16 and keeps the weights in fp32.
     """
     return "float32" if dtype == "auto" else dtype
+
+
+def settle_bf16(args: TrainingArguments) -> None:
+    """Compute in bf16 where the GPU knows it, unless it was said."""
+    if args.bf16 is None:
+        args.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not args.use_cpu
 
 
 def load_whole() -> None:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, field
 
-import torch
 from trl import SFTConfig
 
 from ..fields import PARENT, check_choices, decides, section
 from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import ACCURACY
-from ..training.loading import load_whole
+from ..training.loading import load_whole, settle_bf16
 
 
 @section(inherited=EFFECTS)
@@ -61,8 +60,7 @@ class WarmupConfig(SFTConfig):
     bf16: bool | None = None
 
     def __post_init__(self):
-        if self.bf16 is None:
-            self.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not self.use_cpu
+        settle_bf16(self)
         super().__post_init__()
         load_whole()
         check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))
