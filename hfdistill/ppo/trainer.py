@@ -5,34 +5,32 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import DistributedType
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
 from ..training.best_checkpoint import EarlyStopping, enter_untrained
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import saving
-from .actor_critic import ActorCritic, Scored, causal_model
+from .actor_critic import ActorCritic, Scored
 from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
 from .figures import RunningFigures
+from .inputs import complete_inputs
 from .losses import update_loss
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset
 from .rollout import Rollouts, ShownEpisode
 from .samplers import make_sampler
-from .scoring import RewardFunction, Rewards
-from .value_model import build_value_model
+from .scoring import RewardFunction
 
 
 class PPOTrainer(Trainer):
@@ -77,48 +75,22 @@ class PPOTrainer(Trainer):
         eval_func: Callable[..., list[bool]] | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ):
-        if processing_class is None:
-            raise HFDistillError("PPO needs the tokenizer of the policy: give processing_class")
-        self.encoder = Encoder(processing_class)
-        model.config.pad_token_id = self.encoder.pad_token_id
-        rewards = Rewards(reward_funcs, args.reward_weights, self.encoder, model)
-        if peft_config is None and ref_model is None and args.kl_in == "reward" and isinstance(model, PreTrainedModel):
-            ref_model = deepcopy(model)
-        if ref_model is not None:
-            check_vocabulary(ref_model, model, "reference model")
-        elif args.offload_ref_model:
-            raise HFDistillError(
-                "offload_ref_model is set, and there is no reference model: it is the policy with its adapter off, or "
-                "kl_in is 'loss'; leave the option out"
-            )
-        if peft_config is not None:
-            from peft import get_peft_model
-
-            # An adapter's first weights follow the seed, too; the Trainer sets it later.
-            set_seed(args.seed)
-            model = get_peft_model(model, peft_config)
-        if args.value_backbone == "separate":
-            if value_model is None and rewards.models:
-                value_model = deepcopy(rewards.models[0])
-            value_model = build_value_model(model, value_model, args.value_head_init, self.encoder.pad_token_id)
-            value_model.requires_grad_(True)
-        else:
-            value_model = None
-        context = causal_model(model).config.get_text_config().max_position_embeddings
-        self.max_prompt_length = args.max_prompt_length or context - args.max_completion_length
-        prompts = PromptDataset(train_dataset, self.encoder, self.max_prompt_length, "train_dataset")
+        inputs = complete_inputs(
+            model, reward_funcs, args, train_dataset, processing_class, value_model, ref_model, peft_config
+        )
+        self.encoder, self.max_prompt_length = inputs.encoder, inputs.max_prompt_length
         self.eval_func = eval_func
         self.steps_per_update = args.steps_per_update
         if args.total_episodes is not None:
             args.max_steps = math.ceil(args.total_episodes / args.rollout_batch_size) * self.steps_per_update
 
-        actor_critic = ActorCritic(model, value_model, args.temperature)
+        actor_critic = ActorCritic(inputs.policy, inputs.value_model, args.temperature)
         super().__init__(
             actor_critic,
             args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
-            processing_class=processing_class,
+            processing_class=self.encoder.tokenizer,
             callbacks=callbacks,
         )
         if args.num_processes is not None and args.num_processes != self.accelerator.num_processes:
@@ -133,8 +105,9 @@ class PPOTrainer(Trainer):
             )
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
-        for frozen in [*rewards.models, *([] if ref_model is None else [ref_model])]:
-            offloaded = frozen is ref_model and args.offload_ref_model
+        reference = inputs.reference
+        for frozen in [*inputs.rewards.models, *([] if reference is None else [reference])]:
+            offloaded = frozen is reference and args.offload_ref_model
             frozen.requires_grad_(False).eval().to("cpu" if offloaded else self.accelerator.device)
         self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
         self.figures = RunningFigures()
@@ -142,13 +115,13 @@ class PPOTrainer(Trainer):
         self.shown: ShownEpisode | None = None
         self.skipped_steps = 0
         self._eval_prompts: dict[int, PromptDataset] = {}
-        self.whole = WholeModel(model, self.accelerator)
+        self.whole = WholeModel(inputs.policy, self.accelerator)
         self.rollouts = Rollouts(
             actor_critic,
             make_sampler(self.whole, self.encoder, args, self.accelerator),
-            ref_model,
-            rewards,
-            prompts,
+            reference,
+            inputs.rewards,
+            inputs.prompts,
             self.encoder,
             args,
             self.accelerator,
