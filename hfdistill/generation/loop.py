@@ -31,7 +31,7 @@ class Row:
         tag (`Any`, *optional*): the owner's.
 
     Attributes:
-        token_ids (`list[int]`): filled when the row leaves, with the end-of-sequence token.
+        token_ids (`list[int]`): filled when the row leaves, with the end token.
         finish_reason (`str`): one of [`Generated`]'s, or `"failed"` where the model's scores are not numbers.
     """
 
@@ -47,9 +47,10 @@ class Row:
     finish_reason: str | None = None
 
     def generated(self) -> Generated:
-        """The finished response, without its end-of-sequence token."""
-        ended = self.finish_reason == "eos_token"
-        return Generated(self.token_ids[:-1] if ended else self.token_ids, self.finish_reason)
+        """The finished response."""
+        if self.finish_reason != "eos_token":
+            return Generated(self.token_ids, self.finish_reason)
+        return Generated(self.token_ids[:-1], self.finish_reason, self.token_ids[-1])
 
 
 class DecodeLoop:

@@ -57,15 +57,22 @@ class Generated:
     """One response.
 
     Attributes:
-        token_ids (`list[int]`): the tokens drawn, without the end-of-sequence token.
+        token_ids (`list[int]`): the tokens drawn, without the end token.
         finish_reason (`str`): `"eos_token"`, `"length"` or `"stop_sequence"`.
+        end_token_id (`int`, *optional*): which of the model's end tokens ended it, if one did.
         log_probs (`list[float]`, *optional*): what each token was drawn with, the end-of-sequence token included; only
             where another back end drew them.
     """
 
     token_ids: list[int] = field(default_factory=list)
     finish_reason: str = "length"
+    end_token_id: int | None = None
     log_probs: list[float] | None = None
+
+    @property
+    def drawn_ids(self) -> list[int]:
+        """All tokens drawn, the end token included: choosing it is an action, too."""
+        return self.token_ids if self.end_token_id is None else [*self.token_ids, self.end_token_id]
 
 
 def _mix(state: np.ndarray) -> np.ndarray:

@@ -146,16 +146,12 @@ class Rollouts:
     ) -> tuple[list[Any], list[dict[str, float | None]]]:
         """Completions, and what each reward function says about them."""
         completions = self._completions(dataset, rows, generated)
-        ids = [self._completion_ids(row) for row in generated]
+        ids = [row.drawn_ids for row in generated]
         return completions, self.rewards(dataset.prompts(rows), completions, ids, dataset.columns(rows), state)
 
     def _completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
         texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
         return dataset.completions(rows, texts)
-
-    def _completion_ids(self, row: Generated) -> list[int]:
-        """Ids of a response, with the end-of-sequence token where it was sampled: choosing it is an action, too."""
-        return [*row.token_ids, self.encoder.eos_token_id] if row.finish_reason == "eos_token" else row.token_ids
 
     def _share(self, items: list[Any]) -> list[Any]:
         return my_share(items, self.accelerator.process_index, self.accelerator.num_processes)
@@ -181,8 +177,8 @@ class Rollouts:
             finished, score = response.finish_reason != "length", self.rewards.total(values)
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
-            prompt_ids, completion_ids = self.prompts.prompt_ids[row], self._completion_ids(response)
-            mine.append(Episode(prompt_ids, completion_ids, finished, values, score, response.log_probs))
+            ids = self.prompts.prompt_ids[row], response.drawn_ids
+            mine.append(Episode(*ids, finished, values, score, response.log_probs))
         extra = {column: values[0] for column, values in self.rewards.extra.items() if values}
         return mine, ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0].score, extra)
 

@@ -45,12 +45,12 @@ class PolicySampler(ABC):
         if self.stop is not None:
             for end in range(1, len(token_ids) + 1 - ended):
                 if self.stop.endings[token_ids[end - 1]] and self.stop(token_ids[:end]):
-                    return Generated(token_ids[:end], "stop_sequence", log_probs[:end])
+                    return Generated(token_ids[:end], "stop_sequence", log_probs=log_probs[:end])
         if ended:
-            return Generated(token_ids[:-1], "eos_token", log_probs)
+            return Generated(token_ids[:-1], "eos_token", token_ids[-1], log_probs)
         # What ends early without our end-of-sequence token ended by another one that its back end knows of.
         cut_off = len(token_ids) >= self.config.max_completion_length
-        return Generated(token_ids, "length" if cut_off else "stop_sequence", log_probs)
+        return Generated(token_ids, "length" if cut_off else "stop_sequence", log_probs=log_probs)
 
 
 class EvictingLoop(PolicySampler):
