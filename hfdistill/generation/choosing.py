@@ -6,8 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from .sampling import Sampling, uniforms
+
+
+# Of a larger vocabulary, a block of so many tokens is drawn first, and then one of them.
+_BLOCK = 64
+_ONE_BLOCK = 1024
+_BELOW_ONE = 1 - 2.0**-52
 
 
 @dataclass
@@ -52,39 +59,53 @@ class Chooser:
         for column in self._columns:
             column[targets] = column[sources]
 
+    def draws(self, counts: np.ndarray) -> np.ndarray:
+        """Noise and temperature of the first rows' next draws.
+
+        Args:
+            counts (`np.ndarray`): tokens drawn before, `(batch,)`.
+
+        Returns:
+            `np.ndarray`: float64, `(2, batch)`.
+        """
+        count = len(counts)
+        return np.stack([uniforms(self.seed[:count], counts), self.temperature[:count]])
+
     def choose(
         self,
         logits: torch.Tensor,
-        counts: np.ndarray,
+        draws: torch.Tensor,
         history: Callable[[int], tuple[np.ndarray, np.ndarray]],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Choose the next token of each of the first rows.
 
         Args:
             logits (`torch.Tensor`): `(batch, vocabulary)`, of the first slots.
-            counts (`np.ndarray`): tokens drawn before, `(batch,)`.
+            draws (`torch.Tensor`): from [`~Chooser.draws`], `(2, batch)`.
             history (`Callable`): the tokens of a row: all of them, and those of the response.
 
         Returns:
-            `tuple[torch.Tensor, torch.Tensor]`: the tokens `(batch,)` and the scores `(batch, vocabulary)` that they
-            were drawn from.
+            `tuple[torch.Tensor, torch.Tensor]`: the tokens `(batch,)`, -1 where the scores are not numbers, and the
+            scores `(batch, vocabulary)` that they were drawn from.
         """
         count = len(logits)
         penalised = (self.repetition[:count] != 1) | (self.frequency[:count] != 0)
         if penalised.any():
             logits = self._penalise(logits.clone(), penalised.nonzero()[0].tolist(), history)
-        temperature = self.temperature[:count]
-        greedy = temperature == 0
+        greedy = self.temperature[:count] == 0
         if greedy.all():
-            return logits.argmax(-1), logits
-        scale = np.where(greedy, 1.0, temperature)
-        scores = logits.double() / torch.from_numpy(scale).to(self.device)[:, None]
+            return _likeliest(logits), logits
+        noise, temperature = draws
+        scores = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        # For a row whose temperature is 1 this changes nothing, so its draw does not depend on its neighbours'.
+        if (self.temperature[:count] != 1).any():
+            smallest = torch.finfo(scores.dtype).tiny
+            divisor = temperature.where(temperature != 0, 1).to(scores.dtype).clamp_(min=smallest)
+            scores = (scores - scores.amax(-1, keepdim=True)).div_(divisor[:, None])
         scores = self._filter(scores, ~greedy)
-        cumulative = scores.softmax(-1).cumsum(-1)
-        noise = torch.from_numpy(uniforms(self.seed[:count], counts)).to(self.device)
-        tokens = torch.searchsorted(cumulative, noise[:, None] * cumulative[:, -1:], right=True)[:, 0]
+        tokens = _drawn(scores.softmax(-1), noise)
         if greedy.any():
-            tokens = torch.where(torch.from_numpy(greedy).to(self.device), logits.argmax(-1), tokens)
+            tokens = torch.where(temperature == 0, _likeliest(logits), tokens)
         return tokens, scores
 
     def _penalise(self, logits: torch.Tensor, rows: list[int], history) -> torch.Tensor:
@@ -109,7 +130,8 @@ class Chooser:
         top_k, top_p, typical_p = self.top_k[:count], self.top_p[:count], self.typical_p[:count]
         rows = (drawn & ((top_k > 0) | (top_p < 1))).nonzero()[0]
         if len(rows):
-            part = scores[rows]
+            index = torch.from_numpy(rows).to(self.device)
+            part = scores[index]
             ordered, order = part.sort(dim=-1, descending=True, stable=True)
             limits = np.where(top_k[rows] > 0, np.minimum(top_k[rows], vocabulary), vocabulary)
             rank = torch.arange(vocabulary, device=self.device)
@@ -117,11 +139,47 @@ class Chooser:
             probabilities = ordered.softmax(-1)
             share = torch.from_numpy(top_p[rows]).to(self.device)[:, None]
             # Rounding of the sum must not forbid a token where all of them are wanted.
-            beyond = (probabilities.cumsum(-1) - probabilities >= share) & (share < 1)
-            scores[rows] = torch.empty_like(part).scatter_(-1, order, ordered.masked_fill(beyond, -torch.inf))
+            beyond = (probabilities.cumsum(-1, dtype=torch.float64) - probabilities >= share) & (share < 1)
+            kept = torch.empty_like(part).scatter_(-1, order, ordered.masked_fill(beyond, -torch.inf))
+            scores = scores.index_copy(0, index, kept)
         for row in (drawn & (typical_p < 1)).nonzero()[0].tolist():
-            scores[row] = _typical(scores[row], typical_p[row])
+            index = torch.tensor([row], device=self.device)
+            scores = scores.index_copy(0, index, _typical(scores[row], typical_p[row])[None])
         return scores
+
+
+def _likeliest(logits: torch.Tensor) -> torch.Tensor:
+    """The most likely token of each row, -1 where one is not a number, which counts as the largest."""
+    largest, tokens = logits.max(-1)
+    return tokens.masked_fill(largest.isnan(), -1)
+
+
+def _drawn(weights: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """The tokens at which the cumulative sums of weights `(batch, vocabulary)` pass `noise` `(batch,)` times their
+    total, -1 where that is no number.
+    """
+    first = torch.zeros_like(noise, dtype=torch.long)
+    if weights.shape[-1] > _ONE_BLOCK:
+        first, weights, noise = _block(weights, noise)
+    cumulative = weights.cumsum(-1, dtype=torch.float64)
+    total = cumulative[:, -1:]
+    within = torch.searchsorted(cumulative, noise[:, None] * total, right=True)[:, 0]
+    return (first + within).masked_fill(total[:, 0].isnan(), -1)
+
+
+def _block(weights: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same draw within one block of the vocabulary: where it begins, `(batch,)`, its weights, `(batch, block)`,
+    and what is left of the noise.
+    """
+    blocks = F.pad(weights, (0, -weights.shape[-1] % _BLOCK)).unflatten(-1, (-1, _BLOCK))
+    sums = blocks.sum(-1)
+    cumulative = sums.cumsum(-1, dtype=torch.float64)
+    wanted = noise[:, None] * cumulative[:, -1:]
+    block = torch.searchsorted(cumulative, wanted, right=True).clamp_(max=cumulative.shape[-1] - 1)
+    size = sums.gather(-1, block)
+    left = (wanted - cumulative.gather(-1, block) + size) / size
+    chosen = blocks.gather(1, block[..., None].expand(-1, -1, _BLOCK))[:, 0]
+    return block[:, 0] * _BLOCK, chosen, left[:, 0].clamp(0, _BELOW_ONE)
 
 
 def _typical(scores: torch.Tensor, mass: float) -> torch.Tensor:
@@ -139,13 +197,14 @@ def likelihoods(scores: torch.Tensor, tokens: torch.Tensor, top: list[int]) -> l
     """Log-probabilities of the tokens drawn, `(batch,)`, from scores `(batch, vocabulary)`, and of so many of the most
     likely ones as `top` says for each row.
     """
-    logprobs = scores.double().log_softmax(-1)
-    drawn = logprobs.gather(-1, tokens[:, None])[:, 0].tolist()
-    most = max(top)
-    if not most:
-        return [Likelihood(logprob, []) for logprob in drawn]
-    values, indices = logprobs.topk(min(most, logprobs.shape[-1]))
-    return [
-        Likelihood(logprob, [pair for pair in zip(ids[:count], likeliest, strict=False) if pair[1] > -math.inf])
-        for logprob, ids, likeliest, count in zip(drawn, indices.tolist(), values.tolist(), top, strict=True)
-    ]
+    logprobs = scores.log_softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+    most = min(max(top), logprobs.shape[-1])
+    values, indices = logprobs.topk(most)
+    drawn = logprobs.gather(-1, tokens.clamp(min=0)[:, None])
+    # Together, so that they come from the device at once; a token's id is exact in float64.
+    found = torch.cat([drawn.double(), values.double(), indices.double()], dim=-1).tolist()
+    result = []
+    for (logprob, *rest), count in zip(found, top, strict=True):
+        pairs = list(zip(rest[most:], rest[:most], strict=True))[:count]
+        result.append(Likelihood(logprob, [(int(token), value) for token, value in pairs if value > -math.inf]))
+    return result

@@ -126,19 +126,17 @@ class DecodeLoop:
         positions = self.positions[:count]
         length = int(positions.max()) + 1
         self._reserve(length + 1)
-        inputs = torch.from_numpy(self.tokens[every, positions]).to(self.device)
-        logits = self.forward.decode(inputs, torch.from_numpy(positions.copy()).to(self.device), length)
-        drawn = positions + 1 - self.starts[:count]
-        tokens, scores = self.chooser.choose(logits, drawn, self._history)
-        # Where scores are not numbers, no token is drawn: the place behind the last one was found, or one of them.
-        broken = tokens >= logits.shape[-1]
-        tokens = tokens.clamp(max=logits.shape[-1] - 1)
-        broken |= logits.gather(-1, tokens[:, None])[:, 0].isnan()
+        draws = self.chooser.draws(positions + 1 - self.starts[:count])
+        # All that the device is told in a step, and below all that it says: two transfers, and it waits in one.
+        told = np.vstack([self.tokens[every, positions], positions, draws.view(np.int64)])
+        told = torch.from_numpy(told).to(self.device)
+        logits = self.forward.decode(told[0], told[1], length)
+        tokens, scores = self.chooser.choose(logits, told[2:].view(torch.float64), self._history)
         self._note_likelihoods(scores, tokens)
         tokens = tokens.cpu().numpy()
         self.positions[:count] += 1
         self.tokens[every, self.positions[:count]] = tokens
-        return self._leave(self._finished(tokens, broken.cpu().numpy()))
+        return self._leave(self._finished(tokens))
 
     def cancel(self, rows: Sequence[Row]) -> None:
         """Takes rows out that nobody waits for any more."""
@@ -184,7 +182,7 @@ class DecodeLoop:
         for row, likelihood in zip(wanted, likelihoods(scores[slots], tokens[slots], top), strict=True):
             row.likelihoods.append(likelihood)
 
-    def _finished(self, tokens: np.ndarray, broken: np.ndarray) -> list[int]:
+    def _finished(self, tokens: np.ndarray) -> list[int]:
         count = len(tokens)
         ended = np.zeros(count, dtype=bool)
         for token in self.eos:
@@ -195,13 +193,13 @@ class DecodeLoop:
             if row.stop is not None and self._stops(row, int(tokens[row.slot])):
                 reasons[row.slot] = "stop_sequence"
         reasons.update(dict.fromkeys(ended.nonzero()[0].tolist(), "eos_token"))
-        reasons.update(dict.fromkeys(broken.nonzero()[0].tolist(), "failed"))
+        reasons.update(dict.fromkeys((tokens < 0).nonzero()[0].tolist(), "failed"))
         for slot, reason in reasons.items():
             self.rows[slot].finish_reason = reason
         return list(reasons)
 
     def _stops(self, row: Row, token: int) -> bool:
-        if isinstance(row.stop, StopStrings) and not row.stop.endings[token]:
+        if isinstance(row.stop, StopStrings) and not row.stop.may_end(token):
             return False
         return row.stop(self.response_ids(row))
 

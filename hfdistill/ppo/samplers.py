@@ -44,7 +44,7 @@ class PolicySampler(ABC):
         ended = token_ids[-1] == self.encoder.eos_token_id
         if self.stop is not None:
             for end in range(1, len(token_ids) + 1 - ended):
-                if self.stop.endings[token_ids[end - 1]] and self.stop(token_ids[:end]):
+                if self.stop.may_end(token_ids[end - 1]) and self.stop(token_ids[:end]):
                     return Generated(token_ids[:end], "stop_sequence", log_probs=log_probs[:end])
         if ended:
             return Generated(token_ids[:-1], "eos_token", token_ids[-1], log_probs)

@@ -40,12 +40,23 @@ def test_ends_at_the_first_token_that_completes_a_string(make, stop, text, lengt
     stops = StopStrings(tokenizer, ["never", stop])
     ending = next(end for end in range(1, len(ids) + 1) if stops(ids[:end]))
     assert ending == length
-    assert stops.endings[ids[ending - 1]]
+    assert stops.may_end(ids[ending - 1])
 
 
 def test_most_tokens_need_no_look():
     stops = StopStrings(words(), ["Q :"])
-    assert [index for index, may in enumerate(stops.endings) if may] == [3]
+    assert [token for token in range(9) if stops.may_end(token)] == [3]
+
+
+def test_a_token_beyond_the_tokenizer_is_no_text():
+    for make in (words, letters):
+        tokenizer = make()
+        beyond = len(tokenizer) + 5
+        stops = StopStrings(tokenizer, ["Q"])
+        assert not stops.may_end(beyond) and not stops([beyond])
+        (token,) = tokenizer.encode("Q", add_special_tokens=False)
+        assert stops.may_end(token) and stops([beyond, token])
+        assert StopStrings(tokenizer, [""])([beyond])
 
 
 def test_cut_at_the_first_stop_string():
