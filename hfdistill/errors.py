@@ -1,9 +1,14 @@
 """Errors that a user can act on. Everything else is a bug and deserves its traceback."""
 
 import difflib
+import errno
 import sys
 import time
 from collections.abc import Callable, Iterable
+
+
+# How the system says that there is no room: a full disk, a user's quota, a limit on a file's size.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class HFDistillError(Exception):
@@ -32,7 +37,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HFDistillError:
 
 
 def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
-    """Decorate an entry point: a [`HFDistillError`] becomes one line and exit status 2, Ctrl-C status 130."""
+    """Decorate an entry point: a [`HFDistillError`], or a full disk, becomes one line and exit status 2,
+    Ctrl-C status 130.
+    """
 
     def wrapped(*args, **kwargs) -> None:
         try:
@@ -41,6 +48,12 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
             sys.exit(status)
         except HFDistillError as error:
             print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            place = error.filename or "what comes next"
+            print(f"error: {place} cannot be written: {error.strerror}. Make room, and start again", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from accelerate import DistributedType
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from ..errors import HFDistillError
 from ..training.best_checkpoint import EarlyStopping, enter_untrained
+from ..training.resuming import ResumableTrainer
 from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import saving
@@ -33,7 +34,7 @@ from .samplers import make_sampler
 from .scoring import RewardFunction
 
 
-class PPOTrainer(Trainer):
+class PPOTrainer(ResumableTrainer):
     """Train a causal language model by PPO.
 
     Args:
@@ -252,15 +253,10 @@ class PPOTrainer(Trainer):
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(dataset))
 
     def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
-        """The evaluation at the start (`eval_on_start`) takes part in the choice of the best checkpoint.
-
-        A resumed run had it already: a second one would count for early stopping.
-        """
+        """The evaluation at the start (`eval_on_start`) takes part in the choice of the best checkpoint."""
         at_start = skip_scheduler
-        if at_start and self.state.global_step > 0:
-            return {}
         metrics = super()._evaluate(trial, ignore_keys_for_eval, skip_scheduler)
-        if at_start and self.args.load_best_model_at_end:
+        if at_start and metrics and self.args.load_best_model_at_end:
             enter_untrained(self, metrics, trial)
         return metrics
 

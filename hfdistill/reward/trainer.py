@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from ..errors import HFDistillError
 from ..llama import computes_no_padding
 from ..training.best_checkpoint import EarlyStopping
+from ..training.resuming import ResumableTrainer
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
 from .figures import reward_figures
 from .losses import reward_loss, term_counts
 
 
-class TripletTrainer(Trainer):
+class TripletTrainer(ResumableTrainer):
     """Train a reward model by Eq. 6, and keep the checkpoint that orders validation pairs best.
 
     An update is the mean over its batch's triples, whatever the micro-batches, accumulation steps and processes.

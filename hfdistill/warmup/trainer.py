@@ -8,12 +8,13 @@ from trl import SFTTrainer
 
 from ..errors import HFDistillError
 from ..training.best_checkpoint import EarlyStopping
+from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
 from .config import WarmupConfig
 from .validation import Validation
 
 
-class WarmupTrainer(SFTTrainer):
+class WarmupTrainer(ResumableTrainer, SFTTrainer):
     """[`~trl.SFTTrainer`] on ready ids, which chooses its checkpoint by greedy accuracy.
 
     Args:

@@ -89,3 +89,15 @@ def test_resumed_within_an_update_with_the_best_checkpoint(tmp_path, one_process
     assert resumed[0] == whole[0]
     for file, weights in whole[1].items():
         assert_same_weights(resumed[1][file], weights, atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were(tmp_path, one_process):
+    options = {"total_episodes": 48, "save_strategy": "steps", "save_steps": 2}
+    whole = one_process(**options)
+    train(tmp_path, "ddp", **options)
+    resumed = train(tmp_path, resume=str(tmp_path / "checkpoint-6"), **options)
+    assert (resumed[0]["loss"], resumed[0]["objective/kl"]) == (
+        pytest.approx(whole[0]["loss"], abs=1e-4),
+        pytest.approx(whole[0]["objective/kl"], abs=1e-4),
+    )
