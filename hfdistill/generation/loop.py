@@ -99,7 +99,9 @@ class DecodeLoop:
             raise HFDistillError(f"{len(rows)} rows for {self.free} free places")
         if not all(row.prompt_ids for row in rows):
             raise HFDistillError("a prompt has no token at all; give at least a beginning-of-sequence token")
-        self._reserve(max((len(row.prompt_ids) for row in rows), default=0) + 1)
+        longest = max((len(row.prompt_ids) for row in rows), default=0)
+        self._reserve(longest + 1)
+        self.forward.fit(len(self.rows) + len(rows), max(longest, self._longest()))
         fresh: dict[tuple[int, ...], Row] = {}
         again: list[Row] = []
         for row in sorted(rows, key=lambda row: len(row.prompt_ids)):
@@ -124,7 +126,7 @@ class DecodeLoop:
             return []
         every = np.arange(count)
         positions = self.positions[:count]
-        length = int(positions.max()) + 1
+        length = self._longest()
         self._reserve(length + 1)
         draws = self.chooser.draws(positions + 1 - self.starts[:count])
         # All that the device is told in a step, and below all that it says: two transfers, and it waits in one.
@@ -207,7 +209,7 @@ class DecodeLoop:
         if not slots:
             return []
         left = [self.rows[slot] for slot in slots]
-        length = int(self.positions[: len(self.rows)].max()) + 1
+        length = self._longest()
         for row in left:
             row.token_ids = self.response_ids(row)
         # What is forbidden to attend to has weight 0, and 0 times what is no number is no number either.
@@ -231,7 +233,12 @@ class DecodeLoop:
             if not self._holders[prompt]:
                 del self._holders[prompt]
         self._asking.difference_update(left)
+        self.forward.fit(remaining, self._longest())
         return left
+
+    def _longest(self) -> int:
+        """Positions of the longest row, the next token's included."""
+        return int(self.positions[: len(self.rows)].max(initial=-1)) + 1
 
     def _reserve(self, length: int) -> None:
         if length > self.tokens.shape[1]:

@@ -9,14 +9,16 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from .eligibility import projections
+from .room import Room
 
 
 _FEWEST_ROWS = 8
 _FEWEST_POSITIONS = 64
+_BLOCK = 16
 
 
 class _Layer:
-    """A layer's weights as the passes want them, and its keys and values `(slots, heads, capacity, head_dim)`."""
+    """A layer's weights as the passes want them, and its keys and values `(rows, heads, positions, head_dim)`."""
 
     def __init__(self, layer, scale: float):
         query, key, value, output, gate, up, down = (module.weight for module in projections(layer))
@@ -39,7 +41,7 @@ class LlamaForward:
         config = model.config
         attention = model.model.layers[0].self_attn
         self.device = model.device
-        self.slots = max(slots, _FEWEST_ROWS)
+        self.room = Room(max(slots, _FEWEST_ROWS), _BLOCK, _FEWEST_ROWS, _FEWEST_POSITIONS)
         self.heads = config.num_attention_heads
         self.shared = config.num_key_value_heads
         self.head_dim = attention.head_dim
@@ -49,8 +51,25 @@ class LlamaForward:
         self.head = model.lm_head.weight
         self.rotary = model.model.rotary_emb
         self.layers = [_Layer(layer, attention.scaling) for layer in model.model.layers]
-        self.capacity = 0
-        self._resize(_FEWEST_POSITIONS)
+        self.fit(0, 0)
+
+    def fit(self, rows: int, length: int) -> None:
+        """As [`SlotForward.fit`]. A step reads all positions that there is room for, because reading with gaps costs
+        more than the positions that are read in vain.
+        """
+        if not self.room.fit(rows, length):
+            return
+        for layer in self.layers:
+            layer.keys = self._resized(layer.keys)
+            layer.values = self._resized(layer.values)
+        cosine, sine = self.rotary(self.embedding, torch.arange(self.room.positions)[None])
+        self.cosine = cosine[0, :, None]
+        half = self.head_dim // 2
+        self.sine = torch.cat([-sine[0, :, None, :half], sine[0, :, None, half:]], dim=-1)
+        # From the position's own place backwards, what is allowed stands before what is not.
+        line = self.embedding.new_zeros(2 * self.room.positions)
+        line[self.room.positions :] = -torch.inf
+        self.masks = line.unfold(0, self.room.positions, 1)
 
     def prefill(self, tokens: torch.Tensor, first: int) -> None:
         """As [`SlotForward.prefill`]."""
@@ -58,7 +77,7 @@ class LlamaForward:
         tokens = F.pad(tokens, (0, max(_FEWEST_ROWS - tokens.shape[1], 0)))
         rows, length = tokens.shape
         rest = -length % 16
-        self._fit(max(length, self.capacity))
+        self.fit(max(first + rows, self.room.rows), max(length, self.room.positions))
         cosine, sine = self.cosine[:length].repeat(rows, 1, 1), self.sine[:length].repeat(rows, 1, 1)
         hidden = F.embedding(tokens.flatten(), self.embedding)
         for layer in self.layers:
@@ -84,11 +103,11 @@ class LlamaForward:
             # Few rows go another way through the matrix library, with sums in another order.
             tokens = F.pad(tokens, (0, _FEWEST_ROWS - rows))
             positions = F.pad(positions, (0, _FEWEST_ROWS - rows))
-        self._fit(length)
-        count, shared, capacity = len(tokens), self.shared, self.capacity
+        self.fit(rows, length)
+        count, shared, capacity = len(tokens), self.shared, self.room.positions
         cosine, sine = self.cosine[positions], self.sine[positions]
         places = (torch.arange(count * shared).view(count, shared) * capacity + positions[:, None]).flatten()
-        mask = self.lower[positions][:, None, None]
+        mask = self.masks[capacity - 1 - positions][:, None, None]
         hidden = F.embedding(tokens, self.embedding)
         for layer in self.layers:
             query, key, value = self._query_key_value(layer, hidden, cosine, sine)
@@ -129,30 +148,9 @@ class LlamaForward:
     def _normal(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(hidden, weight.shape, weight, self.epsilon)
 
-    def _fit(self, length: int) -> None:
-        """Keeps the capacity near what is needed: a step reads all of it, because reading with gaps costs more than
-        the positions that are read in vain.
-        """
-        wanted = max(-(-length // 16) * 16, _FEWEST_POSITIONS)
-        if wanted > self.capacity or 2 * wanted < self.capacity:
-            self._resize(wanted)
-
-    def _resize(self, capacity: int) -> None:
-        for layer in self.layers:
-            layer.keys = self._resized(layer.keys, capacity)
-            layer.values = self._resized(layer.values, capacity)
-        self.capacity = capacity
-        positions = torch.arange(capacity)
-        cosine, sine = self.rotary(self.embedding, positions[None])
-        self.cosine = cosine[0, :, None]
-        half = self.head_dim // 2
-        self.sine = torch.cat([-sine[0, :, None, :half], sine[0, :, None, half:]], dim=-1)
-        allowed = positions[:, None] >= positions
-        self.lower = torch.zeros(capacity, capacity, dtype=self.embedding.dtype).masked_fill_(~allowed, -torch.inf)
-
-    def _resized(self, store: torch.Tensor, capacity: int) -> torch.Tensor:
-        resized = self.embedding.new_zeros((self.slots, self.shared, capacity, self.head_dim))
-        kept = min(capacity, self.capacity)
-        if kept:
-            resized[:, :, :kept] = store[:, :, :kept]
+    def _resized(self, store: torch.Tensor) -> torch.Tensor:
+        resized = self.embedding.new_zeros((self.room.rows, self.shared, self.room.positions, self.head_dim))
+        if len(store):
+            rows, positions = min(len(store), self.room.rows), min(store.shape[2], self.room.positions)
+            resized[:rows, :, :positions] = store[:rows, :, :positions]
         return resized

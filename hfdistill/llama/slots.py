@@ -4,10 +4,12 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
 
 from ..errors import HFDistillError
+from .room import Room
 
 
 _FULL = "full_attention"
 _WINDOWED = "sliding_attention"
+_BLOCK = 64
 
 
 class SlotForward:
@@ -22,6 +24,10 @@ class SlotForward:
         self.model = model
         self.device = model.device
         self.cache = SlotCache(model.config, slots)
+
+    def fit(self, rows: int, length: int) -> None:
+        """Makes room for so many rows of so many positions, and gives back what is not needed for them."""
+        self.cache.fit(rows, length)
 
     def prefill(self, tokens: torch.Tensor, first: int) -> None:
         """Fills the slots from `first` with prompts `(rows, length)`, padded on the right."""
@@ -73,7 +79,7 @@ class SlotForward:
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's keys and values, `(slots, capacity, heads, head_dim)`; the cache says what the next call means."""
+    """One layer's keys and values, `(rows, positions, heads, head_dim)`; the cache says what the next call means."""
 
     is_sliding = False
 
@@ -82,12 +88,21 @@ class SlotLayer(CacheLayerMixin):
         self.cache = cache
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        slots, capacity = self.cache.slots, self.cache.capacity
+        room, device = self.cache.room, key_states.device.type
+        # What attention would cast at every step is kept as it is cast: queries, keys and values of one type.
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value_states.dtype
         self.keys, self.values = (
-            states.new_zeros((slots, capacity, states.shape[1], states.shape[3]))
+            states.new_zeros((room.rows, room.positions, states.shape[1], states.shape[3]), dtype=dtype)
             for states in (key_states, value_states)
         )
         self.is_initialized = True
+
+    def fit(self, room: Room) -> None:
+        """Takes the size of `room`; what stands there stays."""
+        if self.is_initialized:
+            # One after the other: the old ones and the new ones never stand whole beside each other.
+            self.keys = _resized(self.keys, room)
+            self.values = _resized(self.values, room)
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
         if not self.is_initialized:
@@ -100,7 +115,8 @@ class SlotLayer(CacheLayerMixin):
             return key_states, value_states
         rows, length = cache.reading
         for store, states in ((self.keys, key_states), (self.values, value_states)):
-            store.view(-1, store.shape[2] * store.shape[3]).index_copy_(0, cache.writing, states.reshape(rows, -1))
+            flat = store.view(-1, store.shape[2] * store.shape[3])
+            flat.index_copy_(0, cache.writing, states.reshape(rows, -1).to(store.dtype))
         return self.keys[:rows, :length].transpose(1, 2), self.values[:rows, :length].transpose(1, 2)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -128,8 +144,7 @@ class SlotCache(Cache):
                 f"{config.model_type} has layers of type {', '.join(unknown)}; generation here knows "
                 f"{_FULL} and {_WINDOWED} only, serve this model by vLLM or TGI instead"
             )
-        self.slots = slots
-        self.capacity = 64
+        self.room = Room(slots, _BLOCK)
         self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
         self.filling: tuple[int, int, int] | None = None
         self.reading = (0, 0)
@@ -138,16 +153,16 @@ class SlotCache(Cache):
 
     def fill(self, first: int, rows: int, length: int) -> None:
         """The next forward pass carries `rows` prompts of `length` positions for the slots from `first`."""
-        self.reserve(length)
+        self.fit(max(first + rows, self.room.rows), max(length, self.room.positions))
         self.filling = (first, rows, length)
 
     def extend(self, positions: torch.Tensor, length: int) -> None:
         """The next forward pass has one token a row at `positions` `(rows,)`; `length` is their maximum plus one."""
-        self.reserve(length)
         rows = positions.shape[0]
+        self.fit(rows, length)
         self.filling = None
         self.reading = (rows, length)
-        self.writing = torch.arange(rows, device=positions.device) * self.capacity + positions
+        self.writing = torch.arange(rows, device=positions.device) * self.room.positions + positions
 
     def mask(self, positions: torch.Tensor, length: int, dtype: torch.dtype):
         """The additive mask of the pass announced by `extend`, `(rows, 1, 1, length)`, or one a kind of layer where
@@ -162,19 +177,15 @@ class SlotCache(Cache):
             masks[kind] = torch.where(seen, nothing, forbidden)[:, None, None, :]
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
-    def reserve(self, length: int) -> None:
-        """Makes room for `length` positions a row."""
-        if length <= self.capacity:
-            return
-        capacity = -(-max(length, self.capacity * 3 // 2) // 32) * 32
-        for layer in self.layers:
-            if layer.is_initialized:
-                layer.keys = self._grown(layer.keys, capacity)
-                layer.values = self._grown(layer.values, capacity)
-        self.capacity = capacity
+    def fit(self, rows: int, length: int) -> None:
+        """Makes room for `rows` of `length` positions, and gives back what is not needed for them."""
+        if self.room.fit(rows, length):
+            for layer in self.layers:
+                layer.fit(self.room)
 
-    @staticmethod
-    def _grown(store: torch.Tensor, capacity: int) -> torch.Tensor:
-        grown = store.new_zeros((store.shape[0], capacity, *store.shape[2:]))
-        grown[:, : store.shape[1]] = store
-        return grown
+
+def _resized(store: torch.Tensor, room: Room) -> torch.Tensor:
+    resized = store.new_zeros((room.rows, room.positions, *store.shape[2:]))
+    rows, positions = min(len(store), room.rows), min(store.shape[1], room.positions)
+    resized[:rows, :positions] = store[:rows, :positions]
+    return resized
