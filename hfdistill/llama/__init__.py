@@ -4,19 +4,18 @@ They compute the same. Nobody outside asks which kind of model it is: training a
 logits ([`read_logits`]), at the positions of a [`Passage`], and a decode loop asks for its [`decoding_passes`].
 """
 
-from collections.abc import Callable
-
 import torch
 from transformers import PreTrainedModel
 
 from .decoding import LlamaForward
 from .eligibility import is_plain_llama, is_small_llama
+from .head import LOGITS_AT_ONCE, Reader, read_head
 from .passage import Passage
 from .slots import SlotForward
 from .training import read_hidden_states
 
 
-__all__ = ["Passage", "computes_no_padding", "decoding_passes", "hidden_states", "read_logits"]
+__all__ = ["LOGITS_AT_ONCE", "Passage", "computes_no_padding", "decoding_passes", "hidden_states", "read_logits"]
 
 
 def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
@@ -31,41 +30,38 @@ def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:
 
 
 def read_logits(
-    model: PreTrainedModel,
-    passage: Passage,
-    read: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor | None, ...]],
-    with_hidden_states: bool = False,
+    model: PreTrainedModel, passage: Passage, read: Reader, with_hidden_states: bool = False
 ) -> tuple[list[torch.Tensor | None], torch.Tensor | None]:
-    """What is read off a causal language model's logits at a passage's positions.
+    """What is read off a causal language model's logits at a passage's positions. They never stand whole where there
+    are many.
 
     Args:
-        model (`PreTrainedModel` or `PeftModel`): one whose forward knows `logits_to_keep`.
+        model (`PreTrainedModel`): the model, with adapters in its layers or without.
         passage ([`Passage`]): with its `next_ids`.
-        read (`Callable`): takes logits `(…, vocabulary)` and the tokens that do follow `(…)`, of positions in any
-            layout, and returns tensors `(…)` or `None`.
+        read (`Callable`): takes logits `(n, vocabulary)` and the tokens that do follow `(n,)`, of some of the
+            positions, and returns tensors `(n,)` or `None`.
         with_hidden_states (`bool`, *optional*, defaults to `False`): also return what the logits are of.
 
     Returns:
         `tuple`: what `read` returned, each `(batch, wanted)` or `None`, and the hidden states `(batch, wanted,
         hidden_size)`, or `None`.
     """
-    if _written_out(model, passage):
-        packed = passage.packed
-        hidden = read_hidden_states(model, packed)
-        found = read(model.lm_head(hidden), packed.pack(passage.next_ids))
-        rows = [None if values is None else packed.in_rows(values) for values in found]
-        return rows, packed.in_rows(hidden) if with_hidden_states else None
-    ids, first = passage.input_ids, passage.first
-    kept = torch.arange(first, ids.shape[1], device=ids.device)
-    output = model(input_ids=ids, use_cache=False, output_hidden_states=with_hidden_states, logits_to_keep=kept)
-    found, index = read(output.logits, passage.next_ids[:, first:]), passage.positions - first
-    rows = [None if values is None else values.gather(1, index) for values in found]
-    return rows, passage.at_positions(output.hidden_states[-1]) if with_hidden_states else None
+    backbone = model.base_model
+    if _written_out(backbone, passage):
+        layout = passage.packed
+        hidden, next_ids = read_hidden_states(backbone, layout), layout.pack(passage.next_ids)
+    else:
+        layout = passage
+        hidden = passage.once(hidden_states(backbone, passage))
+        next_ids = passage.once(passage.next_ids.gather(1, passage.positions))
+    found = read_head(model, hidden, next_ids, read)
+    rows = [None if values is None else layout.in_rows(values) for values in found]
+    return rows, layout.in_rows(hidden) if with_hidden_states else None
 
 
-def _written_out(model: PreTrainedModel, passage: Passage) -> bool:
+def _written_out(backbone: PreTrainedModel, passage: Passage) -> bool:
     simple = passage.attention_mask is None and passage.position_ids is None
-    return simple and is_plain_llama(model, passage.input_ids.shape[1])
+    return simple and is_plain_llama(backbone, passage.input_ids.shape[1])
 
 
 def computes_no_padding(backbone: PreTrainedModel, longest: int) -> bool:

@@ -59,6 +59,20 @@ class Passage:
         """The same without padding."""
         return Packed(self.input_ids, self.positions)
 
+    @cached_property
+    def _once(self) -> torch.Tensor:
+        """Wanted positions that do not repeat the one before them, `(batch, wanted)`."""
+        return torch.cat([torch.ones_like(self.positions[:, :1]), self.positions.diff(dim=1)], 1) != 0
+
+    def once(self, values: torch.Tensor) -> torch.Tensor:
+        """The values of wanted positions without repetitions, `(n, …)`, of those of all, `(batch, wanted, …)`."""
+        return values[self._once]
+
+    def in_rows(self, values: torch.Tensor) -> torch.Tensor:
+        """Back from [`~Passage.once`]."""
+        places = self._once.flatten().cumsum(0) - 1
+        return values.index_select(0, places).unflatten(0, self.positions.shape)
+
     def at_positions(self, values: torch.Tensor) -> torch.Tensor:
         """The values of the wanted positions, `(batch, wanted, size)`, of those of all, `(batch, time, size)`."""
         return values.gather(1, self.positions.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

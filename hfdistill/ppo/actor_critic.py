@@ -107,7 +107,7 @@ def read_policy(
     def read(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         return token_log_probs(logits, tokens, temperature, with_entropy)
 
-    (log_probs, entropy), hidden = read_logits(policy, passage, read, with_hidden_states)
+    (log_probs, entropy), hidden = read_logits(causal_model(policy), passage, read, with_hidden_states)
     return log_probs, entropy, hidden
 
 

@@ -4,6 +4,8 @@ Every tensor is `(batch, time)` over response tokens unless said otherwise.
 """
 
 import torch
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .config import PPOConfig
 from .episodes import Targets
@@ -29,15 +31,37 @@ def token_log_probs(
     Returns:
         `tuple[torch.Tensor, torch.Tensor or None]`: log-probabilities and entropy, both `(…)`.
     """
-    logits = logits.float() / temperature
-    log_normaliser = logits.logsumexp(-1)
-    log_probs = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - log_normaliser
+    logits = logits.float()
+    if temperature != 1:
+        logits = logits / temperature
+    log_probs, log_normaliser = _TokenLogProbs.apply(logits, targets)
     if not with_entropy:
         return log_probs, None
     with torch.no_grad():
         # In parts: all at once would hold a second copy of the largest tensor there is.
         mean_logit = [(part.softmax(-1) * part).sum(-1) for part in logits.flatten(0, -2).split(ENTROPY_TOKENS)]
         return log_probs, log_normaliser - torch.cat(mean_logit).view_as(log_normaliser)
+
+
+class _TokenLogProbs(Function):
+    """Log-softmax at the targets, and the logarithm of the sum. The gradient is the one tensor of the logits' size
+    that is made; derived by itself it would take four.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        log_normaliser, places = logits.logsumexp(-1), targets.unsqueeze(-1)
+        ctx.save_for_backward(logits, places, log_normaliser)
+        ctx.mark_non_differentiable(log_normaliser)
+        return logits.gather(-1, places).squeeze(-1) - log_normaliser, log_normaliser
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: torch.Tensor, _) -> tuple[torch.Tensor, None]:
+        logits, places, log_normaliser = ctx.saved_tensors
+        grad = grad.unsqueeze(-1)
+        grad_logits = (logits - log_normaliser.unsqueeze(-1)).exp_().mul_(-grad)
+        return grad_logits.scatter_add_(-1, places, grad), None
 
 
 def probability_ratio(log_probs: torch.Tensor, old_log_probs: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from ..errors import HFDistillError
+from ..llama import LOGITS_AT_ONCE
 from ..training.best_checkpoint import EarlyStopping
 from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
@@ -71,7 +72,7 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
         """Mean loss of the response tokens (Eq. 2).
 
         On a CPU the logits of the positions in front of all responses are not computed; TRL's tiled head, which keeps
-        memory low on GPUs, is slower there.
+        memory low, is slower there and serves where there are many.
         """
         plain = self.args.loss_type == "nll" and self.label_smoother is None and not return_outputs
         if self.args.device.type != "cpu" or not plain or not model.training:
@@ -79,6 +80,8 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
         labels = inputs["labels"][:, 1:]
         scored = labels != -100
         keep = labels.shape[1] - int(scored.any(0).nonzero()[0]) + 1
+        if len(labels) * keep * self.model.config.get_text_config().vocab_size > LOGITS_AT_ONCE:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         # Padding stands at the end, where no causal position looks: without a mask attention is faster and the same.
         logits = model(input_ids=inputs["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, :-1]
         targets = labels[:, 1 - keep :]

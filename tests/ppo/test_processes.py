@@ -67,8 +67,9 @@ def test_two_processes(tmp_path, one_process, configuration):
         {"value_backbone": "shared", "kl_in": "loss", "tied": True},
         {"lora": True},
         {"nan_steps": [1, 4], "gradient_checkpointing": True},
+        {"logits": [100, 200], "tied": True},
     ],
-    ids=["shared-tied", "lora", "not-finite"],
+    ids=["shared-tied", "lora", "not-finite", "logits in parts"],
 )
 def test_two_processes_with(tmp_path, one_process, configuration, options):
     two = train(tmp_path, configuration, **options)

@@ -46,6 +46,15 @@ def test_the_ratio_of_the_first_step_is_exactly_1(tmp_path, backbone, kl_in):
     assert all(value > 0 for value in logged(trainer, "policy/approxkl_avg")[1:4])
 
 
+def test_it_is_1_where_logits_are_computed_in_parts_and_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr("hfdistill.llama.head.LOGITS_AT_ONCE", 100)
+    monkeypatch.setattr("hfdistill.llama.head.LOGITS_KEPT", 200)
+    trainer = make_trainer(tmp_path, temperature=0.7, per_device_train_batch_size=5)
+    trainer.train()
+    assert logged(trainer, "policy/approxkl_avg")[0] == logged(trainer, "objective/kl")[0] == 0
+    assert all(value > 0 for value in logged(trainer, "policy/approxkl_avg")[1:4])
+
+
 def test_the_update_against_float64(tmp_path):
     """Everything from scores to loss anew, by loops in float64, on a policy that has moved away from its samples."""
     trainer = make_trainer(tmp_path, learning_rate=3e-2, kl_coef=0.3, gamma=0.97, cliprange=0.1, cliprange_value=0.05)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ppo_toy import PROMPTS, copy_reward, logged, make_policy, make_trainer
 
 from hfdistill.errors import exit_on_user_error
+from hfdistill.llama import head
 from tests.launch import cpu_options
 
 
@@ -34,6 +35,7 @@ def main():
 
         peft_config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=True)
     resume, nan_steps = options.pop("resume", None), options.pop("nan_steps", ())
+    head.LOGITS_AT_ONCE, head.LOGITS_KEPT = options.pop("logits", (head.LOGITS_AT_ONCE, head.LOGITS_KEPT))
     policy = make_policy(tie_word_embeddings=options.pop("tied", False))
     trainer = make_trainer(
         folder,

@@ -65,8 +65,10 @@ def test_the_published_checkpoint_has_its_own_figure(student, make_args, encoder
     assert published_figure(trainer, "accuracy") is None
 
 
-def test_loss_is_that_of_trl(student, make_args, encoder):
+@pytest.mark.parametrize("at_once", [2**26, 1], ids=["few logits", "many logits"])
+def test_loss_is_that_of_trl(student, make_args, encoder, monkeypatch, at_once):
     """Eq. 2 over the response tokens of the whole batch, in the fast path and in TRL's own."""
+    monkeypatch.setattr("hfdistill.warmup.trainer.LOGITS_AT_ONCE", at_once)
     trainer = make(student, make_args(eval_strategy="no", load_best_model_at_end=False), encoder)
     rows = [trainer.train_dataset[i] for i in (0, 3, 5)]
     rows[1] = {**rows[1], "input_ids": rows[1]["input_ids"] * 2, "labels": rows[1]["labels"] * 2}
