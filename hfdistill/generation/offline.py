@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 
 from ..errors import HFDistillError
+from ..llama import masked_attention
 from .loop import DecodeLoop, Row
 from .sampling import Generated, Sampling, row_seeds
 from .stopping import StopStrings
@@ -24,6 +25,10 @@ def generate(
 ) -> list[Generated]:
     """Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at
     once, and neither `model.generation_config` nor dropout has a say.
+
+    Under autocast weights are cast once, trained ones or not: the copies are there until the responses are, 2 bytes a
+    weight in bf16. A model whose attention is a kernel without masks of our own (`flash_attention_2`) generates by
+    sdpa, or eager where it knows no sdpa, on the same weights.
 
     Args:
         model: a decoder-only `PreTrainedModel`; its mode is what it was afterwards.
@@ -43,12 +48,11 @@ def generate(
     results: list[Generated | None] = [None] * len(prompts)
     if not prompts:
         return []
-    loop = DecodeLoop(
-        model, eos_token_id=eos_token_id, pad_token_id=pad_token_id, max_rows=min(batch_size, len(prompts))
-    )
+    rows = min(batch_size, len(prompts))
     # A joining group costs a forward pass of its own, so a few places are let free before they are filled again.
-    worthwhile = max(1, loop.max_rows // 4)
-    with _evaluating(model), torch.no_grad():
+    worthwhile = max(1, rows // 4)
+    with _evaluating(model), masked_attention(model), _cast_once(model), torch.no_grad():
+        loop = DecodeLoop(model, eos_token_id=eos_token_id, pad_token_id=pad_token_id, max_rows=rows)
         while waiting or loop.rows:
             if waiting and loop.free >= min(worthwhile, len(waiting)):
                 joining = [waiting.pop() for _ in range(min(loop.free, len(waiting)))]
@@ -91,3 +95,22 @@ def _evaluating(model):
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def _cast_once(model):
+    """Autocast keeps what it casts of weights that require a gradient, and casts others anew at every step."""
+    device = model.device.type
+    if not torch.is_autocast_enabled(device):
+        yield
+        return
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        # What was cast without a gradient must not serve a pass with one.
+        torch.clear_autocast_cache()

@@ -11,11 +11,20 @@ from .decoding import LlamaForward
 from .eligibility import is_plain_llama, is_small_llama
 from .head import LOGITS_AT_ONCE, Reader, read_head
 from .passage import Passage
-from .slots import SlotForward
+from .slots import SlotForward, check_layers, masked_attention
 from .training import read_hidden_states
 
 
-__all__ = ["LOGITS_AT_ONCE", "Passage", "computes_no_padding", "decoding_passes", "hidden_states", "read_logits"]
+__all__ = [
+    "LOGITS_AT_ONCE",
+    "Passage",
+    "check_layers",
+    "computes_no_padding",
+    "decoding_passes",
+    "hidden_states",
+    "masked_attention",
+    "read_logits",
+]
 
 
 def hidden_states(backbone: PreTrainedModel, passage: Passage) -> torch.Tensor:

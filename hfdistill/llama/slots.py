@@ -1,6 +1,11 @@
 """Any model of transformers over a key-value cache of slots: position `p` of a row lies at index `p` of its slot."""
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, get_layer_types_and_kwargs
 
 from ..errors import HFDistillError
@@ -10,6 +15,37 @@ from .room import Room
 _FULL = "full_attention"
 _WINDOWED = "sliding_attention"
 _BLOCK = 64
+_MASKED = ("sdpa", "eager")
+_PASSED = {"position_ids", "attention_mask", "past_key_values", "logits_to_keep"}
+
+
+def check_layers(config: PreTrainedConfig) -> None:
+    """Refuse a model of whose layers generation here does not know every kind.
+
+    Raises:
+        `HFDistillError`: some remember in another way than by keys and values of all positions, or of a window.
+    """
+    config = config.get_text_config(decoder=True)
+    unknown = sorted(set(get_layer_types_and_kwargs(config)[0]) - {_FULL, _WINDOWED})
+    if unknown:
+        raise HFDistillError(
+            f"{config.model_type} has layers of type {', '.join(unknown)}; generation here knows "
+            f"{_FULL} and {_WINDOWED} only, serve this model by vLLM or TGI instead"
+        )
+
+
+@contextmanager
+def masked_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Lets a model attend by a kernel that takes the masks of [`SlotForward`] for a while, on the same weights."""
+    usual = model.config._attn_implementation
+    if usual in _MASKED:
+        yield
+        return
+    model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(usual)
 
 
 class SlotForward:
@@ -17,13 +53,19 @@ class SlotForward:
 
     def __init__(self, model, slots: int):
         attention = model.config._attn_implementation
-        if attention not in ("sdpa", "eager"):
+        if attention not in _MASKED:
             raise HFDistillError(
-                f"generation here needs a model with attn_implementation 'sdpa' or 'eager', this one has {attention!r}"
+                f"a decode loop needs a model with attn_implementation 'sdpa' or 'eager', this one has {attention!r}"
+            )
+        self.cache = SlotCache(model.config, slots)
+        missing = _PASSED - inspect.signature(model.forward).parameters.keys()
+        if missing and isinstance(model, PreTrainedModel):
+            raise HFDistillError(
+                f"{type(model).__name__} takes no {', '.join(sorted(missing))}, which generation here goes by; serve "
+                "this model by vLLM or TGI instead"
             )
         self.model = model
         self.device = model.device
-        self.cache = SlotCache(model.config, slots)
 
     def fit(self, rows: int, length: int) -> None:
         """Makes room for so many rows of so many positions, and gives back what is not needed for them."""
@@ -136,14 +178,8 @@ class SlotCache(Cache):
     """
 
     def __init__(self, config, slots: int):
-        config = config.get_text_config(decoder=True)
-        types, options = get_layer_types_and_kwargs(config)
-        unknown = sorted(set(types) - {_FULL, _WINDOWED})
-        if unknown:
-            raise HFDistillError(
-                f"{config.model_type} has layers of type {', '.join(unknown)}; generation here knows "
-                f"{_FULL} and {_WINDOWED} only, serve this model by vLLM or TGI instead"
-            )
+        check_layers(config)
+        types, options = get_layer_types_and_kwargs(config.get_text_config(decoder=True))
         self.room = Room(slots, _BLOCK)
         self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
         self.filling: tuple[int, int, int] | None = None

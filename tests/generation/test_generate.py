@@ -3,6 +3,8 @@ import random
 import pytest
 import torch
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -15,6 +17,8 @@ from transformers import (
     MistralForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3NextConfig,
+    Qwen3NextForCausalLM,
 )
 
 from hfdistill.errors import HFDistillError
@@ -191,10 +195,23 @@ def test_empty_and_wrong_input():
             Sampling(**{"max_new_tokens": 5, **wrong})
 
 
-def test_a_model_without_attention_is_refused_by_name():
-    model = MambaForCausalLM(MambaConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, state_size=4))
-    with pytest.raises(HFDistillError, match="mamba"):
-        generate(model, [[3]], Sampling(max_new_tokens=2), eos_token_id=EOS, pad_token_id=PAD)
+@pytest.mark.parametrize(
+    ("model", "named"),
+    [
+        (lambda: MambaForCausalLM(MambaConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1)), "mamba"),
+        (
+            lambda: Qwen3NextForCausalLM(
+                Qwen3NextConfig(**SHAPE, layer_types=["linear_attention"] * 3, num_experts=2)
+            ),
+            "qwen3_next has layers of type linear_attention",
+        ),
+        (lambda: BloomForCausalLM(BloomConfig(vocab_size=20, hidden_size=16, n_layer=1, n_head=2)), "no position_ids"),
+    ],
+    ids=["state space", "linear attention", "no positions"],
+)
+def test_a_model_that_remembers_in_another_way_is_refused_by_name(model, named):
+    with pytest.raises(HFDistillError, match=named):
+        generate(model(), [[3]], Sampling(max_new_tokens=2), eos_token_id=EOS, pad_token_id=PAD)
 
 
 def test_rows_join_and_are_cancelled_without_a_trace_on_the_others():
