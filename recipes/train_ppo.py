@@ -90,29 +90,31 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     from hfdistill.reward.model import RewardScorer, load_reward_model
     from hfdistill.reward.rewards import load_rewards
     from hfdistill.rows import read_rows
+    from hfdistill.training.loading import training_dtype
     from hfdistill.training.progress import show_progress
 
     stage, student = config.stage, config.student
-    kwargs = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}
+    trained = {"dtype": training_dtype(student.dtype), "attn_implementation": student.attn_implementation}
     labelled = read_rows(parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label"])
     golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None
     answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
     tokenizer = load_tokenizer(parents["warmup"].path, student.pad_token)
 
-    def reward_model():
+    def reward_model(**kwargs):
         return load_reward_model(str(parents["reward"].path), **kwargs)
 
     def scorer():
-        return RewardScorer(reward_model().to(stage.device).eval(), Encoder(tokenizer))
+        frozen = reward_model(dtype=student.dtype, attn_implementation=student.attn_implementation)
+        return RewardScorer(frozen.to(stage.device).eval(), Encoder(tokenizer))
 
     trainer = PPOTrainer(
-        AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **kwargs),
+        AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained),
         load_rewards(stage.rewards, task, scorer, stage.few_shot),
         stage,
         training_rows(task, labelled, answers, stage.few_shot),
         validation_rows(task, labelled, golds, stage.validation_questions, stage.few_shot),
         processing_class=tokenizer,
-        value_model=reward_model(),
+        value_model=reward_model(**trained),
         eval_func=answers_match(task),
     )
     show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))

@@ -2,7 +2,7 @@
 
 import inspect
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -32,6 +32,8 @@ class ActorCritic(nn.Module):
 
     # The loss is made by the trainer, from what `forward` returns.
     accepts_loss_kwargs = False
+    # Layers do so in `forward` alone: who wants to generate has nothing to switch off.
+    is_gradient_checkpointing = False
 
     def __init__(self, policy: PreTrainedModel, value_model: PreTrainedModel | None, temperature: float = 1.0):
         super().__init__()
@@ -67,6 +69,15 @@ class ActorCritic(nn.Module):
         self.policy.activation_checkpointing_enable(**kwargs)
         if self.value_model is not None:
             self.value_model.activation_checkpointing_enable(**kwargs)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the policy is."""
+        return self.policy.device
+
+    def generate(self, *args, **kwargs) -> Any:
+        """The policy's own `generate`, for callbacks that ask the trainer's model."""
+        return self.policy.generate(*args, **kwargs)
 
     def forward(
         self,

@@ -32,6 +32,8 @@ class PPOConfig(TrainingArguments):
     change the update, so `gradient_accumulation_steps` stays 1.
 
     Args:
+        model_init_kwargs (`dict`, *optional*): how `from_pretrained` loads a policy that is given by its name; in
+            float32, unless `dtype` is among them.
         rollout_batch_size (`int`, *optional*, defaults to 64): episodes an update, over all processes.
         total_episodes (`int`, *optional*): episodes in all, rounded up to whole updates; without it
             `num_train_epochs` passes over the dataset, or `max_steps` optimizer steps.
@@ -93,6 +95,7 @@ class PPOConfig(TrainingArguments):
 
     _VALID_DICT_FIELDS: ClassVar[list[str]] = [
         *TrainingArguments._VALID_DICT_FIELDS,
+        "model_init_kwargs",
         "transformers_continuous_batching_config",
     ]
 
@@ -103,6 +106,7 @@ class PPOConfig(TrainingArguments):
     use_cache: bool = True
     ddp_find_unused_parameters: bool | None = False
 
+    model_init_kwargs: dict | str | None = field(default=None, metadata=NO_EFFECT)
     rollout_batch_size: int = 64
     total_episodes: int | None = None
     num_ppo_epochs: int = 4
@@ -228,7 +232,8 @@ class DistillPPOConfig(PPOConfig):
     warmup: str | None = field(default=None, metadata=PARENT)
     triples: str | None = field(default=None, metadata=PARENT)
     reward: str | None = field(default=None, metadata=PARENT)
-    # They stand in `rewards`.
+    # The student's section tells how models are loaded, and `rewards` their weights.
+    model_init_kwargs: dict | str | None = field(default=None, init=False, metadata=NO_EFFECT)
     reward_weights: list[float] | None = field(default=None, init=False, metadata=NO_EFFECT)
     few_shot: bool = False
     rewards: list[str] = field(default_factory=lambda: ["distilled"], metadata=REWARDS)

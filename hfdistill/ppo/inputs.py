@@ -1,19 +1,24 @@
 """What the trainer is given, completed and checked before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers.utils import logging
 
-from ..encoding import Encoder, check_vocabulary
+from ..encoding import Encoder, check_vocabulary, load_tokenizer
 from ..errors import HFDistillError
 from .actor_critic import causal_model
 from .config import PPOConfig
-from .prompts import PromptDataset
+from .prompts import PromptDataset, PromptStream, open_prompts
 from .scoring import RewardFunction, Rewards
 from .value_model import build_value_model
+
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -26,7 +31,8 @@ class Inputs:
         rewards ([`~hfdistill.ppo.scoring.Rewards`]): what is maximised.
         reference (`PreTrainedModel`, *optional*): what the KL is measured to, where that is a model of its own.
         value_model (`PreTrainedModel`, *optional*): the value function, where it is a model of its own.
-        prompts ([`~hfdistill.ppo.prompts.PromptDataset`]): what is answered.
+        prompts ([`~hfdistill.ppo.prompts.PromptDataset`] or [`~hfdistill.ppo.prompts.PromptStream`]): what is
+            answered.
         max_prompt_length (`int`): most tokens of a prompt.
     """
 
@@ -35,36 +41,102 @@ class Inputs:
     rewards: Rewards
     reference: PreTrainedModel | None
     value_model: PreTrainedModel | None
-    prompts: PromptDataset
+    prompts: PromptDataset | PromptStream
     max_prompt_length: int
 
 
 def complete_inputs(
-    model: PreTrainedModel,
+    model: PreTrainedModel | str,
     reward_funcs: RewardFunction | PreTrainedModel | str | Sequence[RewardFunction | PreTrainedModel | str],
     args: PPOConfig,
-    train_dataset: Sequence[dict[str, Any]],
+    train_dataset: Iterable[dict[str, Any]] | None,
     processing_class: PreTrainedTokenizerBase | None,
+    reward_processing_classes: PreTrainedTokenizerBase | Sequence[PreTrainedTokenizerBase | None] | None,
     value_model: PreTrainedModel | None,
     ref_model: PreTrainedModel | None,
     peft_config: Any,
 ) -> Inputs:
     """Make of the arguments of [`~hfdistill.ppo.PPOTrainer`] what it works with."""
-    encoder = load_encoder(processing_class, model)
-    rewards = Rewards(reward_funcs, args.reward_weights, encoder, model)
+    model = open_policy(model, args, peft_config)
+    encoder = load_encoder(processing_class, model, args)
+    rewards = Rewards(reward_funcs, args.reward_weights, encoder, model, reward_processing_classes)
     reference = make_reference(ref_model, model, args, peft_config)
     policy = add_adapter(model, args, peft_config)
     value_model = make_value_model(value_model, policy, args, rewards, encoder)
-    context = causal_model(policy).config.get_text_config().max_position_embeddings
-    max_prompt_length = args.max_prompt_length or context - args.max_completion_length
-    prompts = PromptDataset(train_dataset, encoder, max_prompt_length, "train_dataset")
+    max_prompt_length = args.max_prompt_length or room_for_prompts(policy, args)
+    prompts = open_prompts(train_dataset, encoder, max_prompt_length, "train_dataset")
+    if isinstance(prompts, PromptStream) and args.max_steps <= 0 and args.total_episodes is None:
+        raise HFDistillError("train_dataset has no length: say by total_episodes, or max_steps, how long to train")
     return Inputs(policy, encoder, rewards, reference, value_model, prompts, max_prompt_length)
 
 
-def load_encoder(processing_class: PreTrainedTokenizerBase | None, model: PreTrainedModel) -> Encoder:
+def room_for_prompts(policy: PreTrainedModel, args: PPOConfig) -> int:
+    """Tokens of the policy's context that the longest completion leaves to a prompt."""
+    context = causal_model(policy).config.get_text_config().max_position_embeddings
+    if context <= args.max_completion_length:
+        raise HFDistillError(
+            f"max_completion_length is {args.max_completion_length} and the policy's context {context} tokens, which "
+            "leaves none to prompts: lower it"
+        )
+    return context - args.max_completion_length
+
+
+def default_args(model: PreTrainedModel | str) -> PPOConfig:
+    """Options that are all by default, with a folder named after the model."""
+    name = model if isinstance(model, str) else model.config.name_or_path
+    return PPOConfig(f"{name.rstrip('/').split('/')[-1] or type(model).__name__}-PPO")
+
+
+def open_policy(model: PreTrainedModel | str, args: PPOConfig, peft_config: Any) -> PreTrainedModel:
+    """The policy with weights in fp32, loaded if it is the name of one."""
+    if isinstance(model, str):
+        model = load_policy(model, args.model_init_kwargs or {})
+    elif args.model_init_kwargs:
+        raise HFDistillError("model_init_kwargs tell how to load a model, and this one is loaded: leave them out")
+    if causal_model(model).config.is_encoder_decoder:
+        raise HFDistillError(
+            f"the policy {model.name_or_path!r} is an encoder-decoder ({model.config.model_type}): PPO trains "
+            "decoder-only language models"
+        )
+    # Weights below an adapter are not trained.
+    adapted = peft_config is not None or not isinstance(model, PreTrainedModel)
+    return model if adapted else in_float32(model, "policy")
+
+
+def load_policy(name: str, init_kwargs: dict[str, Any]) -> PreTrainedModel:
+    """The causal language model of a folder or a Hub repository."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(name, **{"dtype": torch.float32, **init_kwargs})
+    except (OSError, ValueError) as error:
+        raise HFDistillError(f"the policy {name!r} cannot be loaded: {' '.join(str(error).split())}") from error
+
+
+def in_float32(model: PreTrainedModel, role: str) -> PreTrainedModel:
+    """The model with its weights in fp32: most steps of 1e-5 of a weight are lost in bf16."""
+    half = {parameter.dtype for parameter in model.parameters()} & {torch.bfloat16, torch.float16}
+    if not half:
+        return model
+    logger.warning(
+        f"the weights of the {role} {model.name_or_path!r} are {half.pop()}, in which small steps are lost: they are "
+        "trained in float32; bf16=True computes in bf16"
+    )
+    return model.float()
+
+
+def load_encoder(processing_class: PreTrainedTokenizerBase | None, model: PreTrainedModel, args: PPOConfig) -> Encoder:
     """The encoder of the policy's tokenizer, whose pad token the policy learns of."""
     if processing_class is None:
-        raise HFDistillError("PPO needs the tokenizer of the policy: give processing_class")
+        name = causal_model(model).name_or_path
+        if not name:
+            raise HFDistillError(
+                "PPO needs the tokenizer of the policy, which was loaded from nowhere: give processing_class"
+            )
+        try:
+            processing_class = load_tokenizer(name)
+        except (OSError, ValueError) as error:
+            raise HFDistillError(
+                f"no tokenizer is found at {name!r}: give processing_class ({' '.join(str(error).split())})"
+            ) from error
     encoder = Encoder(processing_class)
     model.config.pad_token_id = encoder.pad_token_id
     return encoder
@@ -104,10 +176,13 @@ def make_value_model(
     rewards: Rewards,
     encoder: Encoder,
 ) -> PreTrainedModel | None:
-    """The value model, where it has a backbone of its own: the given one, the first reward model's or the policy's."""
+    """The value model, where it has a backbone of its own: the given one, that of the first reward model
+    that reads the policy's tokens, or the policy's own.
+    """
     if args.value_backbone == "shared":
         return None
-    if value_model is None and rewards.models:
-        value_model = deepcopy(rewards.models[0])
+    if value_model is None:
+        likely = [reward.model for reward in rewards.models if reward.knows_policy_tokens]
+        value_model = deepcopy(likely[0]) if likely else None
     value_model = build_value_model(policy, value_model, args.value_head_init, encoder.pad_token_id)
-    return value_model.requires_grad_(True)
+    return in_float32(value_model, "value model").requires_grad_(True)

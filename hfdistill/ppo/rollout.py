@@ -18,10 +18,10 @@ from ..llama import Passage
 from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
-from .batching import MiniBatch, episode_seeds, plan_epoch, update_rows
+from .batching import MiniBatch, episode_seeds, plan_epoch
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
-from .prompts import PromptDataset
+from .prompts import PromptDataset, PromptStream
 from .samplers import PolicySampler
 from .scoring import Rewards
 
@@ -77,7 +77,7 @@ class Rollouts:
     sampler: PolicySampler
     reference: PreTrainedModel | None
     rewards: Rewards
-    prompts: PromptDataset
+    prompts: PromptDataset | PromptStream
     encoder: Encoder
     config: PPOConfig
     accelerator: Accelerator
@@ -89,15 +89,16 @@ class Rollouts:
         """
         config, size, seconds = self.config, self.config.rollout_batch_size, {}
         # 1. Which prompts, with which noise: the same whatever the number of processes.
-        rows = self._share(update_rows(len(self.prompts), config.seed, update, size))
+        prompts, drawn = self.prompts.of_update(update, size, config.seed)
+        rows = self._share(drawn)
         seeds = self._share(episode_seeds(config.seed, update, size))
         # 2. Sample.
         with timed(seconds, "generation"):
-            prompt_ids = [self.prompts.prompt_ids[row] for row in rows]
+            prompt_ids = [prompts.prompt_ids[row] for row in rows]
             generated = self.sampler.sample(prompt_ids, config.temperature, seeds)
         # 3. Score, and share the episodes among all processes.
         with timed(seconds, "reward"):
-            mine, shown = self._score(rows, generated, state)
+            mine, shown = self._score(prompts, rows, generated, state)
             everyone = gather_shares(mine, self.accelerator.num_processes)
             sampled, figures = self._assemble(update, everyone)
         # 4. Log-probabilities and values before the update, by the very passes that training starts with: the ratio
@@ -166,21 +167,21 @@ class Rollouts:
         self.reference.to("cpu")
 
     def _score(
-        self, rows: list[int], generated: list[Generated], state: TrainerState
+        self, prompts: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
     ) -> tuple[list[Episode], ShownEpisode | None]:
         """Episodes with their scores, and the first of them to be shown."""
         if not rows:
             return [], None
-        completions, said = self._ask(self.prompts, rows, generated, state)
+        completions, said = self._ask(prompts, rows, generated, state)
         mine = []
         for row, response, values in zip(rows, generated, said, strict=True):
             finished, score = response.finish_reason != "length", self.rewards.total(values)
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
-            ids = self.prompts.prompt_ids[row], response.drawn_ids
+            ids = prompts.prompt_ids[row], response.drawn_ids
             mine.append(Episode(*ids, finished, values, score, response.log_probs))
         extra = {column: values[0] for column, values in self.rewards.extra.items() if values}
-        return mine, ShownEpisode(self.prompts.prompts(rows[:1])[0], completions[0], mine[0].score, extra)
+        return mine, ShownEpisode(prompts.prompts(rows[:1])[0], completions[0], mine[0].score, extra)
 
     def _assemble(self, update: int, everyone: list[Episode]) -> tuple[Sampled, dict[str, float]]:
         """The episodes that have a score, and figures of all."""

@@ -6,15 +6,18 @@ import inspect
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
-from transformers import PreTrainedModel, TrainerState
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
-from ..encoding import Encoder, check_vocabulary
+from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..reward.model import RewardScorer, check_scalar_model, load_reward_model, prepare_reward_model
+from ..reward.rewards import is_path, load_function
+from .reward_models import ModelReward, open_reward_model
 
 
 RewardFunction = Callable[..., list[float | None]]
@@ -25,11 +28,13 @@ class Rewards:
 
     Args:
         reward_funcs: one or several of: a function `f(prompts, completions, completion_ids, **columns)` that returns a
-            number, or `None` where it has nothing to say, for each episode, and may be a coroutine; a sequence
-            classification model with one output; or the path of one.
+            number, or `None` where it has nothing to say, for each episode, and may be a coroutine; `module:function`,
+            where it is loaded from; a sequence classification model with one output; or the path or name of one.
         weights (`Sequence[float]`, *optional*): one a function; all 1 by default.
         encoder ([`~hfdistill.encoding.Encoder`]): of the policy.
-        policy (`PreTrainedModel`): reward models must share its vocabulary.
+        policy (`PreTrainedModel`): what is rewarded.
+        processing_classes (`PreTrainedTokenizerBase`, or a list of these, *optional*): one a function: the tokenizers
+            of reward models; see [`~hfdistill.ppo.reward_models.ModelReward`].
 
     Attributes:
         logged (`dict[str, list[float]]`): what functions logged by `log_metric` since it was last cleared.
@@ -42,45 +47,30 @@ class Rewards:
         weights: Sequence[float] | None,
         encoder: Encoder,
         policy: PreTrainedModel,
+        processing_classes: PreTrainedTokenizerBase | Sequence[PreTrainedTokenizerBase | None] | None = None,
     ):
         listed = list(reward_funcs) if isinstance(reward_funcs, list | tuple) else [reward_funcs]
         if not listed:
             raise HFDistillError("reward_funcs is empty: PPO needs at least one reward function or reward model")
-        self.weights = [1.0] * len(listed) if weights is None else list(weights)
-        if len(self.weights) != len(listed):
-            raise HFDistillError(f"reward_weights has {len(self.weights)} entries for {len(listed)} reward functions")
-        self.models: list[PreTrainedModel] = []
+        self.weights = one_each("reward_weights", weights, 1.0, len(listed))
+        tokenizers = one_each("reward_processing_classes", processing_classes, None, len(listed))
         self.functions: dict[str, RewardFunction] = {}
         self.logged: dict[str, list[float]] = defaultdict(list)
         self.extra: dict[str, list[Any]] = defaultdict(list)
-        for func in listed:
-            name, function = self._as_function(func, encoder, policy)
+        for func, tokenizer in zip(listed, tokenizers, strict=True):
+            function = as_function(func, tokenizer, encoder, policy)
+            named = function
+            while isinstance(named, functools.partial):
+                named = named.func
+            name = getattr(named, "__name__", type(named).__name__)
             while name in self.functions:
                 name += "_"
             self.functions[name] = function
 
-    def _as_function(self, func: Any, encoder: Encoder, policy: PreTrainedModel) -> tuple[str, RewardFunction]:
-        if isinstance(func, str):
-            func = load_reward_model(func)
-        if not isinstance(func, PreTrainedModel):
-            if not callable(func) or isinstance(func, nn.Module):
-                raise HFDistillError(f"{func!r} is no reward function, no reward model and no path of one")
-            named = func
-            while isinstance(named, functools.partial):
-                named = named.func
-            return getattr(named, "__name__", type(named).__name__), func
-        check_scalar_model(func, "reward model")
-        check_vocabulary(func, policy, "reward model")
-        if func.config.pad_token_id is None:
-            func.config.pad_token_id = encoder.pad_token_id
-        self.models.append(prepare_reward_model(func).to(policy.device))
-        scorer = RewardScorer(func, encoder)
-
-        def score(prompts, completion_ids, **columns):
-            pairs = zip(prompts, completion_ids, strict=True)
-            return scorer.score_ids([encoder.prompt_ids(prompt) + ids for prompt, ids in pairs]).tolist()
-
-        return func.name_or_path.rstrip("/").split("/")[-1] or type(func).__name__, score
+    @property
+    def models(self) -> list[ModelReward]:
+        """The reward models among the functions."""
+        return [function for function in self.functions.values() if isinstance(function, ModelReward)]
 
     def __call__(
         self,
@@ -110,10 +100,13 @@ class Rewards:
                 returned[name] = function(**keywords)
             except Exception as error:
                 raise _failed(name, error) from error
-        returned |= self._awaited({name: value for name, value in returned.items() if inspect.iscoroutine(value)})
+        returned |= self._awaited({name: value for name, value in returned.items() if inspect.isawaitable(value)})
         said: list[dict[str, float | None]] = [{} for _ in completions]
         for name, values in returned.items():
-            values = list(values) if isinstance(values, Iterable) else values
+            if isinstance(values, torch.Tensor | np.ndarray):
+                values = values.tolist()
+            elif isinstance(values, Iterable) and not isinstance(values, str | Mapping):
+                values = list(values)
             if not isinstance(values, list) or len(values) != len(completions):
                 found = f"{len(values)} values" if isinstance(values, list) else type(values).__name__
                 raise HFDistillError(
@@ -131,7 +124,7 @@ class Rewards:
         threading.Thread(target=loop.run_forever, daemon=True).start()
         return loop
 
-    def _awaited(self, coroutines: dict[str, Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+    def _awaited(self, coroutines: dict[str, Awaitable[Any]]) -> dict[str, Any]:
         """Wait for the functions that are coroutines, all at a time."""
         if not coroutines:
             return {}
@@ -153,6 +146,31 @@ class Rewards:
             if said[name] is not None
         ]
         return sum(heard) if heard else None
+
+
+def as_function(
+    func: Any, tokenizer: PreTrainedTokenizerBase | None, encoder: Encoder, policy: PreTrainedModel
+) -> RewardFunction:
+    """A reward function, or what is to be loaded or asked as one."""
+    if isinstance(func, str) and is_path(func):
+        func = load_function(func)
+    if isinstance(func, str | PreTrainedModel):
+        return ModelReward(open_reward_model(func), tokenizer, encoder, policy)
+    if not callable(func) or isinstance(func, nn.Module | type):
+        raise HFDistillError(f"{func!r} is no reward function, no reward model and no path of one")
+    return func
+
+
+def one_each(option: str, given: Any, default: Any, functions: int) -> list[Any]:
+    """What an option says of each reward function."""
+    values = (
+        list(given)
+        if isinstance(given, list | tuple)
+        else [default if given is None else given] * (functions if given is None else 1)
+    )
+    if len(values) != functions:
+        raise HFDistillError(f"{option} has {len(values)} entries for {functions} reward functions")
+    return values
 
 
 def _failed(name: str, error: BaseException) -> BaseException:

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,37 +25,45 @@ from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
 from .figures import RunningFigures
-from .inputs import complete_inputs
+from .inputs import complete_inputs, default_args
 from .losses import update_loss
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
-from .prompts import PromptDataset
+from .prompts import PromptDataset, usable_prompts
 from .rollout import Rollouts, ShownEpisode
 from .samplers import make_sampler
 from .scoring import RewardFunction
 
 
 class PPOTrainer(ResumableTrainer):
-    """Train a causal language model by PPO.
+    """Train a causal language model by PPO; what it shares with TRL's `GRPOTrainer` has its names and its order.
 
     Args:
-        model (`PreTrainedModel`): the policy.
+        model (`str` or `PreTrainedModel`): the policy, or its path or name on the Hub, which is loaded with
+            `args.model_init_kwargs`. It is trained in fp32, whatever its file holds.
         reward_funcs (`Callable`, `PreTrainedModel`, `str`, or a list of these): what is maximised; see
             [`~hfdistill.ppo.scoring.Rewards`]. A function is called as TRL's trainers call it: with `prompts`,
             `completions`, `completion_ids`, `trainer_state`, `log_extra`, `log_metric` and every other column of the
             dataset by name, and returns a number, or `None`, for each.
-        args ([`PPOConfig`]): options.
-        train_dataset (`datasets.Dataset`): a column `prompt` (text or messages) and what the reward functions need.
-        eval_dataset (`datasets.Dataset`, *optional*): the same, for greedy validation.
-        processing_class (`PreTrainedTokenizerBase`): tokenizer with a pad token that is not its end-of-sequence token.
+        args ([`PPOConfig`], *optional*): options; all by default.
+        train_dataset (`datasets.Dataset` or `datasets.IterableDataset`): a column `prompt` (text or messages) and what
+            the reward functions need. Without a length it is read in its order, again and again, and `args` must say
+            how long to train.
+        eval_dataset (`datasets.Dataset`, `datasets.IterableDataset` or a dict of these, *optional*): the same, for
+            greedy validation.
+        processing_class (`PreTrainedTokenizerBase`, *optional*): tokenizer with a pad token that is not its
+            end-of-sequence token; the one that lies beside the model by default.
+        reward_processing_classes (`PreTrainedTokenizerBase`, or a list of these, *optional*): the tokenizers of the
+            reward models among `reward_funcs`, `None` for functions; by default those that lie beside the models.
+        callbacks (`list[TrainerCallback]`, *optional*): passed on to the Trainer. What they get as `model` is the
+            policy.
+        peft_config (`peft.PeftConfig`, *optional*): trains an adapter of the policy instead of all of it.
         value_model (`PreTrainedModel`, *optional*): sequence classification model with one output that the value
             function starts from; by default a copy of the first reward model, else the policy's backbone with a new
             head. Without effect where `value_backbone` is `"shared"`.
         ref_model (`PreTrainedModel`, *optional*): what the KL is measured to; a copy of the policy by default, and the
             policy with its adapter off where there is one.
-        peft_config (`peft.PeftConfig`, *optional*): trains an adapter of the policy instead of all of it.
         eval_func (`Callable`, *optional*): `f(prompts, completions, **columns)` says for each greedy completion
             whether it is right; the share is logged as `eval_accuracy`. Without it their mean score, `eval_reward`.
-        callbacks (`list[TrainerCallback]`, *optional*): passed on to the Trainer.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the tokenizer pads with its end-of-sequence token or not at all,
@@ -64,20 +72,31 @@ class PPOTrainer(ResumableTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | str,
         reward_funcs: RewardFunction | PreTrainedModel | str | Sequence[RewardFunction | PreTrainedModel | str],
-        args: PPOConfig,
-        train_dataset: Sequence[dict[str, Any]],
-        eval_dataset: Sequence[dict[str, Any]] | None = None,
+        args: PPOConfig | None = None,
+        train_dataset: Iterable[dict[str, Any]] | None = None,
+        eval_dataset: Iterable[dict[str, Any]] | dict[str, Iterable[dict[str, Any]]] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
+        reward_processing_classes: PreTrainedTokenizerBase | Sequence[PreTrainedTokenizerBase | None] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        *,
+        peft_config: Any = None,
         value_model: PreTrainedModel | None = None,
         ref_model: PreTrainedModel | None = None,
-        peft_config: Any = None,
         eval_func: Callable[..., list[bool]] | None = None,
-        callbacks: list[TrainerCallback] | None = None,
     ):
+        args = default_args(model) if args is None else args
         inputs = complete_inputs(
-            model, reward_funcs, args, train_dataset, processing_class, value_model, ref_model, peft_config
+            model,
+            reward_funcs,
+            args,
+            train_dataset,
+            processing_class,
+            reward_processing_classes,
+            value_model,
+            ref_model,
+            peft_config,
         )
         self.encoder, self.max_prompt_length = inputs.encoder, inputs.max_prompt_length
         self.eval_func = eval_func
@@ -89,7 +108,7 @@ class PPOTrainer(ResumableTrainer):
         super().__init__(
             actor_critic,
             args,
-            train_dataset=train_dataset,
+            train_dataset=inputs.prompts.dataset,
             eval_dataset=eval_dataset,
             processing_class=self.encoder.tokenizer,
             callbacks=callbacks,
@@ -107,7 +126,8 @@ class PPOTrainer(ResumableTrainer):
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         reference = inputs.reference
-        for frozen in [*inputs.rewards.models, *([] if reference is None else [reference])]:
+        reward_models = [reward.model for reward in inputs.rewards.models]
+        for frozen in [*reward_models, *([] if reference is None else [reference])]:
             offloaded = frozen is reference and args.offload_ref_model
             frozen.requires_grad_(False).eval().to("cpu" if offloaded else self.accelerator.device)
         self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
@@ -115,7 +135,7 @@ class PPOTrainer(ResumableTrainer):
         self.episodes: Episodes | None = None
         self.shown: ShownEpisode | None = None
         self.skipped_steps = 0
-        self._eval_prompts: dict[int, PromptDataset] = {}
+        self._eval_prompts: list[PromptDataset] = []
         self.whole = WholeModel(inputs.policy, self.accelerator)
         self.rollouts = Rollouts(
             actor_critic,
@@ -131,9 +151,13 @@ class PPOTrainer(ResumableTrainer):
     # ---- Training ----
 
     def get_train_dataloader(self) -> DataLoader:
-        """One item an optimizer step of a pass over the dataset; what a step trains on follows from its number."""
-        updates = math.ceil(len(self.rollouts.prompts) / self.args.rollout_batch_size)
-        return DataLoader([{}] * (updates * self.steps_per_update), batch_size=1, collate_fn=lambda rows: rows[0])
+        """One item an optimizer step of a pass over the dataset, or of the whole training where the dataset has no
+        length; what a step trains on follows from its number.
+        """
+        prompts, steps = self.rollouts.prompts, self.args.max_steps
+        if isinstance(prompts, PromptDataset):
+            steps = math.ceil(len(prompts) / self.args.rollout_batch_size) * self.steps_per_update
+        return DataLoader([{}] * steps, batch_size=1, collate_fn=lambda rows: rows[0])
 
     def get_total_train_batch_size(self, args: PPOConfig) -> int:
         """Episodes a step, for the Trainer's figures of speed."""
@@ -147,6 +171,12 @@ class PPOTrainer(ResumableTrainer):
             groups = parameter_groups(model, self.get_decay_parameter_names(model), self.args)
             self.optimizer = optimizer_class(groups, **kwargs)
         return self.optimizer
+
+    def _prepare_for_training(self, *args: Any) -> tuple[torch.nn.Module, DataLoader]:
+        """As the Trainer has it; callbacks then get the policy, a language model that they can read and copy."""
+        prepared = super()._prepare_for_training(*args)
+        self.callback_handler.model = self.model.policy
+        return prepared
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One optimizer step's backward passes; before the first step of an update, its rollout."""
@@ -225,11 +255,12 @@ class PPOTrainer(ResumableTrainer):
         """The prompts of a dataset, encoded once."""
         if eval_dataset is None or isinstance(eval_dataset, str):
             eval_dataset = self.eval_dataset if eval_dataset is None else self.eval_dataset[eval_dataset]
-        if id(eval_dataset) not in self._eval_prompts:
-            self._eval_prompts[id(eval_dataset)] = PromptDataset(
-                eval_dataset, self.encoder, self.max_prompt_length, "eval_dataset"
-            )
-        return DataLoader(self._eval_prompts[id(eval_dataset)], batch_size=None)
+        known = [prompts for prompts in self._eval_prompts if prompts.dataset is eval_dataset]
+        if not known:
+            usable = usable_prompts(eval_dataset, self.encoder, self.max_prompt_length, "eval_dataset")
+            known = [PromptDataset(eval_dataset, usable)]
+            self._eval_prompts += known
+        return DataLoader(known[0], batch_size=None)
 
     def evaluation_loop(
         self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any

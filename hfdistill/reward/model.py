@@ -60,13 +60,23 @@ def load_reward_model(model_path: str, **kwargs) -> PreTrainedModel:
     """Load a trained reward model from a folder or a Hub repository, with its head in fp32; `kwargs` are those of
     `from_pretrained`.
     """
-    model = AutoModelForSequenceClassification.from_pretrained(model_path, **kwargs)
+    model, loading = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True, **kwargs)
+    if loading["missing_keys"]:
+        raise HFDistillError(
+            f"the reward model {model_path!r} lacks the weights of {', '.join(sorted(loading['missing_keys'])[:3])}: "
+            "name one that was trained as a reward model"
+        )
     check_scalar_model(model, "reward model")
     return prepare_reward_model(model)
 
 
 def check_scalar_model(model: PreTrainedModel, role: str) -> None:
-    """Refuse a reward or value model that says more than one number."""
+    """Refuse a reward or value model that says more than one number, or reads it elsewhere than at a token."""
+    if "score" not in dict(model.named_children()):
+        raise HFDistillError(
+            f"the {role} {model.name_or_path!r} is a {type(model).__name__}: it must be the sequence classifier of a "
+            "decoder, such as LlamaForSequenceClassification"
+        )
     if model.config.num_labels != 1:
         raise HFDistillError(
             f"the {role} {model.name_or_path!r} has {model.config.num_labels} outputs instead of 1: name one that was "
@@ -147,24 +157,34 @@ class RewardScorer:
             ]
         ).tolist()
 
-    @torch.no_grad()
     def score_ids(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
         """Score whole sequences of ids (prompt, response, end-of-sequence), each read at its last token.
 
         Returns:
             `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
         """
-        scores = torch.empty(len(sequences))
-        was_training = self.model.training
-        self.model.eval()
-        lengths = [len(sequence) for sequence in sequences]
-        longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
-        for batch in cut_into_passes(longest_first, lengths, self.token_budget):
-            # Padding stands at the end, where no causal position looks, so attention needs no mask.
-            input_ids, attention_mask = right_pad([sequences[i] for i in batch], self.encoder.pad_token_id)
-            positions = attention_mask.sum(1, keepdim=True) - 1
-            device = self.model.device
-            output = self.model(input_ids.to(device), score_positions=positions.to(device))
-            scores[batch] = output.logits[:, 0].float().cpu()
-        self.model.train(was_training)
-        return scores
+        return score_sequences(self.model, sequences, self.encoder.pad_token_id, self.token_budget)
+
+
+@torch.no_grad()
+def score_sequences(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad_token_id: int, token_budget: int = 16384
+) -> torch.Tensor:
+    """Score sequences of ids, each read at its last token, in length-sorted batches of at most so many tokens.
+
+    Returns:
+        `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
+    """
+    scores = torch.empty(len(sequences))
+    was_training = model.training
+    model.eval()
+    lengths = [len(sequence) for sequence in sequences]
+    longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    for batch in cut_into_passes(longest_first, lengths, token_budget):
+        # Padding stands at the end, where no causal position looks, so attention needs no mask.
+        input_ids, attention_mask = right_pad([sequences[i] for i in batch], pad_token_id)
+        positions = attention_mask.sum(1, keepdim=True) - 1
+        output = model(input_ids.to(model.device), score_positions=positions.to(model.device))
+        scores[batch] = output.logits[:, 0].float().cpu()
+    model.train(was_training)
+    return scores

@@ -36,7 +36,7 @@ def test_a_tokenizer_without_pad(tmp_path):
 
 
 def test_no_tokenizer(tmp_path):
-    with pytest.raises(HFDistillError, match="processing_class"):
+    with pytest.raises(HFDistillError, match="loaded from nowhere: give processing_class"):
         build(None, tmp_path)
 
 
