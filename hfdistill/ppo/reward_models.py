@@ -17,7 +17,7 @@ class ModelReward:
 
     One that shares the policy's vocabulary reads the very ids that were sampled. Another one reads text and end token,
     and one of TRL's that was trained on conversations reads messages, as its own chat template lays them out. A score
-    is read where the model was trained to give it: at the last token that is not its pad token.
+    is read where the model was trained to give it: at the last token, or before an end token that it also pads with.
 
     Args:
         model (`PreTrainedModel`): sequence classification model with one output.
@@ -76,10 +76,9 @@ class ModelReward:
             ids = self.tokenizer(prompt + completion)["input_ids"]
             if sampled[-1] == self.encoder.eos_token_id and ids[-1] != self.tokenizer.eos_token_id:
                 ids.append(self.tokenizer.eos_token_id)
-        end = len(ids)
-        while end > 1 and ids[end - 1] == self.model.config.pad_token_id:
-            end -= 1
-        return ids[:end]
+        # A model that pads with its end token has never seen its score at one.
+        blind = self.model.config.pad_token_id == self.tokenizer.eos_token_id
+        return ids[:-1] if blind and len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id else ids
 
 
 def open_reward_model(model: PreTrainedModel | str) -> PreTrainedModel:
