@@ -76,6 +76,8 @@ def prepare(folder: Path, args: argparse.Namespace) -> None:
     sys.path.insert(0, str(ROOT))
     from itertools import islice
 
+    import torch
+
     from hfdistill.demo.models import Recipe, train
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.tasks.word_problems import bare_prompt, problems
@@ -83,7 +85,9 @@ def prepare(folder: Path, args: argparse.Namespace) -> None:
     recipe = Recipe(layers=args.layers, hidden=args.hidden, solutions=args.solutions)
     train(recipe, 0, folder / "policy", "policy")
     pad = json.loads((folder / "policy/config.json").read_text())["pad_token_id"]
-    initialise_reward_model(str(folder / "policy"), pad).save_pretrained(folder / "reward")
+    reward_model = initialise_reward_model(str(folder / "policy"), pad)
+    torch.nn.init.normal_(reward_model.score.weight, std=(args.hidden + 1) ** -0.5)
+    reward_model.save_pretrained(folder / "reward")
     prompts = [bare_prompt(problem.text) for problem in islice(problems(1, "train"), 2000)]
     (folder / "prompts.json").write_text(json.dumps(prompts))
 

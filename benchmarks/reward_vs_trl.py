@@ -147,7 +147,6 @@ def compare(folder: str, tokenizer, triples: list[EncodedTriple], args: argparse
                     output_dir=folder,
                     per_device_train_batch_size=args.batch,
                     classification_weight=0.0,
-                    load_best_model_at_end=False,
                     **SETTINGS,
                 )
                 trainer = TripletTrainer(model, settings, triples, [], tokenizer)
@@ -171,9 +170,11 @@ def first_losses(folder: str, tokenizer, triples: list[EncodedTriple], data: Dat
     """Mean loss of all pairs before training, by TRL's rows and by ours."""
     from hfdistill.encoding import Encoder
 
-    scorer = RewardScorer(initialise_reward_model(folder, PAD), Encoder(tokenizer))
+    model = initialise_reward_model(folder, PAD)
+    torch.nn.init.normal_(model.score.weight, std=(model.config.hidden_size + 1) ** -0.5)
+    scorer = RewardScorer(model, Encoder(tokenizer))
     margin = scorer.score_ids(data["chosen_ids"]) - scorer.score_ids(data["rejected_ids"])
-    settings = RewardConfig(output_dir=folder, load_best_model_at_end=False, classification_weight=0.0, **SETTINGS)
+    settings = RewardConfig(output_dir=folder, classification_weight=0.0, **SETTINGS)
     trainer = TripletTrainer(scorer.model, settings, triples, [], tokenizer)
     trainer.remove_callback(PrinterCallback)
     ours = trainer.evaluate(triples)["eval_loss"] / (len(data) / len(triples))

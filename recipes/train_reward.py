@@ -10,7 +10,7 @@
 
 Reads:   {run}-labels and {run}-warmup (or what --labels and --warmup name).
 Writes:  {run}-triples, the student's labelled responses and the triples; {run}-reward, the reward model with the best
-         Pos/Neg accuracy on validation questions.
+         Pos/Neg accuracy on validation questions, or the last without validation.
 What is finished is found and left alone. No response is sampled twice, and training goes on from its last checkpoint.
 """
 
@@ -131,7 +131,6 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     model = initialise_reward_model(
         warmup,
         encoder.pad_token_id,
-        seed=config.run.seed,
         dtype=training_dtype(student.dtype),
         attn_implementation=student.attn_implementation,
     )

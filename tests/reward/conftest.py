@@ -3,11 +3,12 @@ import random
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from hfdistill.encoding import Encoder
 from hfdistill.reward.batches import EncodedTriple
 from hfdistill.reward.config import RewardConfig
+from hfdistill.reward.model import initialise_reward_model
 
 
 PAD, EOS = 0, 1
@@ -52,6 +53,14 @@ def student_folder(tokenizer, tmp_path_factory) -> str:
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+def drawn_reward_model(folder: str, seed: int = 0, **kwargs) -> PreTrainedModel:
+    """An untrained reward model whose scores differ."""
+    model = initialise_reward_model(folder, PAD, **kwargs)
+    generator = torch.Generator().manual_seed(seed)
+    torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5, generator=generator)
+    return model
 
 
 def draw_triples(n: int, seed: int = 0, teacher: bool = True) -> list[EncodedTriple]:

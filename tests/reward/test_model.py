@@ -1,5 +1,4 @@
 import copy
-import math
 
 import pytest
 import torch
@@ -7,11 +6,11 @@ from transformers import AutoModelForSequenceClassification
 
 from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
-from hfdistill.reward.model import Float32Head, RewardScorer, initialise_reward_model, load_reward_model
+from hfdistill.reward.model import Float32Head, RewardScorer, load_reward_model
 from hfdistill.reward.trainer import TripletTrainer
 from hfdistill.training.shares import cut_into_passes
 
-from .conftest import EOS, PAD, VOCABULARY, draw_triples, make_tokenizer
+from .conftest import EOS, PAD, VOCABULARY, draw_triples, drawn_reward_model, make_tokenizer
 
 
 SEQUENCES = [[20, 21, EOS], [22] * 17, [23, 24, 25, EOS], [30], [31, 32, 33, 34, 35, 36, 37, EOS]]
@@ -19,15 +18,7 @@ SEQUENCES = [[20, 21, EOS], [22] * 17, [23, 24, 25, EOS], [30], [31, 32, 33, 34,
 
 @pytest.fixture
 def model(student_folder):
-    return initialise_reward_model(student_folder, PAD).eval()
-
-
-def test_head_is_drawn_with_the_stated_deviation(student_folder):
-    weights = torch.cat([initialise_reward_model(student_folder, PAD, seed=seed).score.weight for seed in range(40)])
-    assert weights.std().item() == pytest.approx(1 / math.sqrt(33), rel=0.05)
-    assert abs(weights.mean().item()) < 0.02
-    again = initialise_reward_model(student_folder, PAD, seed=3).score.weight
-    assert torch.equal(again[0], weights[3])
+    return drawn_reward_model(student_folder).eval()
 
 
 def test_backbone_is_the_student_s(student_folder, model):
@@ -99,7 +90,7 @@ def test_scoring_leaves_the_mode_and_makes_no_gradient(model, encoder):
 
 
 def test_head_is_fp32_in_a_bf16_model_and_under_autocast(student_folder, encoder):
-    model = initialise_reward_model(student_folder, PAD, dtype=torch.bfloat16).eval()
+    model = drawn_reward_model(student_folder, dtype=torch.bfloat16).eval()
     assert model.dtype == torch.bfloat16
     assert isinstance(model.score, Float32Head)
     assert model.score.weight.dtype == torch.float32
@@ -113,7 +104,7 @@ def test_head_is_fp32_in_a_bf16_model_and_under_autocast(student_folder, encoder
 
 def test_autocast_leaves_the_head_fp32(student_folder, encoder, make_args):
     """In training with `bf16` and in scoring: the backbone computes in bf16, the score in fp32."""
-    model = initialise_reward_model(student_folder, PAD)
+    model = drawn_reward_model(student_folder)
     types = []
 
     def note_type(module, inputs, output):
@@ -121,14 +112,14 @@ def test_autocast_leaves_the_head_fp32(student_folder, encoder, make_args):
 
     model.model.layers[0].mlp.down_proj.register_forward_hook(note_type)
     model.score.register_forward_hook(note_type)
-    settings = {"eval_strategy": "no", "load_best_model_at_end": False, "num_train_epochs": 1}
+    settings = {"eval_strategy": "no", "num_train_epochs": 1}
     triples = draw_triples(8)
     trainer = TripletTrainer(model, make_args(bf16=True, **settings), triples, [], encoder.tokenizer)
     trainer.train()
     assert types == [torch.bfloat16, torch.float32]
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     types.clear()
-    scorer = RewardScorer(initialise_reward_model(student_folder, PAD), encoder)
+    scorer = RewardScorer(drawn_reward_model(student_folder), encoder)
     exact = scorer.score_ids(SEQUENCES)
     scorer.model.model.layers[0].mlp.down_proj.register_forward_hook(note_type)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -155,7 +146,7 @@ def test_dropout_is_off(student_folder, encoder, tmp_path):
         vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=EOS, eos_token_id=EOS
     )
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
-    model = initialise_reward_model(str(tmp_path), PAD).train()
+    model = drawn_reward_model(str(tmp_path)).train()
     first, second = (model(torch.tensor([[20, 21, EOS]])).logits for _ in range(2))
     assert torch.equal(first, second)
 

@@ -69,6 +69,7 @@ def make_run(folder: Path, push: bool = False) -> None:
             publish(files, kind, {"validation_accuracy": interval(2, 4)} if kind is POLICY else {})
             if kind is WARMUP:
                 reward = initialise_reward_model(str(files), words.pad_token_id)
+                torch.nn.init.normal_(reward.score.weight, std=1 / 7)
                 save_model(reward, words, Path(place, "reward"))
                 publish(Path(place, "reward"), REWARD, {"pos_neg": interval(30, 40)})
         save_model(model, words, Path(place, "large"))
