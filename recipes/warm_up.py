@@ -9,7 +9,8 @@
     accelerate launch recipes/warm_up.py --config … --data all --run.suffix=-sft      # the paper's row "SFT"
 
 Reads:   {run}-labels (or what --labels names) and the base student (student.model).
-Writes:  {run}-warmup, the checkpoint with the best greedy accuracy on validation questions.
+Writes:  {run}-warmup, the checkpoint with the best greedy accuracy on validation questions, or the last without
+         validation.
 A finished warm-up with the same inputs and settings is found and left alone; one that was cut off goes on from its
 last checkpoint.
 """

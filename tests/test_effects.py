@@ -132,6 +132,20 @@ def test_what_the_issue_names(configs):
         assert all(effects_of(stage_class(stage))[name] is None for name in names)
 
 
+def test_a_process_s_batch_decides_nothing_where_the_global_one_is_given(configs):
+    for stage, kind in (("warmup", "warmup"), ("reward", "reward")):
+        made = [
+            fingerprint(KINDS[kind], with_fields(configs[stage], **fields), {})
+            for each in (4, 8)
+            for fields in (
+                {"per_device_train_batch_size": each},
+                {"per_device_train_batch_size": each, "global_batch_size": 16},
+                {"global_batch_size": each},
+            )
+        ]
+        assert made[1] == made[4] and len(set(made)) == 5
+
+
 @pytest.mark.parametrize("name", ["word_problems", "gsm8k", "gsm_plus", "mmlu_pro"])
 def test_every_option_of_a_task_counts(name):
     section = {"name": name}

@@ -6,8 +6,9 @@ from transformers import TrainingArguments
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
-from ..training.arguments import EFFECTS, validates
+from ..training.arguments import EFFECTS_OF_BATCHES, validates
 from ..training.best_checkpoint import POS_NEG
+from ..training.global_batch import divide_global_batch
 from ..training.loading import load_whole, settle_bf16
 from .triples import SOURCES
 
@@ -16,7 +17,7 @@ from .triples import SOURCES
 OF_TRIPLES = decides("triples")
 
 
-@section(inherited=EFFECTS)
+@section(inherited=EFFECTS_OF_BATCHES)
 @dataclass
 class RewardConfig(TrainingArguments):
     r"""Section `reward`: the student's samples, the triples, and the training of the reward model.
@@ -43,13 +44,18 @@ class RewardConfig(TrainingArguments):
         classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
         share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Needs the
             attention `"sdpa"` or `"eager"`. Without effect where a Llama on a CPU reads at most 512 tokens, in a
-            pass without padding.
+            pass without padding, and where a sequence is longer than a sliding window of the model.
         early_stopping_patience (`int`, *optional*, defaults to 2): evaluations without a better Pos/Neg accuracy after
             which the training stops; 0 never stops it.
+        global_batch_size (`int`, *optional*): triples an update, over all processes. `per_device_train_batch_size` is
+            then the most that a process computes at once, and accumulation follows. Without it an update takes that
+            many of each process, times `gradient_accumulation_steps`.
         learning_rate (`float`, *optional*, defaults to 5e-5), num_train_epochs (`float`, *optional*, defaults to 4),
             per_device_train_batch_size (`int`, *optional*, defaults to 48): as in `TrainingArguments`; a batch counts
             triples.
         per_device_eval_batch_size (`int`, *optional*, defaults to 64): validation triples a process scores at once.
+        eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate. With `"no"` the last checkpoint is
+            published.
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
 
@@ -67,6 +73,7 @@ class RewardConfig(TrainingArguments):
     classification_weight: float = 0.5
     share_prefix: bool = field(default=True, metadata=NO_EFFECT)
     early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
+    global_batch_size: int | None = field(default=None, metadata=decides(if_changed=True))
 
     learning_rate: float = 5e-5
     num_train_epochs: float = 4.0
@@ -84,9 +91,12 @@ class RewardConfig(TrainingArguments):
     remove_unused_columns: bool = field(default=False, metadata=NO_EFFECT)
 
     def __post_init__(self):
+        if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last one is published
+            self.load_best_model_at_end = False
         settle_bf16(self)
         super().__post_init__()
         load_whole()
+        divide_global_batch("reward", self)
         check_choices("reward.", self, source=SOURCES)
         check_positive("reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples")
         if self.source != "both" and self.teacher_per_pair != 1.0:

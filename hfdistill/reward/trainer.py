@@ -11,6 +11,7 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 from ..errors import HFDistillError
 from ..llama import computes_no_padding
 from ..training.best_checkpoint import EarlyStopping
+from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
 from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
 from .config import RewardConfig
@@ -50,8 +51,11 @@ class TripletTrainer(ResumableTrainer):
         if args.early_stopping_patience and args.load_best_model_at_end:
             callbacks.append(EarlyStopping(args.early_stopping_patience))
         # Rows that responses share need an attention mask, which costs more than their prompts where padding is free.
-        longest = max(triple.longest for triple in train_dataset)
+        longest = max(triple.longest for triple in (*train_dataset, *eval_dataset))
         share_prefix = args.share_prefix and not computes_no_padding(model.base_model, longest)
+        # That mask takes the place of a layer's own, which looks no further than its window.
+        window = model.config.to_dict().get("sliding_window")
+        share_prefix = share_prefix and (window is None or longest <= window)
         super().__init__(
             model=model,
             args=args,
@@ -170,7 +174,7 @@ def _check(
     if not eval_dataset and args.eval_strategy != "no":
         raise HFDistillError(
             "no validation question gives a triple: label more validation questions, raise reward.samples, or train "
-            "without validation (--eval_strategy no --load_best_model_at_end false)"
+            "without validation (--eval_strategy no)"
         )
     if args.share_prefix and model.config._attn_implementation not in ("sdpa", "eager"):
         raise HFDistillError(
@@ -183,5 +187,4 @@ def _check(
             f"a prompt with its response has {longest} tokens, the model's context "
             f"{model.config.max_position_embeddings}: lower max_new_tokens"
         )
-    if args.n_gpu > 1:
-        raise HFDistillError(f"{args.n_gpu} GPUs are visible to one process: start it by `accelerate launch`")
+    check_one_gpu(args)

@@ -51,3 +51,11 @@ EFFECTS: dict[str, Effect | None] = {
     ),
     "save_steps": Effect(when=lambda asked: validates(asked) and asked["save_strategy"] == "steps"),
 }
+
+# Where `global_batch_size` says what an update takes, batch and accumulation of a process are worked out from it.
+OF_A_PROCESS = Effect(when=lambda asked: asked["global_batch_size"] is None)
+EFFECTS_OF_BATCHES = {
+    **EFFECTS,
+    "per_device_train_batch_size": OF_A_PROCESS,
+    "gradient_accumulation_steps": OF_A_PROCESS,
+}

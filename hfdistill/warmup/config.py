@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from trl import SFTConfig
 
 from ..fields import PARENT, check_choices, decides, section
-from ..training.arguments import EFFECTS, validates
+from ..training.arguments import EFFECTS_OF_BATCHES, validates
 from ..training.best_checkpoint import ACCURACY
+from ..training.global_batch import divide_global_batch
 from ..training.loading import load_whole, settle_bf16
 
 
-@section(inherited=EFFECTS)
+@section(inherited=EFFECTS_OF_BATCHES)
 @dataclass
 class WarmupConfig(SFTConfig):
     r"""Section `warmup`: what the student learns from, and how.
@@ -29,10 +30,15 @@ class WarmupConfig(SFTConfig):
         max_validation (`int`, *optional*): most validation questions; all by default.
         early_stopping_patience (`int`, *optional*, defaults to 2): validations without a better accuracy after which
             the training stops; 0 never stops it.
+        global_batch_size (`int`, *optional*): examples an update, over all processes. `per_device_train_batch_size` is
+            then the most that a process computes at once, and accumulation follows. Without it an update takes that
+            many of each process, times `gradient_accumulation_steps`.
         learning_rate (`float`, *optional*, defaults to 5e-6), num_train_epochs (`float`, *optional*, defaults to 4),
             max_length (`int`, *optional*, defaults to 512): as in `SFTConfig`, but a longer example is left out
             instead of cut, since it would end without its answer.
         per_device_eval_batch_size (`int`, *optional*, defaults to 256): validation answers generated at once.
+        eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate. With `"no"` the last checkpoint is
+            published.
         gradient_checkpointing (`bool`, *optional*): saves memory for about 30 % more computing.
         bf16 (`bool`, *optional*): on where the GPU knows it, by default.
     """
@@ -44,6 +50,7 @@ class WarmupConfig(SFTConfig):
     validation_labels: str = "pseudo"
     max_validation: int | None = None
     early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
+    global_batch_size: int | None = field(default=None, metadata=decides(if_changed=True))
 
     learning_rate: float = 5e-6
     num_train_epochs: float = 4.0
@@ -60,7 +67,10 @@ class WarmupConfig(SFTConfig):
     bf16: bool | None = None
 
     def __post_init__(self):
+        if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last one is published
+            self.load_best_model_at_end = False
         settle_bf16(self)
         super().__post_init__()
         load_whole()
+        divide_global_batch("warmup", self)
         check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))

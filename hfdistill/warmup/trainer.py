@@ -9,6 +9,7 @@ from trl import SFTTrainer
 from ..errors import HFDistillError
 from ..llama import LOGITS_AT_ONCE
 from ..training.best_checkpoint import EarlyStopping
+from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
 from .config import WarmupConfig
@@ -42,8 +43,9 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
         if not validation.questions and args.eval_strategy != "no":
             raise HFDistillError(
                 "no validation question has an answer to compare with: label more validation questions, or train "
-                "without validation (--eval_strategy no --load_best_model_at_end false)"
+                "without validation (--eval_strategy no)"
             )
+        check_one_gpu(args)
         self.validation = validation
         encoder = validation.encoder
         prompts = [encoder.prompt_ids(validation.task.prompt(question, shots=0)) for question in validation.questions]

@@ -19,13 +19,14 @@ RECIPES = {"warmup": "warm_up", "reward": "train_reward", "ppo": "train_ppo"}
 MAKES = {"warmup": ["warmup"], "reward": ["triples", "reward"], "ppo": ["policy"]}
 
 # The last checkpoint is published, so that no setting hides behind a best one that came before it told.
-LAST = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "bf16": False, "use_cpu": True}
+LAST = {"eval_strategy": "no", "save_strategy": "no", "bf16": False, "use_cpu": True}
 SETTINGS = {
     "warmup": {**LAST, "num_train_epochs": 5, "learning_rate": 1e-2},
     "reward": {**LAST, "num_train_epochs": 1, "learning_rate": 1e-3, "samples": 30, "per_device_train_batch_size": 4},
     "ppo": {
         **LAST,
         "eval_strategy": "steps",
+        "load_best_model_at_end": False,
         "eval_steps": 4,
         "early_stopping_patience": None,
         "total_episodes": 32,
@@ -134,6 +135,7 @@ MORE_DECIDING = {
         "num_train_epochs": 6,
         "per_device_train_batch_size": 4,
         "gradient_accumulation_steps": 2,
+        "global_batch_size": 4,
         "weight_decay": 0.1,
         "lr_scheduler_type": "constant",
         "max_grad_norm": 0.1,
@@ -148,6 +150,7 @@ MORE_DECIDING = {
         "learning_rate": 2e-3,
         "seed": 7,
         "per_device_train_batch_size": 2,
+        "global_batch_size": 2,
     },
     "ppo": {
         "kl_coef": 0.5,
@@ -261,9 +264,10 @@ def test_without_validation_the_last_model_is_published_and_said_to_be(runs):
         metrics = json.loads((place / "hfdistill.json").read_text())["metrics"]
         assert ("validation_accuracy" in metrics) == validated and "best_step" not in metrics
         assert "no validation chose the checkpoint" in (place / "README.md").read_text()
-    warmup = runs.folder / "artifacts" / "run-warmup"
-    assert "no validation chose the checkpoint" in (warmup / "README.md").read_text()
-    assert "best_step" not in json.loads((warmup / "hfdistill.json").read_text())["metrics"]
+    for kind in ("warmup", "reward"):
+        place = runs.folder / "artifacts" / f"run-{kind}"
+        assert "no validation chose the checkpoint" in (place / "README.md").read_text()
+        assert "best_step" not in json.loads((place / "hfdistill.json").read_text())["metrics"]
 
 
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:

@@ -4,11 +4,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, GPT2Config, GPT2LMHeadModel
 
+from hfdistill.encoding import Encoder
+from hfdistill.reward.batches import EncodedTriple
 from hfdistill.reward.losses import reward_loss
-from hfdistill.reward.model import initialise_reward_model
+from hfdistill.reward.model import RewardScorer
 from hfdistill.reward.trainer import TripletTrainer
 
-from .conftest import EOS, MIXED, PAD, VOCABULARY
+from ..families import FAMILIES
+from .conftest import EOS, MIXED, PAD, VOCABULARY, drawn_reward_model
 
 
 @pytest.fixture(params=["llama", "gpt2"])
@@ -38,7 +41,7 @@ def test_scores_and_gradients_are_those_of_plain_forwards(
 
     Llama's norms and the eager softmax compute in fp32 whatever the model's type, hence the tolerance.
     """
-    model = initialise_reward_model(causal_model, PAD, dtype=torch.float64, attn_implementation=attention)
+    model = drawn_reward_model(causal_model, dtype=torch.float64, attn_implementation=attention)
     # The head is fp32 whatever the backbone is, which its own test sees to.
     head = torch.nn.Linear(model.score.in_features, 1, bias=False, dtype=torch.float64)
     head.load_state_dict(model.score.state_dict())
@@ -53,7 +56,7 @@ def test_scores_and_gradients_are_those_of_plain_forwards(
             if ids is not None:
                 scores[row, role] = plain(torch.tensor([triple.prompt + ids])).logits[0, 0]
 
-    args = make_args(share_prefix=share_prefix, eval_strategy="no", load_best_model_at_end=False)
+    args = make_args(share_prefix=share_prefix, eval_strategy="no")
     trainer = TripletTrainer(model, args, MIXED, [], tokenizer)
     batch = trainer.data_collator(MIXED)
     present = batch["present"].double()
@@ -65,3 +68,19 @@ def test_scores_and_gradients_are_those_of_plain_forwards(
     assert gradients(model).keys() == expected.keys()
     for name, gradient in gradients(model).items():
         assert torch.allclose(gradient, expected[name], rtol=1e-5, atol=1e-6), name
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3", "phi3", "mistral"])
+@pytest.mark.parametrize("length", [3, 9])
+def test_a_sliding_window_is_kept(family, length, tokenizer, make_args, tmp_path):
+    """Prompts are shared where no sequence is longer than the window, and scores are those of single responses."""
+    FAMILIES[family](VOCABULARY, pad_token_id=PAD, eos_token_id=EOS).save_pretrained(tmp_path / "student")
+    model = drawn_reward_model(str(tmp_path / "student"))
+    triples = [EncodedTriple([20, 21, 22, 23, 24][:length], ([25] * length, [26], [27, EOS], None))]
+    trainer = TripletTrainer(model, make_args(eval_strategy="no"), triples, [], tokenizer)
+    assert trainer.data_collator.share_prefix == (length == 3)
+    scores, _ = trainer.predict_scores(triples)
+    alone = RewardScorer(model, Encoder(tokenizer)).score_ids(
+        [triples[0].prompt + ids for ids in triples[0].responses[:3]]
+    )
+    assert scores[0, :3].tolist() == pytest.approx(alone.tolist(), abs=1e-5)

@@ -65,11 +65,18 @@ def test_the_published_checkpoint_has_its_own_figure(student, make_args, encoder
     assert published_figure(trainer, "accuracy") is None
 
 
+def test_without_validation_the_last_checkpoint_is_published(student, make_args, encoder):
+    trainer = make(student, make_args(eval_strategy="no"), encoder, [], [])
+    trainer.train()
+    assert trainer.state.global_step == 16 and trainer.state.best_global_step is None
+    assert published_figure(trainer, "accuracy") is None
+
+
 @pytest.mark.parametrize("at_once", [2**26, 1], ids=["few logits", "many logits"])
 def test_loss_is_that_of_trl(student, make_args, encoder, monkeypatch, at_once):
     """Eq. 2 over the response tokens of the whole batch, in the fast path and in TRL's own."""
     monkeypatch.setattr("hfdistill.warmup.trainer.LOGITS_AT_ONCE", at_once)
-    trainer = make(student, make_args(eval_strategy="no", load_best_model_at_end=False), encoder)
+    trainer = make(student, make_args(eval_strategy="no"), encoder)
     rows = [trainer.train_dataset[i] for i in (0, 3, 5)]
     rows[1] = {**rows[1], "input_ids": rows[1]["input_ids"] * 2, "labels": rows[1]["labels"] * 2}
     batch = trainer.data_collator(rows)
@@ -121,7 +128,7 @@ def test_validation_counts_no_answer_as_wrong(student, encoder):
 
 
 def test_what_cannot_be_trained_on(student, make_args, encoder):
-    with pytest.raises(HFDistillError, match="no validation question has an answer"):
+    with pytest.raises(HFDistillError, match=r"no validation question has an answer .* \(--eval_strategy no\)"):
         make(student, make_args(), encoder, [], [])
     validation = Validation(Words(), encoder, QUESTIONS, ANSWERS, 8)
     nothing, _ = encode_examples([], {}, encoder, None)
