@@ -89,6 +89,9 @@ class PPOConfig(TrainingArguments):
         value_warmup_updates (`int`, *optional*, defaults to 0): first updates that train the value alone.
         early_stopping_patience (`int`, *optional*): evaluations without a better `metric_for_best_model` before
             training ends.
+        log_completions (`bool`, *optional*, defaults to `False`): with each log, print a table of the last episodes
+            and their rewards, and write it into the folder `completions` of `output_dir`.
+        num_completions_to_print (`int`, *optional*): how many of them are printed, drawn at random; all by default.
         num_processes (`int`, *optional*): how many processes must take part. A launch configuration that means two
             and starts one is refused.
     """
@@ -151,6 +154,8 @@ class PPOConfig(TrainingArguments):
     value_learning_rate: float | None = None
     value_warmup_updates: int = 0
     early_stopping_patience: int | None = None
+    log_completions: bool = field(default=False, metadata=NO_EFFECT)
+    num_completions_to_print: int | None = field(default=None, metadata=NO_EFFECT)
     num_processes: int | None = field(default=None, metadata=NO_EFFECT)
 
     def __post_init__(self):

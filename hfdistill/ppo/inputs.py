@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from ..encoding import Encoder, check_vocabulary, load_tokenizer
 from ..errors import HFDistillError
+from ..training.best_checkpoint import ACCURACY
 from .actor_critic import causal_model
 from .config import PPOConfig
 from .prompts import PromptDataset, PromptStream, open_prompts
@@ -79,6 +80,20 @@ def room_for_prompts(policy: PreTrainedModel, args: PPOConfig) -> int:
             "leaves none to prompts: lower it"
         )
     return context - args.max_completion_length
+
+
+def check_metric(args: PPOConfig, eval_dataset: Any, eval_func: Any) -> None:
+    """Refuse to choose the best checkpoint by a figure that validation does not give."""
+    if args.metric_for_best_model is None or eval_dataset is None:
+        return
+    figures = ["reward" if eval_func is None else ACCURACY, "mean_length", "finished"]
+    if isinstance(eval_dataset, dict):
+        figures = [f"{name}_{figure}" for name in eval_dataset for figure in figures]
+    if args.metric_for_best_model.removeprefix("eval_") not in figures:
+        raise HFDistillError(
+            f"metric_for_best_model is {args.metric_for_best_model!r}, and validation gives {', '.join(figures)}: set "
+            f"it to one of them{', or give eval_func' if eval_func is None else ''}"
+        )
 
 
 def default_args(model: PreTrainedModel | str) -> PPOConfig:

@@ -24,6 +24,7 @@ from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset, PromptStream
 from .samplers import PolicySampler
 from .scoring import Rewards
+from .shown import ShownEpisode
 
 
 logger = logging.get_logger(__name__)
@@ -43,25 +44,16 @@ class Episode(NamedTuple):
     log_probs: list[float] | None
 
 
-class ShownEpisode(NamedTuple):
-    """One sampled episode, to be shown, with what reward functions gave to `log_extra`."""
-
-    prompt: Any
-    completion: Any
-    score: float | None
-    extra: dict[str, Any]
-
-
 class Rollout(NamedTuple):
     """What the rollout of an update hands to training: figures by TRL's names, the same on every process, seconds by
-    phase, one of this process's episodes to be shown, and a `first_pass` with its gradient where training begins with
+    phase, this process's episodes to be shown, and a `first_pass` with its gradient where training begins with
     the very pass that was made here, and goes on from it.
     """
 
     episodes: Episodes
     figures: dict[str, float]
     seconds: dict[str, float]
-    shown: ShownEpisode | None
+    shown: list[ShownEpisode]
     first_pass: Scored | None
 
 
@@ -168,20 +160,22 @@ class Rollouts:
 
     def _score(
         self, prompts: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
-    ) -> tuple[list[Episode], ShownEpisode | None]:
-        """Episodes with their scores, and the first of them to be shown."""
+    ) -> tuple[list[Episode], list[ShownEpisode]]:
+        """Episodes with their scores, and the same to be shown."""
         if not rows:
-            return [], None
+            return [], []
         completions, said = self._ask(prompts, rows, generated, state)
-        mine = []
-        for row, response, values in zip(rows, generated, said, strict=True):
+        columns = {name: values for name, values in self.rewards.extra.items() if len(values) == len(rows)}
+        mine, shown = [], []
+        for i, (response, values) in enumerate(zip(generated, said, strict=True)):
             finished, score = response.finish_reason != "length", self.rewards.total(values)
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
-            ids = prompts.prompt_ids[row], response.drawn_ids
+            ids = prompts.prompt_ids[rows[i]], response.drawn_ids
             mine.append(Episode(*ids, finished, values, score, response.log_probs))
-        extra = {column: values[0] for column, values in self.rewards.extra.items() if values}
-        return mine, ShownEpisode(prompts.prompts(rows[:1])[0], completions[0], mine[0].score, extra)
+            extra = {name: column[i] for name, column in columns.items()}
+            shown.append(ShownEpisode(prompts.prompts([rows[i]])[0], completions[i], values, score, extra))
+        return mine, shown
 
     def _assemble(self, update: int, everyone: list[Episode]) -> tuple[Sampled, dict[str, float]]:
         """The episodes that have a score, and figures of all."""

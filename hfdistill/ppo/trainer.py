@@ -1,7 +1,6 @@
 """PPO on `transformers.Trainer`: one Trainer step is one optimizer step, the first of each update samples."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import DistributedType
+from accelerate.utils import gather_object
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
@@ -25,13 +25,14 @@ from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
 from .figures import RunningFigures
-from .inputs import complete_inputs, default_args
+from .inputs import check_metric, complete_inputs, default_args
 from .losses import update_loss
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset, usable_prompts
-from .rollout import Rollouts, ShownEpisode
+from .rollout import Rollouts
 from .samplers import make_sampler
 from .scoring import RewardFunction
+from .shown import ShownEpisode, log_completions, print_episode
 
 
 class PPOTrainer(ResumableTrainer):
@@ -87,6 +88,7 @@ class PPOTrainer(ResumableTrainer):
         eval_func: Callable[..., list[bool]] | None = None,
     ):
         args = default_args(model) if args is None else args
+        check_metric(args, eval_dataset, eval_func)
         inputs = complete_inputs(
             model,
             reward_funcs,
@@ -133,7 +135,8 @@ class PPOTrainer(ResumableTrainer):
         self.kl = AdaptiveKL(args.kl_coef, args.kl_target, args.kl_horizon)
         self.figures = RunningFigures()
         self.episodes: Episodes | None = None
-        self.shown: ShownEpisode | None = None
+        self.shown: list[ShownEpisode] = []
+        self._logged_update: int | None = None
         self.skipped_steps = 0
         self._eval_prompts: list[PromptDataset] = []
         self.whole = WholeModel(inputs.policy, self.accelerator)
@@ -280,7 +283,8 @@ class PPOTrainer(ResumableTrainer):
         metrics = {
             f"{metric_key_prefix}_{name}": sum(values) / max(len(values), 1) for name, values in gathered.items()
         }
-        self._print_sample()
+        if self.shown and self.is_world_process_zero():
+            print_episode(self.state.global_step, self.shown[0])
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(dataset))
 
     def _evaluate(self, trial: Any, ignore_keys_for_eval: Any, skip_scheduler: bool = False) -> dict[str, float]:
@@ -291,15 +295,6 @@ class PPOTrainer(ResumableTrainer):
             enter_untrained(self, metrics, trial)
         return metrics
 
-    def _print_sample(self) -> None:
-        """Show one sampled answer: figures hide a policy that found a trick."""
-        shown = self.shown
-        if shown is not None and self.is_world_process_zero():
-            print(f"step {self.state.global_step}, sampled, score {shown.score}:\n{shown.prompt}\n{shown.completion}")
-            for name, value in shown.extra.items():
-                print(f"{name}: {value}")
-            sys.stdout.flush()
-
     # ---- Logs ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -309,11 +304,29 @@ class PPOTrainer(ResumableTrainer):
             logs["episode"] = math.ceil(self.state.global_step / self.steps_per_update) * self.args.rollout_batch_size
             logs["lr"] = logs["learning_rate"]
             logs["policy/skipped_steps"] = self.skipped_steps
-            for name, values in self.rollouts.rewards.logged.items():
-                shares = gather_shares(values, self.accelerator.num_processes)
-                logs[name] = sum(shares) / max(len(shares), 1)
-            self.rollouts.rewards.logged.clear()
+            logs |= self._logged_by_rewards()
+            if self.args.log_completions:
+                self._log_completions()
         super().log(logs, start_time)
+
+    def _logged_by_rewards(self) -> dict[str, float]:
+        """Means of what reward functions logged, on whichever process they did."""
+        logged = self.rollouts.rewards.logged
+        everyone = gather_object([dict(logged)])
+        logged.clear()
+        values = {
+            name: [value for mine in everyone for value in mine.get(name, ())] for one in everyone for name in one
+        }
+        return {name: sum(found) / len(found) for name, found in values.items()}
+
+    def _log_completions(self) -> None:
+        """Show the episodes of the last rollout, once."""
+        if self.episodes is None or self.episodes.update == self._logged_update:
+            return
+        self._logged_update = self.episodes.update
+        episodes = gather_shares(self.shown, self.accelerator.num_processes)
+        if episodes and self.is_world_process_zero():
+            log_completions(self.state.global_step, episodes, self.args.output_dir, self.args.num_completions_to_print)
 
     # ---- Checkpoints ----
 

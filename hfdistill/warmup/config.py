@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from trl import SFTConfig
 
+from ..errors import HFDistillError
 from ..fields import PARENT, check_choices, decides, section
 from ..training.arguments import EFFECTS_OF_BATCHES, validates
 from ..training.best_checkpoint import ACCURACY
@@ -73,4 +74,10 @@ class WarmupConfig(SFTConfig):
         super().__post_init__()
         load_whole()
         divide_global_batch("warmup", self)
+        for name in ("packing", "padding_free"):
+            if vars(self)[name]:
+                raise HFDistillError(
+                    f"warmup.{name} would let an example attend to those beside it: leave it out; "
+                    "train_sampling_strategy group_by_length saves padding, too"
+                )
         check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))

@@ -81,7 +81,18 @@ def test_a_reward_function_that_raises_is_named(tmp_path):
         make_trainer(tmp_path, reward=broken).train()
 
 
-@pytest.mark.parametrize("values,found", [([1.0], "1 values"), (3.0, "float"), (None, "NoneType")])
+@pytest.mark.parametrize(
+    "values,found",
+    [
+        ([1.0], "1 values"),
+        (3.0, "float"),
+        (None, "NoneType"),
+        (dict.fromkeys(range(16), 1.0), "dict"),
+        ("1111222233334444", "str"),
+        (torch.tensor(3.0), "float"),
+    ],
+    ids=str,
+)
 def test_a_reward_function_returns_one_number_an_episode(tmp_path, values, found):
     def short(**columns):
         return values
@@ -207,3 +218,12 @@ def test_diverged_weights_are_said_to_be(tmp_path):
 def test_options_that_make_no_sense(tmp_path, options, message):
     with pytest.raises(HFDistillError, match=message):
         make_trainer(tmp_path, **options)
+
+
+def test_the_best_checkpoint_is_chosen_by_a_figure_that_there_is(tmp_path):
+    options = {"eval_strategy": "steps", "save_strategy": "steps", "load_best_model_at_end": True}
+    with pytest.raises(HFDistillError, match="'accuracy', and validation gives reward, mean_length, finished: set it"):
+        make_trainer(tmp_path, evaluate=PROMPTS, **options)
+    with pytest.raises(HFDistillError, match="validation gives hard_reward"):
+        make_trainer(tmp_path, evaluate={"hard": PROMPTS}, metric_for_best_model="reward", **options)
+    make_trainer(tmp_path, evaluate=PROMPTS, metric_for_best_model="eval_reward", **options)

@@ -2,12 +2,23 @@
 
 import asyncio
 import functools
+import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from ppo_toy import PROMPTS, logged, make_args, make_policy, make_tokenizer, make_trainer, make_value_model
+from ppo_toy import (
+    PROMPTS,
+    copy_reward,
+    logged,
+    make_args,
+    make_policy,
+    make_tokenizer,
+    make_trainer,
+    make_value_model,
+)
 
 from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
@@ -187,3 +198,49 @@ def test_a_coroutine_that_raises_is_named(tmp_path):
 
     with pytest.raises(HFDistillError, match="'broken' raised KeyError"):
         make_trainer(tmp_path, reward=broken).train()
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, np.ndarray, "bfloat16 with gradient"], ids=str)
+def test_rewards_may_be_tensors(tmp_path, kind):
+    def reward(completions, **columns):
+        values = torch.arange(float(len(completions)))
+        values[3] = torch.nan
+        if kind == np.ndarray:
+            return values.numpy()
+        return values if kind == torch.Tensor else values.bfloat16().requires_grad_()
+
+    trainer = make_trainer(tmp_path, reward=reward)
+    episodes, *_ = trainer.rollouts.collect(0, 0.0, trainer.state)
+    assert episodes.scores.tolist() == [float(i) for i in range(16) if i != 3]
+
+
+def test_a_function_in_a_module_of_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "my_own_rewards.py").write_text("def short(completion_ids, **columns):\n    return [-1.0] * 16\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    trainer = make_trainer(tmp_path, reward=["my_own_rewards:short", copy_reward])
+    trainer.train()
+    assert logged(trainer, "rewards/short") == [-1.0, -1.0]
+    with pytest.raises(HFDistillError, match="'my_own_rewards:long' cannot be loaded"):
+        make_trainer(tmp_path, reward="my_own_rewards:long")
+
+
+def test_completions_are_logged_as_trl_does(tmp_path, capsys):
+    def first(completions, log_extra, **columns):
+        log_extra("letters", [len(completion) for completion in completions])
+        return [None if i % 2 else 1.0 for i in range(len(completions))]
+
+    options = {"log_completions": True, "num_completions_to_print": 1}
+    trainer = make_trainer(tmp_path, reward=[first, copy_reward], **options)
+    trainer.train()
+    printed = capsys.readouterr().out
+    assert printed.count("Completion") == printed.count("letters") == 2
+    tables = sorted((tmp_path / "completions").iterdir())
+    # Eight steps, the first of each update.
+    assert [path.name for path in tables] == ["completions_00001.parquet", "completions_00005.parquet"]
+    rows = Dataset.from_parquet(str(tables[0]), cache_dir=str(tmp_path))
+    assert len(rows) == 16
+    assert rows.column_names == ["step", "prompt", "completion", "first", "copy_reward", "score", "letters"]
+    assert rows[0]["first"] == 1.0 and rows[1]["first"] is None
+    assert rows[0]["score"] == pytest.approx(1 + rows[0]["copy_reward"])
+    assert rows[2]["letters"] == str(len(rows[2]["completion"]))

@@ -75,3 +75,6 @@ def test_settings_that_do_not_exist(make_args):
         make_args(data="every")
     with pytest.raises(HFDistillError, match="value of warmup.validation_labels: 'golds', did you mean 'gold'"):
         make_args(validation_labels="golds")
+    for name in ("packing", "padding_free"):
+        with pytest.raises(HFDistillError, match=f"warmup.{name} would let an example attend to those beside it"):
+            make_args(**{name: True})
