@@ -6,7 +6,7 @@
 
     accelerate launch recipes/train_ppo.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
     accelerate launch --multi_gpu --num_processes 2 recipes/train_ppo.py --config … --num_processes 2
-    accelerate launch recipes/train_ppo.py --config … --warmup namespace/base-student   # "Ours w/o D"
+    accelerate launch recipes/train_ppo.py --config … --warmup BASE --learning_rate 5e-5 --kl_coef 0.1   # "Ours w/o D"
 
 Reads:   {run}-warmup, {run}-reward, {run}-triples (D_S) and {run}-labels (D_fail, validation labels).
 Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy, or the last without validation.

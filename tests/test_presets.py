@@ -1,16 +1,24 @@
 """The configurations that ship: each is valid, and says what it says of itself."""
 
+import re
+import shlex
+from math import prod
 from pathlib import Path
 
 import pytest
 import yaml
 
+from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError
+from hfdistill.fields import plain
+from hfdistill.flags import stage_class
 from hfdistill.runs.validation import validate
+from hfdistill.tasks import load_task
 
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted((ROOT / "recipes" / "configs").glob("*/*.yaml"))
+PAGE = (ROOT / "docs" / "paper-settings.md").read_text(encoding="utf-8")
 PAPER = [path for path in PRESETS if path.parent.name != "word_problems"]
 
 
@@ -24,16 +32,74 @@ def test_the_paper_has_eight():
     assert len(PAPER) == 8
 
 
-@pytest.mark.parametrize("path", PAPER, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_a_preset_of_the_paper_holds_its_settings(path):
-    configs = validate(str(path), ["teacher.endpoints=http://127.0.0.1:1"])
-    label, reward, ppo = configs["label"].stage, configs["reward"].stage, configs["ppo"].stage
-    assert label.high_temperatures == [0, 0.1, 0.2, 0.3] and label.high_samples == label.low_samples == 5
-    assert label.low_temperatures == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    assert label.threshold == 0.7
-    assert (reward.samples, reward.temperature, reward.classification_weight) == (30, 0.7, 0.5)
-    assert (ppo.kl_coef, ppo.vf_coef, ppo.total_episodes) == (0.2, 0.1, 200_000)
-    assert f"recipes/configs/{path.parent.name}/{path.name}" in path.read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def paper() -> dict[str, dict]:
+    """The paper's configurations as each stage sees them, by name."""
+    given = ["teacher.endpoints=http://127.0.0.1:1"]
+    return {f"{path.parent.name}/{path.stem}": validate(str(path), given) for path in PAPER}
+
+
+def setting(configs: dict, key: str):
+    """What a configuration sets, by `section.key`; an option of the task is the one that the stages read."""
+    section, name = key.split(".")
+    holder = load_task(configs["label"].task) if section == "task" else configs[section].stage
+    return plain(vars(holder)[name])
+
+
+def test_a_preset_names_itself():
+    for path in PAPER:
+        assert f"recipes/configs/{path.parent.name}/{path.name}" in path.read_text(encoding="utf-8")
+
+
+def test_the_lengths_are_the_task_s(paper):
+    for configs in paper.values():
+        longest = setting(configs, "task.max_new_tokens")
+        for key in ("label.max_new_tokens", "reward.max_new_tokens", "ppo.max_completion_length"):
+            assert setting(configs, key) == longest
+
+
+def test_what_the_page_says_of_all(paper):
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| .*? \| (.*?) \| .*\|$", PAGE, re.MULTILINE)
+    assert len(rows) > 30
+    for key, cell in rows:
+        said = {task: yaml.safe_load(value) for value, task in re.findall(r"`([^`]+)`(?: \((\w+)\))?", cell)}
+        for name, configs in paper.items():
+            value = said.get("", said.get(name.split("/")[0]))
+            assert setting(configs, key) == plain(number(value)), (name, key)
+
+
+def test_what_the_page_says_of_each(paper):
+    (head,) = re.findall(r"^\| configuration \| (.*) \|$", PAGE, re.MULTILINE)
+    keys = head.replace("`", "").split(" | ")
+    rows = re.findall(r"^\| `(\w+/[\w.-]+)` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert {name for name, _ in rows} == paper.keys()
+    for name, cells in rows:
+        for key, cell in zip(keys, cells.split(" | "), strict=True):
+            factors, _, total = cell.rpartition(" = ")
+            assert not factors or prod(int(factor) for factor in factors.split(" × ")) == int(total)
+            assert setting(paper[name], key) == plain(float(total)), (name, key)
+
+
+def test_an_update_is_shared_by_one_two_or_four_gpus(paper):
+    for configs in paper.values():
+        for key in ("warmup.global_batch_size", "reward.global_batch_size", "ppo.rollout_batch_size"):
+            assert setting(configs, key) % 4 == 0
+
+
+def test_ours_without_data_has_settings_of_its_own():
+    text = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"train_ppo\.py --config FILE (.*-wo-d.*)", text.replace("\\\n", " "))
+    words = [*shlex.split(command), "--use_cpu"]
+    stage = load_config("ppo", stage_class("ppo"), ["--config", str(PAPER[0]), *words]).stage
+    assert (stage.learning_rate, stage.kl_coef, stage.warmup) == (5e-5, 0.1, "BASE")
+
+
+def number(value):
+    """YAML reads 5e-6 as a text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def test_a_preset_without_an_endpoint_says_so():

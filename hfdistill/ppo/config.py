@@ -213,8 +213,8 @@ class DistillPPOConfig(PPOConfig):
     Args:
         labels (`str`, *optional*): the teacher's labelled responses, for D_fail and validation; `{run}-labels` by
             default.
-        warmup (`str`, *optional*): the model to train; `{run}-warmup` by default. The base student here gives the
-            paper's row "Ours w/o D".
+        warmup (`str`, *optional*): the model to train; `{run}-warmup` by default. The base student here, with
+            `learning_rate: 5e-5` and `kl_coef: 0.1`, gives the paper's row "Ours w/o D".
         triples (`str`, *optional*): the student's labelled responses, for D_S; `{run}-triples` by default.
         reward (`str`, *optional*): the reward model, which the value model starts from; `{run}-reward` by default.
         few_shot (`bool`, *optional*, defaults to `False`): put the task's worked examples in front of each question,
