@@ -1,46 +1,29 @@
 """The only place where texts become token ids, for warm-up, reward model, PPO and evaluation alike.
 
-What a model samples is ids already.
+What a model samples is ids already, and stays those ids: read back from text, some responses become others.
 
 Prompt and response are tokenized apart and joined as ids. Tokenized together, a token may span the border, and the
 model would train on a context that it never meets when it answers.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from .chat import Chat, Message
 from .errors import HFDistillError
 
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from .tasks.base import Question, Task
 
-def load_tokenizer(folder: "str | Path", pad_token: str | None = None) -> "PreTrainedTokenizerBase":
-    """Load a model's tokenizer, with a pad token even where the model's authors set none.
-
-    Args:
-        folder (`str` or `Path`): folder or repository of the model.
-        pad_token (`str`, *optional*): token of its vocabulary to pad with, if the tokenizer has no pad token of its
-            own; Llama 3's base models have `"<|finetune_right_pad_id|>"` for it.
-
-    Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the vocabulary does not hold that token.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.pad_token is None and pad_token is not None:
-        if pad_token not in tokenizer.get_vocab():
-            raise HFDistillError(
-                f"student.pad_token {pad_token!r} is not in the vocabulary of {folder}: name a token that is, so that "
-                "the model's embeddings stay as they are"
-            )
-        tokenizer.pad_token = pad_token
-    return tokenizer
+# Stand for the special tokens that are written in somebody's text, while a prompt is put together.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_LITERAL = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
 
 
 class Encoder:
@@ -48,50 +31,164 @@ class Encoder:
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): needs an end-of-sequence token and a pad token of its own.
+        end_token_ids (`Iterable[int]`, *optional*): further tokens that end a response, as a model's
+            `generation_config` names them.
+        chat ([`~hfdistill.chat.Chat`], *optional*): put questions through the tokenizer's chat template.
+
+    Attributes:
+        eos_token_id (`int`): what a response to be learnt from ends in: the tokenizer's end-of-sequence token, or, in
+            a conversation, what the template writes behind an assistant's turn.
+        end_token_ids (`list[int]`): everything that ends a response, `eos_token_id` first.
+        pad_token_id (`int`): fills up rows.
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no end-of-sequence token, no pad token, or the same
-            token for both. With pad equal to end-of-sequence, the reward would be read one token too early.
+        [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no end-of-sequence token, no pad token, or pads with
+            a token that ends a response: the reward would be read one token too early. And if its chat template is
+            wanted and there is none, or it cannot render a conversation.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", end_token_ids: Iterable[int] = (), chat: Chat | None = None
+    ):
         name = tokenizer.name_or_path or type(tokenizer).__name__
-        if tokenizer.eos_token_id is None:
-            raise HFDistillError(f"the tokenizer {name!r} has no eos_token: set one, and save it with the model")
+        ends = [*([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]), *end_token_ids]
+        if not ends:
+            raise HFDistillError(
+                f"the tokenizer {name!r} has no eos_token, and its model names no end token: nothing would end a "
+                "response; set one, and save it with the model"
+            )
+        self.tokenizer, self.chat = tokenizer, chat
+        if chat is not None:
+            ends.insert(0, turn_end(tokenizer, chat) or ends[0])
+        self.eos_token_id: int = ends[0]
+        self.end_token_ids: list[int] = list(dict.fromkeys(ends))
         if tokenizer.pad_token_id is None:
             raise HFDistillError(
                 f"the tokenizer {name!r} has no pad_token: set it to a token of its vocabulary that is not "
                 f"{tokenizer.eos_token!r}, in a configuration by student.pad_token"
             )
-        if tokenizer.pad_token_id == tokenizer.eos_token_id:
+        if tokenizer.pad_token_id in self.end_token_ids:
             raise HFDistillError(
-                f"the tokenizer {name!r} uses {tokenizer.eos_token!r} both to pad and to end a sequence: "
-                "choose another pad_token (Llama 3 has '<|finetune_right_pad_id|>', Qwen '<|endoftext|>')"
+                f"the tokenizer {name!r} uses {tokenizer.pad_token!r} both to pad and to end a response: set its "
+                "pad_token to another token of its vocabulary, in a configuration by student.pad_token (Llama 3 has "
+                "'<|finetune_right_pad_id|>', Qwen '<|fim_pad|>')"
             )
-        self.tokenizer = tokenizer
-        self.eos_token_id: int = tokenizer.eos_token_id
         self.pad_token_id: int = tokenizer.pad_token_id
+        added = tokenizer.added_tokens_decoder.values()
+        self._special = [token.content for token in added if token.special]
+        self._written = re.compile("|".join(map(re.escape, sorted(self._special, key=len, reverse=True))) or r"(?!)")
+        bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+        whole = tokenizer("a")["input_ids"]
+        # What the tokenizer puts in front of a text; what some put behind it would end the response before it begins.
+        self._beginning: list[int] = whole[: whole.index(bare[0])] if bare and bare[0] in whole else []
 
-    def prompt_ids(self, prompt: "str | Sequence[dict[str, str]]") -> list[int]:
-        """Ids of a prompt (text, or messages for the chat template), with the special tokens that the tokenizer puts
-        in front of a text.
-
-        A prompt rendered by a chat template already starts with them and does not get them twice.
+    def prompt(self, task: "Task", question: "Question", shots: int = 0) -> str | list[Message]:
+        """What stands in front of a response to a question, with so many worked examples: a text, or, in a
+        conversation, its messages.
         """
-        if not isinstance(prompt, str):
-            prompt = self.tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-        bos = self.tokenizer.bos_token
-        ids = self.tokenizer(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))["input_ids"]
-        return ids[:-1] if ids and ids[-1] == self.eos_token_id else ids
+        if self.chat is None:
+            return task.prompt(question, shots=shots)
+        return self.chat.messages(task, question, shots)
+
+    def question_ids(self, task: "Task", question: "Question", shots: int = 0) -> list[int]:
+        """Ids of [`~Encoder.prompt`]. A special token that is written in the question is text."""
+        masked = replace(
+            question,
+            question=self._mask(question.question),
+            options=question.options and tuple(map(self._mask, question.options)),
+        )
+        prompt = self.prompt(task, masked, shots)
+        return self._text_ids(prompt) if isinstance(prompt, str) else self._message_ids(prompt)
+
+    def prompt_ids(self, prompt: str | Sequence[Message]) -> list[int]:
+        """Ids of a text, or of messages by the chat template, with what the tokenizer puts in front of a text.
+
+        In a text special tokens are tokens, so that one rendered by a chat template is read as such, and does not get
+        its beginning twice; in the content of messages they are text. Messages that end in an assistant's are gone on
+        with.
+        """
+        return self._text_ids(prompt) if isinstance(prompt, str) else self._message_ids(prompt)
 
     def response_ids(self, response: str, finished: bool = True) -> list[int]:
-        """Ids of a response, and the end-of-sequence token if the response is `finished` (not cut off by length)."""
-        ids = self.tokenizer(response, add_special_tokens=False)["input_ids"]
+        """Ids of a response, and the end token if the response is `finished` (not cut off by length). A special token
+        that is written in it is text.
+        """
+        ids = self._literal_ids(response)
         return [*ids, self.eos_token_id] if finished else ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of a response's ids, without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        """Text of a response's ids, exactly, without special tokens."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def told(self) -> dict[str, Any]:
+        """What a card needs to know of it."""
+        return {"chat": self.chat is not None, "end_token": self.tokenizer.convert_ids_to_tokens(self.eos_token_id)}
+
+    def ended(self, ids: Sequence[int]) -> bool:
+        """Whether a response's ids end in one of its end tokens."""
+        return bool(ids) and ids[-1] in self.end_token_ids
+
+    def _text_ids(self, text: str) -> list[int]:
+        ids = self._ids(text)
+        return ids if ids[: len(self._beginning)] == self._beginning else self._beginning + ids
+
+    def _message_ids(self, messages: Sequence[Message]) -> list[int]:
+        masked = [{**turn, "content": self._mask(turn["content"])} for turn in messages]
+        return self._ids(render(self.tokenizer, masked, self.chat or Chat()))
+
+    def _mask(self, text: str) -> str:
+        return self._written.sub(lambda found: f"{_OPEN}{self._special.index(found[0])}{_CLOSE}", text)
+
+    def _ids(self, text: str) -> list[int]:
+        """Special tokens are tokens, but for masked ones."""
+        pieces = _LITERAL.split(text)
+        ids = list(self.tokenizer(pieces[0], add_special_tokens=False)["input_ids"]) if pieces[0] else []
+        for number, rest in zip(pieces[1::2], pieces[2::2], strict=True):
+            ids += self._literal_ids(self._special[int(number)])
+            ids += self.tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else []
+        return ids
+
+    def _literal_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], chat: Chat) -> str:
+    """Messages as text, by the tokenizer's chat template, up to where the assistant is to go on.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if there is no template, or it refuses these messages.
+    """
+    if tokenizer.chat_template is None:
+        raise HFDistillError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: a prompt made of messages, or "
+            "student.chat, needs one; name an instruct model, or ask in text (student.chat: false)"
+        )
+    goes_on = messages[-1]["role"] == "assistant"
+    return _apply(tokenizer, messages, chat, add_generation_prompt=not goes_on, continue_final_message=goes_on)
+
+
+def turn_end(tokenizer: "PreTrainedTokenizerBase", chat: Chat) -> int | None:
+    """The token that the chat template writes behind an assistant's turn; `None` if it writes no special token."""
+    if tokenizer.chat_template is None:
+        render(tokenizer, [{"role": "user", "content": ""}], chat)
+    answer = "An answer."
+    turns = [{"role": "user", "content": "A question?"}, {"role": "assistant", "content": answer}]
+    behind = _apply(tokenizer, turns, chat).rpartition(answer)[2]
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return next((i for i in tokenizer(behind, add_special_tokens=False)["input_ids"] if i in special), None)
+
+
+def _apply(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], chat: Chat, **how: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(list(messages), tokenize=False, **how, **chat.template_kwargs)
+    except (TemplateError, ValueError, TypeError) as error:
+        raise HFDistillError(
+            f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of "
+            f"{', '.join(turn['role'] for turn in messages)}: {' '.join(str(error).split())}; change "
+            "student.system_prompt, student.prefill or student.chat_template_kwargs"
+        ) from error
 
 
 def cut(text: str, stop: Sequence[str]) -> str:

@@ -29,6 +29,8 @@ RESPONSE_COLUMNS = _columns(
     "question_id question response answer temperature:float64 sample:int64 seed:int64 confidence label finish_reason "
     "prompt_tokens:int64 completion_tokens:int64 model endpoint_kind"
 )
+# The ids that a local model sampled, its end token included: read back from the text, some would be others.
+TOKEN_IDS = {"token_ids": "ids"}
 # Columns with their types, by kind of dataset and config.
 COLUMNS: dict[str, dict[str, dict[str, str]]] = {
     "labels": {
@@ -39,9 +41,10 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
         "gold": _columns("question_id gold"),
     },
     "triples": {
-        "responses": RESPONSE_COLUMNS,
+        "responses": {**RESPONSE_COLUMNS, **TOKEN_IDS},
         "triples": _columns(
-            "question_id question split " + " ".join(f"{role} {role}_id {role}_finished:bool" for role in ROLES)
+            "question_id question split "
+            + " ".join(f"{role} {role}_id {role}_finished:bool {role}_token_ids:ids" for role in ROLES)
         ),
     },
     "results": {
@@ -78,7 +81,10 @@ def write_rows(
     import pyarrow as pa
 
     types = COLUMNS[kind.name][config]
-    schema = pa.schema([(column, pa.type_for_alias(types[column])) for column in columns or types])
+    ids = {"ids": pa.list_(pa.int32())}
+    schema = pa.schema(
+        [(column, ids.get(types[column]) or pa.type_for_alias(types[column])) for column in columns or types]
+    )
     return write_parquet(Path(folder) / config / f"{kind.split}-00000-of-00001.parquet", rows, schema)
 
 

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass, field
 
+import yaml
+
 from .errors import HFDistillError
-from .fields import NO_EFFECT, PARENT, check_positive, decides, section
+from .fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
 
 
-# What loads a model of the student's.
-OF_MODELS = decides("warmup", "triples", "reward", "policy", "results")
+# What loads a model of the student's, and how it is asked.
+MODELS = ("warmup", "triples", "reward", "policy", "results")
+OF_MODELS = decides(*MODELS)
+OF_THEIR_CHAT = decides(*MODELS, if_changed=True)
 # What is asked of the teacher: by labelling, and by evaluation for the row of its own.
 OF_THE_TEACHER = decides("labels", "results")
+OF_ITS_CHAT = decides("labels", "results", if_changed=True)
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @section()
@@ -55,7 +61,10 @@ class TeacherConfig:
         endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
         kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing. `"openai_chat"`
             is the same as `chat`.
-        chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template.
+        chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template. Worked examples
+            are turns of their own then.
+        shots (`int`, *optional*): worked examples in front of a question; `task.shots` by default, none in chat.
+        system_prompt (`str`, *optional*): the first turn of a conversation.
         api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
             Face token goes to Hugging Face hosts and no token anywhere else.
         license (`str`, *optional*): licence of the teacher's outputs, carried into every artifact.
@@ -79,6 +88,8 @@ class TeacherConfig:
     endpoints: list[str] = field(default_factory=list, metadata=NO_EFFECT)
     kind: str = field(default="auto", metadata=NO_EFFECT)
     chat: bool = field(default=False, metadata=OF_THE_TEACHER)
+    shots: int | None = field(default=None, metadata=OF_ITS_CHAT)
+    system_prompt: str | None = field(default=None, metadata=OF_ITS_CHAT)
     api_key_env: str | None = field(default=None, metadata=NO_EFFECT)
     license: str | None = field(default=None, metadata=NO_EFFECT)
     concurrency: int | None = field(default=None, metadata=NO_EFFECT)
@@ -93,6 +104,12 @@ class TeacherConfig:
 
     def __post_init__(self):
         self.chat = self.chat or self.kind == "openai_chat"
+        if self.shots is not None and self.shots < 0:
+            raise HFDistillError(f"teacher.shots is {self.shots}: it must be 0 or more")
+        if self.system_prompt is not None and not self.chat:
+            raise HFDistillError(
+                "teacher.system_prompt is set, but the teacher is asked in text: add teacher.chat: true"
+            )
         check_positive("teacher.", self, "concurrency", "timeout", "tries", "patience", "max_requests")
         if self.max_cost is not None and not any((self.gpu_hour_price, self.input_price, self.output_price)):
             raise HFDistillError(
@@ -109,10 +126,18 @@ class StudentConfig:
     Args:
         model (`str`): repository or folder of the base student.
         revision (`str`, *optional*): its revision.
-        dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in.
+        dtype (`str`, *optional*, defaults to `"auto"`): dtype to load it in where it only answers: `"auto"` is that of
+            its file, others are `"float32"`, `"bfloat16"` and `"float16"`. Weights that are trained are fp32 always.
         attn_implementation (`str`, *optional*): attention kernel, for example `"sdpa"` or `"flash_attention_2"`.
-        pad_token (`str`, *optional*): token of its vocabulary to pad with, where its tokenizer has no pad token.
+        pad_token (`str`, *optional*): token of its vocabulary to pad with; its tokenizer's own by default, or one to
+            spare where that ends responses.
         license (`str`, *optional*): its licence.
+        chat (`bool`, *optional*): ask it through its chat template; by default where its own end tokens show that it
+            was trained on conversations.
+        system_prompt (`str`, *optional*): the first turn of such a conversation.
+        prefill (`str`, *optional*): how each of its turns begins, as part of the prompt.
+        chat_template_kwargs (`dict`, *optional*): what its template is given beside the messages, for example
+            `{enable_thinking: false}`, or `tools`, a list of their schemas.
     """
 
     model: str = field(metadata=PARENT)
@@ -121,6 +146,25 @@ class StudentConfig:
     attn_implementation: str | None = field(default=None, metadata=NO_EFFECT)
     pad_token: str | None = field(default=None, metadata=OF_MODELS)
     license: str | None = field(default=None, metadata=NO_EFFECT)
+    chat: bool | None = field(default=None, metadata=OF_THEIR_CHAT)
+    system_prompt: str | None = field(default=None, metadata=OF_THEIR_CHAT)
+    prefill: str | None = field(default=None, metadata=OF_THEIR_CHAT)
+    chat_template_kwargs: dict | str | None = field(default=None, metadata=OF_THEIR_CHAT)
+
+    def __post_init__(self):
+        check_choices("student.", self, dtype=DTYPES)
+        if isinstance(self.chat_template_kwargs, str):
+            self.chat_template_kwargs = yaml.safe_load(self.chat_template_kwargs)
+        if not isinstance(self.chat_template_kwargs, dict | None):
+            raise HFDistillError(
+                f"student.chat_template_kwargs is {self.chat_template_kwargs!r}: it must hold keys and values, as "
+                "{enable_thinking: false} does"
+            )
+        if self.chat is False and any((self.system_prompt, self.prefill, self.chat_template_kwargs)):
+            raise HFDistillError(
+                "student.chat is false, and system_prompt, prefill and chat_template_kwargs belong to conversations: "
+                "leave them out, or set student.chat: true"
+            )
 
     @property
     def ref(self) -> str:

@@ -21,7 +21,9 @@ from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
+from hfdistill.fields import recorded
 from hfdistill.kinds import POLICY, RESULTS, WARMUP
+from hfdistill.sections import StudentConfig, TeacherConfig
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
 
@@ -44,6 +46,7 @@ def main() -> None:
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
     from hfdistill.evaluation.grading import FinishedRows, grade, summary
     from hfdistill.evaluation.results import write_results
+    from hfdistill.student import load_encoder
 
     state = PartialState()
     if state.is_main_process:
@@ -51,6 +54,8 @@ def main() -> None:
     finished = FinishedRows(Path(stage.output_dir))
     started = time.monotonic()
     graded, metrics = [], {}
+    asker = teacher and recorded(TeacherConfig, vars(teacher), RESULTS.name)
+    encoders = {name: load_encoder(model.path, student) for name, model in models.items()}
 
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
     for task, task_name in zip(tasks, distinct_names(tasks), strict=True):
@@ -61,8 +66,8 @@ def main() -> None:
         for name, model in {TEACHER.name: None, **models}.items():
             if model is None and not stage.asks(teacher):
                 continue
-            shots = None if model is None or name in stage.few_shot else 0
-            who = [model.digest, student.dtype, student.pad_token] if model else [teacher.model, teacher.chat]
+            shots = stage.shots(name, task, encoders[name].chat is not None) if model else None
+            who = [model.digest, recorded(StudentConfig, vars(student), RESULTS.name)] if model else asker
             row_key = [name, who, shots, repr(task), asked]
             row = finished.get(row_key)
             if row is None:
@@ -70,7 +75,8 @@ def main() -> None:
                     folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
                     responses = answer_by_teacher(teacher, task, questions, folder) if state.is_main_process else []
                 else:
-                    responses = answer_locally(model, student, task, questions, name, shots, stage.batch_size)
+                    how = encoders[name], shots, stage.batch_size
+                    responses = answer_locally(model, student, task, questions, name, *how)
                 if state.is_main_process:
                     row = grade(task, name, questions, golds, responses)
                     finished.put(row_key, row)

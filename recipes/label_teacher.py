@@ -31,7 +31,7 @@ from hfdistill.tasks import Task, load_task
 from hfdistill.teacher.deploy import pause_when_done, use_deployed
 from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.now import warn_of_another_model
-from hfdistill.teacher.plan import Grid, Plan
+from hfdistill.teacher.plan import Grid, Plan, teacher_prompts
 from hfdistill.teacher.protocols import Decoding
 from hfdistill.teacher.session import collect
 
@@ -54,17 +54,22 @@ def main() -> None:
 
     from hfdistill.labels.labelling import label_and_write
     from hfdistill.labels.statistics import warn_of_duplicates
+    from hfdistill.runs.opening import describe_teacher, open_student
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)
+    print(describe_teacher(config.teacher, task))
+    if config.student is not None:  # what the student lacks is found before the teacher is paid
+        print(open_student(config.student, task))
     labeler = load_labeler(stage.labeler_section())
     questions = questions_to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
     benchmarks = load_benchmarks(stage.benchmarks)
     grid = Grid(stage.high_temperatures, stage.high_samples, stage.low_temperatures, stage.low_samples)
-    plan = Plan(questions, task.prompt, grid, run.seed)
-    decoding = Decoding(stage.max_new_tokens, task.stop, stage.top_p, stage.top_k)
+    render, stop = teacher_prompts(config.teacher, task)
+    plan = Plan(questions, render, grid, run.seed)
+    decoding = Decoding(stage.max_new_tokens, stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.teacher.sync import PartialSync

@@ -34,8 +34,6 @@ def main() -> None:
     stage = config.stage
     store = Store(config.run)
     task = load_task(config.task)
-    if stage.few_shot:
-        stage.stop_strings = stage.stop_strings or list(task.stop)
 
     # 1. Inputs, pinned to a commit each.
     wanted = ["questions/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
@@ -71,7 +69,7 @@ def main() -> None:
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}
-            made = manifest(POLICY, config, parents, metrics, cost)
+            made = manifest(POLICY, config, parents, metrics, cost, trainer.encoder)
             published = store.publish(folder, POLICY, made, plots=list(plots))
         if "validation_accuracy" in metrics:
             before, after = (metrics[name]["value"] for name in ("validation_accuracy_before", "validation_accuracy"))
@@ -84,36 +82,40 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     """Questions, models, reward and trainer."""
     from transformers import AutoModelForCausalLM
 
-    from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.ppo import PPOTrainer
     from hfdistill.ppo.questions import answers_match, training_rows, validation_rows
     from hfdistill.reward.model import RewardScorer, load_reward_model
     from hfdistill.reward.rewards import load_rewards
     from hfdistill.rows import read_rows
-    from hfdistill.training.loading import training_dtype
+    from hfdistill.student import load_encoder, settle_generation
+    from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
 
     stage, student = config.stage, config.student
-    trained = {"dtype": training_dtype(student.dtype), "attn_implementation": student.attn_implementation}
+    trained = {"dtype": TRAINED, "attn_implementation": student.attn_implementation}
     labelled = read_rows(parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label"])
     golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None
     answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
-    tokenizer = load_tokenizer(parents["warmup"].path, student.pad_token)
+    encoder = load_encoder(parents["warmup"].path, student)
+    if stage.few_shot and encoder.chat is None:
+        stage.stop_strings = stage.stop_strings or list(task.stop)
+    policy = AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained)
+    settle_generation(policy, encoder, stage.max_completion_length)
 
     def reward_model(**kwargs):
         return load_reward_model(str(parents["reward"].path), **kwargs)
 
     def scorer():
         frozen = reward_model(dtype=student.dtype, attn_implementation=student.attn_implementation)
-        return RewardScorer(frozen.to(stage.device).eval(), Encoder(tokenizer))
+        return RewardScorer(frozen.to(stage.device).eval(), encoder)
 
     trainer = PPOTrainer(
-        AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained),
+        policy,
         load_rewards(stage.rewards, task, scorer, stage.few_shot),
         stage,
-        training_rows(task, labelled, answers, stage.few_shot),
-        validation_rows(task, labelled, golds, stage.validation_questions, stage.few_shot),
-        processing_class=tokenizer,
+        training_rows(task, encoder, labelled, answers, stage.few_shot),
+        validation_rows(task, encoder, labelled, golds, stage.validation_questions, stage.few_shot),
+        processing_class=encoder,
         value_model=reward_model(**trained),
         eval_func=answers_match(task),
     )

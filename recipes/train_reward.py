@@ -61,11 +61,11 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from accelerate.utils import broadcast_object_list
     from transformers import AutoModelForCausalLM
 
-    from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.generation import Sampling
     from hfdistill.reward.dataset import draw_triples, write_triples
     from hfdistill.reward.student import label_samples, sample_student
     from hfdistill.rows import known_questions, read_rows
+    from hfdistill.student import load_encoder
 
     stage, student, state = config.stage, config.student, PartialState()
     if state.is_main_process:
@@ -80,7 +80,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     identity = config.identity(TRIPLES)
     samples = sample_student(
         model.to(state.device),
-        Encoder(load_tokenizer(warmup.path, student.pad_token)),
+        load_encoder(warmup.path, student),
         task,
         list(questions.values()),
         Sampling(stage.max_new_tokens, stage.temperature),
@@ -109,14 +109,14 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
 def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
-    from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.reward.batches import encode_triples
     from hfdistill.reward.figures import reward_figures, with_intervals
     from hfdistill.reward.model import initialise_reward_model
     from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
     from hfdistill.rows import known_questions, read_rows
-    from hfdistill.training.loading import training_dtype
+    from hfdistill.student import load_encoder
+    from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
     from hfdistill.training.saving import last_checkpoint, save_trained
 
@@ -124,21 +124,21 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     if stage.should_save:
         store.prepare(REWARD, manifest(REWARD, config, parents))
     started = time.monotonic()
-    encoder = Encoder(load_tokenizer(warmup, student.pad_token))
+    encoder = load_encoder(warmup, student)
     triples = read_rows(parents["triples"].path, "triples")
     questions = known_questions(triples, task)
-    prompts = {question_id: task.prompt(question, shots=0) for question_id, question in questions.items()}
+    prompt_ids = {question_id: encoder.question_ids(task, question) for question_id, question in questions.items()}
     model = initialise_reward_model(
         warmup,
         encoder.pad_token_id,
-        dtype=training_dtype(student.dtype),
+        dtype=TRAINED,
         attn_implementation=student.attn_implementation,
     )
     trainer = TripletTrainer(
         model,
         stage,
-        encode_triples([row for row in triples if row["split"] == "train"], prompts, encoder),
-        encode_triples([row for row in triples if row["split"] == "validation"], prompts, encoder),
+        encode_triples([row for row in triples if row["split"] == "train"], prompt_ids, encoder),
+        encode_triples([row for row in triples if row["split"] == "validation"], prompt_ids, encoder),
         encoder.tokenizer,
     )
     show_progress(trainer, "reward", ("loss", "eval_pos_neg", "eval_pos_pos"))
@@ -153,7 +153,8 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
             if stage.load_best_model_at_end:
                 metrics["best_step"] = trainer.state.best_global_step
             metrics["validation"] = with_intervals(reward_figures(scores, present))
-            made = manifest(REWARD, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            cost = {"seconds": round(time.monotonic() - started, 1)}
+            made = manifest(REWARD, config, parents, metrics, cost, encoder)
             published = store.publish(folder, REWARD, made, plots=plots)
             for name, figure in (("Pos/Neg", "pos_neg"), ("Pos/Pos", "pos_pos")):
                 if figure in metrics["validation"]:

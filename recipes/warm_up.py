@@ -71,7 +71,8 @@ def main() -> None:
                 n = len(trainer.validation.questions)
                 metrics["validation_accuracy"] = interval(round(accuracy * n), n)
                 print(f"validation accuracy {accuracy:.3f} at step {step}")
-            made = manifest(WARMUP, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})
+            cost = {"seconds": round(time.monotonic() - started, 1)}
+            made = manifest(WARMUP, config, parents, metrics, cost, trainer.validation.encoder)
             published = store.publish(folder, WARMUP, made, plots=["curves.png"])
             print(f"{published.repo_id} is published at {published.revision[:12]}")
     trainer.accelerator.wait_for_everyone()
@@ -81,10 +82,10 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     """Examples (Eq. 1), validation questions, student and trainer; and figures about the examples."""
     from transformers import AutoModelForCausalLM
 
-    from hfdistill.encoding import Encoder, load_tokenizer
     from hfdistill.labels.references import validation_references
     from hfdistill.rows import known_questions, read_rows, scan_rows
-    from hfdistill.training.loading import training_dtype
+    from hfdistill.student import load_encoder, settle_generation
+    from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
     from hfdistill.warmup.examples import encode_examples, select_responses
     from hfdistill.warmup.trainer import WarmupTrainer
@@ -103,9 +104,9 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
         max_per_question=stage.max_per_question,
         seed=config.run.seed,
     )
-    encoder = Encoder(load_tokenizer(parents["student"].path, student.pad_token))
-    prompts = {question_id: task.prompt(questions[question_id], shots=0) for question_id in training}
-    examples, too_long = encode_examples(rows, prompts, encoder, stage.max_length)
+    encoder = load_encoder(parents["student"].path, student)
+    prompt_ids = {question_id: encoder.question_ids(task, questions[question_id]) for question_id in training}
+    examples, too_long = encode_examples(rows, prompt_ids, encoder, stage.max_length)
 
     golds = read_rows(dataset, "gold") if stage.validation_labels == "gold" else None
     answers = validation_references(asked, golds, stage.max_validation)
@@ -119,10 +120,10 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
 
     model = AutoModelForCausalLM.from_pretrained(
         parents["student"].path,
-        dtype=training_dtype(student.dtype),
+        dtype=TRAINED,
         attn_implementation=student.attn_implementation,
     )
-    model.config.pad_token_id = model.generation_config.pad_token_id = encoder.pad_token_id
+    settle_generation(model, encoder, task.max_new_tokens)
     trainer = WarmupTrainer(model, stage, examples, validation)
     show_progress(trainer, "warmup", ("loss", "eval_accuracy"))
     taught = len({row["question_id"] for row in rows})

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from ..chat import Chat
 from ..errors import unknown
 from ..kinds import Kind
 from . import figures, metadata
@@ -180,7 +181,14 @@ def _example(manifest: dict[str, Any]) -> dict[str, Any]:
 
     task = load_task(manifest["config"]["task"])
     question = Question("example", EXAMPLE_QUESTION, "test", options=EXAMPLE_OPTIONS)
+    student, asked = manifest["student"] or {}, manifest.get("asked", {})
+    chat = Chat(student.get("system_prompt"), student.get("chat_template_kwargs") or {}, student.get("prefill"))
+    goes_on = "add_generation_prompt" if chat.prefill is None else "continue_final_message"
+    options = {goes_on: True, **chat.template_kwargs}
     return {
+        "messages": chat.messages(task, question, 0) if asked.get("chat") else None,
+        "template_options": ", ".join(f"{name}={value!r}" for name, value in options.items()),
+        "end_token": asked.get("end_token"),
         "prompt": task.prompt(question, shots=0),
         "response": EXAMPLE_RESPONSE,
         "max_new_tokens": task.max_new_tokens,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import Config
@@ -20,17 +20,23 @@ from .digests import data_files, digest_of, hash_file
 from .references import FORMAT, Artifact
 
 
+if TYPE_CHECKING:
+    from ..encoding import Encoder
+
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub")
 # What of the shared sections describes the models; addresses and names of secrets stay on the machine.
-TEACHER_KEYS = ("model", "kind", "chat", "license")
-STUDENT_KEYS = ("model", "revision", "dtype", "license")
+TEACHER_KEYS = ("model", "kind", "chat", "shots", "system_prompt", "license")
+STUDENT_KEYS = (
+    *("model", "revision", "dtype", "license"),
+    *("pad_token", "chat", "system_prompt", "prefill", "chat_template_kwargs"),
+)
 # What a new version may differ in.
 TOLD = ("config", "parents", "digests", "teacher", "student", "versions")
 UNSET = "not set"
 # A made-up token such as "none" is no secret, and hiding it would blot out words.
 SHORTEST_TOKEN = 12
 # Flags that speak of tokens and hold none.
-NO_SECRETS = ("_env", "_tokens", "token_budget", "token_id")
+NO_SECRETS = ("_env", "_tokens", "token_budget", "token_id", "pad_token")
 TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}|(?<=://)[^/@\s]+@")
 
 
@@ -53,6 +59,7 @@ def manifest(
     parents: dict[str, Artifact],
     metrics: dict[str, Any] | None = None,
     cost: dict[str, Any] | None = None,
+    encoder: "Encoder | None" = None,
 ) -> dict[str, Any]:
     """Build the content of `hfdistill.json`; [`~hfdistill.artifacts.store.Store.publish`] adds [`recorded`].
 
@@ -62,6 +69,7 @@ def manifest(
         parents (`dict[str, Artifact]`): what it was made from, by role (`"labels"`, `"warmup"`, …).
         metrics (`dict`, *optional*): figures measured.
         cost (`dict`, *optional*): what it took, for example `{"seconds": 12.3, "requests": 51000}`.
+        encoder ([`~hfdistill.encoding.Encoder`], *optional*): of a model, for the code on its card.
     """
     content = {
         "format": FORMAT,
@@ -72,6 +80,7 @@ def manifest(
         "config": config.identity(kind),
         "teacher": {key: vars(config.teacher)[key] for key in TEACHER_KEYS} if config.teacher else None,
         "student": {key: vars(config.student)[key] for key in STUDENT_KEYS} if config.student else None,
+        **({} if encoder is None else {"asked": encoder.told()}),
         "parents": {role: parent.ref for role, parent in sorted(parents.items())},
         "digests": _digests(parents),
         "versions": {

@@ -1,24 +1,32 @@
-"""`hfdistill validate`: check a configuration without a GPU or a token."""
+"""`hfdistill validate`: check a configuration, and open the student without its weights."""
 
 import argparse
+from pathlib import Path
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
-    parser = verbs.add_parser("validate", help="check a configuration without a GPU or a token")
+    parser = verbs.add_parser("validate", help="check a configuration and open its student, without a GPU or a weight")
     parser.add_argument("config", nargs="+", help="YAML files")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of them")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Validate each file and say what it makes."""
+    """Validate each file, and say what it makes and how its models will be asked."""
+    from huggingface_hub import constants
+
+    from ..runs.opening import describe_teacher, open_student
     from ..runs.validation import validate
+    from ..tasks import load_task
 
     for path in args.config:
         configs = validate(path, args.set)
-        label, reward = configs["label"], configs["reward"]
-        print(
-            f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}, teacher {label.teacher.model}, "
-            f"student {reward.student.model}"
-        )
+        label, student = configs["label"], configs["reward"].student
+        task = load_task(label.task)
+        if constants.HF_HUB_OFFLINE and not Path(student.model).is_dir():
+            opened = f"student {student.model}: not opened, since HF_HUB_OFFLINE is set"
+        else:
+            opened = open_student(student, task)
+        print(f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}")
+        print(f"  {describe_teacher(label.teacher, task)}\n  {opened}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..encoding import Encoder, cut, load_tokenizer
+from ..encoding import Encoder, cut
 from ..generation import Sampling, StopStrings, generate
 from ..progress import Progress
 from ..sections import StudentConfig, TeacherConfig
@@ -32,14 +32,14 @@ def greedy_answers(
     """Answer questions at temperature 0.
 
     The task's stop strings are heeded after a few-shot prompt, which a base model goes on writing; a student that saw
-    bare prompts in training ends by itself.
+    bare prompts in training ends by itself, and so does every turn of a conversation.
     """
-    stop_strings = task.stop if shots else ()
+    stop_strings = task.stop if shots and encoder.chat is None else ()
     generated = generate(
         model,
-        [encoder.prompt_ids(task.prompt(question, shots=shots)) for question in questions],
+        [encoder.question_ids(task, question, shots) for question in questions],
         Sampling(max_new_tokens=task.max_new_tokens),
-        eos_token_id=encoder.eos_token_id,
+        eos_token_id=encoder.end_token_ids,
         pad_token_id=encoder.pad_token_id,
         batch_size=batch_size,
         stop=StopStrings(encoder.tokenizer, stop_strings) if stop_strings else None,
@@ -57,12 +57,13 @@ def answer_locally(
     task: Task,
     questions: Sequence[Question],
     name: str,
-    shots: int | None,
+    encoder: Encoder,
+    shots: int,
     batch_size: int,
 ) -> list[Answered]:
     """Greedy answers of a model, split among the processes: in the order of the questions, on every process.
 
-    `name` is the row's, for the progress; without `shots` the prompts hold the task's own number of worked examples.
+    `name` is the row's, for the progress; `shots` worked examples stand in the prompts.
     """
     from accelerate import PartialState
     from transformers import AutoModelForCausalLM
@@ -70,7 +71,6 @@ def answer_locally(
     from ..training.shares import gather_shares, my_share
 
     state = PartialState()
-    encoder = Encoder(load_tokenizer(model.path, student.pad_token))
     loaded = AutoModelForCausalLM.from_pretrained(
         model.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     ).to(state.device)
@@ -79,8 +79,7 @@ def answer_locally(
     with Progress(name, len(questions), "questions", enabled=state.is_main_process) as progress:
         for first in range(0, len(mine), QUESTIONS_A_ROUND):
             asked = mine[first : first + QUESTIONS_A_ROUND]
-            shown = task.shots if shots is None else shots
-            responses += greedy_answers(loaded, encoder, task, asked, shots=shown, batch_size=batch_size)
+            responses += greedy_answers(loaded, encoder, task, asked, shots=shots, batch_size=batch_size)
             progress.update(min(len(responses) * state.num_processes, len(questions)))
     return gather_shares(responses, state.num_processes)
 
@@ -88,17 +87,18 @@ def answer_locally(
 def answer_by_teacher(
     teacher: TeacherConfig, task: Task, questions: Sequence[Question], folder: Path
 ) -> list[Answered]:
-    """Greedy answers of the teacher, through its endpoints, with the task's worked examples in the prompt. What is in
-    the journal in `folder` is not asked again.
+    """Greedy answers of the teacher, through its endpoints, to the prompts that label. What is in the journal in
+    `folder` is not asked again.
     """
     from ..teacher.journal import Journal
-    from ..teacher.plan import Grid, Plan
+    from ..teacher.plan import Grid, Plan, teacher_prompts
     from ..teacher.protocols import Decoding
     from ..teacher.session import collect
 
-    plan = Plan(questions, task.prompt, Grid([0.0], 1))
+    render, stop = teacher_prompts(teacher, task)
+    plan = Plan(questions, render, Grid([0.0], 1))
     with Journal(folder / f"{task.name}.sqlite") as journal:
-        collect(journal, teacher, plan, Decoding(task.max_new_tokens, task.stop), retry_failed=True, stage="Teacher")
+        collect(journal, teacher, plan, Decoding(task.max_new_tokens, stop), retry_failed=True, stage="Teacher")
         responses = [journal.of(question.question_id)[0] for question in questions]
     return [
         Answered(

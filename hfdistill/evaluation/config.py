@@ -6,6 +6,7 @@ from ..errors import HFDistillError
 from ..fields import NO_EFFECT, check_positive, decides, section
 from ..labels.config import TASKS
 from ..sections import TeacherConfig
+from ..tasks.base import Task
 from .paper_rows import BASE, OURS, WITHOUT_REWARD
 
 
@@ -23,8 +24,9 @@ class EvaluateConfig:
         output_dir (`str`, *optional*): folder for finished rows; `{run.output_dir}/evaluate` by default.
         models (`list[str]`, *optional*): rows of the table as `"name=namespace/repo[@revision]"`; by default the
             paper's rows of this run: `ICL` (base student), `Ours w/o R` (warm-up) and `Ours` (policy).
-        few_shot (`list[str]`, *optional*, defaults to `["ICL"]`): rows that get the task's worked examples in the
-            prompt; the others get the bare prompt that they were trained on.
+        few_shot (`list[str]`, *optional*): rows that get the task's worked examples in the prompt; the others get the
+            bare prompt that they were trained on. By default `ICL`, but none where the base student is an instruct
+            model, which is asked in a conversation.
         teacher (`bool`, *optional*, defaults to `True`): add the row `Teacher` where the configuration names
             endpoints.
         benchmarks (`list[str]`, *optional*): further tasks whose test questions are answered by the same models, each
@@ -37,7 +39,7 @@ class EvaluateConfig:
 
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
     models: list[str] = field(default_factory=list, metadata=NAMES)
-    few_shot: list[str] = field(default_factory=lambda: ["ICL"])
+    few_shot: list[str] | None = None
     teacher: bool = True
     benchmarks: list[str] = field(default_factory=list, metadata=TASKS)
     max_questions: int | None = None
@@ -49,6 +51,11 @@ class EvaluateConfig:
             if not all(model.partition("=")):
                 raise HFDistillError(f"evaluate.models holds {model!r}: each row reads name=namespace/repo[@revision]")
         check_positive("evaluate.", self, "batch_size", "max_questions")
+
+    def shots(self, row: str, task: Task, chat: bool) -> int:
+        """How many worked examples a row of the table gets, whose model is asked in conversations or not."""
+        few_shot = ([] if chat else [BASE.name]) if self.few_shot is None else self.few_shot
+        return task.shots if row in few_shot else 0
 
     def asks(self, teacher: TeacherConfig | None) -> bool:
         """Whether the table has a row of the teacher's."""

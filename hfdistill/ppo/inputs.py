@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from transformers.utils import logging
 
-from ..encoding import Encoder, check_vocabulary, load_tokenizer
+from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
+from ..student import as_list, settle_pad_token
 from ..training.best_checkpoint import ACCURACY
 from .actor_critic import causal_model
 from .config import PPOConfig
@@ -51,7 +52,7 @@ def complete_inputs(
     reward_funcs: RewardFunction | PreTrainedModel | str | Sequence[RewardFunction | PreTrainedModel | str],
     args: PPOConfig,
     train_dataset: Iterable[dict[str, Any]] | None,
-    processing_class: PreTrainedTokenizerBase | None,
+    processing_class: PreTrainedTokenizerBase | Encoder | None,
     reward_processing_classes: PreTrainedTokenizerBase | Sequence[PreTrainedTokenizerBase | None] | None,
     value_model: PreTrainedModel | None,
     ref_model: PreTrainedModel | None,
@@ -59,7 +60,7 @@ def complete_inputs(
 ) -> Inputs:
     """Make of the arguments of [`~hfdistill.ppo.PPOTrainer`] what it works with."""
     model = open_policy(model, args, peft_config)
-    encoder = load_encoder(processing_class, model, args)
+    encoder = make_encoder(processing_class, model, args)
     rewards = Rewards(reward_funcs, args.reward_weights, encoder, model, reward_processing_classes)
     reference = make_reference(ref_model, model, args, peft_config)
     policy = add_adapter(model, args, peft_config)
@@ -138,23 +139,33 @@ def in_float32(model: PreTrainedModel, role: str) -> PreTrainedModel:
     return model.float()
 
 
-def load_encoder(processing_class: PreTrainedTokenizerBase | None, model: PreTrainedModel, args: PPOConfig) -> Encoder:
-    """The encoder of the policy's tokenizer, whose pad token the policy learns of."""
-    if processing_class is None:
-        name = causal_model(model).name_or_path
-        if not name:
-            raise HFDistillError(
-                "PPO needs the tokenizer of the policy, which was loaded from nowhere: give processing_class"
-            )
-        try:
-            processing_class = load_tokenizer(name)
-        except (OSError, ValueError) as error:
-            raise HFDistillError(
-                f"no tokenizer is found at {name!r}: give processing_class ({' '.join(str(error).split())})"
-            ) from error
-    encoder = Encoder(processing_class)
+def make_encoder(
+    processing_class: PreTrainedTokenizerBase | Encoder | None, model: PreTrainedModel, args: PPOConfig
+) -> Encoder:
+    """The encoder of the policy's tokenizer, whose pad token the policy learns of, and whose end tokens it names."""
+    encoder = processing_class
+    if not isinstance(encoder, Encoder):
+        tokenizer = open_tokenizer(causal_model(model)) if encoder is None else encoder
+        ends = as_list(causal_model(model).generation_config.eos_token_id)
+        settle_pad_token(tokenizer, ends)
+        encoder = Encoder(tokenizer, ends)
     model.config.pad_token_id = encoder.pad_token_id
     return encoder
+
+
+def open_tokenizer(model: PreTrainedModel) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside a model."""
+    name = model.name_or_path
+    if not name:
+        raise HFDistillError(
+            "PPO needs the tokenizer of the policy, which was loaded from nowhere: give processing_class"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise HFDistillError(
+            f"no tokenizer is found at {name!r}: give processing_class ({' '.join(str(error).split())})"
+        ) from error
 
 
 def make_reference(

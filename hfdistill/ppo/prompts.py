@@ -18,7 +18,8 @@ KEYWORDS = frozenset({"prompts", "completions", "completion_ids", "trainer_state
 
 
 class PromptDataset:
-    """Rows of a dataset with a column `prompt` (text, or messages), their ids and other columns.
+    """Rows of a dataset with a column `prompt` (text, or messages), their ids and other columns. A column `prompt_ids`
+    says which ids a prompt is, where its dataset knows them.
 
     Attributes:
         dataset: where they come from.
@@ -110,7 +111,7 @@ def usable_prompts(
     read = empty = long = 0
     for read, row in enumerate(dataset, 1):  # noqa: B007
         check_row(row, role)
-        ids = encoder.prompt_ids(row["prompt"]) if row["prompt"] else []
+        ids = row.get("prompt_ids") or (encoder.prompt_ids(row["prompt"]) if row["prompt"] else [])
         if not ids:
             empty += 1
         elif len(ids) > max_length:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..labels.references import validation_references
+from ..reward.rewards import text_of
 from ..reward.triples import student_failures
 from ..rows import known_questions
 from ..tasks.base import Question, Task
@@ -12,6 +14,7 @@ from ..tasks.base import Question, Task
 
 def training_rows(
     task: Task,
+    encoder: Encoder,
     labelled: Iterable[Mapping[str, Any]],
     student_responses: Iterable[Mapping[str, Any]],
     few_shot: bool = False,
@@ -28,7 +31,7 @@ def training_rows(
         if row["split"] == "train" and (row["pseudo_label"] is None or row["question_id"] in failures)
     ]
     questions = known_questions(trained, task)
-    rows = [_row(task, questions[row["question_id"]], row["pseudo_label"], few_shot) for row in trained]
+    rows = [_row(task, encoder, questions[row["question_id"]], row["pseudo_label"], few_shot) for row in trained]
     if not rows:
         raise HFDistillError(
             "nothing to train on: the student answered every labelled question right, and the teacher failed on none"
@@ -38,6 +41,7 @@ def training_rows(
 
 def validation_rows(
     task: Task,
+    encoder: Encoder,
     labelled: Sequence[Mapping[str, Any]],
     golds: Iterable[Mapping[str, Any]] | None = None,
     limit: int | None = None,
@@ -51,25 +55,27 @@ def validation_rows(
         labels = "pseudo" if golds is None else "gold"
         raise HFDistillError(f"no validation question has a {labels} label: the best checkpoint cannot be chosen")
     questions = known_questions((row for row in labelled if row["question_id"] in references), task)
-    return [_row(task, questions[key], answer, few_shot) for key, answer in references.items()]
+    return [_row(task, encoder, questions[key], answer, few_shot) for key, answer in references.items()]
 
 
 def answers_match(task: Task) -> Callable[..., list[bool]]:
     """An `eval_func`: whether each completion's answer is the row's `pseudo_label`."""
     questions = {question.question_id: question for question in task.questions()}
 
-    def match(completions: Sequence[str], question_id: Sequence[str], pseudo_label: Sequence[str], **columns: Any):
+    def match(completions: Sequence[Any], question_id: Sequence[str], pseudo_label: Sequence[str], **columns: Any):
         return [
-            task.correct(task.extract(text, questions[key]).value, label)
-            for text, key, label in zip(completions, question_id, pseudo_label, strict=True)
+            task.correct(task.extract(text_of(completion), questions[key]).value, label)
+            for completion, key, label in zip(completions, question_id, pseudo_label, strict=True)
         ]
 
     return match
 
 
-def _row(task: Task, question: Question, label: str | None, few_shot: bool) -> dict[str, Any]:
+def _row(task: Task, encoder: Encoder, question: Question, label: str | None, few_shot: bool) -> dict[str, Any]:
+    shots = task.shots if few_shot else 0
     return {
-        "prompt": task.prompt(question, shots=None if few_shot else 0),
+        "prompt": encoder.prompt(task, question, shots),
+        "prompt_ids": encoder.question_ids(task, question, shots),
         "question_id": question.question_id,
         "pseudo_label": label,
     }

@@ -74,7 +74,7 @@ class ModelReward:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         else:
             ids = self.tokenizer(prompt + completion)["input_ids"]
-            if sampled[-1] == self.encoder.eos_token_id and ids[-1] != self.tokenizer.eos_token_id:
+            if self.encoder.ended(sampled) and ids[-1] != self.tokenizer.eos_token_id:
                 ids.append(self.tokenizer.eos_token_id)
         # A model that pads with its end token has never seen its score at one.
         blind = self.model.config.pad_token_id == self.tokenizer.eos_token_id

@@ -41,7 +41,7 @@ class PolicySampler(ABC):
 
     def response(self, token_ids: list[int], log_probs: list[float]) -> Generated:
         """What another back end drew, in our terms: cut where a stop string ends, and with the reason of its end."""
-        ended = token_ids[-1] == self.encoder.eos_token_id
+        ended = self.encoder.ended(token_ids)
         if self.stop is not None:
             for end in range(1, len(token_ids) + 1 - ended):
                 if self.stop.may_end(token_ids[end - 1]) and self.stop(token_ids[:end]):
@@ -65,7 +65,7 @@ class EvictingLoop(PolicySampler):
                 policy,
                 list(prompt_ids),
                 [Sampling(longest, temperature, seed=seed) for seed in seeds or [0] * len(prompt_ids)],
-                eos_token_id=self.encoder.eos_token_id,
+                eos_token_id=self.encoder.end_token_ids,
                 pad_token_id=self.encoder.pad_token_id,
                 batch_size=self.config.generation_batch_size,
                 stop=self.stop,
@@ -111,7 +111,7 @@ class ContinuousBatching(PolicySampler):
                 list(prompt_ids),
                 generation_config=GenerationConfig(
                     max_new_tokens=longest,
-                    eos_token_id=self.encoder.eos_token_id,
+                    eos_token_id=self.encoder.end_token_ids,
                     pad_token_id=self.encoder.pad_token_id,
                     **settings,
                 ),

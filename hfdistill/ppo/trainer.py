@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
+from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..training.best_checkpoint import EarlyStopping, enter_untrained
 from ..training.resuming import ResumableTrainer
@@ -51,8 +52,8 @@ class PPOTrainer(ResumableTrainer):
             how long to train.
         eval_dataset (`datasets.Dataset`, `datasets.IterableDataset` or a dict of these, *optional*): the same, for
             greedy validation.
-        processing_class (`PreTrainedTokenizerBase`, *optional*): tokenizer with a pad token that is not its
-            end-of-sequence token; the one that lies beside the model by default.
+        processing_class (`PreTrainedTokenizerBase` or [`~hfdistill.encoding.Encoder`], *optional*): tokenizer of the
+            policy; the one that lies beside it by default.
         reward_processing_classes (`PreTrainedTokenizerBase`, or a list of these, *optional*): the tokenizers of the
             reward models among `reward_funcs`, `None` for functions; by default those that lie beside the models.
         callbacks (`list[TrainerCallback]`, *optional*): passed on to the Trainer. What they get as `model` is the
@@ -78,7 +79,7 @@ class PPOTrainer(ResumableTrainer):
         args: PPOConfig | None = None,
         train_dataset: Iterable[dict[str, Any]] | None = None,
         eval_dataset: Iterable[dict[str, Any]] | dict[str, Iterable[dict[str, Any]]] | None = None,
-        processing_class: PreTrainedTokenizerBase | None = None,
+        processing_class: PreTrainedTokenizerBase | Encoder | None = None,
         reward_processing_classes: PreTrainedTokenizerBase | Sequence[PreTrainedTokenizerBase | None] | None = None,
         callbacks: list[TrainerCallback] | None = None,
         *,

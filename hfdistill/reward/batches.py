@@ -1,10 +1,11 @@
-"""Triples as tensors: each prompt once with its responses behind it, no padding inside."""
+"""Triples as tensors: each prompt once with its responses behind it, no padding inside, similar lengths together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.data import Sampler
 
 from ..encoding import Encoder, right_pad
 from ..rows import ROLES
@@ -27,16 +28,17 @@ class EncodedTriple:
 
 
 def encode_triples(
-    triples: Sequence[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder
+    triples: Sequence[Mapping[str, Any]], prompt_ids: Mapping[str, list[int]], encoder: Encoder
 ) -> list[EncodedTriple]:
-    """Turn rows of the config `triples` into ids; a role without columns is an empty one. `prompts` are by question
-    id.
+    """Turn rows of the config `triples` into ids; a role without columns is an empty one. Those of prompts are given
+    by question id, and a response that was sampled here keeps those that it was sampled as.
     """
-    prompt_ids = {question_id: encoder.prompt_ids(prompt) for question_id, prompt in prompts.items()}
 
     def response_ids(triple: Mapping[str, Any], role: str) -> list[int] | None:
         response = triple.get(role)
-        return None if response is None else encoder.response_ids(response, triple[f"{role}_finished"])
+        if response is None:
+            return None
+        return triple.get(f"{role}_token_ids") or encoder.response_ids(response, triple[f"{role}_finished"])
 
     return [
         EncodedTriple(prompt_ids[triple["question_id"]], tuple(response_ids(triple, role) for role in ROLES))
@@ -98,3 +100,23 @@ class TripleCollator:
         input_ids, attention_mask = right_pad(rows, self.pad_token_id)
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
         return {"input_ids": input_ids, "score_positions": attention_mask.sum(1, keepdim=True) - 1}
+
+
+class LengthSortedWindows(Sampler[int]):
+    """A random order in which each window, the samples of one update, is sorted by length.
+
+    Micro-batches of an update then hold samples of similar length and little padding, while the updates are those of a
+    plain shuffle. The order depends on seed and epoch alone, so a resumed training meets the same batches.
+    """
+
+    def __init__(self, lengths: Sequence[int], window: int, seed: int):
+        self.lengths, self.window, self.seed, self.epoch = lengths, window, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        for start in range(0, len(order), self.window):
+            yield from sorted(order[start : start + self.window], key=self.lengths.__getitem__, reverse=True)

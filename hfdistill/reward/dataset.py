@@ -49,5 +49,6 @@ def write_triples(folder: Path, responses: Sequence[Mapping[str, Any]], triples:
     write_rows(folder, TRIPLES, "responses", responses)
     roles = [role for role in ROLES if any(triple[role] is not None for triple in triples)] or list(ROLES[:3])
     columns = ["question_id", "question", "split"]
-    columns += [column for role in roles for column in (role, f"{role}_id", f"{role}_finished")]
+    of_role = ("", "_id", "_finished", "_token_ids")
+    columns += [role + ending for role in roles for ending in of_role]
     write_rows(folder, TRIPLES, "triples", triples, columns)

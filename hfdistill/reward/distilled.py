@@ -107,7 +107,7 @@ class DistilledReward(Reward):
         answers = self.answers(completions, question_id)
         asked = [index for index, answer in enumerate(answers) if answer is not None]
         values = self._scores(
-            *([column[index] for index in asked] for column in (prompts, completions, completion_ids, question_id))
+            *([column[index] for index in asked] for column in (completions, completion_ids, question_id))
         )
         scores: dict[int, float] = dict(zip(asked, values, strict=True))
         if log_metric is not None and answers:
@@ -127,19 +127,16 @@ class DistilledReward(Reward):
         ]
 
     def _scores(
-        self, prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], question_id: list[str]
+        self, completions: Sequence[Any], completion_ids: Sequence[list[int]], question_id: Sequence[str]
     ) -> list[float]:
-        """The reward model's scores. It was trained behind the bare prompt: what stands behind another one, worked
-        examples or messages, it reads as text behind the bare prompt.
+        """The reward model's scores, of responses behind the bare prompt, where it was trained, and as the ids that
+        were sampled. One that a stop string ended is finished where that begins.
         """
         encoder = self.scorer.encoder
-        if not self.few_shot and all(isinstance(prompt, str) for prompt in prompts):
-            pairs = zip(prompts, completion_ids, strict=True)
-            return self.scorer.score_ids([encoder.prompt_ids(prompt) + list(ids) for prompt, ids in pairs]).tolist()
-        texts = [text_of(completion) for completion in completions]
-        # Behind worked examples a response also ends at a stop string, which its text is without and its ids are not.
-        finished = [
-            list(ids[-1:]) == [encoder.eos_token_id] or (self.few_shot and encoder.decode(ids) != text)
-            for ids, text in zip(completion_ids, texts, strict=True)
-        ]
-        return self.scorer([self.task.prompt(self.questions[key], shots=0) for key in question_id], texts, finished)
+        sequences = []
+        for completion, ids, key in zip(completions, completion_ids, question_id, strict=True):
+            text, ids = text_of(completion), list(ids)
+            if not encoder.ended(ids) and encoder.decode(ids) != text:
+                ids = encoder.response_ids(text)
+            sequences.append(encoder.question_ids(self.task, self.questions[key]) + ids)
+        return self.scorer.score_ids(sequences).tolist()

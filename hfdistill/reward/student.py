@@ -1,6 +1,7 @@
 """The student's own responses, sampled in chunks that survive a kill, and labelled against the pseudo-labels."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def label_samples(
         answer = task.extract(row.text, question).value
         label = response_label(answer, pseudo_labels[row.question_id], task.same)
         made = {"question": question.question, "answer": answer, "confidence": None, "label": label}
+        made["token_ids"] = json.loads(row.token_ids) if row.token_ids else None
         labelled.append({**response_row(row), **made, "model": model, "endpoint_kind": "local"})
     return labelled
 
@@ -106,13 +108,13 @@ def _draw(
     seed: int,
     batch_size: int,
 ) -> list[Response]:
-    prompts = {question.question_id: encoder.prompt_ids(task.prompt(question, shots=0)) for question, _ in asked}
+    prompts = {question.question_id: encoder.question_ids(task, question) for question, _ in asked}
     seeds = [_seed(seed, question.question_id, sample) for question, sample in asked]
     generated = generate(
         model,
         [prompts[question.question_id] for question, _ in asked],
         [Sampling(sampling.max_new_tokens, sampling.temperature, seed=row_seed) for row_seed in seeds],
-        eos_token_id=encoder.eos_token_id,
+        eos_token_id=encoder.end_token_ids,
         pad_token_id=encoder.pad_token_id,
         batch_size=batch_size,
     )
@@ -124,8 +126,9 @@ def _draw(
             text=encoder.decode(row.token_ids),
             finish_reason=row.finish_reason,
             prompt_tokens=len(prompts[question.question_id]),
-            completion_tokens=len(row.token_ids) + (row.finish_reason == "eos_token"),
+            completion_tokens=len(row.drawn_ids),
             seed=row_seed,
+            token_ids=json.dumps(row.drawn_ids),
         )
         for (question, sample), row, row_seed in zip(asked, generated, seeds, strict=True)
     ]

@@ -50,8 +50,9 @@ def make_triples(
         deduplicate (`bool`, *optional*, defaults to `True`): count identical texts in a role once.
 
     Returns:
-        `list[dict]`: for each role a column with the text, `{role}_id` and `{role}_finished`, `None` where the role is
-            empty; and `question_id`, `question`. In the order of the student's questions.
+        `list[dict]`: for each role a column with the text, `{role}_id`, `{role}_finished` and `{role}_token_ids` (of
+            a response that was sampled here), `None` where the role is empty; and `question_id`, `question`. In the
+            order of the student's questions.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: for a source that does not exist.
@@ -116,6 +117,7 @@ def _triple(**responses: Row | None) -> dict[str, Any]:
         triple[role] = None if row is None else row["response"]
         triple[f"{role}_id"] = None if row is None else response_id(role.partition("_")[0], row)
         triple[f"{role}_finished"] = None if row is None else row["finish_reason"] != "length"
+        triple[f"{role}_token_ids"] = None if row is None else row.get("token_ids")
     return triple
 
 

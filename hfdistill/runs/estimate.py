@@ -14,7 +14,7 @@ from ..labels.config import LabelConfig
 from ..labels.questions import questions_to_label
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal
-from ..teacher.plan import Grid, Plan
+from ..teacher.plan import Grid, Plan, Prompt, teacher_prompts
 from ..teacher.protocols import Decoding
 
 
@@ -68,9 +68,10 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
 
     unlimited = {"max_requests": None, "max_cost": None}
     teacher = dataclasses.replace(config.teacher, **unlimited, gpu_hour_price=1.0, input_price=None, output_price=None)
-    plan = Plan(questions, task.prompt, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
+    render, _ = teacher_prompts(config.teacher, task)
+    plan = Plan(questions, render, Grid([0.0], 1, [PROBE_TEMPERATURE], samples), config.run.seed)
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "probe.sqlite") as journal:
-        decoding = decoding_of(task, config.stage)
+        decoding = decoding_of(config.teacher, task, config.stage)
         cost = collect(journal, teacher, plan, decoding, max_missing=config.stage.max_missing, show=False)["cost"]
         responses = [sample for question in questions for sample in journal.of(question.question_id)]
         counted = [sample for sample in responses if sample.prompt_tokens and sample.completion_tokens]
@@ -78,7 +79,7 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
         hours = (journal.note("endpoint_seconds") or 0.0) / 3600 / endpoints
     if not counted:
         raise HFDistillError("the endpoints count no tokens: give prices by the hour, or use another engine")
-    characters = {question.question_id: len(task.prompt(question)) for question in questions}
+    characters = {question.question_id: length(render(question)) for question in questions}
     return Rates(
         sum(characters[sample.question_id] for sample in counted) / sum(sample.prompt_tokens for sample in counted),
         sum(sample.completion_tokens for sample in counted) / len(counted),
@@ -91,14 +92,20 @@ def probe(config: Config, task: Task, questions: Sequence[Question], samples: in
 
 def guess(task: Task, settings: LabelConfig, endpoints: int) -> Rates:
     """Rates without any request: four characters a token, responses half as long as they may be."""
-    half = decoding_of(task, settings).max_new_tokens / 2
+    half = (settings.max_new_tokens or task.max_new_tokens) / 2
     assumed = f"{CHARACTERS_PER_TOKEN:g} characters a token and responses of {half:g} tokens"
     return Rates(CHARACTERS_PER_TOKEN, half, None, endpoints, f"nothing was asked: {assumed} are assumed")
 
 
-def decoding_of(task: Task, settings: LabelConfig) -> Decoding:
+def decoding_of(teacher: TeacherConfig, task: Task, settings: LabelConfig) -> Decoding:
     """How the teacher's responses are decoded."""
-    return Decoding(settings.max_new_tokens or task.max_new_tokens, task.stop, settings.top_p, settings.top_k)
+    _, stop = teacher_prompts(teacher, task)
+    return Decoding(settings.max_new_tokens or task.max_new_tokens, stop, settings.top_p, settings.top_k)
+
+
+def length(prompt: Prompt) -> int:
+    """Characters of a prompt."""
+    return len(prompt) if isinstance(prompt, str) else sum(len(turn["content"]) for turn in prompt)
 
 
 def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
@@ -144,7 +151,8 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
     settings: LabelConfig = config.stage
     questions = questions_to_label(task, settings.max_questions)
     grid = Grid(settings.high_temperatures, settings.high_samples, settings.low_temperatures, settings.low_samples)
-    asked = sum(len(task.prompt(question)) for question in questions) / rates.characters_per_token
+    render, _ = teacher_prompts(config.teacher, task)
+    asked = sum(length(render(question)) for question in questions) / rates.characters_per_token
     requests = len(questions) * grid.requests
     teacher = Demand(LABELS.name, requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
     rows = [_priced(teacher, rates, config.teacher)]

@@ -1,4 +1,4 @@
-"""Check a configuration as far as that goes without a GPU, a token or a request."""
+"""Check the settings of a configuration, without a GPU, a token or a request."""
 
 from collections.abc import Sequence
 

@@ -55,6 +55,7 @@ class Page:
         with self._lock:
             if self._run is None:
                 self._run = ShownRun(self.settings)
+                self.models.asked = self._run.asked
             return self._run
 
     def open(self, kind: str) -> tuple[str, str, Any, str]:

@@ -144,7 +144,8 @@ def _with_student(
         if not comparison.unknown_words:
             comparison.unknown_words = student.unknown_words(run.task.prompt(comparison.question, shots=0))
         # The base student never saw the bare prompt in training: it gets the worked examples, as in the paper's ICL.
-        shots = run.task.shots if column.role == BASE.role else 0
+        # An instruct model gets none.
+        shots = run.task.shots if column.role == BASE.role and student.encoder.chat is None else 0
         column.samples = student.answer(run.task, comparison.question, shots, temperature, samples)
         column.state, column.note = "done", ""
     except HFDistillError as error:
@@ -174,17 +175,18 @@ def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     """Fill in the reward model's score of every answer, and the reward that Eq. 7 makes of it."""
     scorer = models.scorer(run.settings.ref(REWARD.name))
     answers, question = comparison.samples(), comparison.question
-    prompt = run.task.prompt(question, shots=0)
+    prompt = scorer.encoder.question_ids(run.task, question)
+    sequences = [
+        prompt + (answer.token_ids or scorer.encoder.response_ids(answer.text, answer.finished)) for answer in answers
+    ]
     context = scorer.model.config.get_text_config().max_position_embeddings
-    longest = len(scorer.encoder.prompt_ids(prompt)) + max(
-        len(scorer.encoder.response_ids(answer.text)) for answer in answers
-    )
+    longest = max(map(len, sequences))
     if longest > context:
         raise HFDistillError(
             f"The reward model reads {context} tokens, and question and answer together have {longest}: "
             "shorten the question."
         )
-    scores = scorer([prompt] * len(answers), [a.text for a in answers], [a.finished for a in answers])
+    scores = scorer.score_ids(sequences).tolist()
     pseudo_label = comparison.vote and comparison.vote.label
     for answer, value in zip(answers, scores, strict=True):
         answer.score = value

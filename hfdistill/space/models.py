@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.references import open_artifact
 from ..encoding import Encoder, cut
 from ..errors import HFDistillError
+from ..sections import StudentConfig
+from ..student import load_encoder
 from ..tasks import Question, Task
 from ..tasks.base import REASONS
 
@@ -31,6 +33,7 @@ class ShownAnswer:
         finished (`bool`): `False` if it was cut off by the length limit.
         score (`float`, *optional*): of the reward model.
         reward (`float`, *optional*): what PPO would have given (Eq. 7).
+        token_ids (`list[int]`, *optional*): as it was sampled here, end token included.
     """
 
     text: str
@@ -39,6 +42,7 @@ class ShownAnswer:
     finished: bool = True
     score: float | None = None
     reward: float | None = None
+    token_ids: list[int] | None = None
 
 
 @dataclass
@@ -68,7 +72,7 @@ class Student:
         """
         from ..generation import Sampling, StopStrings, generate
 
-        prompt = self.encoder.prompt_ids(task.prompt(question, shots=shots))
+        prompt = self.encoder.question_ids(task, question, shots)
         context = self.model.config.get_text_config().max_position_embeddings
         room = context - len(prompt)
         if room < min(task.max_new_tokens, context // 4):
@@ -76,31 +80,40 @@ class Student:
                 f"The question is too long: with the prompt it takes {len(prompt)} tokens, and this model reads and "
                 f"writes {context} in all. Shorten it."
             )
-        stop = task.stop if shots else ()
+        stop = task.stop if shots and self.encoder.chat is None else ()
         rows = generate(
             self.model,
             [prompt] * (samples if temperature > 0 else 1),
             Sampling(max_new_tokens=min(room, task.max_new_tokens), temperature=temperature),
-            eos_token_id=self.encoder.eos_token_id,
+            eos_token_id=self.encoder.end_token_ids,
             pad_token_id=self.encoder.pad_token_id,
             stop=StopStrings(self.encoder.tokenizer, stop) if stop else None,
         )
         return [
-            read(task, question, cut(self.encoder.decode(row.token_ids), stop), row.finish_reason != "length")
+            read(
+                task,
+                question,
+                cut(self.encoder.decode(row.token_ids), stop),
+                row.finish_reason != "length",
+                row.drawn_ids if row.finish_reason != "stop_sequence" else None,
+            )
             for row in rows
         ]
 
 
-def read(task: Task, question: Question, text: str, finished: bool) -> ShownAnswer:
+def read(task: Task, question: Question, text: str, finished: bool, token_ids: list[int] | None = None) -> ShownAnswer:
     """Read the final answer out of a response, by the run's task."""
     answer = task.extract(text, question)
-    return ShownAnswer(text, answer.value, answer.reason and REASONS[answer.reason], finished)
+    return ShownAnswer(text, answer.value, answer.reason and REASONS[answer.reason], finished, token_ids=token_ids)
 
 
 @dataclass
 class Models:
-    """Every model that was loaded, by where it is; each is loaded once, by the first visitor who needs it."""
+    """Every model that was loaded, by where it is; each is loaded once, by the first visitor who needs it. Students
+    are asked as `asked` says, by default as their own files do.
+    """
 
+    asked: StudentConfig | None = None
     loaded: dict[str, object] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
 
@@ -127,14 +140,13 @@ class Models:
     def _load(self, ref: str, kind: Callable[[Any, Encoder], Any], load: Callable[..., Any]) -> Any:
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoTokenizer
 
         with self.lock:
             if ref not in self.loaded:
                 folder = str(open_artifact(ref, "model").path)
                 try:
                     model = load(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu")
-                    self.loaded[ref] = kind(model.eval(), Encoder(AutoTokenizer.from_pretrained(folder)))
+                    self.loaded[ref] = kind(model.eval(), load_encoder(folder, self.asked))
                 except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                     # The page gets one sentence; the log of the Space gets everything.
                     logger.exception("loading %s failed", ref)

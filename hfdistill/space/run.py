@@ -11,7 +11,7 @@ from ..errors import HFDistillError
 from ..labels.vote import Vote
 from ..reward.rewards import read_entry
 from ..rows import read_rows
-from ..sections import StudentConfig
+from ..sections import StudentConfig, TeacherConfig
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
 from .settings import SHOWN, Settings
@@ -34,9 +34,10 @@ class ShownRun:
         manifests (`dict[str, Artifact]`): the artifacts that exist, by kind.
         missing (`dict[str, str]`): those that cannot be read, with the reason.
         task ([`~hfdistill.tasks.Task`]): of the run.
-        teacher_name (`str`): the teacher's model.
-        teacher_chat (`bool`): whether it was asked by its chat template.
+        teacher ([`~hfdistill.sections.TeacherConfig`]): how it was asked.
+        teacher_name (`str`): its model.
         student (`str`, *optional*): the base student.
+        asked ([`~hfdistill.sections.StudentConfig`], *optional*): how students are asked.
         reward_variant (`str`): variant of Eq. 7 that the policy was trained with.
         other_rewards (`str`, *optional*): what the policy was trained for, where that is not Eq. 7 alone.
         questions (`dict[str, Question]`): every question, by id.
@@ -60,10 +61,11 @@ class ShownRun:
             raise HFDistillError(f"nothing of the run {settings.run!r} can be read. {first}")
         self.task: Task = load_task(self._first("config", "task"))
         teacher = self._first("teacher") or {}
-        self.teacher_name: str = teacher.get("model", "teacher")
-        self.teacher_chat: bool = teacher.get("chat", False)
+        self.teacher = TeacherConfig(**{"model": "teacher", **teacher})
+        self.teacher_name = self.teacher.model
         student = self._first("student")
-        self.student = settings.student or (student and StudentConfig(**student).ref)
+        self.asked = StudentConfig(**student) if student else None
+        self.student = settings.student or (self.asked and self.asked.ref)
         policy = self.manifests.get("policy")
         stage = policy.manifest["config"]["stage"] if policy else {}
         self.reward_variant, self.other_rewards = trained_for(stage.get("rewards", ["distilled"]))

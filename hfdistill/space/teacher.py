@@ -1,9 +1,11 @@
 """The teacher, asked live at an endpoint."""
 
+from dataclasses import replace
+
 from ..errors import HFDistillError
-from ..sections import TeacherConfig
 from ..tasks import Question
 from ..teacher.now import answers_now
+from ..teacher.plan import teacher_prompts
 from ..teacher.protocols import Decoding
 from ..teacher.transport import Busy, Trouble
 from .models import ShownAnswer, read
@@ -18,12 +20,14 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: 
         [`~hfdistill.errors.HFDistillError`]: if the endpoint cannot be reached, is busy or refuses.
     """
     url = run.settings.teacher_endpoint
-    access = {"chat": run.teacher_chat, "api_key_env": run.settings.teacher_token_env}
-    teacher = TeacherConfig(run.teacher_name, [url], **access, timeout=120.0, tries=3)  # a visitor waits no longer
-    decoding = Decoding(run.task.max_new_tokens, run.task.stop)
+    # A visitor waits no longer.
+    here = {"endpoints": [url], "api_key_env": run.settings.teacher_token_env, "timeout": 120.0, "tries": 3}
+    teacher = replace(run.teacher, **here)
+    render, stop = teacher_prompts(teacher, run.task)
+    decoding = Decoding(run.task.max_new_tokens, stop)
     count = samples if temperature > 0 else 1
     try:
-        completions = answers_now(teacher, decoding, run.task.prompt(question), temperature, count)
+        completions = answers_now(teacher, decoding, render(question), temperature, count)
     except Busy as trouble:
         raise HFDistillError(
             f"The teacher's endpoint {url} is busy or still starting ({trouble}). Try again in a minute."

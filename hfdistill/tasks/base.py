@@ -98,6 +98,12 @@ class Task(ABC):
         student sees, `None` the task's own number.
         """
 
+    def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
+        """The first so many worked examples as turns of a conversation: what is asked, in the form of the bare prompt,
+        and the response to it. None where a task knows its examples as one text only.
+        """
+        return []
+
     @abstractmethod
     def extract(self, response: str, question: Question) -> Answer:
         """The final answer of `response`; never raises, in time linear in its length."""

@@ -213,16 +213,19 @@ class Generic(Task):
         }
 
     def prompt(self, question: Question, shots: int | None = None) -> str:
-        shots = self.shots if shots is None else shots
+        shown = self.worked_examples(question, self.shots if shots is None else shots)
+        examples = "".join(f"{asked}\n{answered}\n" for asked, answered in shown)
+        return examples + self._render(question.question, question.options)
+
+    def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
         if shots > len(self.examples):
             raise HFDistillError(
                 f"{shots} worked examples were asked for, the task section lists {len(self.examples)}"
             )
-        parts = [
-            self._render(example["question"], example.get("options")) + "\n" + example["response"].strip() + "\n"
+        return [
+            (self._render(example["question"], example.get("options")), example["response"].strip())
             for example in self.examples[:shots]
         ]
-        return "".join(parts) + self._render(question.question, question.options)
 
     def _render(self, text: str, options: list[str] | tuple[str, ...] | None) -> str:
         values = {"question": text.strip(), "options": options_block(tuple(options or ()))}

@@ -66,6 +66,11 @@ class GradeSchoolMath(Task):
             raise HFDistillError(f"the paper's prompt has {len(SHOTS)} worked examples, shots: {shots} is too many")
         return "".join(SHOTS[:shots]) + f"Q: {question.question.strip()}\n{LEAD_IN}"
 
+    def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
+        self.prompt(question, shots)
+        asked_and_answered = [shot.removeprefix("Q:\n").split(f"\nA:\n{LEAD_IN}\n") for shot in SHOTS[:shots]]
+        return [(f"Q: {asked}\n{LEAD_IN}", answered.strip()) for asked, answered in asked_and_answered]
+
     def extract(self, response: str, question: Question) -> Answer:
         return extract_number(response)
 

@@ -1,5 +1,6 @@
 """MMLU-Pro: multiple choice with up to ten options in 14 subjects (Wang et al. 2024; TIGER-Lab/MMLU-Pro)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -19,10 +20,14 @@ def options_block(options: tuple[str, ...]) -> str:
     return "\n".join(f"({letter}) {option.strip()}" for letter, option in zip(LETTERS, options, strict=False))
 
 
+def bare_prompt(question: str, options: Sequence[str]) -> str:
+    """A question with its options, and the lead-in of the answer."""
+    return f"Question: {question.strip()}\nOptions:\n{options_block(tuple(options))}\nAnswer:\n{LEAD_IN}"
+
+
 def worked_answer(cot_content: str) -> str:
     """The dataset's reasoning as the prompt's answer: its own lead-in gives way to the one that the question gets."""
-    text = cot_content.strip().removeprefix("A:").strip().removeprefix("Let's think step by step.").strip()
-    return f"{LEAD_IN}\n{text}"
+    return cot_content.strip().removeprefix("A:").strip().removeprefix("Let's think step by step.").strip()
 
 
 @dataclass
@@ -100,19 +105,19 @@ class MmluPro(Task):
         return golds
 
     def prompt(self, question: Question, shots: int | None = None) -> str:
-        shots = self.shots if shots is None else shots
+        examples = self.worked_examples(question, self.shots if shots is None else shots)
+        text = "".join(
+            f"{asked.removesuffix(LEAD_IN).rstrip()} {LEAD_IN}\n{answered}\n" for asked, answered in examples
+        )
+        return text + bare_prompt(question.question, question.options or ())
+
+    def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
         examples = self._examples.get(question.category or "", [])[:shots] if shots else []
         if len(examples) < shots:
             raise HFDistillError(
                 f"mmlu_pro has {len(examples)} worked examples of '{question.category}', not the {shots} asked for"
             )
-        text = "".join(
-            f"Question: {row['question'].strip()}\nOptions:\n{options_block(tuple(row['options']))}\n"
-            f"Answer: {worked_answer(row['cot_content'])}\n"
-            for row in examples
-        )
-        options = options_block(question.options or ())
-        return f"{text}Question: {question.question.strip()}\nOptions:\n{options}\nAnswer:\n{LEAD_IN}"
+        return [(bare_prompt(row["question"], row["options"]), worked_answer(row["cot_content"])) for row in examples]
 
     def extract(self, response: str, question: Question) -> Answer:
         if not question.options:

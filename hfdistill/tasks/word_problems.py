@@ -175,6 +175,9 @@ class WordProblems(GradeSchoolMath):
         blocks = [bare_prompt(text) + solution(start, changes) for text, start, changes in worked]
         return "\n\n".join([*blocks, bare_prompt(question.question)])
 
+    def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
+        return [(bare_prompt(text), solution(start, changes).strip()) for text, start, changes in SHOTS[:shots]]
+
 
 def bare_prompt(text: str) -> str:
     """The prompt of one question without worked examples."""

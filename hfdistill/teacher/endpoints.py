@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from ..chat import Message
 from ..errors import HFDistillError, unknown
 from ..sections import TeacherConfig
 from .protocols import CHAT, COMPLETIONS, TGI, Completion, Decoding, Protocol
@@ -193,7 +194,7 @@ class Endpoint:
         except Trouble:
             return ""  # some builds have no such route; the responses do not depend on it
 
-    async def complete(self, prompt: str, temperature: float, seed: int | None) -> Completion:
+    async def complete(self, prompt: str | list[Message], temperature: float, seed: int | None) -> Completion:
         """One response to a prompt.
 
         Raises:
@@ -218,7 +219,7 @@ class Endpoint:
                 "together: lower label.max_new_tokens or start the server with a longer context"
             )
 
-    async def probe(self, prompt: str, at_once: int | None = None) -> None:
+    async def probe(self, prompt: str | list[Message], at_once: int | None = None) -> None:
         """Make sure that the server decodes greedily when asked to and samples when asked to.
 
         A greedy server would fill the whole grid with one answer, and nothing later would notice. Two responses at
@@ -226,7 +227,7 @@ class Endpoint:
         they are all the same, with sixteen at temperature 2.
 
         Args:
-            prompt (`str`): any prompt of the run.
+            prompt (`str` or `list[dict]`): any prompt of the run.
             at_once (`int`, *optional*): the most requests in flight meanwhile.
 
         Raises:
@@ -264,7 +265,7 @@ class Endpoint:
         """Ask for the list of tokens with every response, or not: needless where headers say how many there are."""
         self.identity = replace(self.identity, protocol=replace(self.identity.protocol, details=details))
 
-    async def _texts(self, prompt: str, temperature: float, count: int, short: Decoding) -> list[str]:
+    async def _texts(self, prompt: str | list[Message], temperature: float, count: int, short: Decoding) -> list[str]:
         protocol = self.identity.protocol
 
         async def one(seed: int) -> str:
@@ -315,10 +316,10 @@ async def patiently(ask: Callable[[], Awaitable[T]], tries: int) -> T:
     return await ask()
 
 
-def check_beginning(prompt: str, protocol: Protocol) -> None:
+def check_beginning(prompt: str | list[Message], protocol: Protocol) -> None:
     """Refuse a prompt that brings its own beginning-of-text token, since the server adds one."""
     for beginning in BEGINNINGS:
-        if prompt.startswith(beginning):
+        if isinstance(prompt, str) and prompt.startswith(beginning):
             raise HFDistillError(
                 f"the prompt starts with {beginning!r}, which a {protocol.kind} endpoint adds itself: the teacher "
                 "would see it twice. Leave it out of the task's prompt, or use teacher.chat for a chat template"

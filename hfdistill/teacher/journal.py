@@ -29,6 +29,7 @@ class Response:
         reason (`str`, *optional*): why it failed or was parked.
         source (`str`, *optional*): where it was made: an endpoint's URL, or a model's path.
         engine (`str`, *optional*): what made it, with its version.
+        token_ids (`str`, *optional*): its ids as a JSON list, where it was sampled here, end token included.
     """
 
     question_id: str
@@ -43,6 +44,7 @@ class Response:
     reason: str | None = None
     source: str | None = None
     engine: str | None = None
+    token_ids: str | None = None
 
 
 COLUMNS = [f.name for f in fields(Response)]
@@ -52,7 +54,7 @@ CREATE TABLE IF NOT EXISTS samples (
     question_id TEXT NOT NULL, temperature REAL NOT NULL, sample INTEGER NOT NULL,
     text TEXT, finish_reason TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, seed INTEGER,
     status TEXT NOT NULL CHECK (status IN ('{DONE}', '{FAILED}', '{PARKED}')),
-    reason TEXT, source TEXT, engine TEXT,
+    reason TEXT, source TEXT, engine TEXT, token_ids TEXT,
     UNIQUE (question_id, temperature, sample)
 );
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -89,6 +91,8 @@ class Journal:
         try:
             self._write = self._connect()
             self._write.executescript(_SCHEMA)
+            if "token_ids" not in [column[1] for column in self._write.execute("PRAGMA table_info(samples)")]:
+                self._write.execute("ALTER TABLE samples ADD COLUMN token_ids TEXT")  # a journal of an earlier version
             self._read = self._connect()
             if fingerprint is not None:
                 self.claim(fingerprint)

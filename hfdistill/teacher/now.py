@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from ..chat import Message
 from ..errors import HFDistillError
 from ..sections import TeacherConfig
 from .endpoints import Identity, open_endpoints, patiently
@@ -14,14 +15,14 @@ from .transport import Trouble, on_hugging_face
 
 
 def answers_now(
-    teacher: TeacherConfig, decoding: Decoding, prompt: str, temperature: float = 0.0, count: int = 1
+    teacher: TeacherConfig, decoding: Decoding, prompt: str | list[Message], temperature: float = 0.0, count: int = 1
 ) -> list[Completion]:
     """A few answers to one prompt, from the teacher's first endpoint.
 
     Args:
         teacher ([`~hfdistill.sections.TeacherConfig`]): where to ask, how often, how many at a time.
         decoding ([`~hfdistill.teacher.protocols.Decoding`]): how.
-        prompt (`str`): what to ask.
+        prompt (`str` or `list[dict]`): what to ask.
         temperature (`float`, *optional*, defaults to 0): 0 is greedy.
         count (`int`, *optional*, defaults to 1): answers.
 

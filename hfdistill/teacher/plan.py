@@ -1,11 +1,19 @@
 """The temperature grid, and the requests that it makes of a list of questions."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from ..chat import Chat, Message
 from ..errors import HFDistillError
+from ..sections import TeacherConfig
+from ..tasks.base import Question, Task
+
+
+Prompt = str | list[Message]
 
 
 LARGEST_SEED = 2**53 - 1  # beyond it, servers that read numbers as floating point would round
@@ -33,7 +41,7 @@ class Request:
     """One response to ask for; `(question_id, temperature, sample)` is its key everywhere."""
 
     question_id: str
-    prompt: str
+    prompt: Prompt
     temperature: float
     sample: int
     seed: int | None
@@ -89,12 +97,12 @@ class Plan:
 
     Args:
         questions (`Sequence[Question]`): what to ask.
-        render (`Callable[[Question], str]`): a question's prompt.
+        render (`Callable[[Question], Prompt]`): a question's prompt, a text or messages.
         grid ([`Grid`]): temperatures and counts.
         seed (`int`, *optional*, defaults to 0): the run's seed; decides every request's.
     """
 
-    def __init__(self, questions: Sequence[Any], render: Callable[[Any], str], grid: Grid, seed: int = 0):
+    def __init__(self, questions: Sequence[Any], render: Callable[[Any], Prompt], grid: Grid, seed: int = 0):
         self.questions, self.render, self.grid, self.seed = questions, render, grid, seed
         if len({question.question_id for question in questions}) != len(questions):
             raise HFDistillError("two questions have the same question_id: a response could not be told apart")
@@ -131,6 +139,16 @@ class Plan:
         """Hash over all prompts and the questions they belong to."""
         digest = hashlib.blake2b(digest_size=16)
         for question in self.questions:
-            for text in (question.question_id, self.render(question)):
+            prompt = self.render(question)
+            for text in (question.question_id, prompt if isinstance(prompt, str) else json.dumps(prompt)):
                 digest.update(len(text).to_bytes(8, "big") + text.encode())
         return digest.hexdigest()
+
+
+def teacher_prompts(teacher: TeacherConfig, task: Task) -> tuple[Callable[[Question], Prompt], tuple[str, ...]]:
+    """How the teacher is asked: a question's prompt, and the texts that end a response. In a conversation each turn
+    ends by itself.
+    """
+    if not teacher.chat:
+        return partial(task.prompt, shots=teacher.shots), task.stop
+    return partial(Chat(teacher.system_prompt).messages, task, shots=teacher.shots or 0), ()

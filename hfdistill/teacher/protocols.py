@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..chat import Message
 from ..encoding import cut
 from .transport import Faulty
 
@@ -70,13 +71,15 @@ class Protocol:
         """Where requests are posted."""
         return {TGI: "/generate", COMPLETIONS: "/v1/completions", CHAT: "/v1/chat/completions"}[self.kind]
 
-    def body(self, prompt: str, temperature: float, seed: int | None, decoding: Decoding) -> dict[str, Any]:
+    def body(
+        self, prompt: str | list[Message], temperature: float, seed: int | None, decoding: Decoding
+    ) -> dict[str, Any]:
         """The JSON body of a request."""
         if self.kind == TGI:
             return {"inputs": prompt, "parameters": self._tgi_parameters(temperature, seed, decoding)}
         body: dict[str, Any] = {"model": self.model, "max_tokens": decoding.max_new_tokens}
         if self.kind == CHAT:
-            body["messages"] = [{"role": "user", "content": prompt}]
+            body["messages"] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         else:
             body["prompt"] = prompt
         body["temperature"] = temperature

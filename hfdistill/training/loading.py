@@ -5,12 +5,9 @@ from transformers import TrainingArguments
 from transformers.integrations import unset_hf_deepspeed_config
 
 
-def training_dtype(dtype: str) -> str:
-    """The dtype to load a model in for training: fp32 where nothing else is asked for.
-
-    Steps of 1e-5 of a weight are lost in bf16; mixed precision computes in bf16 and keeps the weights in fp32.
-    """
-    return "float32" if dtype == "auto" else dtype
+# The dtype of weights that are trained, whatever their file holds: steps of 1e-5 of a weight are lost in bf16. Mixed
+# precision computes in bf16 and keeps the weights in fp32.
+TRAINED = "float32"
 
 
 def settle_bf16(args: TrainingArguments) -> None:

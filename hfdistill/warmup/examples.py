@@ -46,9 +46,9 @@ def select_responses(
 
 
 def encode_examples(
-    rows: Iterable[Mapping[str, Any]], prompts: Mapping[str, str], encoder: Encoder, max_length: int | None
+    rows: Iterable[Mapping[str, Any]], prompt_ids: Mapping[str, list[int]], encoder: Encoder, max_length: int | None
 ) -> tuple[Dataset, int]:
-    """Ids and labels of the examples; the prompt's ids are no labels.
+    """Ids and labels of the examples; those of the prompts, given by question id, are no labels.
 
     A response that was cut off by length gets no end-of-sequence token: the student would learn to stop there.
     Examples of more than `max_length` tokens are left out.
@@ -56,10 +56,9 @@ def encode_examples(
     Returns:
         `tuple[Dataset, int]`: columns `input_ids` and `labels`; how many examples were left out.
     """
-    encoded = {question_id: encoder.prompt_ids(prompt) for question_id, prompt in prompts.items()}
     input_ids, labels, too_long = [], [], 0
     for row in rows:
-        prompt = encoded[row["question_id"]]
+        prompt = prompt_ids[row["question_id"]]
         response = encoder.response_ids(row["response"], row["finish_reason"] != "length")
         if max_length is not None and len(prompt) + len(response) > max_length:
             too_long += 1

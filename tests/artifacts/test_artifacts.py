@@ -248,7 +248,8 @@ out["same"] = content["fingerprint"] == fingerprint(LABELS, settings, parents)
     assert out["command"].startswith("accelerate launch recipes/label_teacher.py --config 'x y.yaml' --hub_token '***")
     assert "--max_new_tokens 7" in out["command"] and "--teacher.api_key_env SECRET_OF_MINE" in out["command"]
     assert "https://***@host/x" in out["command"]
-    assert out["teacher"] == {"model": "demo/teacher", "kind": "auto", "chat": False, "license": "apache-2.0"}
+    told = {"model": "demo/teacher", "kind": "auto", "chat": False, "license": "apache-2.0"}
+    assert out["teacher"] == {**told, "shots": None, "system_prompt": None}
     assert out["same"]
 
 

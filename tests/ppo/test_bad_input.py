@@ -21,18 +21,15 @@ def build(tokenizer, folder, **kwargs):
     return PPOTrainer(make_policy(), copy_reward, make_args(folder), PROMPTS, processing_class=tokenizer, **kwargs)
 
 
-def test_pad_must_not_be_eos(tmp_path):
+@pytest.mark.parametrize("pad_token", ["<eos>", None])
+def test_a_tokenizer_that_cannot_pad_gets_a_token_to_spare(tmp_path, pad_token, caplog):
     tokenizer = make_tokenizer()
-    tokenizer.pad_token = tokenizer.eos_token
-    with pytest.raises(HFDistillError, match="both to pad and to end"):
-        build(tokenizer, tmp_path)
-
-
-def test_a_tokenizer_without_pad(tmp_path):
-    tokenizer = make_tokenizer()
-    tokenizer.pad_token = None
-    with pytest.raises(HFDistillError, match="no pad_token"):
-        build(tokenizer, tmp_path)
+    tokenizer.pad_token = pad_token
+    tokenizer.name_or_path = f"pads-with-{pad_token}"  # each is said once
+    trainer = build(tokenizer, tmp_path)
+    assert trainer.encoder.pad_token_id not in (None, trainer.encoder.eos_token_id)
+    assert trainer.model.policy.config.pad_token_id == trainer.encoder.pad_token_id
+    assert f"{tokenizer.pad_token!r} pads instead" in caplog.text
 
 
 def test_no_tokenizer(tmp_path):

@@ -19,6 +19,11 @@ def task():
     return load_task({"name": "word_problems", "train": 4, "validation": 3, "test": 2})
 
 
+@pytest.fixture
+def encoder():
+    return Encoder(letters())
+
+
 def labelled(task, labels):
     return [
         {
@@ -36,10 +41,11 @@ def train_ids(task):
     return [question.question_id for question in task.questions() if question.split == "train"]
 
 
-def test_it_trains_on_d_s_and_d_fail(task):
+def test_it_trains_on_d_s_and_d_fail(task, encoder):
     right, wrong, failed, mixed = train_ids(task)
     rows = training_rows(
         task,
+        encoder,
         labelled(task, {right: "1", wrong: "2", mixed: "3"}),
         [
             {"question_id": right, "label": "correct"},
@@ -51,36 +57,36 @@ def test_it_trains_on_d_s_and_d_fail(task):
     assert {row["question_id"]: row["pseudo_label"] for row in rows} == {wrong: "2", failed: None, mixed: "3"}
     assert rows[0]["prompt"].startswith("Q: ")
     with pytest.raises(HFDistillError, match="nothing to train on"):
-        training_rows(task, labelled(task, dict.fromkeys(train_ids(task), "1")), [])
+        training_rows(task, encoder, labelled(task, dict.fromkeys(train_ids(task), "1")), [])
 
 
-def test_a_question_that_the_task_does_not_have(task):
+def test_a_question_that_the_task_does_not_have(task, encoder):
     gone = {"question_id": "gone", "question": "Where?", "split": "train", "pseudo_label": None}
     with pytest.raises(HFDistillError, match="'gone' of the dataset is not in the task"):
-        training_rows(task, [gone], [])
+        training_rows(task, encoder, [gone], [])
 
 
-def test_validation_uses_pseudo_labels_or_golds(task):
+def test_validation_uses_pseudo_labels_or_golds(task, encoder):
     ids = [question.question_id for question in task.questions() if question.split == "validation"]
     asked = labelled(task, {ids[0]: "5", ids[2]: "6"})
-    pseudo = validation_rows(task, asked)
+    pseudo = validation_rows(task, encoder, asked)
     assert [(row["question_id"], row["pseudo_label"]) for row in pseudo] == [(ids[0], "5"), (ids[2], "6")]
     golds = [{"question_id": key, "gold": gold} for key, gold in task.golds().items()]
-    gold = validation_rows(task, asked, golds, 2)
+    gold = validation_rows(task, encoder, asked, golds, 2)
     assert [row["pseudo_label"] for row in gold] == [task.golds()[key] for key in ids[:2]]
     with pytest.raises(HFDistillError, match="no validation question has a pseudo label"):
-        validation_rows(task, labelled(task, {}))
+        validation_rows(task, encoder, labelled(task, {}))
     with pytest.raises(HFDistillError, match="no validation question has a gold label"):
-        validation_rows(task, asked, [])
+        validation_rows(task, encoder, asked, [])
 
 
-def test_a_base_student_answers_behind_examples_and_stops_before_the_next(tmp_path):
+def test_a_base_student_answers_behind_examples_and_stops_before_the_next(tmp_path, encoder):
     task = load_task({"name": "word_problems", "train": 4, "validation": 3, "test": 2, "shots": 2})
-    rows = training_rows(task, labelled(task, {}), [], few_shot=True)
+    rows = training_rows(task, encoder, labelled(task, {}), [], few_shot=True)
     assert all(row["prompt"].count("The answer is") == 2 and row["prompt"].count("Q: ") == 3 for row in rows)
     golds = [{"question_id": key, "gold": gold} for key, gold in task.golds().items()]
-    validation = validation_rows(task, labelled(task, {}), golds, 2, few_shot=True)
-    tokenizer = letters()
+    validation = validation_rows(task, encoder, labelled(task, {}), golds, 2, few_shot=True)
+    tokenizer = encoder.tokenizer
     sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
     asked = []
 
@@ -89,7 +95,7 @@ def test_a_base_student_answers_behind_examples_and_stops_before_the_next(tmp_pa
             asked.extend(sequences)
             return super().score_ids(sequences)
 
-    scorer = Reader(prepare_reward_model(make_value_model(**sizes)), Encoder(tokenizer))
+    scorer = Reader(prepare_reward_model(make_value_model(**sizes)), encoder)
     task.extract = lambda text, question: Answer("1")
     trainer = PPOTrainer(
         make_policy(**sizes),

@@ -48,13 +48,17 @@ def task():
 class Letters:
     """A tokenizer of letters that ends a sequence with 1."""
 
-    eos_token_id = 1
+    def question_ids(self, task, question):
+        return self.response_ids(task.prompt(question, shots=0))[:-1]
 
-    def prompt_ids(self, prompt):
-        return [ord(letter) for letter in prompt]
+    def response_ids(self, response):
+        return [ord(letter) for letter in response] + [1]
+
+    def ended(self, ids):
+        return ids[-1:] == [1]
 
     def decode(self, ids):
-        return "".join(chr(token) for token in ids if token != self.eos_token_id)
+        return "".join(chr(token) for token in ids if token != 1)
 
 
 class Scorer:
@@ -63,15 +67,11 @@ class Scorer:
     encoder = Letters()
 
     def __init__(self):
-        self.sequences, self.texts = [], []
+        self.sequences = []
 
     def score_ids(self, sequences):
         self.sequences += sequences
         return torch.tensor([-1.5 if ids[-1] == 1 else 2.0 for ids in sequences])
-
-    def __call__(self, prompts, responses, finished):
-        self.texts += zip(prompts, responses, finished, strict=True)
-        return [-1.5 if done else 2.0 for done in finished]
 
 
 def ask(task, scorer, texts, labels, ends, few_shot=False, messages=False, cut=0, **options):
@@ -121,14 +121,14 @@ def test_behind_another_prompt_the_response_is_read_behind_the_bare_one(task, op
     rewards, _ = ask(task, scorer, TEXTS, LABELS, ENDS, **options)
     assert rewards == [-5.0, 2.0, 0.0, -1.5, -1.5]
     bare = task.prompt(task.questions()[0], shots=0)
-    assert scorer.texts == [(bare, text, end) for text, end in zip(TEXTS[1:], ENDS[1:], strict=True)]
-    assert not scorer.sequences
+    assert [scorer.encoder.decode(ids) for ids in scorer.sequences] == [bare + text for text in TEXTS[1:]]
+    assert [scorer.encoder.ended(ids) for ids in scorer.sequences] == ENDS[1:]
 
 
 def test_behind_worked_examples_a_stop_string_ends_a_response(task):
     scorer = Scorer()
     ask(task, scorer, TEXTS, LABELS, [False] * 5, few_shot=True, cut=2)
-    assert [finished for _, _, finished in scorer.texts] == [True] * 4
+    assert all(scorer.encoder.ended(ids) and "Q" not in scorer.encoder.decode(ids)[-9:] for ids in scorer.sequences)
 
 
 def test_nobody_answers(task):

@@ -14,9 +14,10 @@ SCRIPT = Path(__file__).with_name("train_apart.py")
 
 
 def run(configuration: str | None, student: str, out: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """The log and the saved weights of one process, or of two."""
+    """The log and the saved weights of one process, or of two with half the batch each."""
     out.mkdir()
-    launch(configuration, SCRIPT, student, str(out), "1" if configuration is None else "2")
+    processes = 1 if configuration is None else 2
+    launch(configuration, SCRIPT, student, str(out), str(4 // processes), str(processes))
     return json.loads((out / "log.json").read_text()), load_file(out / "final" / "model.safetensors")
 
 

@@ -71,7 +71,7 @@ def test_a_finished_journal_is_not_sampled_again(sample, monkeypatch):
 
 def test_labels():
     rows = [
-        Response("q0", 0.7, 0, "w1 answer w5", "eos_token", 2, 4, 11),
+        Response("q0", 0.7, 0, "w1 answer w5", "eos_token", 2, 4, 11, token_ids="[4, 2, 9, 1]"),
         Response("q0", 0.7, 1, "answer w6", "eos_token", 2, 3, 12),
         Response("q0", 0.7, 2, "w6 w6", "length", 2, 2, 13),
     ]
@@ -93,6 +93,7 @@ def test_labels():
         "completion_tokens": 4,
         "model": "student",
         "endpoint_kind": "local",
+        "token_ids": [4, 2, 9, 1],
     }
 
 

@@ -56,7 +56,7 @@ def test_max_per_question_draws_by_seed_and_question():
 
 def test_prompt_is_no_label_and_eos_ends_finished_responses(encoder):
     rows = [row("q", "w3 w4", "correct"), row("q", "w3", "correct", "length")]
-    examples, too_long = encode_examples(rows, {"q": "w1 w2"}, encoder, max_length=None)
+    examples, too_long = encode_examples(rows, {"q": encoder.prompt_ids("w1 w2")}, encoder, max_length=None)
     w1, w2, w3, w4 = encoder.tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4"])
     assert examples["input_ids"][0] == [w1, w2, w3, w4, EOS]
     assert examples["labels"][0] == [-100, -100, w3, w4, EOS]
@@ -66,7 +66,7 @@ def test_prompt_is_no_label_and_eos_ends_finished_responses(encoder):
 
 def test_an_example_too_long_is_left_out_and_counted(encoder):
     rows = [row("q", "w3 w4 w5", "correct"), row("q", "w3", "correct")]
-    examples, too_long = encode_examples(rows, {"q": "w1 w2"}, encoder, max_length=5)
+    examples, too_long = encode_examples(rows, {"q": encoder.prompt_ids("w1 w2")}, encoder, max_length=5)
     assert (len(examples), too_long) == (1, 1)
 
 

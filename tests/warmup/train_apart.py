@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from hfdistill.encoding import Encoder, load_tokenizer
 from hfdistill.errors import exit_on_user_error
+from hfdistill.student import load_encoder
 from hfdistill.training.saving import save_trained
 from hfdistill.warmup.config import WarmupConfig
 from tests.launch import cpu_options
@@ -20,9 +20,6 @@ def main(student: str, out: str, resume: str | None = None) -> None:
     options = cpu_options()
     args = WarmupConfig(
         output_dir=f"{out}/checkpoints",
-        # Of 64 examples: no whole number of updates an epoch.
-        global_batch_size=12,
-        per_device_train_batch_size=4,
         num_train_epochs=2,
         learning_rate=1e-2,
         logging_steps=1,
@@ -35,7 +32,8 @@ def main(student: str, out: str, resume: str | None = None) -> None:
         disable_tqdm=True,
         **options,
     )
-    encoder = Encoder(load_tokenizer(student))
+    args.per_device_train_batch_size = 8 // args.world_size
+    encoder = load_encoder(student)
     trainer = make(AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32), args, encoder)
     trainer.train(resume_from_checkpoint=resume)
     save_trained(trainer, f"{out}/final")
