@@ -1,11 +1,10 @@
-"""Triples as tensors: each prompt once with its responses behind it, no padding inside, similar lengths together."""
+"""Triples as tensors: each prompt once with its responses behind it, no padding inside."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
 
 from ..encoding import Encoder, right_pad
 from ..rows import ROLES
@@ -100,23 +99,3 @@ class TripleCollator:
         input_ids, attention_mask = right_pad(rows, self.pad_token_id)
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
         return {"input_ids": input_ids, "score_positions": attention_mask.sum(1, keepdim=True) - 1}
-
-
-class LengthSortedWindows(Sampler[int]):
-    """A random order in which each window, the samples of one update, is sorted by length.
-
-    Micro-batches of an update then hold samples of similar length and little padding, while the updates are those of a
-    plain shuffle. The order depends on seed and epoch alone, so a resumed training meets the same batches.
-    """
-
-    def __init__(self, lengths: Sequence[int], window: int, seed: int):
-        self.lengths, self.window, self.seed, self.epoch = lengths, window, seed, 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        for start in range(0, len(order), self.window):
-            yield from sorted(order[start : start + self.window], key=self.lengths.__getitem__, reverse=True)

@@ -48,8 +48,9 @@ class RewardConfig(TrainingArguments):
         early_stopping_patience (`int`, *optional*, defaults to 2): evaluations without a better Pos/Neg accuracy after
             which the training stops; 0 never stops it.
         global_batch_size (`int`, *optional*): triples an update, over all processes. `per_device_train_batch_size` is
-            then the most that a process computes at once, and accumulation follows. Without it an update takes that
-            many of each process, times `gradient_accumulation_steps`.
+            then the most that a process computes at once, accumulation follows, and an epoch's last update is filled
+            up with its first triples. Without it an update takes that many of each process, times
+            `gradient_accumulation_steps`.
         learning_rate (`float`, *optional*, defaults to 5e-5), num_train_epochs (`float`, *optional*, defaults to 4),
             per_device_train_batch_size (`int`, *optional*, defaults to 48): as in `TrainingArguments`; a batch counts
             triples.

@@ -13,7 +13,8 @@ from ..llama import computes_no_padding
 from ..training.best_checkpoint import EarlyStopping
 from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
-from .batches import EncodedTriple, LengthSortedWindows, TripleCollator
+from ..training.windows import LengthSortedWindows, TellEpoch
+from .batches import EncodedTriple, TripleCollator
 from .config import RewardConfig
 from .figures import reward_figures
 from .losses import reward_loss, term_counts
@@ -47,7 +48,7 @@ class TripletTrainer(ResumableTrainer):
         callbacks: list[TrainerCallback] | None = None,
     ):
         _check(model, args, train_dataset, eval_dataset, processing_class)
-        callbacks = [*(callbacks or []), _Epochs(self)]
+        callbacks = list(callbacks or [])
         if args.early_stopping_patience and args.load_best_model_at_end:
             callbacks.append(EarlyStopping(args.early_stopping_patience))
         # Rows that responses share need an attention mask, which costs more than their prompts where padding is free.
@@ -66,11 +67,12 @@ class TripletTrainer(ResumableTrainer):
             compute_metrics=self._figures,
             callbacks=callbacks,
         )
+        lengths, update = [len(triple) for triple in train_dataset], self.get_total_train_batch_size(args)
+        self.sampler = LengthSortedWindows(lengths, update, args.seed, whole=args.global_batch_size is not None)
+        self.add_callback(TellEpoch(self.sampler))
         self._seen: dict[str, torch.Tensor | float] = defaultdict(float)
 
     def _get_train_sampler(self, train_dataset: Sequence[EncodedTriple] | None = None) -> LengthSortedWindows:
-        window = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.sampler = LengthSortedWindows([len(triple) for triple in self.train_dataset], window, self.args.seed)
         return self.sampler
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
@@ -142,16 +144,6 @@ class TripletTrainer(ResumableTrainer):
             logs.update({"pos_neg": pos_neg / max(pairs, 1), "pos_pos": pos_pos / max(taught, 1)})
             self._seen.clear()
         super().log(logs, start_time)
-
-
-class _Epochs(TrainerCallback):
-    """Tell the sampler the epoch, also after a resume, where the data loader is wrapped too deep to be told."""
-
-    def __init__(self, trainer: TripletTrainer):
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.trainer.sampler.epoch = int(state.epoch)
 
 
 def _check(

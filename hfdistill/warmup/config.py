@@ -32,8 +32,9 @@ class WarmupConfig(SFTConfig):
         early_stopping_patience (`int`, *optional*, defaults to 2): validations without a better accuracy after which
             the training stops; 0 never stops it.
         global_batch_size (`int`, *optional*): examples an update, over all processes. `per_device_train_batch_size` is
-            then the most that a process computes at once, and accumulation follows. Without it an update takes that
-            many of each process, times `gradient_accumulation_steps`.
+            then the most that a process computes at once, accumulation follows, and an epoch's last update is filled
+            up with its first examples. Without it an update takes that many of each process, times
+            `gradient_accumulation_steps`.
         learning_rate (`float`, *optional*, defaults to 5e-6), num_train_epochs (`float`, *optional*, defaults to 4),
             max_length (`int`, *optional*, defaults to 512): as in `SFTConfig`, but a longer example is left out
             instead of cut, since it would end without its answer.

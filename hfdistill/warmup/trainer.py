@@ -2,6 +2,7 @@
 
 import torch.nn.functional as F
 from datasets import Dataset
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
@@ -12,6 +13,7 @@ from ..training.best_checkpoint import EarlyStopping
 from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
+from ..training.windows import LengthSortedWindows, TellEpoch
 from .config import WarmupConfig
 from .validation import Validation
 
@@ -62,6 +64,14 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
             callbacks=callbacks,
         )
         self.whole = WholeModel(self.model, self.accelerator)
+        self.sampler = None
+        if args.global_batch_size is not None and args.train_sampling_strategy == "random":
+            lengths, update = [len(ids) for ids in train_dataset["input_ids"]], self.get_total_train_batch_size(args)
+            self.sampler = LengthSortedWindows(lengths, update, args.seed, whole=True)
+            self.add_callback(TellEpoch(self.sampler))
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler:
+        return self.sampler or super()._get_train_sampler(train_dataset)
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
         """Answer the validation questions greedily; the data loader's batches would only give a loss."""

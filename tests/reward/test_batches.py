@@ -1,4 +1,4 @@
-from hfdistill.reward.batches import EncodedTriple, LengthSortedWindows, TripleCollator, encode_triples
+from hfdistill.reward.batches import EncodedTriple, TripleCollator, encode_triples
 
 from .conftest import EOS, MIXED, PAD
 
@@ -41,19 +41,3 @@ def test_encoding_ends_finished_responses_only_and_keeps_sampled_ids(encoder):
     assert encoded.responses == ([w("w5"), w("w6"), EOS], [w("w7")], None, None)
     sampled = {**triple, "student_positive_token_ids": [w("w5"), w("w9"), EOS]}
     assert encode_triples([sampled], prompts, encoder)[0].responses[0] == [w("w5"), w("w9"), EOS]
-
-
-def test_windows_are_those_of_a_shuffle_sorted():
-    lengths = [(7 * i) % 13 for i in range(50)]
-    sampler = LengthSortedWindows(lengths, window=8, seed=3)
-    first = list(sampler)
-    assert sorted(first) == list(range(50))
-    assert first == list(sampler)
-    for start in range(0, 50, 8):
-        window = [lengths[i] for i in first[start : start + 8]]
-        assert window == sorted(window, reverse=True)
-    sampler.epoch = 1
-    assert list(sampler) != first
-    # The samples of an update do not depend on the lengths.
-    other = list(LengthSortedWindows([1] * 50, window=8, seed=3))
-    assert [set(first[i : i + 8]) for i in range(0, 50, 8)] == [set(other[i : i + 8]) for i in range(0, 50, 8)]

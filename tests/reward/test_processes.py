@@ -14,10 +14,9 @@ SCRIPT = Path(__file__).with_name("train_apart.py")
 
 
 def run(configuration: str | None, student: str, out: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    """The log and the saved weights of one process, or of two with half the batch each."""
+    """The log and the saved weights of one process, or of two."""
     out.mkdir()
-    processes = 1 if configuration is None else 2
-    launch(configuration, SCRIPT, student, str(out), str(4 // processes), str(processes))
+    launch(configuration, SCRIPT, student, str(out), "1" if configuration is None else "2")
     return json.loads((out / "log.json").read_text()), load_file(out / "final" / "model.safetensors")
 
 

@@ -17,12 +17,12 @@ from tests.reward.conftest import PAD, draw_triples, make_tokenizer
 
 
 @exit_on_user_error
-def main(student: str, out: str, batch_size: str, world_size: str) -> None:
+def main(student: str, out: str, world_size: str) -> None:
     options = cpu_options()
     args = RewardConfig(
         output_dir=f"{out}/checkpoints",
-        per_device_train_batch_size=int(batch_size),
-        gradient_accumulation_steps=2,
+        global_batch_size=8,
+        per_device_train_batch_size=2,
         per_device_eval_batch_size=7,
         num_train_epochs=3,
         learning_rate=3e-3,
@@ -32,8 +32,9 @@ def main(student: str, out: str, batch_size: str, world_size: str) -> None:
         **options,
     )
     assert args.world_size == int(world_size), f"{args.world_size} processes instead of {world_size}"
-    # Some triples without a teacher's answer, so that the processes hold different numbers of comparisons.
-    train = [*draw_triples(20, seed=1), *draw_triples(20, seed=2, teacher=False)]
+    # Some triples without a teacher's answer, so that the processes hold different numbers of comparisons, and no
+    # whole number of updates an epoch.
+    train = [*draw_triples(20, seed=1), *draw_triples(17, seed=2, teacher=False)]
     model = initialise_reward_model(student, PAD)
     trainer = TripletTrainer(model, args, train, draw_triples(23, seed=3), make_tokenizer())
     trainer.train()

@@ -42,3 +42,9 @@ def test_two_processes_equal_one_and_resume(student, encoder, tmp_path, configur
         configuration, tmp_path / "student", tmp_path / "two", str(tmp_path / "two" / "checkpoints" / "checkpoint-8")
     )
     assert_equal_runs(two, (resumed[0][:-1] + two[0][-1:], resumed[1]), 0)
+    if configuration == "ddp":
+        # Two processes go on where one ended: updates and schedule are the same.
+        taken_over = run(
+            "ddp", tmp_path / "student", tmp_path / "one", str(tmp_path / "one" / "checkpoints/checkpoint-8")
+        )
+        assert_equal_runs(one, (taken_over[0][:-1] + one[0][-1:], taken_over[1]), 1e-4)

@@ -97,6 +97,21 @@ def test_loss_is_that_of_trl(student, make_args, encoder, monkeypatch, at_once):
     )
 
 
+def test_passes_do_not_change_the_update(student, make_args, encoder, tmp_path):
+    settings = {"eval_strategy": "no", "logging_steps": 1, "global_batch_size": 24, "optim": "sgd", "max_grad_norm": 0}
+    runs = []
+    for at_once in (24, 5):
+        args = make_args(**settings, per_device_train_batch_size=at_once, output_dir=str(tmp_path / str(at_once)))
+        runs.append(make(copy.deepcopy(student), args, encoder))
+        runs[-1].train()
+    whole, parts = runs
+    assert parts.args.gradient_accumulation_steps == 6 and parts.state.global_step == whole.state.global_step == 6
+    losses = [[entry["loss"] for entry in run.state.log_history if "loss" in entry] for run in runs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    for name, weight in whole.model.state_dict().items():
+        assert torch.allclose(weight, parts.model.state_dict()[name], atol=1e-6), name
+
+
 class Killed(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == 11:

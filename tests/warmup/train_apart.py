@@ -20,6 +20,9 @@ def main(student: str, out: str, resume: str | None = None) -> None:
     options = cpu_options()
     args = WarmupConfig(
         output_dir=f"{out}/checkpoints",
+        # Of 64 examples: no whole number of updates an epoch.
+        global_batch_size=12,
+        per_device_train_batch_size=4,
         num_train_epochs=2,
         learning_rate=1e-2,
         logging_steps=1,
@@ -32,7 +35,6 @@ def main(student: str, out: str, resume: str | None = None) -> None:
         disable_tqdm=True,
         **options,
     )
-    args.per_device_train_batch_size = 8 // args.world_size
     encoder = load_encoder(student)
     trainer = make(AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32), args, encoder)
     trainer.train(resume_from_checkpoint=resume)
