@@ -15,7 +15,7 @@ from .errors import HFDistillError, unknown
 from .fields import plain, recorded
 from .flags import SECTIONS, keys_of, split_flags, unknown_key
 from .kinds import Kind
-from .sections import SHARED, RunConfig, StudentConfig, TeacherConfig
+from .sections import SHARED, AdapterConfig, RunConfig, StudentConfig, TeacherConfig
 from .tasks import load_task, resolved
 
 
@@ -28,7 +28,8 @@ class Config:
     """A run's configuration as one stage sees it.
 
     Attributes:
-        run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`): as given.
+        run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`),
+            peft ([`AdapterConfig`] or `None`): as given.
         task (`dict`): `{"name": …, **options}`, for [`~hfdistill.tasks.load_task`].
         stage (`Any`): instance of the stage's dataclass.
         asked (`dict`): the stage's fields as they were asked for, defaults filled in, those by the run and the
@@ -39,6 +40,7 @@ class Config:
     task: dict[str, Any]
     teacher: TeacherConfig | None
     student: StudentConfig | None
+    peft: AdapterConfig | None
     stage: Any
     asked: dict[str, Any]
 
@@ -49,7 +51,7 @@ class Config:
 
         Returns:
             `dict[str, Any]`: plain JSON: `task` with every option, and as far as they decide something `seed`,
-            `stage`, `teacher` and `student`.
+            `stage`, `teacher`, `student` and `peft`.
         """
         asked = dict(self.asked)
         if "teacher" in asked:  # a stage with such a field asks the teacher where it has endpoints
@@ -60,6 +62,8 @@ class Config:
             parts["teacher"] = recorded(TeacherConfig, vars(self.teacher), kind.name)
         if self.student is not None:
             parts["student"] = recorded(StudentConfig, vars(self.student), kind.name)
+        if self.peft is not None:
+            parts["peft"] = recorded(AdapterConfig, vars(self.peft), kind.name)
         return {name: part for name, part in parts.items() if part != {}}
 
 

@@ -1,4 +1,4 @@
-"""The sections of a configuration that all stages share: the run, the teacher, the student."""
+"""The sections of a configuration that all stages share: the run, the teacher, the student, its adapters."""
 
 from dataclasses import dataclass, field
 
@@ -12,6 +12,8 @@ from .fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, s
 MODELS = ("warmup", "triples", "reward", "policy", "results")
 OF_MODELS = decides(*MODELS)
 OF_THEIR_CHAT = decides(*MODELS, if_changed=True)
+# What trains a model of the student's.
+OF_TRAINING = decides("warmup", "reward", "policy")
 # What is asked of the teacher: by labelling, and by evaluation for the row of its own.
 OF_THE_TEACHER = decides("labels", "results")
 OF_ITS_CHAT = decides("labels", "results", if_changed=True)
@@ -172,4 +174,36 @@ class StudentConfig:
         return f"{self.model}@{self.revision}" if self.revision else self.model
 
 
-SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig}
+@section()
+@dataclass
+class AdapterConfig:
+    """LoRA adapters, which warm-up, reward model and PPO train instead of all weights, for a fraction of the memory.
+
+    Each stage trains an adapter of its own, in PPO the value model as well as the policy, and publishes it merged: a
+    plain model. Heads of reward and value model are trained whole. Fields are those of `peft.LoraConfig`.
+
+    Args:
+        r (`int`): rank.
+        lora_alpha (`int`, *optional*, defaults to 32): what the adapter adds is scaled by `lora_alpha / r`.
+        lora_dropout (`float`, *optional*, defaults to 0): of what an adapter reads, in the warm-up and the reward
+            model: PPO trains without dropout.
+        target_modules (`list[str]`, *optional*, defaults to `["all-linear"]`): names of the modules that get an
+            adapter; `all-linear` is each linear map but the head.
+        use_rslora (`bool`, *optional*, defaults to `False`): scale by `lora_alpha / sqrt(r)` instead.
+    """
+
+    r: int = field(metadata=OF_TRAINING)
+    lora_alpha: int = field(default=32, metadata=OF_TRAINING)
+    lora_dropout: float = field(default=0.0, metadata=decides("warmup", "reward"))
+    target_modules: list[str] = field(default_factory=lambda: ["all-linear"], metadata=OF_TRAINING)
+    use_rslora: bool = field(default=False, metadata=OF_TRAINING)
+
+    def __post_init__(self):
+        check_positive("peft.", self, "r", "lora_alpha")
+        if not 0 <= self.lora_dropout < 1:
+            raise HFDistillError(f"peft.lora_dropout is {self.lora_dropout}: it must be at least 0 and less than 1")
+        if not self.target_modules:
+            raise HFDistillError("peft.target_modules names no module: give ['all-linear'], or leave it out")
+
+
+SHARED = {"run": RunConfig, "teacher": TeacherConfig, "student": StudentConfig, "peft": AdapterConfig}

@@ -88,6 +88,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     from hfdistill.reward.rewards import load_rewards
     from hfdistill.rows import read_rows
     from hfdistill.student import load_encoder, settle_generation
+    from hfdistill.training.adapters import lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
 
@@ -117,6 +118,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         validation_rows(task, encoder, labelled, golds, stage.validation_questions, stage.few_shot),
         processing_class=encoder,
         value_model=reward_model(**trained),
+        peft_config=lora_config(config.peft),
         eval_func=answers_match(task),
     )
     show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))

@@ -116,6 +116,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from hfdistill.reward.trainer import TripletTrainer
     from hfdistill.rows import known_questions, read_rows
     from hfdistill.student import load_encoder
+    from hfdistill.training.adapters import SCALAR, add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
     from hfdistill.training.saving import last_checkpoint, save_trained
@@ -135,7 +136,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
         attn_implementation=student.attn_implementation,
     )
     trainer = TripletTrainer(
-        model,
+        add_adapter(model, lora_config(config.peft), config.run.seed, SCALAR),
         stage,
         encode_triples([row for row in triples if row["split"] == "train"], prompt_ids, encoder),
         encode_triples([row for row in triples if row["split"] == "validation"], prompt_ids, encoder),

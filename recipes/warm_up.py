@@ -85,6 +85,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.labels.references import validation_references
     from hfdistill.rows import known_questions, read_rows, scan_rows
     from hfdistill.student import load_encoder, settle_generation
+    from hfdistill.training.adapters import add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
     from hfdistill.warmup.examples import encode_examples, select_responses
@@ -124,6 +125,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
         attn_implementation=student.attn_implementation,
     )
     settle_generation(model, encoder, task.max_new_tokens)
+    model = add_adapter(model, lora_config(config.peft), config.run.seed)
     trainer = WarmupTrainer(model, stage, examples, validation)
     show_progress(trainer, "warmup", ("loss", "eval_accuracy"))
     taught = len({row["question_id"] for row in rows})

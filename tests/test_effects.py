@@ -20,6 +20,7 @@ SECTIONS = {
     "task": {"name": "word_problems"},
     "teacher": {"model": "big/model", "endpoints": ["http://a"], "gpu_hour_price": 1.0},
     "student": {"model": "small/model"},
+    "peft": {"r": 8},
 }
 MADE = [kind for kind in KINDS.values() if kind.stage in STAGES]
 
@@ -43,6 +44,7 @@ OTHER = {
     "benchmarks": ["gsm_plus"],
     "models": ["Ours=x/y"],
     "rewards": ["brief"],
+    "target_modules": ["q_proj"],
     "top_p": 0.5,
     "operations": [2, 4],
 }

@@ -12,6 +12,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from ..errors import HFDistillError
 from ..llama import Passage, hidden_states, read_logits
 from ..reward.model import Float32Head
+from ..training.adapters import inner_model
 from .losses import token_log_probs
 
 
@@ -26,8 +27,8 @@ class Scored(NamedTuple):
 class ActorCritic(nn.Module):
     """A policy, with adapters or without, and its value function.
 
-    `value_model` is a sequence classification model with one output, whose head is read at every token. Without it the
-    value is a head on the policy's hidden states. `temperature` is that of sampling.
+    `value_model` is a sequence classification model with one output, with adapters or without, whose head is read at
+    every token. Without it the value is a head on the policy's hidden states. `temperature` is that of sampling.
     """
 
     # The loss is made by the trainer, from what `forward` returns.
@@ -40,7 +41,7 @@ class ActorCritic(nn.Module):
         self.config = policy.config
         self.policy = policy
         self.temperature = temperature
-        if "logits_to_keep" not in inspect.signature(causal_model(policy).forward).parameters:
+        if "logits_to_keep" not in inspect.signature(inner_model(policy).forward).parameters:
             raise HFDistillError(f"{type(policy).__name__} computes no part of its logits alone (logits_to_keep)")
         if value_model is None:
             self.value_model = None
@@ -51,7 +52,7 @@ class ActorCritic(nn.Module):
             self.value_model = value_model
             self.value_head = None
         # What FSDP shards by.
-        models = [causal_model(policy), *([] if value_model is None else [value_model])]
+        models = [inner_model(policy), *([] if value_model is None else [inner_model(value_model)])]
         self._no_split_modules = sorted({name for model in models for name in model._no_split_modules or ()})
         # Always: dropout would make the ratio of the first step differ from 1.
         self.eval()
@@ -98,8 +99,8 @@ class ActorCritic(nn.Module):
                 log_probs, entropy, hidden = read_policy(self.policy, passage, self.temperature, with_entropy, shared)
             if with_value:
                 if self.value_model is not None:
-                    hidden = hidden_states(self.value_model.base_model, passage)
-                head = self.value_head if self.value_model is None else self.value_model.score
+                    hidden = hidden_states(inner_model(self.value_model).base_model, passage)
+                head = self.value_head if self.value_model is None else inner_model(self.value_model).score
                 values = head(hidden.detach() if only_value_head and shared else hidden).squeeze(-1)
         return Scored(log_probs, values, entropy)
 
@@ -118,13 +119,8 @@ def read_policy(
     def read(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         return token_log_probs(logits, tokens, temperature, with_entropy)
 
-    (log_probs, entropy), hidden = read_logits(causal_model(policy), passage, read, with_hidden_states)
+    (log_probs, entropy), hidden = read_logits(inner_model(policy), passage, read, with_hidden_states)
     return log_probs, entropy, hidden
-
-
-def causal_model(policy: PreTrainedModel) -> PreTrainedModel:
-    """The causal language model itself, out of its adapters if it has any."""
-    return policy if isinstance(policy, PreTrainedModel) else policy.get_base_model()
 
 
 @contextmanager

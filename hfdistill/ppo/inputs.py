@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
 from ..student import as_list, settle_pad_token
+from ..training.adapters import NEUTRAL, SCALAR, add_adapter, check_trainable, copy_as_reference, inner_model
 from ..training.best_checkpoint import ACCURACY
-from .actor_critic import causal_model
 from .config import PPOConfig
 from .prompts import PromptDataset, PromptStream, open_prompts
 from .scoring import RewardFunction, Rewards
@@ -63,7 +63,7 @@ def complete_inputs(
     encoder = make_encoder(processing_class, model, args)
     rewards = Rewards(reward_funcs, args.reward_weights, encoder, model, reward_processing_classes)
     reference = make_reference(ref_model, model, args, peft_config)
-    policy = add_adapter(model, args, peft_config)
+    policy = make_policy(model, reference, args, peft_config)
     value_model = make_value_model(value_model, policy, args, rewards, encoder)
     max_prompt_length = args.max_prompt_length or room_for_prompts(policy, args)
     prompts = open_prompts(train_dataset, encoder, max_prompt_length, "train_dataset")
@@ -74,7 +74,7 @@ def complete_inputs(
 
 def room_for_prompts(policy: PreTrainedModel, args: PPOConfig) -> int:
     """Tokens of the policy's context that the longest completion leaves to a prompt."""
-    context = causal_model(policy).config.get_text_config().max_position_embeddings
+    context = inner_model(policy).config.get_text_config().max_position_embeddings
     if context <= args.max_completion_length:
         raise HFDistillError(
             f"max_completion_length is {args.max_completion_length} and the policy's context {context} tokens, which "
@@ -109,7 +109,7 @@ def open_policy(model: PreTrainedModel | str, args: PPOConfig, peft_config: Any)
         model = load_policy(model, args.model_init_kwargs or {})
     elif args.model_init_kwargs:
         raise HFDistillError("model_init_kwargs tell how to load a model, and this one is loaded: leave them out")
-    if causal_model(model).config.is_encoder_decoder:
+    if inner_model(model).config.is_encoder_decoder:
         raise HFDistillError(
             f"the policy {model.name_or_path!r} is an encoder-decoder ({model.config.model_type}): PPO trains "
             "decoder-only language models"
@@ -145,8 +145,8 @@ def make_encoder(
     """The encoder of the policy's tokenizer, whose pad token the policy learns of, and whose end tokens it names."""
     encoder = processing_class
     if not isinstance(encoder, Encoder):
-        tokenizer = open_tokenizer(causal_model(model)) if encoder is None else encoder
-        ends = as_list(causal_model(model).generation_config.eos_token_id)
+        tokenizer = open_tokenizer(inner_model(model)) if encoder is None else encoder
+        ends = as_list(inner_model(model).generation_config.eos_token_id)
         settle_pad_token(tokenizer, ends)
         encoder = Encoder(tokenizer, ends)
     model.config.pad_token_id = encoder.pad_token_id
@@ -171,7 +171,7 @@ def open_tokenizer(model: PreTrainedModel) -> PreTrainedTokenizerBase:
 def make_reference(
     ref_model: PreTrainedModel | None, model: PreTrainedModel, args: PPOConfig, peft_config: Any
 ) -> PreTrainedModel | None:
-    """The given reference, or a copy of the policy where the KL needs one and there is no adapter to switch off."""
+    """The given reference, or a copy of the policy where the KL needs one and no adapter tells the two apart."""
     if ref_model is None and peft_config is None and args.kl_in == "reward" and isinstance(model, PreTrainedModel):
         ref_model = deepcopy(model)
     if ref_model is not None:
@@ -184,15 +184,23 @@ def make_reference(
     return ref_model
 
 
-def add_adapter(model: PreTrainedModel, args: PPOConfig, peft_config: Any) -> PreTrainedModel:
-    """The policy with the adapter that is asked for, if any."""
-    if peft_config is None:
-        return model
-    from peft import get_peft_model
-
-    # An adapter's first weights follow the seed, too; the Trainer sets it later.
-    set_seed(args.seed)
-    return get_peft_model(model, peft_config)
+def make_policy(
+    model: PreTrainedModel, reference: PreTrainedModel | None, args: PPOConfig, peft_config: Any
+) -> PreTrainedModel:
+    """The policy with the adapter that is asked for, and one of the policy as it starts, where the KL is measured to
+    that and it is not the policy without adapter.
+    """
+    if isinstance(model, PreTrainedModel) and model._hf_peft_config_loaded:
+        raise HFDistillError(
+            "transformers put the policy's adapter into it, and would save it without the rest: load it by "
+            "peft.AutoPeftModelForCausalLM.from_pretrained(…, is_trainable=True)"
+        )
+    policy = add_adapter(model, peft_config, args.seed)
+    check_trainable(policy, "policy")
+    neutral = peft_config is not None and vars(peft_config).get("init_lora_weights", True) in NEUTRAL
+    if not isinstance(policy, PreTrainedModel) and not neutral and reference is None and args.kl_in == "reward":
+        copy_as_reference(policy)
+    return policy
 
 
 def make_value_model(
@@ -203,7 +211,7 @@ def make_value_model(
     encoder: Encoder,
 ) -> PreTrainedModel | None:
     """The value model, where it has a backbone of its own: the given one, that of the first reward model
-    that reads the policy's tokens, or the policy's own.
+    that reads the policy's tokens, or the policy's own. Beside a policy with an adapter it has one of the same kind.
     """
     if args.value_backbone == "shared":
         return None
@@ -211,4 +219,8 @@ def make_value_model(
         likely = [reward.model for reward in rewards.models if reward.knows_policy_tokens]
         value_model = deepcopy(likely[0]) if likely else None
     value_model = build_value_model(policy, value_model, args.value_head_init, encoder.pad_token_id)
-    return in_float32(value_model, "value model").requires_grad_(True)
+    if isinstance(policy, PreTrainedModel):
+        return in_float32(value_model, "value model").requires_grad_(True)
+    config = deepcopy(policy.active_peft_config)
+    config.modules_to_save, config.base_model_name_or_path = None, None  # peft adds the head, and another name
+    return add_adapter(value_model, config, args.seed, SCALAR)

@@ -15,6 +15,7 @@ from ..encoding import Encoder, cut
 from ..errors import HFDistillError
 from ..generation import Generated
 from ..llama import Passage
+from ..training.adapters import as_reference
 from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
@@ -61,8 +62,8 @@ class Rollout(NamedTuple):
 class Rollouts:
     """Makes the episodes of an update; every process samples and scores a share, and all get the whole.
 
-    The KL is measured to `reference`; without it to the policy with its adapters off, if it has any, and not at all
-    otherwise.
+    The KL is measured to `reference`; without it to the policy as its adapter's training began, if it has one (see
+    [`~hfdistill.training.adapters.as_reference`]), and not at all otherwise.
     """
 
     model: ActorCritic
@@ -244,7 +245,7 @@ class Rollouts:
 
     def _reference_log_probs(self, passage: Passage) -> torch.Tensor:
         if self.reference is None:
-            with self.model.policy.disable_adapter():
+            with as_reference(self.model.policy):
                 return self.model(passage, with_value=False).log_probs
         with self.accelerator.autocast():
             return read_policy(self.reference, passage, self.config.temperature)[0]

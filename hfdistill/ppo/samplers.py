@@ -16,8 +16,8 @@ from transformers import GenerationConfig, PreTrainedModel
 from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..generation import Generated, Sampling, StopStrings, generate
+from ..training.adapters import inner_model
 from ..training.whole import WholeModel
-from .actor_critic import causal_model
 from .config import PPOConfig
 
 
@@ -128,7 +128,7 @@ class ContinuousBatching(PolicySampler):
 
     def _model(self, policy: PreTrainedModel) -> PreTrainedModel:
         """The policy in the precision of training: its thread is out of autocast's reach."""
-        model = causal_model(policy)
+        model = inner_model(policy)
         dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
         dtype = dtypes.get(self.accelerator.mixed_precision)
         return model if dtype is None else deepcopy(model).to(dtype)
@@ -149,7 +149,7 @@ class VLLM(PolicySampler):
             raise HFDistillError(
                 "use_vllm is set, and vLLM is not installed: pip install 'hfdistill[vllm]', or leave use_vllm out"
             )
-        if config.vllm_mode == "colocate" and not causal_model(policy.model).name_or_path:
+        if config.vllm_mode == "colocate" and not inner_model(policy.model).name_or_path:
             raise HFDistillError(
                 "vllm_mode 'colocate' loads the policy from its path, and this one has none: load it with "
                 "from_pretrained, or serve it and set vllm_mode to 'server'"

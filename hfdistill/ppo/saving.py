@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 
 from .actor_critic import ActorCritic
@@ -21,13 +22,9 @@ STATE = "ppo_state.pt"
 def save_models(model: ActorCritic, folder: str | Path, state_dict: dict[str, torch.Tensor] | None) -> None:
     """Save policy and value; `state_dict` has the whole weights where the model holds only a shard of them."""
     folder = Path(folder)
-    policy = _part(state_dict, "policy.")
-    if policy is not None and isinstance(model.policy, PreTrainedModel):
-        # Gathered weights are no longer tied.
-        policy = {name: value for name, value in policy.items() if name not in model.policy.all_tied_weights_keys}
-    model.policy.save_pretrained(folder, state_dict=policy)
+    _save(model.policy, folder, _part(state_dict, "policy."))
     if model.value_model is not None:
-        model.value_model.save_pretrained(folder / VALUE_MODEL, state_dict=_part(state_dict, "value_model."))
+        _save(model.value_model, folder / VALUE_MODEL, _part(state_dict, "value_model."))
     else:
         save_file(_part(state_dict, "value_head.") or model.value_head.state_dict(), folder / VALUE_HEAD)
 
@@ -35,18 +32,34 @@ def save_models(model: ActorCritic, folder: str | Path, state_dict: dict[str, to
 def load_models(model: ActorCritic, folder: str | Path) -> None:
     """Load what [`save_models`] saved into unsharded models."""
     folder = Path(folder)
-    if isinstance(model.policy, PreTrainedModel):
-        saved = AutoModelForCausalLM.from_pretrained(folder, dtype=model.policy.dtype)
-        model.policy.load_state_dict(saved.state_dict())
-    else:
-        from peft import load_peft_weights, set_peft_model_state_dict
-
-        set_peft_model_state_dict(model.policy, load_peft_weights(str(folder), device="cpu"))
+    _load(model.policy, folder, AutoModelForCausalLM)
     if model.value_model is not None:
-        saved = AutoModelForSequenceClassification.from_pretrained(folder / VALUE_MODEL, dtype=model.value_model.dtype)
-        model.value_model.load_state_dict(saved.state_dict())
+        _load(model.value_model, folder / VALUE_MODEL, AutoModelForSequenceClassification)
     else:
         model.value_head.load_state_dict(load_file(folder / VALUE_HEAD))
+
+
+def _save(model: nn.Module, folder: Path, state_dict: dict[str, torch.Tensor] | None) -> None:
+    """Save a model, or of one with adapters the trained one alone."""
+    if not isinstance(model, PreTrainedModel):
+        model.save_pretrained(folder, state_dict=state_dict, selected_adapters=[model.active_adapter])
+        return
+    if state_dict is not None:
+        # Gathered weights are no longer tied.
+        state_dict = {name: value for name, value in state_dict.items() if name not in model.all_tied_weights_keys}
+    model.save_pretrained(folder, state_dict=state_dict)
+
+
+def _load(model: nn.Module, folder: Path, kind: type) -> None:
+    if isinstance(model, PreTrainedModel):
+        model.load_state_dict(kind.from_pretrained(folder, dtype=model.dtype).state_dict())
+        return
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    name = model.active_adapter
+    # peft gives adapters of another name a folder below.
+    saved = load_peft_weights(str(folder if name == "default" else folder / name), device="cpu")
+    set_peft_model_state_dict(model, saved, adapter_name=name)
 
 
 def _part(state_dict: dict[str, torch.Tensor] | None, prefix: str) -> dict[str, torch.Tensor] | None:

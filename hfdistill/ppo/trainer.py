@@ -16,6 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
+from ..training.adapters import merged
 from ..training.best_checkpoint import EarlyStopping, enter_untrained
 from ..training.resuming import ResumableTrainer
 from ..training.shares import gather_shares, my_share
@@ -40,8 +41,9 @@ class PPOTrainer(ResumableTrainer):
     """Train a causal language model by PPO; what it shares with TRL's `GRPOTrainer` has its names and its order.
 
     Args:
-        model (`str` or `PreTrainedModel`): the policy, or its path or name on the Hub, which is loaded with
-            `args.model_init_kwargs`. It is trained in fp32, whatever its file holds.
+        model (`str`, `PreTrainedModel` or `peft.PeftModel`): the policy, or its path or name on the Hub, which is
+            loaded with `args.model_init_kwargs`. It is trained in fp32, whatever its file holds; of a `PeftModel` the
+            active adapter is.
         reward_funcs (`Callable`, `PreTrainedModel`, `str`, or a list of these): what is maximised; see
             [`~hfdistill.ppo.scoring.Rewards`]. A function is called as TRL's trainers call it: with `prompts`,
             `completions`, `completion_ids`, `trainer_state`, `log_extra`, `log_metric` and every other column of the
@@ -58,18 +60,21 @@ class PPOTrainer(ResumableTrainer):
             reward models among `reward_funcs`, `None` for functions; by default those that lie beside the models.
         callbacks (`list[TrainerCallback]`, *optional*): passed on to the Trainer. What they get as `model` is the
             policy.
-        peft_config (`peft.PeftConfig`, *optional*): trains an adapter of the policy instead of all of it.
+        peft_config (`peft.PeftConfig`, *optional*): trains an adapter of the policy instead of all of it, and one of
+            the value model, where that is a model of its own, and its head.
         value_model (`PreTrainedModel`, *optional*): sequence classification model with one output that the value
             function starts from; by default a copy of the first reward model, else the policy's backbone with a new
             head. Without effect where `value_backbone` is `"shared"`.
-        ref_model (`PreTrainedModel`, *optional*): what the KL is measured to; a copy of the policy by default, and the
-            policy with its adapter off where there is one.
+        ref_model (`PreTrainedModel`, *optional*): what the KL is measured to; the policy as it starts by default. Of
+            a policy with an adapter that is the policy with the adapter off, where `peft_config` begins a new one, or
+            with a frozen copy of the adapter.
         eval_func (`Callable`, *optional*): `f(prompts, completions, **columns)` says for each greedy completion
             whether it is right; the share is logged as `eval_accuracy`. Without it their mean score, `eval_reward`.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the tokenizer pads with its end-of-sequence token or not at all,
-            vocabularies differ, no prompt is usable, or the processes are not as many as `num_processes` asks for.
+            vocabularies differ, no prompt is usable, nothing of the policy would be trained, its adapter does not
+            fit, or the processes are not as many as `num_processes` asks for.
     """
 
     def __init__(
@@ -332,9 +337,8 @@ class PPOTrainer(ResumableTrainer):
     # ---- Checkpoints ----
 
     def whole_policy(self) -> PreTrainedModel:
-        """The policy as a plain model, adapter merged; to be called by every process."""
-        policy = self.whole.gather()
-        return policy if isinstance(policy, PreTrainedModel) else policy.merge_and_unload()
+        """The policy as a plain model, with its adapter merged into a copy of it; to be called by every process."""
+        return merged(self.whole.gather())
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         if self.args.should_save:

@@ -5,7 +5,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ..encoding import check_vocabulary
 from ..reward.model import check_scalar_model, set_float32_head
-from .actor_critic import causal_model
+from ..training.adapters import inner_model
 
 
 def build_value_model(
@@ -15,7 +15,7 @@ def build_value_model(
     of the policy's backbone with a head of zeros.
     """
     if value_model is None:
-        value_model, head_init = _copy_backbone(causal_model(policy), pad_token_id), "zero"
+        value_model, head_init = _copy_backbone(inner_model(policy), pad_token_id), "zero"
     check_scalar_model(value_model, "value model")
     check_vocabulary(value_model, policy, "value model")
     set_float32_head(value_model)

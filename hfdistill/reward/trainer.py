@@ -13,6 +13,7 @@ from ..llama import computes_no_padding
 from ..training.best_checkpoint import EarlyStopping
 from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
+from ..training.whole import WholeModel
 from ..training.windows import LengthSortedWindows, TellEpoch
 from .batches import EncodedTriple, TripleCollator
 from .config import RewardConfig
@@ -26,7 +27,8 @@ class TripletTrainer(ResumableTrainer):
     An update is the mean over its batch's triples, whatever the micro-batches, accumulation steps and processes.
 
     Args:
-        model (`PreTrainedModel`): from [`~hfdistill.reward.model.initialise_reward_model`].
+        model (`PreTrainedModel` or `peft.PeftModel`): from
+            [`~hfdistill.reward.model.initialise_reward_model`], with an adapter or without.
         args ([`RewardConfig`]): settings.
         train_dataset (`Sequence[EncodedTriple]`), eval_dataset (`Sequence[EncodedTriple]`): triples of training and of
             validation questions. The latter give `eval_pos_neg`, `eval_pos_pos` and the other figures of
@@ -70,6 +72,7 @@ class TripletTrainer(ResumableTrainer):
         lengths, update = [len(triple) for triple in train_dataset], self.get_total_train_batch_size(args)
         self.sampler = LengthSortedWindows(lengths, update, args.seed, whole=args.global_batch_size is not None)
         self.add_callback(TellEpoch(self.sampler))
+        self.whole = WholeModel(self.model, self.accelerator)
         self._seen: dict[str, torch.Tensor | float] = defaultdict(float)
 
     def _get_train_sampler(self, train_dataset: Sequence[EncodedTriple] | None = None) -> LengthSortedWindows:

@@ -15,6 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from ..errors import NO_ROOM, HFDistillError
+from .adapters import merged
 
 
 logger = logging.get_logger(__name__)
@@ -118,10 +119,16 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 
 def save_trained(trainer: Trainer, folder: str | Path) -> None:
-    """Save a trainer's model like [`save_model`], also where its weights are spread over the processes.
+    """Save a trainer's model like [`save_model`], its adapter merged, also where its weights are spread over the
+    processes.
 
     Every process calls it.
     """
+    if not isinstance(trainer.whole.model, PreTrainedModel):
+        model = merged(trainer.whole.gather())
+        if trainer.args.should_save:
+            save_model(model, trainer.processing_class, folder)
+        return
     with writing(folder):
         trainer.save_model(str(folder))
     if trainer.args.should_save:

@@ -22,7 +22,7 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
     """[`~trl.SFTTrainer`] on ready ids, which chooses its checkpoint by greedy accuracy.
 
     Args:
-        model (`PreTrainedModel`): the base student.
+        model (`PreTrainedModel` or `peft.PeftModel`): the base student, with an adapter or without.
         args ([`WarmupConfig`]): settings.
         train_dataset (`Dataset`): from [`encode_examples`].
         validation ([`Validation`]): gives `eval_accuracy` and the other figures.

@@ -1,0 +1,135 @@
+"""Adapters: trained in place of a model's own weights, and merged into them for whoever loads the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers import PreTrainedModel, set_seed
+
+from ..errors import HFDistillError
+from ..sections import AdapterConfig
+
+
+if TYPE_CHECKING:
+    from peft import PeftConfig, PeftModel
+
+CAUSAL, SCALAR = "CAUSAL_LM", "SEQ_CLS"
+# The name of the frozen copy of an adapter that a KL is measured to.
+REFERENCE = "reference"
+# First weights under which an adapter changes nothing yet, and leaves the model's own weights as they are.
+NEUTRAL = (True, "gaussian")
+
+
+def inner_model(model: nn.Module) -> PreTrainedModel:
+    """The transformers model itself, with the adapters in its layers, if there are any."""
+    return model if isinstance(model, PreTrainedModel) else model.get_base_model()
+
+
+def lora_config(settings: AdapterConfig | None) -> "PeftConfig | None":
+    """peft's configuration of the section `peft`; `None` where the configuration has none."""
+    if settings is None:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise HFDistillError(
+            "the configuration has a section 'peft', and peft is not installed: pip install 'hfdistill[peft]'"
+        ) from error
+    options = {**vars(settings)}
+    if options["target_modules"] == ["all-linear"]:
+        options["target_modules"] = "all-linear"
+    return LoraConfig(**options)
+
+
+def add_adapter(model: PreTrainedModel, config: "PeftConfig | None", seed: int, task: str = CAUSAL) -> nn.Module:
+    """Put a new adapter into a model, whose own weights are frozen then; without a `config` it stays as it is.
+
+    Args:
+        model (`PreTrainedModel`): a causal language model, or a sequence classification model, whose head is trained
+            beside the adapter.
+        config (`PeftConfig`, *optional*): what kind of adapter.
+        seed (`int`): decides its first weights.
+        task (`str`, *optional*, defaults to `"CAUSAL_LM"`): peft's word for what the model does, else `"SEQ_CLS"`.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the model has an adapter already, or this one does not fit into it.
+    """
+    if config is None:
+        return model
+    from peft import get_peft_model
+
+    if not isinstance(model, PreTrainedModel):
+        raise HFDistillError(
+            "the model has an adapter, and peft_config asks for another one: leave peft_config out to train the one "
+            "that is there, or give model.merge_and_unload()"
+        )
+    if config.is_prompt_learning:
+        raise HFDistillError(
+            f"peft_config is of type {config.peft_type.value}, which generation does not know: take an adapter within "
+            "the layers, as LoRA is"
+        )
+    config = deepcopy(config)
+    config.task_type = task
+    set_seed(seed)
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise HFDistillError(
+            f"the adapter does not fit into {type(model).__name__}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def check_trainable(model: nn.Module, role: str) -> None:
+    """Refuse a model of which nothing would be trained."""
+    if any(parameter.requires_grad for parameter in model.parameters()):
+        return
+    if isinstance(model, PreTrainedModel) and not model._hf_peft_config_loaded:
+        raise HFDistillError(f"all weights of the {role} are frozen, nothing would be trained: requires_grad_(True)")
+    raise HFDistillError(
+        f"the adapter of the {role} is frozen, nothing would be trained: load it by "
+        "peft.AutoPeftModelForCausalLM.from_pretrained(…, is_trainable=True)"
+    )
+
+
+def copy_as_reference(model: "PeftModel") -> None:
+    """Keep the adapter as it is now under another name, frozen: the model's own weights are there once."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    if len(model.active_adapters) != 1:
+        raise HFDistillError(
+            f"the policy has the active adapters {', '.join(model.active_adapters)}: merge all but the one to train"
+        )
+    config = deepcopy(model.active_peft_config)
+    config.inference_mode, config.init_lora_weights = True, True
+    if REFERENCE in model.peft_config:
+        model.delete_adapter(REFERENCE)
+    model.add_adapter(REFERENCE, config)
+    weights = get_peft_model_state_dict(model, adapter_name=model.active_adapter)
+    set_peft_model_state_dict(model, weights, adapter_name=REFERENCE)
+    model.set_requires_grad(REFERENCE, False)
+
+
+@contextmanager
+def as_reference(model: "PeftModel") -> Iterator[None]:
+    """Let a model be what its training began with: its reference adapter is on, or, without one, no adapter."""
+    if REFERENCE not in model.peft_config:
+        with model.disable_adapter():
+            yield
+        return
+    # Adapters are trained or not by whether they are on.
+    trained, active = [parameter.requires_grad for parameter in model.parameters()], model.active_adapter
+    model.set_adapter(REFERENCE, inference_mode=True)
+    yield
+    model.set_adapter(active)
+    for parameter, was_trained in zip(model.parameters(), trained, strict=True):
+        parameter.requires_grad_(was_trained)
+
+
+def merged(model: nn.Module) -> PreTrainedModel:
+    """A model with its adapter merged into a copy of its weights; one without an adapter is returned itself.
+
+    The copy is in fp32: in bf16 what was learned would be rounded away.
+    """
+    return model if isinstance(model, PreTrainedModel) else deepcopy(model).float().merge_and_unload()
