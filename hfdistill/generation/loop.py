@@ -48,9 +48,10 @@ class Row:
 
     def generated(self) -> Generated:
         """The finished response."""
+        log_probs = [drawn.logprob for drawn in self.likelihoods] if self.likelihood else None
         if self.finish_reason != "eos_token":
-            return Generated(self.token_ids, self.finish_reason)
-        return Generated(self.token_ids[:-1], self.finish_reason, self.token_ids[-1])
+            return Generated(self.token_ids, self.finish_reason, log_probs=log_probs)
+        return Generated(self.token_ids[:-1], self.finish_reason, self.token_ids[-1], log_probs)
 
 
 class DecodeLoop:

@@ -22,6 +22,7 @@ def generate(
     pad_token_id: int,
     batch_size: int = 256,
     stop: StopStrings | Callable[[list[int]], bool] | None = None,
+    log_probs: bool = False,
 ) -> list[Generated]:
     """Responses to `prompts`, in their order. Longer prompts go first, finished rows make room for waiting ones at
     once, and neither `model.generation_config` nor dropout has a say.
@@ -39,6 +40,7 @@ def generate(
         pad_token_id (`int`): fills up prompts.
         batch_size (`int`, *optional*, defaults to 256): the most rows at a time.
         stop (`StopStrings` or `Callable`, *optional*): given a response's tokens, says whether it ends.
+        log_probs (`bool`, *optional*, defaults to `False`): say what each token was drawn with.
 
     Returns:
         `list[Generated]`: one a prompt.
@@ -56,7 +58,7 @@ def generate(
         while waiting or loop.rows:
             if waiting and loop.free >= min(worthwhile, len(waiting)):
                 joining = [waiting.pop() for _ in range(min(loop.free, len(waiting)))]
-                loop.add([Row(prompts[index], settings[index], stop=stop, tag=index) for index in joining])
+                loop.add([Row(prompts[index], settings[index], stop, log_probs, tag=index) for index in joining])
             for row in loop.step():
                 if row.finish_reason == "failed":
                     raise HFDistillError(

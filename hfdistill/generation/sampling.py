@@ -60,8 +60,8 @@ class Generated:
         token_ids (`list[int]`): the tokens drawn, without the end token.
         finish_reason (`str`): `"eos_token"`, `"length"` or `"stop_sequence"`.
         end_token_id (`int`, *optional*): which of the model's end tokens ended it, if one did.
-        log_probs (`list[float]`, *optional*): what each token was drawn with, the end-of-sequence token included; only
-            where another back end drew them.
+        log_probs (`list[float]`, *optional*): what each token was drawn with, the end token included, where that was
+            asked for, or another back end drew them.
     """
 
     token_ids: list[int] = field(default_factory=list)

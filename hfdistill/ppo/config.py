@@ -13,8 +13,12 @@ from ..training.best_checkpoint import ACCURACY
 from ..training.loading import load_whole, settle_bf16
 
 
-# What matters where another sampler than our own loop gives the episodes.
-OF_OTHER_SAMPLERS = decides(when=lambda asked: asked["use_vllm"] or asked["use_transformers_continuous_batching"])
+# What matters where episodes are not drawn from the very distribution that is trained.
+OF_OTHER_SAMPLERS = decides(
+    when=lambda asked: (
+        asked["use_vllm"] or asked["use_transformers_continuous_batching"] or asked["top_k"] or asked["top_p"] < 1
+    )
+)
 # The training's length in other units than episodes.
 OF_THE_LENGTH = Effect(when=lambda asked: not asked["total_episodes"])
 REWARDS = decides(value=lambda asked: [resolved_entry(entry) for entry in asked["rewards"]])
@@ -45,6 +49,10 @@ class PPOConfig(TrainingArguments):
         max_prompt_length (`int`, *optional*): longer prompts are left out, and counted; by default those that leave
             no room for `max_completion_length` tokens in the model's context.
         temperature (`float`, *optional*, defaults to 1.0): of sampling; divides the logits in training, too.
+        top_p (`float`, *optional*, defaults to 1.0), top_k (`int`, *optional*, defaults to 0): sample from the most
+            likely tokens that together reach this probability, and from so many of them (0: all). What is trained is
+            the policy over all tokens; each token weighs by its probability there over that at sampling, as with
+            vLLM. The KL is then estimated from likely tokens alone, and may be negative.
         stop_strings (`list[str]`, *optional*): each ends a response, and is no part of its text.
         use_transformers_continuous_batching (`bool`, *optional*, defaults to `False`): sample by transformers'
             `generate_batch` instead of our own loop.
@@ -61,7 +69,8 @@ class PPOConfig(TrainingArguments):
         vllm_tensor_parallel_size (`int`, *optional*, defaults to 1): GPUs that share a colocated model.
         vllm_enable_sleep_mode (`bool`, *optional*, defaults to `False`): free a colocated vLLM's memory in training.
         vllm_importance_sampling_correction (`bool`, *optional*, defaults to `True`): weigh the policy loss of a token
-            by its probability in training over that at sampling, where vLLM or continuous batching sampled.
+            by its probability in training over that at sampling, where vLLM or continuous batching sampled, or from
+            the most likely tokens alone.
         vllm_importance_sampling_clip_max (`float`, *optional*, defaults to 3.0): the largest such weight.
         missing_eos_penalty (`float`, *optional*): subtracted from the score of an episode cut off by its length.
         reward_weights (`list[float]`, *optional*): weight of each reward function; 1 by default.
@@ -119,6 +128,8 @@ class PPOConfig(TrainingArguments):
     max_completion_length: int = 512
     max_prompt_length: int | None = None
     temperature: float = 1.0
+    top_p: float = field(default=1.0, metadata=decides(if_changed=True))
+    top_k: int = field(default=0, metadata=decides(if_changed=True))
     stop_strings: list[str] | None = None
     use_transformers_continuous_batching: bool = False
     transformers_continuous_batching_config: dict | str | None = field(
@@ -180,6 +191,12 @@ class PPOConfig(TrainingArguments):
         check_positive("", self, "rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length")
         if self.temperature <= 0:
             raise HFDistillError(f"temperature is {self.temperature}: PPO learns from samples, it must be above 0")
+        if not 0 < self.top_p <= 1:
+            raise HFDistillError(
+                f"top_p is {self.top_p}: it must be above 0 and at most 1, which samples from all tokens"
+            )
+        if self.top_k < 0:
+            raise HFDistillError(f"top_k is {self.top_k}: it must be positive, or 0, which samples from all tokens")
         if self.num_mini_batches > self.rollout_batch_size:
             raise HFDistillError(
                 f"num_mini_batches is {self.num_mini_batches}, more than the {self.rollout_batch_size} episodes of an "
@@ -196,6 +213,11 @@ class PPOConfig(TrainingArguments):
             raise HFDistillError("vllm_mode is 'server': set vllm_server_base_url, for example http://my-vllm:8000")
         if self.kl_target is not None and self.kl_in == "loss":
             raise HFDistillError("kl_target adapts the KL in the reward: leave it out, or set kl_in to 'reward'")
+
+    @property
+    def filters(self) -> bool:
+        """Whether unlikely tokens are never sampled."""
+        return self.top_k > 0 or self.top_p < 1
 
     @property
     def steps_per_update(self) -> int:

@@ -1,7 +1,8 @@
 """What samples responses: the evicting loop, transformers' continuous batching, or vLLM.
 
-The last two have kernels of their own, so what they sample from is not exactly what is trained. They return the
-log-probabilities that they sampled with, by which [`~hfdistill.ppo.losses.importance_weights`] corrects.
+The last two have kernels of their own, and `top_p` and `top_k` forbid tokens, so what is sampled from is not exactly
+what is trained. The log-probabilities of sampling then come along, and
+[`~hfdistill.ppo.losses.importance_weights`] corrects by them.
 """
 
 from abc import ABC, abstractmethod
@@ -59,16 +60,23 @@ class EvictingLoop(PolicySampler):
     def sample(
         self, prompt_ids: Sequence[list[int]], temperature: float, seeds: Sequence[int] | None = None
     ) -> list[Generated]:
-        longest = self.config.max_completion_length
+        config = self.config
+        settings = {
+            "max_new_tokens": config.max_completion_length,
+            "temperature": temperature,
+            "top_k": config.top_k or None,
+            "top_p": config.top_p,
+        }
         with self.policy.gathered() as policy, self.accelerator.autocast():
             return generate(
                 policy,
                 list(prompt_ids),
-                [Sampling(longest, temperature, seed=seed) for seed in seeds or [0] * len(prompt_ids)],
+                [Sampling(**settings, seed=seed) for seed in seeds or [0] * len(prompt_ids)],
                 eos_token_id=self.encoder.end_token_ids,
                 pad_token_id=self.encoder.pad_token_id,
-                batch_size=self.config.generation_batch_size,
+                batch_size=config.generation_batch_size,
                 stop=self.stop,
+                log_probs=config.filters and temperature > 0,
             )
 
 
@@ -90,7 +98,9 @@ class ContinuousBatching(PolicySampler):
         from transformers.generation import ContinuousBatchingConfig
 
         longest, device = self.config.max_completion_length, self.accelerator.device
-        settings = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        settings = {"do_sample": temperature > 0}
+        if temperature:
+            settings |= {"temperature": temperature, "top_k": self.config.top_k, "top_p": self.config.top_p}
         rows = min(self.config.generation_batch_size, len(prompt_ids))
         options = {
             "page_size": self.PAGE_SIZE,
@@ -170,6 +180,8 @@ class VLLM(PolicySampler):
             max_num_seqs=config.generation_batch_size,
             enable_sleep_mode=config.vllm_enable_sleep_mode,
             max_completion_length=config.max_completion_length,
+            top_p=config.top_p,
+            top_k=config.top_k,
             generation_kwargs={"stop": config.stop_strings} if config.stop_strings else None,
         )
 

@@ -146,6 +146,8 @@ def test_stop_strings_end_a_response_and_are_no_part_of_its_text(tmp_path, optio
         ({"use_vllm": True, "vllm_mode": "servr"}, "did you mean 'server'"),
         ({"use_vllm": True, "vllm_mode": "server"}, "set vllm_server_base_url"),
         ({"use_vllm": True, **CONTINUOUS}, "keep one"),
+        ({"top_p": 0.0}, "top_p is 0.0: it must be above 0"),
+        ({"top_k": -1}, "top_k is -1: it must be positive, or 0"),
     ],
     ids=str,
 )
@@ -165,3 +167,42 @@ def test_continuous_batching_in_the_precision_of_training(tmp_path):
     ]
     assert 1e-4 < max(differences) < 0.1
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+
+
+def allowed(scores, top_k, top_p):
+    """What top-k, and top-p of the rest, let through, token by token as their papers say it."""
+    kept, total = [], 0.0
+    best = scores.argsort(descending=True)[: top_k or None].tolist()
+    probabilities = scores[best].softmax(-1).tolist()
+    for token, probability in zip(best, probabilities, strict=True):
+        if total >= top_p:
+            break
+        kept.append(token)
+        total += probability
+    return kept
+
+
+@pytest.mark.parametrize("back_end", [{}, CONTINUOUS], ids=["own loop", "continuous batching"])
+@pytest.mark.parametrize("top_k,top_p", [(3, 1.0), (0, 0.6), (5, 0.8)])
+def test_likely_tokens_alone_are_sampled_and_weighed_by_their_mass(tmp_path, back_end, top_k, top_p):
+    options = {"top_k": top_k, "top_p": top_p, "temperature": 0.8, "num_ppo_epochs": 1, "num_mini_batches": 1}
+    trainer = make_trainer(
+        tmp_path, policy=make_policy(initializer_range=0.3), total_episodes=16, **options, **back_end
+    )
+    episodes, figures, *_ = trainer.rollouts.collect(0, 0.05, trainer.state)
+    masses = []
+    for row, (ids, start) in enumerate(zip(episodes.sequences, episodes.prompt_lengths, strict=True)):
+        with torch.no_grad():
+            scores = trainer.model.policy(torch.tensor([ids])).logits[0] / 0.8
+        for t in range(start, len(ids)):
+            kept = allowed(scores[t - 1], top_k, top_p)
+            assert ids[t] in kept
+            log_prob = scores[t - 1, kept].log_softmax(-1)[kept.index(ids[t])].item()
+            assert episodes.sampling_log_probs[row, t - start].item() == pytest.approx(log_prob, abs=1e-4)
+            masses.append(scores[t - 1].softmax(-1)[kept].sum().item())
+    assert figures["sampling/importance_sampling_ratio/mean"] == pytest.approx(sum(masses) / len(masses), abs=1e-4)
+    assert figures["sampling/importance_sampling_ratio/max"] <= 1 + 1e-4
+    # What is trained is the policy over all tokens, and starts where it was.
+    trainer.train()
+    assert logged(trainer, "val/ratio") == pytest.approx([1.0], abs=1e-6)
+    assert logged(trainer, "policy/approxkl_avg") == logged(trainer, "objective/kl") == [0.0]
