@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens that are there to pad, or for nothing yet, as vocabularies name them.
-SPARE = ("pad", "reserved", "unused", "extra", "unk", "endoftext", "file", "repo", "fim")
+SPARE = ("pad", "reserved", "unused", "placeholder", "dummy", "extra", "unk", "endoftext", "file", "repo", "fim")
+# Tokens that a template makes of a turn's role.
+ROLES = ("system", "user", "assistant", "model", "tool")
 
 
 def load_encoder(folder: str | Path, student: StudentConfig | None = None) -> Encoder:
@@ -106,7 +108,9 @@ def spare_token(tokenizer: "PreTrainedTokenizerBase", end_token_ids: Iterable[in
     free = [
         content
         for content, index in added.items()
-        if index not in taken and content not in (tokenizer.chat_template or "")
+        if index not in taken
+        and content not in (tokenizer.chat_template or "")
+        and not any(role in content for role in ROLES)
     ]
     for purpose in SPARE:
         for content in free:
