@@ -28,21 +28,21 @@ class Config:
     """A run's configuration as one stage sees it.
 
     Attributes:
-        run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`),
-            peft ([`AdapterConfig`] or `None`): as given.
+        run ([`RunConfig`]), teacher ([`TeacherConfig`] or `None`), student ([`StudentConfig`] or `None`): as given.
         task (`dict`): `{"name": …, **options}`, for [`~hfdistill.tasks.load_task`].
         stage (`Any`): instance of the stage's dataclass.
         asked (`dict`): the stage's fields as they were asked for, defaults filled in, those by the run and the
             task included, before anything that depends on the machine was worked out.
+        peft ([`AdapterConfig`], *optional*): as given.
     """
 
     run: RunConfig
     task: dict[str, Any]
     teacher: TeacherConfig | None
     student: StudentConfig | None
-    peft: AdapterConfig | None
     stage: Any
     asked: dict[str, Any]
+    peft: AdapterConfig | None = None
 
     def identity(self, kind: Kind) -> dict[str, Any]:
         """Everything in the configuration that decides an artifact of this kind: what is fingerprinted.
