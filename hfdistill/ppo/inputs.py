@@ -97,10 +97,14 @@ def check_metric(args: PPOConfig, eval_dataset: Any, eval_func: Any) -> None:
         )
 
 
-def default_args(model: PreTrainedModel | str) -> PPOConfig:
-    """Options that are all by default, with a folder named after the model."""
-    name = model if isinstance(model, str) else model.config.name_or_path
-    return PPOConfig(f"{name.rstrip('/').split('/')[-1] or type(model).__name__}-PPO")
+def settle_args(args: PPOConfig | None, model: PreTrainedModel | str) -> PPOConfig:
+    """The options; all by default, in a folder named after the model, if none are given."""
+    if args is None:
+        name = model if isinstance(model, str) else model.config.name_or_path
+        return PPOConfig(f"{name.rstrip('/').split('/')[-1] or type(model).__name__}-PPO")
+    if not isinstance(args, PPOConfig):
+        raise HFDistillError(f"args is a {type(args).__name__}: PPO's options are a hfdistill.ppo.PPOConfig")
+    return args
 
 
 def open_policy(model: PreTrainedModel | str, args: PPOConfig, peft_config: Any) -> PreTrainedModel:
@@ -146,6 +150,10 @@ def make_encoder(
     encoder = processing_class
     if not isinstance(encoder, Encoder):
         tokenizer = open_tokenizer(inner_model(model)) if encoder is None else encoder
+        if not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise HFDistillError(
+                f"processing_class is a {type(tokenizer).__name__}: give a tokenizer, as PPO reads text"
+            )
         ends = as_list(inner_model(model).generation_config.eos_token_id)
         settle_pad_token(tokenizer, ends)
         encoder = Encoder(tokenizer, ends)

@@ -27,7 +27,7 @@ from .advantages import AdaptiveKL
 from .config import PPOConfig
 from .episodes import Episodes
 from .figures import RunningFigures
-from .inputs import check_metric, complete_inputs, default_args
+from .inputs import check_metric, complete_inputs, settle_args
 from .losses import update_loss
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset, usable_prompts
@@ -50,8 +50,9 @@ class PPOTrainer(ResumableTrainer):
             dataset by name, and returns a number, or `None`, for each.
         args ([`PPOConfig`], *optional*): options; all by default.
         train_dataset (`datasets.Dataset` or `datasets.IterableDataset`): a column `prompt` (text or messages) and what
-            the reward functions need. Without a length it is read in its order, again and again, and `args` must say
-            how long to train.
+            the reward functions need; a column `prompt_ids`, if there is one, holds the tokens to ask with instead of
+            the tokenizer's. Without a length it is read in its order, again and again, and `args` must say how long to
+            train.
         eval_dataset (`datasets.Dataset`, `datasets.IterableDataset` or a dict of these, *optional*): the same, for
             greedy validation.
         processing_class (`PreTrainedTokenizerBase` or [`~hfdistill.encoding.Encoder`], *optional*): tokenizer of the
@@ -93,7 +94,7 @@ class PPOTrainer(ResumableTrainer):
         ref_model: PreTrainedModel | None = None,
         eval_func: Callable[..., list[bool]] | None = None,
     ):
-        args = default_args(model) if args is None else args
+        args = settle_args(args, model)
         check_metric(args, eval_dataset, eval_func)
         inputs = complete_inputs(
             model,
@@ -183,6 +184,8 @@ class PPOTrainer(ResumableTrainer):
 
     def _prepare_for_training(self, *args: Any) -> tuple[torch.nn.Module, DataLoader]:
         """As the Trainer has it; callbacks then get the policy, a language model that they can read and copy."""
+        # Those of a training before this one are nobody's.
+        self.episodes, self._logged_update = None, None
         prepared = super()._prepare_for_training(*args)
         self.callback_handler.model = self.model.policy
         return prepared

@@ -118,6 +118,28 @@ def test_a_model_that_cannot_be_used(model, tmp_path):
         PPOTrainer(model, copy_reward, make_args(tmp_path), PROMPTS)
 
 
+def test_what_is_no_tokenizer_and_no_config(tmp_path):
+    from trl import GRPOConfig
+
+    options = {"use_cpu": True, "bf16": False, "report_to": "none"}
+    with pytest.raises(HFDistillError, match="args is a GRPOConfig: PPO's options are a hfdistill.ppo.PPOConfig"):
+        PPOTrainer(make_policy(), copy_reward, GRPOConfig(str(tmp_path), **options), PROMPTS)
+    with pytest.raises(HFDistillError, match="processing_class is a object: give a tokenizer"):
+        PPOTrainer(make_policy(), copy_reward, make_args(tmp_path), PROMPTS, processing_class=object())
+
+
+def test_trainings_in_one_process(tmp_path):
+    options = {"total_episodes": 16, "num_ppo_epochs": 1, "num_mini_batches": 1, "lr_scheduler_type": "constant"}
+    first, second = (make_trainer(tmp_path / name, **options) for name in "ab")
+    first.train()
+    second.train()
+    assert_same_weights(weights(first.model), weights(second.model), atol=0, rtol=0)
+    # Training on samples anew: the ratio is 1 again, which it is not on the episodes of the training before.
+    second.train()
+    assert logged(second, "val/ratio") == pytest.approx([1.0], abs=1e-6)
+    assert logged(second, "policy/approxkl_avg") == [0.0]
+
+
 def test_trls_callbacks(tmp_path):
     data = Dataset.from_list(PROMPTS)
     trainer = make_trainer(
