@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Artifact:
         path (`Path`): folder with the files.
         manifest (`dict`): content of `hfdistill.json`; empty for a repository that hfdistill did not make.
         in_part (`bool`): only some of its files were fetched.
+        source (`Path`, *optional*): folder with the files as they were published, where others were made of them: an
+            adapter's, which is merged into its base.
     """
 
     repo_id: str
@@ -36,6 +38,7 @@ class Artifact:
     path: Path
     manifest: dict[str, Any]
     in_part: bool = False
+    source: Path | None = None
 
     @property
     def ref(self) -> str:
@@ -58,7 +61,7 @@ class Artifact:
                 return {
                     path: sha256_of_listed(entry, recorded, fetch) for path, entry in files.items() if is_data(path)
                 }
-        here = {name: sha256_of(path) for name, path in data_files(self.path).items()}
+        here = {name: sha256_of(path) for name, path in data_files(self.source or self.path).items()}
         if is_commit(self.revision) and constants.HF_HUB_OFFLINE:
             return {name: keys["sha256"] for name, keys in recorded.items()} | here
         return here
@@ -112,14 +115,14 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if it does not exist, is empty, may not be read, was made by another
-            version of hfdistill, or the Hub cannot be reached.
+            version of hfdistill, or the Hub cannot be reached; for an adapter, if it does not fit its base.
     """
     folder = Path(ref)
     if folder.is_dir():
         content = read_manifest(folder / MANIFEST, ref, repo_type)
         # Without a manifest only its content tells which version it is.
         revision = content.get("fingerprint") or Artifact(ref, repo_type, "", folder, {}).digest
-        return Artifact(str(folder), repo_type, revision, folder, content)
+        return _whole_model(Artifact(str(folder), repo_type, revision, folder, content))
     from huggingface_hub import snapshot_download
 
     repo_id, _, revision = ref.removeprefix(f"{repo_type}:").partition("@")
@@ -133,7 +136,24 @@ def open_artifact(ref: str, repo_type: str, patterns: list[str] | None = None) -
             f"the {repo_type} {ref!r} holds nothing to read yet: let the stage that makes it finish, or name another"
         )
     content = read_manifest(folder / MANIFEST, ref, repo_type)
-    return Artifact(repo_id, repo_type, folder.name, folder, content, in_part=patterns is not None)
+    artifact = Artifact(repo_id, repo_type, folder.name, folder, content, in_part=patterns is not None)
+    if artifact.in_part and is_adapter(artifact):
+        return open_artifact(f"{repo_id}@{artifact.revision}", repo_type)
+    return _whole_model(artifact)
+
+
+def is_adapter(artifact: Artifact) -> bool:
+    """Whether a model is an adapter of another one, as peft saves it."""
+    return artifact.repo_type == "model" and (artifact.path / "adapter_config.json").is_file()
+
+
+def _whole_model(artifact: Artifact) -> Artifact:
+    """A model as every stage loads it: of an adapter, its base with the adapter merged."""
+    if not is_adapter(artifact):
+        return artifact
+    from ..training.adapters import merge_folder
+
+    return replace(artifact, path=merge_folder(artifact.path, artifact.digest), source=artifact.path)
 
 
 def read_manifest(path: Path, ref: str, repo_type: str) -> dict[str, Any]:

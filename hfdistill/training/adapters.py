@@ -1,12 +1,17 @@
 """Adapters: trained in place of a model's own weights, and merged into them for whoever loads the model."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
+from huggingface_hub import constants
 from torch import nn
-from transformers import PreTrainedModel, set_seed
+from transformers import AutoTokenizer, PreTrainedModel, set_seed
 
 from ..errors import HFDistillError
 from ..sections import AdapterConfig
@@ -125,6 +130,46 @@ def as_reference(model: "PeftModel") -> Iterator[None]:
     model.set_adapter(active)
     for parameter, was_trained in zip(model.parameters(), trained, strict=True):
         parameter.requires_grad_(was_trained)
+
+
+def merge_folder(folder: Path, digest: str) -> Path:
+    """The plain model, tokenizer included, of an adapter's folder: made once, and kept in the cache of Hugging Face.
+
+    Args:
+        folder (`Path`): what peft saved; its `adapter_config.json` names the base, which is loaded by that name.
+        digest (`str`): of its content.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the base cannot be loaded, or the adapter does not fit it.
+    """
+    place = Path(constants.HF_HOME) / "hfdistill" / "merged" / digest
+    if place.is_dir():
+        return place
+    name = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    try:
+        from peft import AutoPeftModelForCausalLM
+
+        model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype="float32").merge_and_unload()
+        tokenizer = AutoTokenizer.from_pretrained(folder if any(folder.glob("tokenizer*")) else name)
+    except ImportError as error:
+        raise HFDistillError(
+            f"{folder} is an adapter, and peft is not installed: pip install 'hfdistill[peft]'"
+        ) from error
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise HFDistillError(
+            f"{folder} is an adapter of {name!r}, into which it cannot be merged: {' '.join(str(error).split())[:300]}"
+        ) from error
+    place.parent.mkdir(parents=True, exist_ok=True)
+    being_made = Path(mkdtemp(dir=place.parent))
+    model.save_pretrained(being_made)
+    tokenizer.save_pretrained(being_made)
+    try:
+        being_made.rename(place)
+    except OSError:
+        if not place.is_dir():
+            raise
+        shutil.rmtree(being_made)  # another process was faster
+    return place
 
 
 def merged(model: nn.Module) -> PreTrainedModel:
