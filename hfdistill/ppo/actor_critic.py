@@ -80,6 +80,10 @@ class ActorCritic(nn.Module):
         """The policy's own `generate`, for callbacks that ask the trainer's model."""
         return self.policy.generate(*args, **kwargs)
 
+    def create_or_update_model_card(self, folder: str) -> None:
+        """Let the card of a policy with an adapter say so: the Trainer asks for it when it pushes."""
+        self.policy.create_or_update_model_card(folder)
+
     def forward(
         self,
         passage: Passage,

@@ -145,6 +145,10 @@ def test_save_model_gives_an_adapter_that_peft_loads(tmp_path):
     ids = torch.tensor([[2, 4, 5, 6]])
     with torch.no_grad():
         assert torch.equal(loaded(ids).logits, trainer.model.policy(ids).logits)
+    # What push_to_hub writes beside it.
+    trainer.args.output_dir = str(tmp_path / "saved")
+    trainer.create_model_card(model_name="mine")
+    assert "library_name: peft" in (tmp_path / "saved" / "README.md").read_text()
 
 
 def test_the_best_adapter_is_what_remains(tmp_path):
