@@ -221,3 +221,23 @@ def test_a_kind_without_a_template_is_said_with_the_nearest():
     kind = Kind("polcy", "ppo", "model", "a second policy", hub_tasks=("text-generation",))
     with pytest.raises(HFDistillError, match=r"unknown card template .* 'polcy.md', did you mean 'policy.md'"):
         cards.card(kind, MANIFEST, repo_id="me/demo-polcy")
+
+
+def test_a_student_of_conversations_is_asked_in_one_on_its_card():
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["student"] |= {"system_prompt": "Be brief.", "chat_template_kwargs": {"enable_thinking": False}}
+    manifest["asked"] = {"chat": True, "end_token": "<|im_end|>"}
+    _, body = make(POLICY, manifest)
+    assert "messages = [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user'" in body
+    assert "apply_chat_template(messages, add_generation_prompt=True, enable_thinking=False, return_tensors" in body
+    _, body = make(REWARD, manifest)
+    assert "end = tokenizer.convert_tokens_to_ids('<|im_end|>')" in body
+    manifest["asked"]["chat"] = False
+    assert "messages" not in make(POLICY, manifest)[1]
+
+
+def test_a_policy_that_never_got_better_says_so():
+    manifest = copy.deepcopy(MANIFEST)
+    for best_step, said in ((0, True), (40, False)):
+        manifest["metrics"]["best_step"] = best_step
+        assert ("never got better than the warm-up" in make(POLICY, manifest)[1]) == said

@@ -5,7 +5,8 @@ import pytest
 from hfdistill.config import TeacherConfig
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.config import LabelConfig
-from hfdistill.teacher.plan import LARGEST_SEED, Grid, Plan
+from hfdistill.tasks import load_task
+from hfdistill.teacher.plan import LARGEST_SEED, Grid, Plan, teacher_prompts
 
 
 def paper_grid():
@@ -126,3 +127,23 @@ def test_impossible_settings_are_refused(settings, message):
 def test_impossible_limits_are_refused(settings, message):
     with pytest.raises(HFDistillError, match=message):
         TeacherConfig("model", **settings)
+
+
+@pytest.mark.parametrize(("teacher", "examples"), [({}, 2), ({"shots": 1}, 1), ({"chat": True}, 0)])
+def test_a_teacher_sees_worked_examples_in_text_and_none_in_a_conversation(teacher, examples):
+    task = load_task({"name": "word_problems", "train": 1, "validation": 1, "test": 1, "shots": 2})
+    render, stop = teacher_prompts(TeacherConfig("t", **teacher), task)
+    prompt = render(task.questions()[0])
+    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+    assert text.count("The answer is") == examples
+    assert stop == (() if "chat" in teacher else task.stop)
+
+
+def test_worked_examples_and_a_system_prompt_are_turns():
+    task = load_task({"name": "word_problems", "train": 1, "validation": 1, "test": 1})
+    render, _ = teacher_prompts(TeacherConfig("t", chat=True, shots=1, system_prompt="Be brief."), task)
+    plan = Plan(task.questions()[:1], render, Grid([0.0], 1))
+    assert [turn["role"] for turn in render(plan.questions[0])] == ["system", "user", "assistant", "user"]
+    assert plan.prompts_digest() != Plan(plan.questions, task.prompt, Grid([0.0], 1)).prompts_digest()
+    with pytest.raises(HFDistillError, match="add teacher.chat: true"):
+        TeacherConfig("t", system_prompt="Be brief.")

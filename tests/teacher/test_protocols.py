@@ -70,6 +70,8 @@ def test_openai_temperatures_are_explicit(kind):
     assert body["stop"] == ["\nQ:", "\n\n"]
     if kind == CHAT:
         assert body["messages"] == [{"role": "user", "content": "x"}]
+        turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x"}]
+        assert protocol.body(turns, 1.0, 7, DECODING)["messages"] == turns
     else:
         assert body["prompt"] == "x"
 
