@@ -57,7 +57,7 @@ class TripletTrainer(ResumableTrainer):
         longest = max(triple.longest for triple in (*train_dataset, *eval_dataset))
         share_prefix = args.share_prefix and not computes_no_padding(model.base_model, longest)
         # That mask takes the place of a layer's own, which looks no further than its window.
-        window = model.config.to_dict().get("sliding_window")
+        window = model.config.get_text_config().to_dict().get("sliding_window")
         share_prefix = share_prefix and (window is None or longest <= window)
         super().__init__(
             model=model,
@@ -177,9 +177,9 @@ def _check(
             "set student.attn_implementation: sdpa, or reward.share_prefix: false"
         )
     longest = max(triple.longest for triple in train_dataset)
-    if longest > model.config.max_position_embeddings:
+    context = model.config.get_text_config().max_position_embeddings
+    if longest > context:
         raise HFDistillError(
-            f"a prompt with its response has {longest} tokens, the model's context "
-            f"{model.config.max_position_embeddings}: lower max_new_tokens"
+            f"a prompt with its response has {longest} tokens, the model's context {context}: lower max_new_tokens"
         )
     check_one_gpu(args)
