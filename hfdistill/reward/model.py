@@ -5,7 +5,7 @@ from types import MethodType
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from transformers.utils import logging
 
@@ -46,15 +46,15 @@ def initialise_reward_model(model_path: str, pad_token_id: int, **kwargs) -> Pre
 
     The tokenizer's pad token goes into the config, where every reader looks for it, and `kwargs` to `from_pretrained`.
     """
+    config = AutoConfig.from_pretrained(model_path, num_labels=1, problem_type="regression")
+    # A model that sees images, too, has a config of its text within.
+    config.pad_token_id = config.get_text_config().pad_token_id = pad_token_id
     verbosity = logging.get_verbosity()
     # The report of a missing head is no news here.
     logging.set_verbosity_error()
-    model = AutoModelForSequenceClassification.from_pretrained(
-        model_path, num_labels=1, pad_token_id=pad_token_id, **kwargs
-    )
+    model = AutoModelForSequenceClassification.from_pretrained(model_path, config=config, **kwargs)
     logging.set_verbosity(verbosity)
     nn.init.zeros_(model.score.weight)
-    model.config.problem_type = "regression"
     return prepare_reward_model(model)
 
 

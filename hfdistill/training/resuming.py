@@ -1,10 +1,13 @@
 """A training that goes on as if it had not been cut off, or says why it cannot."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from torch import nn
+from transformers import PreTrainedModel, Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import ExportableState
 
@@ -101,11 +104,22 @@ class ResumableTrainer(Trainer):
             # One that is written again is not whole before it is written to its end.
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
         try:
-            with writing(folder):
+            with writing(folder), own_names(self.model):
                 super()._save_checkpoint(model, trial)
         except HFDistillError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Tied weights stand in a file once. What else is missing there would keep the values that it has."""
+        if not isinstance(self.model, PreTrainedModel):
+            return super()._issue_warnings_after_load(load_result)
+        missing = sorted(set(load_result.missing_keys) - self.model.all_tied_weights_keys.keys())
+        if missing:
+            raise HFDistillError(
+                f"a checkpoint in {self.args.output_dir} lacks {len(missing)} weights of the model, {missing[0]} "
+                "among them: delete that folder to begin anew"
+            )
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -120,6 +134,20 @@ class ResumableTrainer(Trainer):
                 "those that are left"
             )
         return super()._finalize_training(*args, **kwargs)
+
+
+@contextmanager
+def own_names(model: nn.Module) -> Iterator[None]:
+    """Write weights under the names that the model has for them, by which the Trainer reads them again. transformers
+    writes some families' (Gemma 3 with images) under those of the file that the model came from.
+    """
+    before = {name: value for name, value in vars(model).items() if name == "_weight_conversions"}
+    model._weight_conversions = []
+    try:
+        yield
+    finally:
+        del model._weight_conversions
+        vars(model).update(before)
 
 
 def checkpoint_folder(trainer: Trainer) -> Path:

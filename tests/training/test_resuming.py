@@ -3,10 +3,11 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import TrainerCallback
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, TrainerCallback
 
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.reward.config import RewardConfig
@@ -14,7 +15,7 @@ from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.trainer import TripletTrainer
 from hfdistill.training.saving import last_checkpoint, read_note, save_model, writing
 
-from ..reward.conftest import PAD, draw_triples, make_tokenizer
+from ..reward.conftest import EOS, PAD, VOCABULARY, draw_triples, make_tokenizer
 
 
 TRIPLES, VALIDATION = draw_triples(64, seed=1), draw_triples(20, seed=2)
@@ -135,3 +136,34 @@ def test_a_full_disk_is_one_sentence(tmp_path, capsys, monkeypatch):
     assert (
         capsys.readouterr().err == "error: x cannot be written: No space left on device. Make room, and start again\n"
     )
+
+
+def test_a_family_that_is_saved_under_other_names_goes_on_and_chooses(tmp_path):
+    """Gemma 3 with images, whose files name the weights otherwise than the model does."""
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 64, "max_position_embeddings": 128}
+    ids = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "eos_token_id": EOS, "bos_token_id": None}
+    config = Gemma3Config(
+        text_config={**sizes, **text, **ids},
+        vision_config={**sizes, "image_size": 28, "patch_size": 14},
+        image_token_index=VOCABULARY - 1,
+        mm_tokens_per_image=4,
+    )
+    torch.manual_seed(0)
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path / "student")
+    student = str(tmp_path / "student")
+    whole = make(student, tmp_path / "whole")
+    whole.train()
+    resumed = make(student, tmp_path / "whole")
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-12"))
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+    figures = {e["step"]: e["eval_pos_neg"] for e in whole.state.log_history if "eval_pos_neg" in e}
+    assert whole.evaluate()["eval_pos_neg"] == figures[whole.state.best_global_step] == max(figures.values())
+
+
+def test_a_checkpoint_without_the_model_s_weights_is_refused(student_folder, tmp_path):
+    trainer = make(student_folder, tmp_path)
+    for name, what in (("lm_head.weight", "lacks 1 weights"), ("model.norm.weight", "model.norm.weight among them")):
+        with pytest.raises(HFDistillError, match=what):
+            trainer._issue_warnings_after_load(SimpleNamespace(missing_keys=[name], unexpected_keys=[]))
