@@ -7,6 +7,7 @@ from importlib import metadata, util
 
 from .. import __version__
 from ..errors import HFDistillError
+from .estimate import add_memory_flags, print_fits
 
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub", "gradio")
@@ -18,6 +19,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = verbs.add_parser("doctor", help="what this machine has, and what it lacks for which stage")
     parser.add_argument("--endpoint", nargs="*", default=[], help="teacher endpoints to look at")
+    parser.add_argument("--config", help="YAML file of a run: whether its stages fit into this machine's memory")
+    parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
+    add_memory_flags(parser)
     parser.set_defaults(func=run)
 
 
@@ -64,5 +68,17 @@ def run(args: argparse.Namespace) -> int:
     for url, found in identify(TeacherConfig("", args.endpoint, timeout=SECONDS)).items():
         refused = isinstance(found, HFDistillError)
         row(not refused, "endpoint", str(found) if refused else f"{url} serves {found.model_id} by {found.engine}")
+    device, fits = None, []
+    if args.config:
+        from ..runs.fitting import fit_run
+
+        try:
+            device, fits = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
+            wrong = [fit.need.stage for fit in fits if not (fit.fits and fit.disk_fits)]
+            row(not wrong, "memory", f"too little for {', '.join(wrong)}" if wrong else "enough for every stage")
+        except HFDistillError as error:
+            row(False, "memory", str(error))
     Console().print(table)
+    if device is not None:
+        print_fits(device, fits)
     return int(failed)

@@ -1,4 +1,4 @@
-"""`hfdistill estimate`: requests, tokens, hours and money of a run, before any is spent."""
+"""`hfdistill estimate`: requests, tokens, hours, money and memory of a run, before any is spent."""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = verbs.add_parser(
         "estimate",
-        help="requests, tokens, hours and money of a run, before any is spent",
+        help="requests, tokens, hours, money and memory of a run, before any is spent",
         description="Ask the teacher a few questions, measure, and say what the whole run asks for. The teacher's "
         "prices are teacher.gpu_hour_price, teacher.input_price and teacher.output_price of the configuration. How "
-        "fast the student is nobody knows before it ran: say so, or name a run that did.",
+        "fast the student is nobody knows before it ran: say so, or name a run that did. Which memory and disk each "
+        "stage takes is counted from the student's config, without its weights.",
     )
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--questions", type=int, default=8, help="questions to ask (8); 0 asks nothing and assumes")
@@ -24,9 +25,20 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     ):
         parser.add_argument(flag, type=_positive, metavar=metavar, help=what)
     parser.add_argument("--like", metavar="RUN", help="take both rates from an earlier run that was not cut off")
+    add_memory_flags(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)
+
+
+def add_memory_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that say how and where the training stages are to run."""
+    parser.add_argument(
+        "--accelerate_config", metavar="FILE", help="launch configuration of the training stages; one process without"
+    )
+    parser.add_argument(
+        "--device_memory", type=_positive, metavar="GB", help="memory of the device that is planned for; this one's"
+    )
 
 
 def _positive(text: str) -> float:
@@ -38,8 +50,10 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> None:
     """Probe, estimate, print."""
+    from ..errors import HFDistillError
     from ..labels.questions import questions_to_label
     from ..runs.estimate import estimate, guess, probe
+    from ..runs.fitting import fit_run
     from ..runs.validation import stage_config
     from ..tasks import load_task
 
@@ -51,11 +65,22 @@ def run(args: argparse.Namespace) -> None:
         rates = guess(task, config.stage, len(config.teacher.endpoints))
     student = _student(args, rates.completion_tokens) if config.student else None
     rows = estimate(config, task, rates, student)
+    device, fits, unknown = None, [], ""
+    if config.student:
+        try:
+            device, fits = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
+        except HFDistillError as error:
+            unknown = f"What memory the student takes cannot be told: {error}"
     if args.json:
         made = {"rows": [asdict(row) for row in rows], "rates": asdict(rates), "student": student and asdict(student)}
+        made |= {"device": device and asdict(device), "memory": [asdict(fit) for fit in fits]}
         print(json.dumps(made))
-    else:
-        _print(rows, rates, student)
+        return
+    _print(rows, rates, student)
+    if device is not None:
+        print_fits(device, fits)
+    elif unknown:
+        print(unknown)
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):
@@ -105,5 +130,39 @@ def _print(rows: list, rates, student) -> None:
             lines.append("For the hours of the policy give --ppo_episodes_per_second, or --like RUN.")
         if student.hour_price is None:
             lines.append("For the cost of both give --student_hour_price.")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def print_fits(device, fits: list) -> None:
+    """Memory and disk of each stage beside what there is, and the way out where it is too little."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..runs.fitting import GIGABYTE
+
+    table = Table(box=None)
+    table.add_column("GB of a process", no_wrap=True)
+    for name in ("memory", "disk"):
+        table.add_column(name, justify="right")
+    table.add_column("of which")
+    for fit in fits:
+        parts = sorted(fit.need.parts.items(), key=lambda part: -part[1])
+        of_which = ", ".join(f"{name} {size / GIGABYTE:.1f}" for name, size in parts if size >= GIGABYTE / 20)
+        table.add_row(fit.need.stage, f"{fit.need.memory / GIGABYTE:.1f}", f"{fit.need.disk / GIGABYTE:.1f}", of_which)
+    console = Console()
+    console.print(table)
+    memory, disk = device.memory / GIGABYTE, device.disk / GIGABYTE
+    lines = [
+        "This is the most, if all responses are as long as they may be. "
+        f"There are {memory:.1f} GB of memory on {device.name}, and {disk:.1f} GB of disk."
+    ]
+    lines += [f"{fit.need.stage} does not fit into the memory: {fit.way_out}." for fit in fits if not fit.fits]
+    for fit in fits:
+        if not fit.disk_fits:
+            lines.append(
+                f"{fit.need.stage} does not fit on the disk: set run.output_dir to a larger one, or "
+                f"{fit.need.stage}.save_total_limit=1."
+            )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from .decoding import LlamaForward
 from .eligibility import is_plain_llama, is_small_llama
-from .head import LOGITS_AT_ONCE, Reader, read_head
+from .head import LOGITS_AT_ONCE, LOGITS_KEPT, Reader, read_head
 from .passage import Passage
 from .slots import SlotForward, check_layers, masked_attention
 from .training import read_hidden_states
@@ -17,6 +17,7 @@ from .training import read_hidden_states
 
 __all__ = [
     "LOGITS_AT_ONCE",
+    "LOGITS_KEPT",
     "Passage",
     "check_layers",
     "computes_no_padding",
