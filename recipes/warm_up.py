@@ -88,6 +88,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.training.adapters import add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
+    from hfdistill.training.saving import say
     from hfdistill.warmup.examples import encode_examples, select_responses
     from hfdistill.warmup.trainer import WarmupTrainer
     from hfdistill.warmup.validation import Validation
@@ -108,6 +109,8 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     encoder = load_encoder(parents["student"].path, student)
     prompt_ids = {question_id: encoder.question_ids(task, questions[question_id]) for question_id in training}
     examples, too_long = encode_examples(rows, prompt_ids, encoder, stage.max_length)
+    if too_long:
+        say(f"{too_long} of {len(rows)} examples are longer than warmup.max_length {stage.max_length}, and left out")
 
     golds = read_rows(dataset, "gold") if stage.validation_labels == "gold" else None
     answers = validation_references(asked, golds, stage.max_validation)
