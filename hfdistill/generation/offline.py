@@ -106,7 +106,11 @@ def _cast_once(model):
     if not torch.is_autocast_enabled(device):
         yield
         return
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    frozen = [
+        parameter
+        for parameter in model.parameters()
+        if parameter.dtype == torch.float32 and not parameter.requires_grad
+    ]
     for parameter in frozen:
         parameter.requires_grad_(True)
     try:

@@ -2,13 +2,15 @@
 take most of the time: here projections are joined, the cache is one block that is read in order, and what a prompt's
 pass would only compute to throw away is left out. In float32, too, a row's result does not depend on the rows beside
 it, as far as the matrix library sums in the same order whatever the number of rows, which it does from four rows on.
+Under autocast the products with weights are made in its dtype, of a copy made once; norms, keys, values and attention
+stay in the weights' own.
 """
 
 import torch
 import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
-from .eligibility import projections
+from .eligibility import product_dtype, projections
 from .room import Room
 
 
@@ -20,14 +22,14 @@ _BLOCK = 16
 class _Layer:
     """A layer's weights as the passes want them, and its keys and values `(rows, heads, positions, head_dim)`."""
 
-    def __init__(self, layer, scale: float):
+    def __init__(self, layer, scale: float, dtype: torch.dtype):
         query, key, value, output, gate, up, down = (module.weight for module in projections(layer))
         self.input_norm = layer.input_layernorm.weight
         self.mlp_norm = layer.post_attention_layernorm.weight
-        self.query_key_value = torch.cat([query * scale, key, value])
-        self.output = output.t()
-        self.gate_up = torch.cat([gate, up])
-        self.down = down.t()
+        self.query_key_value = torch.cat([query * scale, key, value]).to(dtype)
+        self.output = output.t().to(dtype)
+        self.gate_up = torch.cat([gate, up]).to(dtype)
+        self.down = down.t().to(dtype)
         self.keys = self.values = output.new_empty(0)
 
 
@@ -47,10 +49,11 @@ class LlamaForward:
         self.head_dim = attention.head_dim
         self.epsilon = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight
+        self.dtype = product_dtype(self.embedding)
         self.norm = model.model.norm.weight
-        self.head = model.lm_head.weight
+        self.head = model.lm_head.weight.to(self.dtype)
         self.rotary = model.model.rotary_emb
-        self.layers = [_Layer(layer, attention.scaling) for layer in model.model.layers]
+        self.layers = [_Layer(layer, attention.scaling, self.dtype) for layer in model.model.layers]
         self.fit(0, 0)
 
     def fit(self, rows: int, length: int) -> None:
@@ -71,6 +74,7 @@ class LlamaForward:
         line[self.room.positions :] = -torch.inf
         self.masks = line.unfold(0, self.room.positions, 1)
 
+    @torch.autocast("cpu", enabled=False)
     def prefill(self, tokens: torch.Tensor, first: int) -> None:
         """As [`SlotForward.prefill`]."""
         # Steps of 16 positions in attention, and not too few tokens in all, keep the order of sums.
@@ -94,8 +98,9 @@ class LlamaForward:
                 query, key, value, is_causal=True, scale=1.0, enable_gqa=self.heads != self.shared
             )
             mixed = mixed[:, :, :length].transpose(1, 2).reshape(rows * length, -1)
-            hidden = self._mlp(layer, torch.addmm(hidden, mixed, layer.output))
+            hidden = self._mlp(layer, self._plus_product(hidden, mixed, layer.output))
 
+    @torch.autocast("cpu", enabled=False)
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
         """As [`SlotForward.decode`]: adds a token to each of the first rows, and returns their logits."""
         rows = len(tokens)
@@ -117,7 +122,7 @@ class LlamaForward:
             weights = torch.bmm(query.reshape(count * shared, -1, self.head_dim), keys.transpose(1, 2))
             weights.view(count, shared, -1, capacity).add_(mask)
             mixed = torch.bmm(weights.softmax(-1), values)
-            hidden = self._mlp(layer, torch.addmm(hidden, mixed.view(count, -1), layer.output))
+            hidden = self._mlp(layer, self._plus_product(hidden, mixed.view(count, -1), layer.output))
         return F.linear(self._normal(hidden, self.norm), self.head)[:rows]
 
     def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
@@ -136,17 +141,22 @@ class LlamaForward:
     def _query_key_value(self, layer: _Layer, hidden: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor):
         """Rotated queries and keys, and values, each `(tokens, heads, head_dim)`."""
         joined = F.linear(self._normal(hidden, layer.input_norm), layer.query_key_value)
-        joined = joined.view(len(hidden), -1, self.head_dim)
+        joined = joined.to(hidden.dtype).view(len(hidden), -1, self.head_dim)
         turning, value = joined[:, : self.heads + self.shared], joined[:, self.heads + self.shared :]
         turned = (turning * cosine).addcmul_(turning.roll(self.head_dim // 2, -1), sine)
         return turned[:, : self.heads], turned[:, self.heads :], value
 
     def _mlp(self, layer: _Layer, hidden: torch.Tensor) -> torch.Tensor:
         gate, up = F.linear(self._normal(hidden, layer.mlp_norm), layer.gate_up).chunk(2, -1)
-        return torch.addmm(hidden, F.silu(gate).mul_(up), layer.down)
+        return self._plus_product(hidden, F.silu(gate).mul_(up), layer.down)
+
+    def _plus_product(self, hidden: torch.Tensor, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if hidden.dtype == self.dtype:
+            return torch.addmm(hidden, states, weight)
+        return hidden + states.to(self.dtype) @ weight
 
     def _normal(self, hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(hidden, weight.shape, weight, self.epsilon)
+        return F.rms_norm(hidden, weight.shape, weight, self.epsilon).to(self.dtype)
 
     def _resized(self, store: torch.Tensor) -> torch.Tensor:
         resized = self.embedding.new_zeros((self.room.rows, self.shared, self.room.positions, self.head_dim))

@@ -44,17 +44,25 @@ def is_plain_config(config: LlamaConfig) -> bool:
     )
 
 
+def product_dtype(weight: torch.Tensor) -> torch.dtype:
+    """What products with a weight on the CPU are made in: its own dtype, or that of autocast, which leaves float64
+    alone.
+    """
+    mixed = torch.is_autocast_enabled("cpu") and weight.dtype == torch.float32
+    return torch.get_autocast_dtype("cpu") if mixed else weight.dtype
+
+
 def is_plain_llama(model: nn.Module, longest: int) -> bool:
     """Whether the training pass computes the same as the own forward of this backbone, or of a causal language
     model's, and sooner.
 
-    Adapters, quantized or sharded weights, hooks, activation checkpointing and mixed precision all go their own way,
-    and so do sequences whose `longest` has more than 512 tokens.
+    Adapters, quantized or sharded weights, hooks and activation checkpointing all go their own way, and so do
+    sequences whose `longest` has more than 512 tokens.
     """
     if type(model) not in (LlamaModel, LlamaForCausalLM) or not is_plain_config(model.config) or longest > _LONGEST:
         return False
     backbone = model.base_model
-    if torch.is_autocast_enabled("cpu") or any(layer.gradient_checkpointing for layer in backbone.layers):
+    if any(layer.gradient_checkpointing for layer in backbone.layers):
         return False
     types, modules = set(), [model]
     for module in modules:
@@ -70,7 +78,7 @@ def is_small_llama(model: nn.Module) -> bool:
     """Whether the passes of decoding compute the same as this model's own forward, and are worth their copy of the
     weights.
     """
-    if type(model) is not LlamaForCausalLM or torch.is_autocast_enabled("cpu"):
+    if type(model) is not LlamaForCausalLM:
         return False
     parameters = list(model.parameters())
     return (

@@ -3,6 +3,9 @@
 It computes what the model's own forward does, and the same gradients, without what nobody reads: padding has no place
 in it but inside attention, and the last layer answers only at the positions that are asked for. The backward pass is
 written out, so that a layer takes a third of the operations and keeps a third of the tensors.
+
+Under autocast the products with weights are made in its dtype, of copies of the weights that a layer makes once a
+pass; norms, positions and attention stay in the weights' own, and so do the weights and their gradients.
 """
 
 import torch
@@ -11,7 +14,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from transformers import LlamaForCausalLM, LlamaModel
 
-from .eligibility import projections
+from .eligibility import product_dtype, projections
 from .passage import AttentionPart, Packed
 
 
@@ -26,7 +29,7 @@ def read_hidden_states(model: LlamaModel | LlamaForCausalLM, packed: Packed) -> 
         *attention, gate, up, down = projections(layer)
         modules = layer.input_layernorm, *attention, layer.post_attention_layernorm, gate, up, down
         last = layer is model.layers[-1]
-        options = packed, last, rotation, layer.self_attn.scaling, model.norm.variance_epsilon
+        options = packed, last, rotation, layer.self_attn.scaling, model.norm.variance_epsilon, product_dtype(hidden)
         hidden = _LayerPass.apply(hidden, *options, *(module.weight for module in modules))
     return model.norm(hidden)
 
@@ -35,77 +38,91 @@ class _LayerPass(Function):
     """One decoder layer; the last one computes queries, and what follows from them, at answered positions alone."""
 
     @staticmethod
-    def forward(ctx, hidden, packed, last, rotation, scaling, epsilon, *weights):
+    @torch.autocast("cpu", enabled=False)
+    def forward(ctx, hidden, packed, last, rotation, scaling, epsilon, dtype, *weights):
         norm, query, key, value, output, mlp_norm, gate, up, down = weights
+        # Of each head, the two halves that rotary embedding turns against each other lie side by side, as complex
+        # numbers: in queries and keys alike, so that their products stay the same.
+        query, key = _side_by_side(query, rotation).mul_(scaling), _side_by_side(key, rotation)
+        query, key, value, output, gate, up, down = (
+            weight.to(dtype) for weight in (query, key, value, output, gate, up, down)
+        )
         normal, inverse = _normalise(hidden, epsilon)
-        inputs = normal * norm
+        inputs = (normal * norm).to(dtype)
         asked_inputs, asked_rotation = inputs, rotation
         if last:
             hidden, asked_inputs = hidden.index_select(0, packed.answered), inputs.index_select(0, packed.answered)
             asked_rotation = rotation.index_select(0, packed.answered)
-        # Of each head, the two halves that rotary embedding turns against each other lie side by side, as complex
-        # numbers: in queries and keys alike, so that their products stay the same.
-        queries = _turn(asked_inputs @ _side_by_side(query, rotation).mul_(scaling).t(), asked_rotation)
-        keys, values = _turn(inputs @ _side_by_side(key, rotation).t(), rotation), inputs @ value.t()
+        queries = _turn((asked_inputs @ query.t()).to(hidden.dtype), asked_rotation)
+        keys = _turn((inputs @ key.t()).to(hidden.dtype), rotation)
+        values = (inputs @ value.t()).to(hidden.dtype)
         parts = packed.last_attention if last else packed.attention
         mixed, shares = _attend(queries, keys, values, parts, 2 * rotation.shape[-1])
-        middle = torch.addmm(hidden, mixed, output.t())
+        middle = _plus_product(hidden, mixed.to(dtype), output.t())
         mlp_normal, mlp_inverse = _normalise(middle, epsilon)
-        mlp_inputs = mlp_normal * mlp_norm
+        mlp_inputs = (mlp_normal * mlp_norm).to(dtype)
         gated, raised = mlp_inputs @ gate.t(), mlp_inputs @ up.t()
         bent = F.silu(gated)
         product = bent * raised
         ctx.packed, ctx.last, ctx.rotation, ctx.scaling = packed, last, rotation, scaling
         ctx.save_for_backward(
             *(normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, gated, raised, bent, product),
-            *weights,
+            *(norm, query, key, value, output, mlp_norm, gate, up, down),
             *shares,
         )
-        return middle.addmm_(product, down.t())
+        return _plus_product(middle, product, down.t())
 
     @staticmethod
     @once_differentiable
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, grad):
         packed, last, rotation = ctx.packed, ctx.last, ctx.rotation
         normal, inverse, queries, keys, values, mixed, mlp_normal, mlp_inverse, *rest = ctx.saved_tensors
         gated, raised, bent, product, norm, query, key, value, output, mlp_norm, gate, up, down, *shares = rest
+        own, dtype = grad.dtype, product.dtype
 
-        grad_down = grad.t() @ product
-        grad_product = grad @ down
+        low_grad = grad.to(dtype)
+        grad_down = low_grad.t() @ product
+        grad_product = low_grad @ down
         grad_raised = grad_product * bent
         grad_gated = torch.ops.aten.silu_backward(grad_product.mul_(raised), gated)
-        mlp_inputs = mlp_normal * mlp_norm
+        mlp_inputs = (mlp_normal * mlp_norm).to(dtype)
         grad_gate, grad_up = grad_gated.t() @ mlp_inputs, grad_raised.t() @ mlp_inputs
-        grad_inputs = torch.addmm(grad_gated @ gate, grad_raised, up)
+        grad_inputs = torch.addmm(grad_gated @ gate, grad_raised, up).to(own)
         grad_mlp_norm, grad_middle = _normalise_backward(grad_inputs, mlp_normal, mlp_inverse, mlp_norm)
         grad_middle += grad
-        grad_output = grad_middle.t() @ mixed
+        low_grad = grad_middle.to(dtype)
+        grad_output = low_grad.t() @ mixed.to(dtype)
 
         parts = packed.last_attention if last else packed.attention
         grad_queries, grad_keys, grad_values = _attend_backward(
-            grad_middle @ output, mixed, queries, keys, values, shares, parts, 2 * rotation.shape[-1]
+            (low_grad @ output).to(own), mixed, queries, keys, values, shares, parts, 2 * rotation.shape[-1]
         )
-        inputs = normal * norm
+        inputs = (normal * norm).to(dtype)
         asked_inputs, asked_rotation = inputs, rotation
         if last:
             asked_inputs, asked_rotation = (x.index_select(0, packed.answered) for x in (inputs, rotation))
-        _turn(grad_queries, asked_rotation.conj())
-        _turn(grad_keys, rotation.conj())
+        grad_queries = _turn(grad_queries, asked_rotation.conj()).to(dtype)
+        grad_keys, grad_values = _turn(grad_keys, rotation.conj()).to(dtype), grad_values.to(dtype)
         grad_query = _apart((grad_queries.t() @ asked_inputs).mul_(ctx.scaling), rotation)
         grad_key, grad_value = _apart(grad_keys.t() @ inputs, rotation), grad_values.t() @ inputs
-        grad_inputs = torch.addmm(grad_values @ value, grad_keys, _side_by_side(key, rotation))
-        weight = _side_by_side(query, rotation).mul_(ctx.scaling)
+        grad_inputs = torch.addmm(grad_values @ value, grad_keys, key).to(own)
         if last:
-            grad_inputs.index_add_(0, packed.answered, grad_queries @ weight)
+            grad_inputs.index_add_(0, packed.answered, (grad_queries @ query).to(own))
         else:
-            grad_inputs.addmm_(grad_queries, weight)
+            grad_inputs = _plus_product(grad_inputs, grad_queries, query)
         grad_norm, grad_hidden = _normalise_backward(grad_inputs, normal, inverse, norm)
         if last:
             grad_hidden.index_add_(0, packed.answered, grad_middle)
         else:
             grad_hidden += grad_middle
         grads = grad_norm, grad_query, grad_key, grad_value, grad_output, grad_mlp_norm, grad_gate, grad_up, grad_down
-        return grad_hidden, None, None, None, None, None, *grads
+        return grad_hidden, None, None, None, None, None, None, *grads
+
+
+def _plus_product(base: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """`base` plus a product that may have a lower precision."""
+    return torch.addmm(base, left, right) if base.dtype == left.dtype else base + left @ right
 
 
 def _normalise(hidden: torch.Tensor, epsilon: float) -> tuple[torch.Tensor, torch.Tensor]:

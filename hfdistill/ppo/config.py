@@ -252,7 +252,7 @@ class DistillPPOConfig(PPOConfig):
             *optional*): the task's `max_new_tokens` by default.
         eval_strategy (`str`, *optional*, defaults to `"steps"`): when to validate. With `"no"` the last policy is
             published.
-        bf16 (`bool`, *optional*): on where the GPU knows it, by default.
+        bf16 (`bool`, *optional*): on where the processor is fast at it, by default.
     """
 
     labels: str | None = field(default=None, metadata=PARENT)

@@ -57,7 +57,7 @@ class RewardConfig(TrainingArguments):
         per_device_eval_batch_size (`int`, *optional*, defaults to 64): validation triples a process scores at once.
         eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate. With `"no"` the last checkpoint is
             published.
-        bf16 (`bool`, *optional*): on where the GPU knows it, by default.
+        bf16 (`bool`, *optional*): on where the processor is fast at it, by default.
     """
 
     labels: str | None = field(default=None, metadata=PARENT)

@@ -11,9 +11,20 @@ TRAINED = "float32"
 
 
 def settle_bf16(args: TrainingArguments) -> None:
-    """Compute in bf16 where the GPU knows it, unless it was said."""
+    """Compute in bf16 where the processor is fast at it, unless it was said: on GPUs that know it, and on CPUs with
+    instructions for it (AVX512-BF16, AMX). Others do without: there it is many times slower than fp32.
+    """
     if args.bf16 is None:
-        args.bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and not args.use_cpu
+        on_cpu = args.use_cpu or not torch.accelerator.is_available()
+        fast = _cpu_multiplies_bf16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        args.bf16 = fast and not args.fp16
+        # Without it, `transformers` takes bf16 for a GPU's.
+        args.use_cpu = args.use_cpu or (on_cpu and args.bf16)
+
+
+def _cpu_multiplies_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def load_whole() -> None:

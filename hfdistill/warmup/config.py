@@ -42,7 +42,7 @@ class WarmupConfig(SFTConfig):
         eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate. With `"no"` the last checkpoint is
             published.
         gradient_checkpointing (`bool`, *optional*): saves memory for about 30 % more computing.
-        bf16 (`bool`, *optional*): on where the GPU knows it, by default.
+        bf16 (`bool`, *optional*): on where the processor is fast at it, by default.
     """
 
     labels: str | None = field(default=None, metadata=PARENT)

@@ -95,6 +95,23 @@ def adapted(model):
     return model
 
 
+def test_mixed_precision_is_as_near_as_the_model_s_own():
+    model = make(num_key_value_heads=2)
+    prompts, tokens, positions = torch.arange(10).view(1, 10), torch.tensor([11]), torch.tensor([10])
+
+    def logits(make_passes):
+        passes = make_passes(model, 4)
+        passes.prefill(prompts, 0)
+        return passes.decode(tokens, positions, 11).float()
+
+    with torch.no_grad():
+        exact = logits(SlotForward)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert is_small_llama(model)
+            theirs, ours = logits(SlotForward), logits(LlamaForward)
+    assert 0 < (ours - exact).norm() <= 1.5 * (theirs - exact).norm()
+
+
 def test_float32_logits_are_the_same_bits_in_any_batch():
     rows, weights = torch.randn(64, 48), torch.randn(144, 48)
     if not all(torch.equal((rows @ weights.T)[:count], rows[:count] @ weights.T) for count in (8, 9, 31)):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel
+from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from hfdistill.llama import Passage, hidden_states
@@ -45,6 +45,12 @@ def one_by_one(model, rows, first):
     )
 
 
+def gradients(model, states):
+    """States, and what every parameter gets of them."""
+    loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
+    return [states, *torch.autograd.grad(loss, list(model.parameters()))]
+
+
 def exact_norm(self, hidden):
     """transformers' norm computes in float32 whatever its input's type."""
     return self.weight * hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
@@ -69,8 +75,7 @@ def test_states_and_gradients_are_the_models_own(monkeypatch, options, part_toke
     assert is_plain_llama(model, 512)
     results = []
     for states in (one_by_one(model, rows, first), read(model, rows, first)):
-        loss = (states * torch.linspace(-1, 1, states.numel()).view_as(states)).sum()
-        results.append([states, *torch.autograd.grad(loss, list(model.parameters()))])
+        results.append(gradients(model, states))
     for expected, got in zip(*results, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
 
@@ -128,11 +133,34 @@ def test_what_it_does_not_compute_is_left_to_the_model(change):
     assert not is_plain_llama(change(make()), 512)
 
 
-def test_mixed_precision_is_left_to_the_model():
-    model = make(torch.float32, LlamaForCausalLM)
-    assert is_plain_llama(model, 512)
+@pytest.mark.parametrize("options", [{}, {"num_key_value_heads": 2, "head_dim": 16}], ids=["plain", "grouped queries"])
+def test_mixed_precision_is_as_near_as_the_model_s_own(options):
+    model, rows = make(torch.float32, **options), sequences()
+    exact = gradients(model, one_by_one(model, rows, FIRST))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not is_plain_llama(model, 512)
+        assert is_plain_llama(model, 512)
+        states = one_by_one(model, rows, FIRST), read(model, rows, FIRST)
+    theirs, ours = (gradients(model, found) for found in states)
+    for expected, their, our in zip(exact, theirs, ours, strict=True):
+        assert our.dtype == torch.float32
+        assert 0 < (our - expected).norm() <= 1.5 * (their - expected).norm()
+
+
+def test_mixed_precision_says_the_same_to_the_bit_with_a_gradient_and_without():
+    model, rows = make(torch.float32), sequences()
+    with torch.autocast("cpu", torch.bfloat16):
+        first = read(model, rows, FIRST)
+        # A backward pass within autocast, too.
+        first.sum().backward()
+        with torch.no_grad():
+            assert torch.equal(read(model, rows, FIRST), first)
+
+
+def test_float64_is_left_alone_by_mixed_precision():
+    model, rows = make(), sequences()
+    with torch.autocast("cpu", torch.bfloat16):
+        states = read(model, rows, FIRST)
+    assert torch.equal(states, read(model, rows, FIRST))
 
 
 def test_long_sequences_are_left_to_the_model():
