@@ -31,7 +31,6 @@ OPTIONS = {
     "kl_coef": 0.05,
     "vf_coef": 0.1,
     "temperature": 1.0,
-    "bf16": False,
     "use_cpu": True,
     "save_strategy": "no",
     "logging_steps": 1,
@@ -51,6 +50,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--solutions", type=int, default=6000, help="corpus that the policy is made from")
+    parser.add_argument("--bf16", action="store_true", help="both sides under autocast")
     parser.add_argument("--picture", default="ppo_vs_trl.png")
     parser.add_argument("--worker", choices=["ours", "shared", "trl"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -104,6 +104,7 @@ def launch(side: str, python: str, folder: Path, args: argparse.Namespace, seed:
     }
     options = {"worker": side, "folder": folder, "episodes": args.episodes, "rows": args.rows, "seed": seed}
     command = [python, __file__, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+    command += ["--bf16"] * args.bf16
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return json.loads((folder / f"{side}.json").read_text())
 
@@ -153,6 +154,7 @@ def make_ours(args: argparse.Namespace):
         max_completion_length=NEW_TOKENS,
         total_episodes=args.episodes,
         value_backbone="shared" if args.worker == "shared" else "separate",
+        bf16=args.bf16,
         **OPTIONS,
     )
     rows = [{"prompt": prompt} for prompt in prompts]
@@ -176,6 +178,7 @@ def make_trl(args: argparse.Namespace):
         stop_token="eos",
         num_sample_generations=0,
         gradient_checkpointing=False,
+        bf16=args.bf16,
         **OPTIONS,
     )
     rows = Dataset.from_dict({"input_ids": [tokenizer(prompt)["input_ids"] for prompt in prompts]})
