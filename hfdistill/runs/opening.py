@@ -78,7 +78,7 @@ def check_model(config, name: str) -> None:
     """Refuse what cannot be a student."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-    from ..llama.slots import check_layers
+    from ..llama import check_layers
 
     if config.is_encoder_decoder or type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise HFDistillError(
