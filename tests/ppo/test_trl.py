@@ -117,9 +117,8 @@ def test_two_steps_with_the_same_reward_object(tmp_path, reward, name, messages)
         columns = (asked[key] for key in ("question_id", "completions", "completion_ids", "pseudo_label"))
         for question, completion, ids, label, value in zip(*columns, said, strict=True):
             text, answer = text_of(completion), task.extract(text_of(completion), None).value
-            # Behind messages the response is read as text, behind the question alone.
-            read = scorer.encoder.response_ids(text, ids[-1] == 1) if messages else list(ids)
-            score = scorer.score_ids([scorer.encoder.prompt_ids(question) + read]).item() if answer else None
+            # As the ids that were sampled, behind the question alone.
+            score = scorer.score_ids([scorer.encoder.prompt_ids(question) + list(ids)]).item() if answer else None
             assert value == pytest.approx(
                 distilled_reward(question, text, answer, label, score, same=task.same), abs=1e-5
             )
