@@ -90,7 +90,7 @@ def load_model(folder: str, dtype: str, device: str):
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = load_tokenizer(Path(folder))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(device).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device).eval()
     if device == "cpu" and sum(parameter.numel() for parameter in model.parameters()) < _SHARED_FROM:
         torch.set_num_threads(1)
     configured = model.generation_config.eos_token_id

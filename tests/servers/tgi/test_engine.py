@@ -4,7 +4,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfdistill.generation import Sampling
 from hfdistill.servers.tgi.engine import Done, Engine, EngineRequest, Failed, Load, Token
+from hfdistill.servers.tgi.model import load_model
+from hfdistill.servers.tgi.text import Text
 from hfdistill.servers.tgi.validation import Job
+
+from ...families import for_tokenizer
+from .conftest import make_tokenizer
 
 
 class Wire:
@@ -143,3 +148,25 @@ def test_tables_of_stop_strings_are_few(make_engine):
     engine = make_engine()
     run(engine, {number: job([1, 4], tokens=2, stop=(f"word{number}",)) for number in range(100)})
     assert len(engine.stops) == 64
+
+
+def test_a_model_that_knows_no_sdpa_is_served(tmp_path):
+    for_tokenizer("gemma2", make_tokenizer(), eos_token_id=[2, 9]).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    model, tokenizer, ends = load_model(str(tmp_path), "float32", "cpu")
+    assert ends == [2, 9]
+    wire = run(Engine(model, tokenizer, ends, Wire(), 4), {number: job([1, 4 + number]) for number in range(3)})
+    assert len(wire.texts()) == 3
+
+
+def test_tokens_beyond_the_tokenizer_are_drawn_and_are_no_text():
+    tokenizer = make_tokenizer()
+    model, text = for_tokenizer("qwen2", tokenizer, overhang=200), Text(tokenizer)
+    jobs = {number: job([1, 4], seed=number, tokens=30, stream=number % 2 == 0, stop=("Q A",)) for number in range(8)}
+    wire = run(Engine(model, tokenizer, [2], Wire(), 4), jobs)
+    ids = [token for tokens in wire.texts().values() for token in tokens]
+    beyond = [token for token in ids if token >= len(tokenizer)]
+    assert len(beyond) > 20 and len(wire.texts()) == 8
+    pieces = text.pieces([1, 4])
+    assert text.decode(beyond) == "" and {pieces.add(token) for token in beyond} == {""}
+    assert text.decode([4, beyond[0], 5]) == text.decode([4, 5])
