@@ -47,6 +47,8 @@ OTHER = {
     "target_modules": ["q_proj"],
     "top_p": 0.5,
     "operations": [2, 4],
+    "dtype": "bfloat16",
+    "chat_template_kwargs": {"enable_thinking": False},
 }
 
 
@@ -108,9 +110,12 @@ def test_a_stages_field_changes_the_fingerprint_if_it_says_so(configs, kind):
 @pytest.mark.parametrize("section", SHARED)
 def test_a_shared_field_changes_the_fingerprint_if_it_says_so(configs, kind, section):
     config = configs[kind.stage]
-    values = vars(config)[section]
     changes = set()
-    for field in dataclasses.fields(values):
+    for field in dataclasses.fields(vars(config)[section]):
+        values = vars(config)[section]
+        if (section, field.name) == ("teacher", "system_prompt"):
+            values = dataclasses.replace(values, chat=True)
+            config = dataclasses.replace(config, teacher=values)
         value = other(field.name, vars(values)[field.name])
         changed = dataclasses.replace(config, **{section: dataclasses.replace(values, **{field.name: value})})
         if fingerprint(kind, config, {}) != fingerprint(kind, changed, {}):
@@ -121,8 +126,9 @@ def test_a_shared_field_changes_the_fingerprint_if_it_says_so(configs, kind, sec
 def test_what_the_issue_names(configs):
     """A student loaded otherwise is another model; where and how a stage runs is not."""
     decide = {
-        ("student", kind): {"dtype", "pad_token"} for kind in ("warmup", "triples", "reward", "policy", "results")
-    } | {("teacher", kind): {"model", "chat"} for kind in ("labels", "results")}
+        ("student", kind): {"dtype", "pad_token", "chat", "system_prompt", "prefill", "chat_template_kwargs"}
+        for kind in ("warmup", "triples", "reward", "policy", "results")
+    } | {("teacher", kind): {"model", "chat", "shots", "system_prompt"} for kind in ("labels", "results")}
     for (section, kind), names in decide.items():
         assert declared(SHARED[section], KINDS[kind]) == names
     without = {
