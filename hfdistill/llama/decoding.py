@@ -2,8 +2,8 @@
 take most of the time: here projections are joined, the cache is one block that is read in order, and what a prompt's
 pass would only compute to throw away is left out. In float32, too, a row's result does not depend on the rows beside
 it, as far as the matrix library sums in the same order whatever the number of rows, which it does from four rows on.
-Under autocast the products with weights are made in its dtype, of a copy made once; norms, keys, values and attention
-stay in the weights' own.
+Under autocast the products with weights are made in its dtype, of a copy made once, where the model is wide enough for
+that to pay; norms, keys, values and attention stay in the weights' own.
 """
 
 import torch
@@ -17,6 +17,8 @@ from .room import Room
 _FEWEST_ROWS = 8
 _FEWEST_POSITIONS = 64
 _BLOCK = 16
+# Products of fewer columns cost less in float32 than the casts around them (benchmarks/mixed_precision.py).
+_FEWEST_COLUMNS = 128
 
 
 class _Layer:
@@ -49,7 +51,8 @@ class LlamaForward:
         self.head_dim = attention.head_dim
         self.epsilon = config.rms_norm_eps
         self.embedding = model.model.embed_tokens.weight
-        self.dtype = product_dtype(self.embedding)
+        wide = config.hidden_size >= _FEWEST_COLUMNS
+        self.dtype = product_dtype(self.embedding) if wide else self.embedding.dtype
         self.norm = model.model.norm.weight
         self.head = model.lm_head.weight.to(self.dtype)
         self.rotary = model.model.rotary_emb

@@ -95,8 +95,9 @@ def adapted(model):
     return model
 
 
-def test_mixed_precision_is_as_near_as_the_model_s_own():
-    model = make(num_key_value_heads=2)
+@pytest.mark.parametrize("width", [64, 128])
+def test_mixed_precision_is_as_near_as_the_model_s_own(width):
+    model = make(num_key_value_heads=2, hidden_size=width)
     prompts, tokens, positions = torch.arange(10).view(1, 10), torch.tensor([11]), torch.tensor([10])
 
     def logits(make_passes):
@@ -109,7 +110,9 @@ def test_mixed_precision_is_as_near_as_the_model_s_own():
         with torch.autocast("cpu", torch.bfloat16):
             assert is_small_llama(model)
             theirs, ours = logits(SlotForward), logits(LlamaForward)
-    assert 0 < (ours - exact).norm() <= 1.5 * (theirs - exact).norm()
+    assert (ours - exact).norm() <= 1.5 * (theirs - exact).norm()
+    # Narrow ones stay exact: there that is the faster way.
+    assert torch.allclose(ours, exact, atol=1e-4) == (width == 64)
 
 
 def test_float32_logits_are_the_same_bits_in_any_batch():
