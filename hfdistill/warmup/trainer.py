@@ -9,6 +9,7 @@ from trl import SFTTrainer
 
 from ..errors import HFDistillError
 from ..llama import LOGITS_AT_ONCE
+from ..training.adapters import inner_model
 from ..training.best_checkpoint import EarlyStopping
 from ..training.global_batch import check_one_gpu
 from ..training.resuming import ResumableTrainer
@@ -64,6 +65,9 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
             callbacks=callbacks,
         )
         self.whole = WholeModel(self.model, self.accelerator)
+        if self.whole.copy is not None:
+            # TRL wraps `forward` of the model it was given, and a copy's would run that one.
+            vars(inner_model(self.whole.copy)).pop("forward", None)
         self.sampler = None
         if args.global_batch_size is not None and args.train_sampling_strategy == "random":
             lengths, update = [len(ids) for ids in train_dataset["input_ids"]], self.get_total_train_batch_size(args)

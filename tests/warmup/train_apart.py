@@ -8,7 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from hfdistill.errors import exit_on_user_error
+from hfdistill.sections import AdapterConfig
 from hfdistill.student import load_encoder
+from hfdistill.training.adapters import add_adapter, lora_config
 from hfdistill.training.saving import save_trained
 from hfdistill.warmup.config import WarmupConfig
 from tests.launch import cpu_options
@@ -16,7 +18,7 @@ from tests.warmup.test_trainer import make
 
 
 @exit_on_user_error
-def main(student: str, out: str, resume: str | None = None) -> None:
+def main(student: str, out: str, adapter: str, resume: str | None = None) -> None:
     options = cpu_options()
     args = WarmupConfig(
         output_dir=f"{out}/checkpoints",
@@ -36,7 +38,10 @@ def main(student: str, out: str, resume: str | None = None) -> None:
         **options,
     )
     encoder = load_encoder(student)
-    trainer = make(AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32), args, encoder)
+    model = AutoModelForCausalLM.from_pretrained(student, dtype=torch.float32)
+    if adapter == "lora":
+        model = add_adapter(model, lora_config(AdapterConfig(r=4)), seed=0)
+    trainer = make(model, args, encoder)
     trainer.train(resume_from_checkpoint=resume)
     save_trained(trainer, f"{out}/final")
     if trainer.is_world_process_zero():
