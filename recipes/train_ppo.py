@@ -108,7 +108,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
 
     def scorer():
         frozen = reward_model(dtype=student.dtype, attn_implementation=student.attn_implementation)
-        return RewardScorer(frozen.to(stage.device).eval(), encoder)
+        return RewardScorer(frozen.to(stage.device).eval(), encoder, bf16=stage.bf16)
 
     trainer = PPOTrainer(
         policy,
@@ -117,7 +117,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         training_rows(task, encoder, labelled, answers, stage.few_shot),
         validation_rows(task, encoder, labelled, golds, stage.validation_questions, stage.few_shot),
         processing_class=encoder,
-        value_model=reward_model(**trained),
+        value_model=reward_model(**trained) if stage.value_backbone == "separate" else None,
         peft_config=lora_config(config.peft),
         eval_func=answers_match(task),
     )

@@ -28,6 +28,7 @@ class ModelReward:
 
     Attributes:
         knows_policy_tokens (`bool`): whether it has the policy's vocabulary.
+        bf16 (`bool`): whether it computes in bf16, all but its head; not at first.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ModelReward:
         encoder: Encoder,
         policy: PreTrainedModel,
     ):
+        self.bf16 = False
         self.model = prepare_reward_model(model).to(policy.device)
         self.encoder = encoder
         if tokenizer is None and lies_beside(model, "tokenizer_config.json"):
@@ -63,7 +65,7 @@ class ModelReward:
         """Scores of completions."""
         rows = zip(prompts, completions, completion_ids, strict=True)
         sequences = [self._ids(prompt, completion, ids) for prompt, completion, ids in rows]
-        return score_sequences(self.model, sequences, self.model.config.pad_token_id).tolist()
+        return score_sequences(self.model, sequences, self.model.config.pad_token_id, bf16=self.bf16).tolist()
 
     def _ids(self, prompt: Any, completion: Any, sampled: list[int]) -> list[int]:
         messages = not isinstance(prompt, str)

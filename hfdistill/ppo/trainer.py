@@ -136,6 +136,8 @@ class PPOTrainer(ResumableTrainer):
             self.add_callback(EarlyStopping(args.early_stopping_patience))
         reference = inputs.reference
         reward_models = [reward.model for reward in inputs.rewards.models]
+        for reward in inputs.rewards.models:
+            reward.bf16 = args.bf16
         for frozen in [*reward_models, *([] if reference is None else [reference])]:
             offloaded = frozen is reference and args.offload_ref_model
             frozen.requires_grad_(False).eval().to("cpu" if offloaded else self.accelerator.device)

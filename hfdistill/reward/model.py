@@ -128,9 +128,10 @@ class RewardScorer:
         model (`PreTrainedModel`): a reward model, see [`load_reward_model`].
         encoder ([`~hfdistill.encoding.Encoder`]): turns text into ids.
         token_budget (`int`, *optional*, defaults to 16384): most tokens, padding included, of one forward pass.
+        bf16 (`bool`, *optional*, defaults to `False`): compute in bf16, all but the head.
     """
 
-    def __init__(self, model: PreTrainedModel, encoder: Encoder, token_budget: int = 16384):
+    def __init__(self, model: PreTrainedModel, encoder: Encoder, token_budget: int = 16384, bf16: bool = False):
         if model.config.pad_token_id != encoder.pad_token_id:
             raise HFDistillError(
                 f"the reward model pads with token {model.config.pad_token_id}, the tokenizer with "
@@ -138,7 +139,7 @@ class RewardScorer:
             )
         self.model = model
         self.encoder = encoder
-        self.token_budget = token_budget
+        self.token_budget, self.bf16 = token_budget, bf16
 
     def __call__(
         self, prompts: Sequence[str], responses: Sequence[str], finished: Sequence[bool] | None = None
@@ -165,12 +166,16 @@ class RewardScorer:
         Returns:
             `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
         """
-        return score_sequences(self.model, sequences, self.encoder.pad_token_id, self.token_budget)
+        return score_sequences(self.model, sequences, self.encoder.pad_token_id, self.token_budget, self.bf16)
 
 
 @torch.no_grad()
 def score_sequences(
-    model: PreTrainedModel, sequences: Sequence[Sequence[int]], pad_token_id: int, token_budget: int = 16384
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    pad_token_id: int,
+    token_budget: int = 16384,
+    bf16: bool = False,
 ) -> torch.Tensor:
     """Score sequences of ids, each read at its last token, in length-sorted batches of at most so many tokens.
 
@@ -186,7 +191,8 @@ def score_sequences(
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
         input_ids, attention_mask = right_pad([sequences[i] for i in batch], pad_token_id)
         positions = attention_mask.sum(1, keepdim=True) - 1
-        output = model(input_ids.to(model.device), score_positions=positions.to(model.device))
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+            output = model(input_ids.to(model.device), score_positions=positions.to(model.device))
         scores[batch] = output.logits[:, 0].float().cpu()
     model.train(was_training)
     return scores

@@ -11,6 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.ppo.reward_models import ModelReward
+from hfdistill.reward.model import prepare_reward_model, score_sequences
 
 
 # As the policy's words, with other ids, and one that it does not know.
@@ -108,3 +109,11 @@ def test_no_reward_model(tmp_path):
     )
     with pytest.raises(HFDistillError, match="is a BertForSequenceClassification: it must be the sequence classifier"):
         make_trainer(tmp_path, reward=bert)
+
+
+def test_a_reward_model_computes_in_bf16_where_training_does():
+    reward, sequences = prepare_reward_model(make_reward_model()), [[2, 4, 5, 6], [2, 7, 8]]
+    exact = score_sequences(reward, sequences, 0)
+    near = score_sequences(reward, sequences, 0, bf16=True)
+    torch.testing.assert_close(near, exact, atol=0.02, rtol=0.02)
+    assert not torch.equal(near, exact)
