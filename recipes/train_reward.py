@@ -57,6 +57,7 @@ def main() -> None:
 
 def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> Artifact:
     """Sample the student on every labelled question, label its answers, draw the triples, and publish both."""
+    import torch
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
     from transformers import AutoModelForCausalLM
@@ -78,19 +79,21 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     )
     identity = config.identity(TRIPLES)
-    samples = sample_student(
-        model.to(state.device),
-        load_encoder(warmup.path, student),
-        task,
-        list(questions.values()),
-        Sampling(stage.max_new_tokens, stage.temperature),
-        samples=stage.samples,
-        seed=config.run.seed,
-        batch_size=stage.generation_batch_size,
-        chunk_questions=stage.chunk_questions,
-        journal=Path(stage.output_dir),
-        identity={"model": warmup.digest, "task": identity["task"], "student": identity["student"]},
-    )
+    with torch.autocast(state.device.type, torch.bfloat16, enabled=stage.bf16):
+        samples = sample_student(
+            model.to(state.device),
+            load_encoder(warmup.path, student),
+            task,
+            list(questions.values()),
+            Sampling(stage.max_new_tokens, stage.temperature),
+            samples=stage.samples,
+            seed=config.run.seed,
+            batch_size=stage.generation_batch_size,
+            chunk_questions=stage.chunk_questions,
+            journal=Path(stage.output_dir),
+            identity={"model": warmup.digest, "task": identity["task"], "student": identity["student"]},
+            shots=task.shots if stage.few_shot else 0,
+        )
     place = [None]
     if state.is_main_process:
         labels = {row["question_id"]: row["pseudo_label"] for row in asked}

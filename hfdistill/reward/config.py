@@ -29,6 +29,9 @@ class RewardConfig(TrainingArguments):
         labels (`str`, *optional*): the teacher's labelled responses; `{run}-labels` by default.
         warmup (`str`, *optional*): the model that is sampled and that the reward model starts from; `{run}-warmup` by
             default. The base student here gives the paper's row "Ours w/o D".
+        few_shot (`bool`, *optional*, defaults to `False`): sample the student behind the task's worked examples, and
+            end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The reward
+            model reads responses behind the bare prompt all the same.
         samples (`int`, *optional*, defaults to 30): student responses a question.
         temperature (`float`, *optional*, defaults to 0.7): of the student's responses.
         max_new_tokens (`int`, *optional*): longest student response; the task's figure by default.
@@ -62,6 +65,7 @@ class RewardConfig(TrainingArguments):
 
     labels: str | None = field(default=None, metadata=PARENT)
     warmup: str | None = field(default=None, metadata=PARENT)
+    few_shot: bool = field(default=False, metadata=decides("triples", if_changed=True))
     samples: int = field(default=30, metadata=OF_TRIPLES)
     temperature: float = field(default=0.7, metadata=OF_TRIPLES)
     max_new_tokens: int | None = field(default=None, metadata=OF_TRIPLES)

@@ -10,8 +10,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedModel
 
-from ..encoding import Encoder
-from ..generation import Sampling, generate
+from ..encoding import Encoder, cut
+from ..generation import Sampling, StopStrings, generate
 from ..labels.sampled import response_row
 from ..labels.vote import response_label
 from ..progress import Progress
@@ -33,6 +33,7 @@ def sample_student(
     chunk_questions: int,
     journal: Path,
     identity: Mapping[str, Any],
+    shots: int = 0,
 ) -> list[Response]:
     """Sample the student on questions, and go on where an earlier call was cut off.
 
@@ -46,13 +47,14 @@ def sample_student(
         chunk_questions (`int`): questions a chunk.
         journal (`Path`): folder of the journal.
         identity (`Mapping`): what decides the responses besides these settings: the student and the task.
+        shots (`int`, *optional*, defaults to 0): worked examples in front of a question.
 
     Returns:
         `list[Response]`: on the main process, question by question in the order given; elsewhere an empty list.
     """
     state = PartialState()
     settings = {**identity, "temperature": sampling.temperature, "max_new_tokens": sampling.max_new_tokens}
-    settings |= {"samples": samples, "seed": seed}
+    settings |= {"samples": samples, "seed": seed, **({"shots": shots} if shots else {})}
     book, waiting = None, [None]
     if state.is_main_process:
         digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
@@ -67,7 +69,7 @@ def sample_student(
         for chunk in waiting[0]:
             asked = [(question, sample) for question in chunk for sample in range(samples)]
             mine = my_share(asked, state.process_index, state.num_processes)
-            drawn = _draw(model, encoder, task, mine, sampling, seed, batch_size)
+            drawn = _draw(model, encoder, task, mine, sampling, seed, batch_size, shots)
             everyone = gather_shares(drawn, state.num_processes)
             if book:
                 book.add(everyone)
@@ -107,8 +109,11 @@ def _draw(
     sampling: Sampling,
     seed: int,
     batch_size: int,
+    shots: int,
 ) -> list[Response]:
-    prompts = {question.question_id: encoder.question_ids(task, question) for question, _ in asked}
+    prompts = {question.question_id: encoder.question_ids(task, question, shots) for question, _ in asked}
+    # What goes on after worked examples is another question; every turn of a conversation ends by itself.
+    stop = task.stop if shots and encoder.chat is None else ()
     seeds = [_seed(seed, question.question_id, sample) for question, sample in asked]
     generated = generate(
         model,
@@ -117,18 +122,20 @@ def _draw(
         eos_token_id=encoder.end_token_ids,
         pad_token_id=encoder.pad_token_id,
         batch_size=batch_size,
+        stop=StopStrings(encoder.tokenizer, stop) if stop else None,
     )
     return [
         Response(
             question.question_id,
             sampling.temperature,
             sample,
-            text=encoder.decode(row.token_ids),
+            text=cut(encoder.decode(row.token_ids), stop),
             finish_reason=row.finish_reason,
             prompt_tokens=len(prompts[question.question_id]),
             completion_tokens=len(row.drawn_ids),
             seed=row_seed,
-            token_ids=json.dumps(row.drawn_ids),
+            # Those of a response that a stop string ended hold the stop string, too.
+            token_ids=json.dumps(row.drawn_ids) if row.finish_reason != "stop_sequence" else None,
         )
         for (question, sample), row, row_seed in zip(asked, generated, seeds, strict=True)
     ]

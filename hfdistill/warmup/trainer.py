@@ -79,7 +79,7 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
         """Answer the validation questions greedily; the data loader's batches would only give a loss."""
-        with self.whole.gathered() as model:
+        with self.whole.gathered() as model, self.accelerator.autocast():
             figures = self.validation.figures(model, self.args.process_index, self.args.world_size)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         return EvalLoopOutput(None, None, metrics, len(self.validation.questions))

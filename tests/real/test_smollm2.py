@@ -65,7 +65,7 @@ SETTINGS = {
         "low_samples": 1,
         "threshold": 0.4,
     },
-    "warmup": {**TRAINING, "learning_rate": 2.0e-5, "max_per_question": 2, "per_device_eval_batch_size": 16},
+    "warmup": {**TRAINING, "num_train_epochs": 3, "max_per_question": 2, "per_device_eval_batch_size": 16},
     "reward": {**TRAINING, "learning_rate": 2.0e-5, "samples": 6, "temperature": 1.0, "max_triples": 2},
     "ppo": {
         **{name: value for name, value in TRAINING.items() if name != "num_train_epochs"},
@@ -78,10 +78,11 @@ SETTINGS = {
     },
     "evaluate": {"batch_size": 16},
 }
-# How the models are asked, and what of the student is trained.
+# How the models are asked, and what of the student is trained. The teacher sees worked examples, so that its answers
+# are in a form that is read; the student learns that form from them.
 RUNS = {
-    "chat": {"teacher": {"chat": True}, "student": {}},
-    "few-shot": {"teacher": {}, "student": {"chat": False}, "peft": {"r": 8}},
+    "chat": {"teacher": {"chat": True, "shots": 2}, "warmup": {"learning_rate": 1e-4}},
+    "few-shot": {"student": {"chat": False}, "peft": {"r": 8}, "warmup": {"learning_rate": 1e-3}},
 }
 
 
@@ -128,12 +129,13 @@ def run(request, smollm2, teacher, tmp_path_factory) -> Run:
     write_questions(folder / "questions")
     sections = {
         **SETTINGS,
-        **asked,
         "run": {"name": "real", "push": False, "output_dir": str(folder)},
         "task": {**TASK, "path": str(folder / "questions")},
-        "teacher": {"model": "smollm2", "endpoints": [teacher], **asked["teacher"]},
-        "student": {"model": str(smollm2), **asked["student"]},
+        "teacher": {"model": "smollm2", "endpoints": [teacher]},
+        "student": {"model": str(smollm2)},
     }
+    for name, settings in asked.items():
+        sections[name] = {**sections.get(name, {}), **settings}
     config = folder / "run.yaml"
     config.write_text(yaml.safe_dump(sections, sort_keys=False), encoding="utf-8")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
