@@ -43,6 +43,7 @@ SETTINGS = {
         "learning_rate": 1e-3,
         "max_per_question": 2,
         "use_cpu": True,
+        "bf16": False,  # which some processors would compute in
     },
     "reward": {
         "samples": 6,
@@ -51,6 +52,7 @@ SETTINGS = {
         "per_device_train_batch_size": 16,
         "learning_rate": 1e-3,
         "use_cpu": True,
+        "bf16": False,
     },
     "ppo": {
         "total_episodes": 256,
@@ -61,6 +63,7 @@ SETTINGS = {
         "learning_rate": 3e-4,
         "kl_coef": 0.05,
         "use_cpu": True,
+        "bf16": False,
     },
     "evaluate": {},
 }

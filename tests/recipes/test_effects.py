@@ -108,6 +108,8 @@ OWN = {
         "vllm_max_model_length": 99,
         "vllm_tensor_parallel_size": 2,
         "vllm_enable_sleep_mode": True,
+        "log_completions": True,
+        "num_completions_to_print": 1,
     },
 }
 # The same sums in another order: it takes other passes than those written out for Llamas on a CPU.
