@@ -37,6 +37,8 @@ class RunConfig:
             apart from the main run.
         overwrite_edits (`bool`, *optional*, defaults to `False`): let a new version replace data that was edited by
             hand. Without it a stage says so and ends before it begins.
+        keep_checkpoints (`bool`, *optional*, defaults to `False`): leave a training's checkpoints where they are
+            after its model was published; without it they are removed then.
     """
 
     name: str = field(metadata=NO_EFFECT)
@@ -47,6 +49,7 @@ class RunConfig:
     private: bool = field(default=False, metadata=NO_EFFECT)
     suffix: str = field(default="", metadata=NO_EFFECT)
     overwrite_edits: bool = field(default=False, metadata=NO_EFFECT)
+    keep_checkpoints: bool = field(default=False, metadata=NO_EFFECT)
 
     def __post_init__(self):
         if self.output_dir is None:

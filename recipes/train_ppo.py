@@ -26,6 +26,7 @@ from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import POLICY
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
+from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_model
 
 
 @exit_on_user_error
@@ -39,20 +40,22 @@ def main() -> None:
     wanted = ["questions/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
     parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": wanted})
     key = fingerprint(POLICY, config, parents)
+    # Each set of inputs has checkpoints of its own.
+    stage.output_dir = str(Path(stage.output_dir) / key)
+    main_process = stage.process_index == 0
     if found := store.find(POLICY, key):
-        print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        if main_process:
+            print(f"{found.repo_id} is complete at {found.revision[:12]}")
+            remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
     from hfdistill.ppo.figures import training_figures
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
-    from hfdistill.training.saving import last_checkpoint, save_model
 
-    main_process = stage.process_index == 0
     if main_process:
         store.prepare(POLICY, manifest(POLICY, config, parents))
 
-    # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
-    stage.output_dir = str(Path(stage.output_dir) / key)
+    # 2. Train; a killed run goes on from its last checkpoint.
     trainer = make_trainer(config, task, parents)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
@@ -75,6 +78,7 @@ def main() -> None:
             before, after = (metrics[name]["value"] for name in ("validation_accuracy_before", "validation_accuracy"))
             print(f"validation accuracy {before:.3f} -> {after:.3f}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
+        remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
     trainer.accelerator.wait_for_everyone()
 
 

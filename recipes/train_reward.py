@@ -26,6 +26,7 @@ from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import REWARD, TRIPLES
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
+from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_trained
 
 
 @exit_on_user_error
@@ -47,11 +48,13 @@ def main() -> None:
     # 3. The reward model.
     parents = {"triples": triples, "warmup": parents["warmup"]}
     key = fingerprint(REWARD, config, parents)
+    # Each set of inputs has checkpoints of its own.
+    stage.output_dir = str(Path(stage.output_dir) / key)
     if found := store.find(REWARD, key):
         if stage.should_save:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
+            remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
-    stage.output_dir = str(Path(stage.output_dir) / key)
     train_reward(config, store, task, parents)
 
 
@@ -122,7 +125,6 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     from hfdistill.training.adapters import SCALAR, add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
-    from hfdistill.training.saving import last_checkpoint, save_trained
 
     stage, student, warmup = config.stage, config.student, parents["warmup"].path
     if stage.should_save:
@@ -164,6 +166,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
                 if figure in metrics["validation"]:
                     print(f"{name} {metrics['validation'][figure]['value']:.3f}")
             print(f"{published.repo_id} is published at {published.revision[:12]}")
+            remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
     trainer.accelerator.wait_for_everyone()
 
 

@@ -26,6 +26,7 @@ from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import WARMUP
 from hfdistill.tasks import load_task
+from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_trained, say
 from hfdistill.warmup.config import WarmupConfig
 
 
@@ -39,22 +40,23 @@ def main() -> None:
     wanted = ["questions/*", "responses/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
     parents = store.open_parents(WARMUP, config, {"labels": wanted})
     key = fingerprint(WARMUP, config, parents)
+    # Each set of inputs has checkpoints of its own.
+    stage.output_dir = str(Path(stage.output_dir) / key)
     if found := store.find(WARMUP, key):
         if stage.should_save:
             print(f"{found.repo_id} is complete at {found.revision[:12]}")
+            remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
     from hfdistill.training.best_checkpoint import ACCURACY, published_figure
-    from hfdistill.training.saving import last_checkpoint, save_trained
 
     if stage.should_save:
         store.prepare(WARMUP, manifest(WARMUP, config, parents))
 
-    # 2. Train; a killed run goes on from its last checkpoint, and each set of inputs has checkpoints of its own.
+    # 2. Train; a killed run goes on from its last checkpoint.
     started = time.monotonic()
-    stage.output_dir = str(Path(stage.output_dir) / key)
     trainer, metrics = make_trainer(config, parents)
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
 
@@ -75,6 +77,7 @@ def main() -> None:
             made = manifest(WARMUP, config, parents, metrics, cost, trainer.validation.encoder)
             published = store.publish(folder, WARMUP, made, plots=["curves.png"])
             print(f"{published.repo_id} is published at {published.revision[:12]}")
+            remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -88,7 +91,6 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.training.adapters import add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
-    from hfdistill.training.saving import say
     from hfdistill.warmup.examples import encode_examples, select_responses
     from hfdistill.warmup.trainer import WarmupTrainer
     from hfdistill.warmup.validation import Validation

@@ -28,8 +28,8 @@ FULL_DISK = re.compile(r"inline_container|PytorchStreamWriter|No space left|File
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
     """The newest checkpoint in a folder that a training can go on from, or `None`; what is passed over is said."""
-    folders = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.split("-")[-1].isdigit()]
-    for folder in sorted(folders, key=lambda path: int(path.name.split("-")[-1]), reverse=True):
+    folders = checkpoints(output_dir)
+    for folder in reversed(folders):
         fault = why_not_resumed(folder)
         if fault is None:
             return str(folder)
@@ -37,6 +37,31 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
     if folders:
         say(f"no checkpoint in {output_dir} can be gone on from: the training begins anew")
     return None
+
+
+def checkpoints(output_dir: str | Path) -> list[Path]:
+    """The checkpoints in a folder, whole or not, in their order."""
+    folders = [path for path in Path(output_dir).glob("checkpoint-*") if path.name.split("-")[-1].isdigit()]
+    return sorted(folders, key=lambda path: int(path.name.split("-")[-1]))
+
+
+def remove_checkpoints(output_dir: str | Path, keep: bool = False) -> None:
+    """Remove a training's checkpoints, of which none is needed once its model is published, and say how much disk
+    that gave back; with `keep` they stay.
+    """
+    folders = [] if keep else checkpoints(output_dir)
+    if not folders:
+        return
+    size = sum((folder / name).stat().st_size for folder in folders for name in file_names(folder))
+    try:
+        for folder in folders:
+            shutil.rmtree(folder)
+        if not any(Path(output_dir).iterdir()):
+            Path(output_dir).rmdir()
+    except OSError as error:
+        say(f"checkpoints in {output_dir} cannot be removed: {error}")
+        return
+    print(f"{size / 1e6:,.0f} MB of checkpoints in {output_dir} are removed (run.keep_checkpoints keeps them)")
 
 
 def why_not_resumed(checkpoint: Path) -> str | None:

@@ -10,6 +10,8 @@ import pytest
 
 from hfdistill.kinds import STAGES
 
+from .test_effects import MAKES
+
 
 DEAD = "http://127.0.0.1:9"
 READ_ALL = """
@@ -56,7 +58,16 @@ def test_the_hf_command_downloads_an_artifact(recipes, finished):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_second_call_does_nothing(recipes, finished, stage):
+    output = recipes.folder / "pushed"
+    assert not list(output.glob("*/*/checkpoint-*"))
+    if stage in MAKES:
+        # As a kill right after the publishing leaves them.
+        code = "import json, sys; from huggingface_hub import hf_hub_download\n"
+        code += "print(json.load(open(hf_hub_download(sys.argv[1], 'hfdistill.json')))['fingerprint'])"
+        key = recipes.python(code, f"local/tiny-{MAKES[stage][-1]}").stdout.strip()
+        (output / stage / key / "checkpoint-7").mkdir(parents=True)
     done = recipes.recipe(stage, finished)
+    assert not list(output.glob("*/*/checkpoint-*"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is complete at" in done.stdout
     assert "is published at" not in done.stdout

@@ -16,6 +16,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, LlamaConfig, LlamaForCausalLM
 
+from hfdistill.artifacts.store import Store
+from hfdistill.kinds import REWARD, WARMUP
 from hfdistill.labels.dataset import labelled_dataset, write_dataset
 from hfdistill.rows import ROLES, read_rows
 from hfdistill.tasks import load_task
@@ -167,6 +169,7 @@ def test_artifacts_are_complete(whole):
         assert by_id[triple["student_negative_id"]]["label"] == "incorrect"
         assert by_id[triple["student_negative_id"]]["response"] == triple["student_negative"]
     assert {triple["split"] for triple in triples} == {"train", "validation"}
+    assert not list(whole.glob("*/*/checkpoint-*")), "removed when they were published"
 
 
 def test_what_is_finished_is_left_alone(whole, monkeypatch, capsys):
@@ -187,16 +190,30 @@ def test_noise_for_golds_leaves_no_trace(whole, tmp_path, monkeypatch):
     assert digests(tmp_path) == digests(whole)
 
 
-def test_interrupted_training_ends_with_the_same_models(whole, tmp_path, monkeypatch):
+def test_interrupted_training_ends_with_the_same_models(whole, tmp_path, monkeypatch, capsys):
     config = make_run(tmp_path)
-    for name in ("warm_up", "train_reward"):
+    on_step_end, publish = "hfdistill.training.progress.ProgressCallback.on_step_end", Store.publish
+    for name, kind, steps in (("warm_up", WARMUP, 45), ("train_reward", REWARD, 9)):
+
+        def published_and_killed(store, folder, published, *args, kind=kind, **kwargs):
+            made = publish(store, folder, published, *args, **kwargs)
+            if published == kind:
+                raise KeyboardInterrupt
+            return made
+
         with pytest.MonkeyPatch.context() as interrupted:
-            interrupted.setattr(
-                "hfdistill.training.progress.ProgressCallback.on_step_end",
-                interrupt_after(45 if name == "warm_up" else 9),
-            )
+            interrupted.setattr(on_step_end, interrupt_after(steps))
             assert recipe(name, config, interrupted) == 130
+        with pytest.MonkeyPatch.context() as interrupted:
+            interrupted.setattr(Store, "publish", published_and_killed)
+            assert recipe(name, config, interrupted) == 130
+        # Checkpoints stay until it is published, and leave no other way.
+        left = f"{kind.name}/*/checkpoint-*"
+        assert list(tmp_path.glob(left))
+        assert recipe(name, config, monkeypatch, "--run.keep_checkpoints", "true") == 0
+        assert list(tmp_path.glob(left)) and "removed" not in capsys.readouterr().out
         assert recipe(name, config, monkeypatch) == 0
+        assert not list(tmp_path.glob(left)) and " MB of checkpoints in " in capsys.readouterr().out
     assert digests(tmp_path) == digests(whole)
 
 
@@ -250,7 +267,7 @@ def test_kill_9_at_any_time(whole, tmp_path, name):
         assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
     command = [sys.executable, str(ROOT / f"recipes/{name}.py"), "--config", str(config)]
     kills = 0
-    for seconds in itertools.count(9, 2):
+    for seconds in itertools.count(5):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             _, error = process.communicate(timeout=seconds)
