@@ -12,7 +12,15 @@ from transformers.utils import logging
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
 from ..student import as_list, settle_pad_token
-from ..training.adapters import NEUTRAL, SCALAR, add_adapter, check_trainable, copy_as_reference, inner_model
+from ..training.adapters import (
+    NEUTRAL,
+    SCALAR,
+    add_adapter,
+    check_kind,
+    check_trainable,
+    copy_as_reference,
+    inner_model,
+)
 from ..training.best_checkpoint import ACCURACY
 from .config import PPOConfig
 from .prompts import PromptDataset, PromptStream, open_prompts
@@ -118,6 +126,8 @@ def open_policy(model: PreTrainedModel | str, args: PPOConfig, peft_config: Any)
             f"the policy {model.name_or_path!r} is an encoder-decoder ({model.config.model_type}): PPO trains "
             "decoder-only language models"
         )
+    if not isinstance(model, PreTrainedModel):
+        check_kind(model.active_peft_config)
     # Weights below an adapter are not trained.
     adapted = peft_config is not None or not isinstance(model, PreTrainedModel)
     return model if adapted else in_float32(model, "policy")

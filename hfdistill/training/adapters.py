@@ -70,11 +70,7 @@ def add_adapter(model: PreTrainedModel, config: "PeftConfig | None", seed: int, 
             "the model has an adapter, and peft_config asks for another one: leave peft_config out to train the one "
             "that is there, or give model.merge_and_unload()"
         )
-    if config.is_prompt_learning:
-        raise HFDistillError(
-            f"peft_config is of type {config.peft_type.value}, which generation does not know: take an adapter within "
-            "the layers, as LoRA is"
-        )
+    check_kind(config)
     config = deepcopy(config)
     config.task_type = task
     set_seed(seed)
@@ -84,6 +80,15 @@ def add_adapter(model: PreTrainedModel, config: "PeftConfig | None", seed: int, 
         raise HFDistillError(
             f"the adapter does not fit into {type(model).__name__}: {' '.join(str(error).split())}"
         ) from error
+
+
+def check_kind(config: "PeftConfig") -> None:
+    """Refuse virtual tokens in front of a prompt: passes that call the base model directly would leave them out."""
+    if config.is_prompt_learning:
+        raise HFDistillError(
+            f"the adapter is of type {config.peft_type.value}, which generation does not know: take one within the "
+            "layers, as LoRA is"
+        )
 
 
 def check_trainable(model: nn.Module, role: str) -> None:
@@ -149,7 +154,9 @@ def merge_folder(folder: Path, digest: str) -> Path:
     try:
         from peft import AutoPeftModelForCausalLM
 
-        model = AutoPeftModelForCausalLM.from_pretrained(folder, dtype="float32").merge_and_unload()
+        adapted = AutoPeftModelForCausalLM.from_pretrained(folder, dtype="float32")
+        check_kind(adapted.active_peft_config)
+        model = adapted.merge_and_unload()
         tokenizer = AutoTokenizer.from_pretrained(folder if any(folder.glob("tokenizer*")) else name)
     except ImportError as error:
         raise HFDistillError(

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from huggingface_hub import constants
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from hfdistill.artifacts.references import open_artifact
@@ -63,3 +63,11 @@ def test_an_adapter_of_another_base_is_one_sentence(adapter, student_folder, tmp
         (folder / "adapter_config.json").write_text(json.dumps({**said, "base_model_name_or_path": str(base)}))
         with pytest.raises(HFDistillError, match=f"is an adapter of '{base}', into which it cannot be merged: "):
             open_artifact(str(folder), "model")
+
+
+def test_virtual_tokens_are_one_sentence(adapter, student_folder, tmp_path):  # noqa: F811
+    base = AutoModelForCausalLM.from_pretrained(student_folder)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    get_peft_model(base, config).save_pretrained(tmp_path / "prompts")
+    with pytest.raises(HFDistillError, match="of type PROMPT_TUNING, which generation does not know"):
+        open_artifact(str(tmp_path / "prompts"), "model")

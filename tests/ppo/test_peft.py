@@ -185,6 +185,8 @@ def test_an_adapter_that_does_not_fit_is_refused(tmp_path):
     prompts = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     with pytest.raises(HFDistillError, match="of type PROMPT_TUNING, which generation does not know"):
         make_trainer(tmp_path, trainer_kwargs={"peft_config": prompts})
+    with pytest.raises(HFDistillError, match="of type PROMPT_TUNING, which generation does not know"):
+        make_trainer(tmp_path, policy=get_peft_model(make_policy(), prompts))
 
 
 def test_it_resumes_exactly(tmp_path):
