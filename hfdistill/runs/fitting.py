@@ -91,12 +91,12 @@ def fit_run(
 
 
 def open_student(config: Config) -> CountedModel:
-    """The student, by its config alone."""
+    """The student, by its config alone, with the run's adapters."""
     from transformers import AutoConfig
 
     folder = open_artifact(config.student.ref, "model", ["config.json"]).path
     try:
-        return CountedModel(AutoConfig.from_pretrained(folder))
+        return CountedModel(AutoConfig.from_pretrained(folder), config.peft)
     except (OSError, ValueError) as error:
         raise HFDistillError(
             f"student.model is {config.student.ref!r}, whose config tells no causal language model: "
@@ -152,6 +152,8 @@ def _smaller(
         need = stage_need(stage, student, now, lengths, spread)
         if need.memory <= memory:
             return changes
+        if need.setting is None:
+            return None
         rows = now[need.setting]
         if rows > 1:
             changes[need.setting] = rows // 2

@@ -15,6 +15,8 @@ import yaml
 
 from ..errors import HFDistillError
 from ..llama import LOGITS_AT_ONCE, LOGITS_KEPT
+from ..sections import AdapterConfig
+from ..training.adapters import add_adapter, lora_config
 
 
 FLOAT = 4  # bytes of a weight, a gradient, a moment
@@ -30,19 +32,21 @@ Settings = Mapping[str, Any]
 
 
 class CountedModel:
-    """What is counted of a causal language model.
+    """What is counted of a causal language model. The head of a reward or value model, some thousand weights, is not.
 
     Args:
         config (`PreTrainedConfig`): the model's.
+        peft ([`~hfdistill.sections.AdapterConfig`], *optional*): adapters that are trained instead of its weights.
 
     Attributes:
-        parameters (`int`): weights, tied ones once.
+        parameters (`int`): weights, tied ones once, adapters apart.
         backbone (`int`): those without the head, as reward and value models have them.
+        adapter (`int`), backbone_adapter (`int`): weights of the adapters in either; 0 without.
         vocabulary (`int`), hidden (`int`), layers (`int`): sizes.
         cached (`float`): numbers that generation remembers of a position.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any, peft: AdapterConfig | None = None):
         from accelerate import init_empty_weights
         from transformers import AutoModelForCausalLM
 
@@ -52,6 +56,10 @@ class CountedModel:
         self.vocabulary, self.hidden, self.layers = text.vocab_size, text.hidden_size, text.num_hidden_layers
         self.parameters = sum(weight.numel() for weight in self.model.parameters())
         self.backbone = sum(weight.numel() for weight in self.model.base_model.parameters())
+        with init_empty_weights():
+            add_adapter(self.model, lora_config(peft), seed=0)
+        self.adapter = sum(weight.numel() for weight in self.model.parameters()) - self.parameters
+        self.backbone_adapter = sum(weight.numel() for weight in self.model.base_model.parameters()) - self.backbone
         layers = self._read(8, use_cache=True).past_key_values.layers
         self.cached = sum(layer.keys.numel() + layer.values.numel() for layer in layers) / 8
 
@@ -115,15 +123,16 @@ class Spread:
     kind: str = "none"
     processes: int = 1
 
-    def trained(self, weights: float, bf16: bool) -> dict[str, float]:
-        """Parts that so many trained weights make with AdamW."""
+    def trained(self, weights: float, bf16: bool, adapter: float = 0) -> dict[str, float]:
+        """Parts that so many weights make with AdamW, which trains them all, or the adapter in them alone."""
+        learnt, weights = adapter or weights, weights + adapter
         share = {"none": 1, "ddp": 1}.get(self.kind, self.processes)
         share_of_weights = self.processes if self.kind in ("zero3", "fsdp") else 1
         return {
             "weights": weights * (FLOAT + (HALF if bf16 else 0)) / share_of_weights,
             # DDP sends gradients off in buckets, which are a copy.
-            "gradients": weights * FLOAT / share * (2 if self.kind == "ddp" else 1),
-            "moments": weights * 2 * FLOAT / share,
+            "gradients": learnt * FLOAT / share * (2 if self.kind == "ddp" else 1),
+            "moments": learnt * 2 * FLOAT / share,
         }
 
     def gathered(self, weights: float) -> dict[str, float]:
@@ -157,13 +166,13 @@ class Need:
     Attributes:
         stage (`str`): its name.
         parts (`dict[str, float]`): bytes of memory by what takes them.
-        setting (`str`): the stage's setting that says how much is computed at once there.
+        setting (`str`, *optional*): the stage's setting that says how much is computed at once there, if one does.
         disk (`float`): bytes that its checkpoints, or what it publishes, take of the disk.
     """
 
     stage: str
     parts: dict[str, float]
-    setting: str
+    setting: str | None
     disk: float
 
     @property
@@ -196,12 +205,12 @@ def stage_need(stage: str, student: CountedModel, settings: Settings, lengths: L
     return Need(stage, {**parts, "process": PROCESS}, setting, disk)
 
 
-Phase = tuple[dict[str, float], str]
+Phase = tuple[dict[str, float], str | None]
 
 
 def _warmup(student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread) -> tuple[list[Phase], float]:
-    states, bf16 = spread.trained(student.parameters, settings["bf16"]), settings["bf16"]
-    rows = _rows(settings, spread)
+    rows, bf16 = _rows(settings, spread), settings["bf16"]
+    states = spread.trained(student.parameters, bf16, student.adapter)
     tokens = min(settings["max_length"] or math.inf, lengths.prompt + lengths.response)
     logits = 3 * min(rows * tokens * student.vocabulary, LOGITS_AT_ONCE) * FLOAT
     training = {**states, "activations": _activations(student, settings, rows, tokens), "logits": logits}
@@ -210,7 +219,8 @@ def _warmup(student: CountedModel, settings: Settings, lengths: Lengths, spread:
     return [
         (training, "per_device_train_batch_size"),
         (validation, "per_device_eval_batch_size"),
-    ], student.parameters
+        *_merging(student.parameters, student.adapter, states, spread),
+    ], student.adapter or student.parameters
 
 
 def _reward(student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread) -> tuple[list[Phase], float]:
@@ -221,12 +231,13 @@ def _reward(student: CountedModel, settings: Settings, lengths: Lengths, spread:
     # Where a prompt is read once, a triple has fewer tokens than its responses with a prompt each.
     prompts = 1 if settings["share_prefix"] else RESPONSES_OF_A_TRIPLE
     tokens = prompts * lengths.prompt + RESPONSES_OF_A_TRIPLE * response
-    training = spread.trained(student.backbone, bf16)
-    training["activations"] = _activations(student, settings, rows * tokens / total, total)
+    states = spread.trained(student.backbone, bf16, student.backbone_adapter)
+    training = {**states, "activations": _activations(student, settings, rows * tokens / total, total)}
     return [
         (sampling, "generation_batch_size"),
         (training, "per_device_train_batch_size"),
-    ], student.backbone
+        *_merging(student.backbone, student.backbone_adapter, states, spread),
+    ], student.backbone_adapter or student.backbone
 
 
 def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread) -> tuple[list[Phase], float]:
@@ -237,13 +248,15 @@ def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Sp
     rows, tokens = min(settings["per_device_train_batch_size"], episodes), prompt + response
     if settings["micro_batch_tokens"]:
         rows = min(rows, max(settings["micro_batch_tokens"] // tokens, 1))
-    trained = student.parameters + (student.backbone if separate else 0)
+    weights = student.parameters + (student.backbone if separate else 0)
+    adapters = student.adapter + (student.backbone_adapter if separate else 0)
     frozen = {}
-    if settings["kl_in"] == "reward" and not settings["offload_ref_model"]:
+    # With its adapter off the policy is its own reference.
+    if settings["kl_in"] == "reward" and not settings["offload_ref_model"] and not adapters:
         frozen["reference"] = student.parameters * FLOAT
     if any("distilled" in str(entry) for entry in settings["rewards"]):
         frozen["reward model"] = student.backbone * FLOAT
-    states, logits = spread.trained(trained, bf16), rows * response * student.vocabulary
+    states, logits = spread.trained(weights, bf16, adapters), rows * response * student.vocabulary
     training = {
         **states,
         **frozen,
@@ -252,7 +265,11 @@ def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Sp
     }
     sampled = _cache(student, min(settings["generation_batch_size"], episodes), tokens, bf16)
     sampling = {**_between_steps(states), **frozen, **spread.gathered(student.parameters), "cache": sampled}
-    return [(training, "per_device_train_batch_size"), (sampling, "generation_batch_size")], trained
+    return [
+        (training, "per_device_train_batch_size"),
+        (sampling, "generation_batch_size"),
+        *_merging(student.parameters, student.adapter, {**states, **frozen}, spread),
+    ], adapters or weights
 
 
 def _evaluate(
@@ -285,6 +302,12 @@ def _activations(student: CountedModel, settings: Settings, rows: float, tokens:
 def _cache(student: CountedModel, rows: int, tokens: int, bf16: bool) -> float:
     """Keys and values of rows in generation, and the logits of one step with what choosing takes."""
     return rows * (tokens * student.cached * (HALF if bf16 else FLOAT) + 3 * student.vocabulary * FLOAT)
+
+
+def _merging(weights: float, adapter: float, states: dict[str, float], spread: Spread) -> list[Phase]:
+    """At the end an adapter is merged into a copy of the model's weights."""
+    copy = {"merged copy": (weights + adapter) * FLOAT}
+    return [({**_between_steps(states), **spread.gathered(weights), **copy}, None)] if adapter else []
 
 
 def _between_steps(states: dict[str, float]) -> dict[str, float]:

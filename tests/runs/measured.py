@@ -1,4 +1,6 @@
-"""One PPO update of a small Llama in a process of its own: prints what the process grew by, and what was estimated."""
+"""One PPO update of a small Llama, or of adapters in it, in a process of its own: prints what the process grew by, and
+what was estimated.
+"""
 
 import json
 import re
@@ -12,6 +14,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from hfdistill.encoding import Encoder
 from hfdistill.ppo import PPOConfig, PPOTrainer
 from hfdistill.runs.memory import PROCESS, CountedModel, Lengths, Spread, stage_need
+from hfdistill.sections import AdapterConfig
+from hfdistill.training.adapters import lora_config
 
 
 PROMPT, RESPONSE, ROWS = "a b c d e f g h " * 4, 64, 12
@@ -55,8 +59,13 @@ def main() -> None:
     )
     prompt = len(Encoder(tokenizer).prompt_ids(PROMPT))
     settings = {**vars(options), "rewards": ["pseudo_label"], "few_shot": False}
-    need = stage_need("ppo", CountedModel(model.config), settings, Lengths(prompt, prompt, RESPONSE), Spread())
-    PPOTrainer(model, copy_reward, options, [{"prompt": PROMPT}] * ROWS, processing_class=tokenizer).train()
+    peft = AdapterConfig(r=8) if "adapters" in sys.argv else None
+    student = CountedModel(model.config, peft)
+    need = stage_need("ppo", student, settings, Lengths(prompt, prompt, RESPONSE), Spread())
+    rows, given = [{"prompt": PROMPT}] * ROWS, {"processing_class": tokenizer, "peft_config": lora_config(peft)}
+    trainer = PPOTrainer(model, copy_reward, options, rows, **given)
+    trainer.train()
+    trainer.whole_policy()
     print(json.dumps({"grew": peak() - before, "estimated": need.memory - PROCESS}))
 
 
