@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
     from .tasks.base import Question, Task
 
-# Stand for the special tokens that are written in somebody's text, while a prompt is put together.
-_OPEN, _CLOSE = "\ue000", "\ue001"
-_LITERAL = re.compile(f"{_OPEN}(\\d+){_CLOSE}")
+# Stands for the special token of this number that is written in somebody's text, while a prompt is put together.
+_LITERAL = "\ue000token {}\ue001"
 
 
 class Encoder:
@@ -51,15 +50,14 @@ class Encoder:
         self, tokenizer: "PreTrainedTokenizerBase", end_token_ids: Iterable[int] = (), chat: Chat | None = None
     ):
         name = tokenizer.name_or_path or type(tokenizer).__name__
-        ends = [*([] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]), *end_token_ids]
+        first = [None if chat is None else turn_end(tokenizer, chat), tokenizer.eos_token_id]
+        ends = [*(token for token in first if token is not None), *end_token_ids]
         if not ends:
             raise HFDistillError(
                 f"the tokenizer {name!r} has no eos_token, and its model names no end token: nothing would end a "
                 "response; set one, and save it with the model"
             )
         self.tokenizer, self.chat = tokenizer, chat
-        if chat is not None:
-            ends.insert(0, turn_end(tokenizer, chat) or ends[0])
         self.eos_token_id: int = ends[0]
         self.end_token_ids: list[int] = list(dict.fromkeys(ends))
         if tokenizer.pad_token_id is None:
@@ -76,7 +74,9 @@ class Encoder:
         self.pad_token_id: int = tokenizer.pad_token_id
         added = tokenizer.added_tokens_decoder.values()
         self._special = [token.content for token in added if token.special]
-        self._written = re.compile("|".join(map(re.escape, sorted(self._special, key=len, reverse=True))) or r"(?!)")
+        self._written = _any_of(sorted(self._special, key=len, reverse=True))
+        self._literal = {_LITERAL.format(number): token for number, token in enumerate(self._special)}
+        self._masked = _any_of(self._literal)
         bare = tokenizer("a", add_special_tokens=False)["input_ids"]
         whole = tokenizer("a")["input_ids"]
         # What the tokenizer puts in front of a text; what some put behind it would end the response before it begins.
@@ -89,6 +89,12 @@ class Encoder:
         if self.chat is None:
             return task.prompt(question, shots=shots)
         return self.chat.messages(task, question, shots)
+
+    def stop(self, task: "Task", shots: int) -> tuple[str, ...]:
+        """Texts that end a response: behind worked examples the task's, since a base model goes on with another
+        question; a student that saw bare prompts in training ends by itself, and so does every turn of a conversation.
+        """
+        return task.stop if shots and self.chat is None else ()
 
     def question_ids(self, task: "Task", question: "Question", shots: int = 0) -> list[int]:
         """Ids of [`~Encoder.prompt`]. A special token that is written in the question is text."""
@@ -111,14 +117,19 @@ class Encoder:
 
     def response_ids(self, response: str, finished: bool = True) -> list[int]:
         """Ids of a response, and the end token if the response is `finished` (not cut off by length). A special token
-        that is written in it is text.
+        that is written in it is text; a prefill is not among the ids, since the prompt ends in it.
         """
-        ids = self._literal_ids(response)
+        ids = self._literal_ids(response.removeprefix(self._prefill))
         return [*ids, self.eos_token_id] if finished else ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of a response's ids, exactly, without special tokens."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Text of a response's ids behind its prefill, exactly, without special tokens."""
+        text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self._prefill + text
+
+    @property
+    def _prefill(self) -> str:
+        return "" if self.chat is None else self.chat.prefill or ""
 
     def told(self) -> dict[str, Any]:
         """What a card needs to know of it."""
@@ -133,23 +144,32 @@ class Encoder:
         return ids if ids[: len(self._beginning)] == self._beginning else self._beginning + ids
 
     def _message_ids(self, messages: Sequence[Message]) -> list[int]:
-        masked = [{**turn, "content": self._mask(turn["content"])} for turn in messages]
+        masked = [
+            {**turn, "content": self._mask(turn["content"])} if isinstance(turn.get("content"), str) else turn
+            for turn in messages
+        ]
         return self._ids(render(self.tokenizer, masked, self.chat or Chat()))
 
     def _mask(self, text: str) -> str:
-        return self._written.sub(lambda found: f"{_OPEN}{self._special.index(found[0])}{_CLOSE}", text)
+        return self._written.sub(lambda found: _LITERAL.format(self._special.index(found[0])), text)
 
     def _ids(self, text: str) -> list[int]:
         """Special tokens are tokens, but for masked ones."""
-        pieces = _LITERAL.split(text)
-        ids = list(self.tokenizer(pieces[0], add_special_tokens=False)["input_ids"]) if pieces[0] else []
-        for number, rest in zip(pieces[1::2], pieces[2::2], strict=True):
-            ids += self._literal_ids(self._special[int(number)])
-            ids += self.tokenizer(rest, add_special_tokens=False)["input_ids"] if rest else []
+        ids: list[int] = []
+        for piece in filter(None, self._masked.split(text)):
+            written = self._literal.get(piece)
+            ids += (
+                self._literal_ids(written) if written else self.tokenizer(piece, add_special_tokens=False)["input_ids"]
+            )
         return ids
 
     def _literal_ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str]:
+    """Finds any of some texts, and keeps it where it splits."""
+    return re.compile(f"({'|'.join(map(re.escape, texts)) or '(?!)'})")
 
 
 def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], chat: Chat) -> str:
@@ -160,8 +180,8 @@ def render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], ch
     """
     if tokenizer.chat_template is None:
         raise HFDistillError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no chat template: a prompt made of messages, or "
-            "student.chat, needs one; name an instruct model, or ask in text (student.chat: false)"
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template, which a prompt made of messages needs: "
+            "name an instruct model, or ask in text, in a configuration by student.chat: false"
         )
     goes_on = messages[-1]["role"] == "assistant"
     return _apply(tokenizer, messages, chat, add_generation_prompt=not goes_on, continue_final_message=goes_on)
@@ -186,8 +206,8 @@ def _apply(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], ch
     except (TemplateError, ValueError, TypeError) as error:
         raise HFDistillError(
             f"the chat template of {tokenizer.name_or_path!r} refuses a conversation of "
-            f"{', '.join(turn['role'] for turn in messages)}: {' '.join(str(error).split())}; change "
-            "student.system_prompt, student.prefill or student.chat_template_kwargs"
+            f"{', '.join(turn['role'] for turn in messages)}: {' '.join(str(error).split())}; change its messages, in "
+            "a configuration by student.system_prompt or student.prefill, or student.chat_template_kwargs"
         ) from error
 
 

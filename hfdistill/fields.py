@@ -34,6 +34,7 @@ class Effect:
     Attributes:
         kinds (`tuple[str, ...]`): kinds of artifact that it decides. Without any it decides those that no other field
             of its class names.
+        also (`tuple[str, ...]`): kinds that it decides besides.
         unless (`tuple[str, ...]`): kinds that it does not decide.
         when (`Callable`, *optional*): whether it matters, told by the values of all fields.
         value (`Callable`, *optional*): what is recorded instead of the value, made of the values of all fields.
@@ -42,6 +43,7 @@ class Effect:
     """
 
     kinds: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
     when: Callable[[Values], Any] | None = None
     value: Callable[[Values], Any] | None = None
@@ -101,6 +103,7 @@ def recorded(cls: type, values: Values, kind: str) -> dict[str, Any]:
     present = {name: effect for name, effect in effects.items() if effect and name in values}
     chosen = {name: effect for name, effect in present.items() if kind in effect.kinds}
     chosen = chosen or {name: effect for name, effect in present.items() if not effect.kinds}
+    chosen |= {name: effect for name, effect in present.items() if kind in effect.also}
     made = {}
     for name, effect in chosen.items():
         if kind in effect.unless or (effect.when and not effect.when(values)):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from .errors import HFDistillError
-from .fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
+from .fields import NO_EFFECT, PARENT, Values, check_choices, check_positive, decides, section
 
 
 # What loads a model of the student's, and how it is asked.
@@ -56,6 +56,11 @@ class RunConfig:
             self.output_dir = f"runs/{self.name}"
 
 
+def own_shots(teacher: Values) -> int | None:
+    """How many worked examples the teacher sees, where that is not the task's number."""
+    return 0 if teacher["shots"] is None and teacher["chat"] else teacher["shots"]
+
+
 @section()
 @dataclass
 class TeacherConfig:
@@ -93,7 +98,7 @@ class TeacherConfig:
     endpoints: list[str] = field(default_factory=list, metadata=NO_EFFECT)
     kind: str = field(default="auto", metadata=NO_EFFECT)
     chat: bool = field(default=False, metadata=OF_THE_TEACHER)
-    shots: int | None = field(default=None, metadata=OF_ITS_CHAT)
+    shots: int | None = field(default=None, metadata=decides("labels", "results", value=own_shots, if_changed=True))
     system_prompt: str | None = field(default=None, metadata=OF_ITS_CHAT)
     api_key_env: str | None = field(default=None, metadata=NO_EFFECT)
     license: str | None = field(default=None, metadata=NO_EFFECT)
@@ -147,11 +152,11 @@ class StudentConfig:
 
     model: str = field(metadata=PARENT)
     revision: str | None = field(default=None, metadata=PARENT)
-    dtype: str = field(default="auto", metadata=OF_MODELS)
+    dtype: str = field(default="auto", metadata=decides("triples", "policy", "results"))  # of what only answers
     attn_implementation: str | None = field(default=None, metadata=NO_EFFECT)
     pad_token: str | None = field(default=None, metadata=OF_MODELS)
     license: str | None = field(default=None, metadata=NO_EFFECT)
-    chat: bool | None = field(default=None, metadata=OF_THEIR_CHAT)
+    chat: bool | None = field(default=None, metadata=OF_MODELS)
     system_prompt: str | None = field(default=None, metadata=OF_THEIR_CHAT)
     prefill: str | None = field(default=None, metadata=OF_THEIR_CHAT)
     chat_template_kwargs: dict | str | None = field(default=None, metadata=OF_THEIR_CHAT)

@@ -1,8 +1,10 @@
 """The student as it comes, read without its weights: pad and end tokens, and whether it is an instruct model."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .chat import Chat
 from .encoding import Encoder, turn_end
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 # Tokens that are there to pad, or for nothing yet, as vocabularies name them.
 SPARE = ("pad", "reserved", "unused", "placeholder", "dummy", "extra", "unk", "endoftext", "file", "repo", "fim")
+# What a section `student` says of how it is asked.
+ASKED = ("pad_token", "chat", "system_prompt", "prefill", "chat_template_kwargs")
 # Tokens that a template makes of a turn's role.
 ROLES = ("system", "user", "assistant", "model", "tool")
 
@@ -41,6 +45,11 @@ def load_encoder(folder: str | Path, student: StudentConfig | None = None) -> En
     chat, wanted = (conversation(student), student.chat) if student else (Chat(), None)
     if wanted is None:
         wanted = is_instruct(tokenizer, ends, chat)
+        if not wanted and chat != Chat():
+            raise HFDistillError(
+                f"{folder} is a base model, which is asked in text, and student.system_prompt, prefill and "
+                "chat_template_kwargs belong to conversations: leave them out, or set student.chat: true"
+            )
     if not wanted:
         # A published model has a template only where it was trained on it.
         tokenizer.chat_template = None
@@ -51,6 +60,18 @@ def load_encoder(folder: str | Path, student: StudentConfig | None = None) -> En
 def conversation(student: StudentConfig) -> Chat:
     """What stands around a question, where it is put through the student's chat template."""
     return Chat(student.system_prompt, student.chat_template_kwargs or {}, student.prefill)
+
+
+def asked_as(manifest: Mapping[str, Any], model: str, student: StudentConfig) -> StudentConfig:
+    """How a model of a table is asked: as its own manifest says where hfdistill made it, as the configuration's
+    student if it is that one, and else as its files say.
+    """
+    if manifest.get("student"):
+        told = {name: manifest["student"].get(name) for name in ASKED}
+        return replace(student, **told)
+    if model in (student.model, str(Path(student.model))):
+        return student
+    return replace(student, **dict.fromkeys(ASKED))
 
 
 def settle_pad_token(
@@ -104,20 +125,22 @@ def is_instruct(tokenizer: "PreTrainedTokenizerBase", end_token_ids: Iterable[in
 def spare_token(tokenizer: "PreTrainedTokenizerBase", end_token_ids: Iterable[int]) -> str:
     """A token of the vocabulary to pad with: one that no text, prompt or response needs."""
     taken = {tokenizer.eos_token_id, tokenizer.bos_token_id, *end_token_ids}
-    added = {token.content: index for index, token in tokenizer.added_tokens_decoder.items()}
     free = [
-        content
-        for content, index in added.items()
+        token
+        for index, token in tokenizer.added_tokens_decoder.items()
         if index not in taken
-        and content not in (tokenizer.chat_template or "")
-        and not any(role in content for role in ROLES)
+        and token.content not in (tokenizer.chat_template or "")
+        and not any(role in token.content for role in ROLES)
     ]
+    special = [token.content for token in free if token.special]
+    # What is no special token may be a piece of text, unless it says that it is not.
+    named = [token.content for token in free if not token.special and re.fullmatch(r"<.*>|\[.*\]", token.content)]
     for purpose in SPARE:
-        for content in free:
+        for content in [*special, *named]:
             if purpose in content.lower():
                 return content
-    if free:
-        return free[0]
+    if special:
+        return special[0]
     raise HFDistillError(
         f"the tokenizer {tokenizer.name_or_path!r} has no token to spare for padding: name one of its vocabulary that "
         "the model never writes by student.pad_token"

@@ -46,7 +46,7 @@ def main() -> None:
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
     from hfdistill.evaluation.grading import FinishedRows, grade, summary
     from hfdistill.evaluation.results import write_results
-    from hfdistill.student import load_encoder
+    from hfdistill.student import asked_as, load_encoder
 
     state = PartialState()
     if state.is_main_process:
@@ -55,7 +55,10 @@ def main() -> None:
     started = time.monotonic()
     graded, metrics = [], {}
     asker = teacher and recorded(TeacherConfig, vars(teacher), RESULTS.name)
-    encoders = {name: load_encoder(model.path, student) for name, model in models.items()}
+    encoders = {
+        name: load_encoder(model.path, asked_as(model.manifest, model.repo_id, student))
+        for name, model in models.items()
+    }
 
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
     for task, task_name in zip(tasks, distinct_names(tasks), strict=True):

@@ -102,10 +102,10 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None
     answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
     encoder = load_encoder(parents["warmup"].path, student)
-    if stage.few_shot and encoder.chat is None:
-        stage.stop_strings = stage.stop_strings or list(task.stop)
+    if stage.few_shot:
+        stage.stop_strings = stage.stop_strings or list(encoder.stop(task, task.shots))
     policy = AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained)
-    settle_generation(policy, encoder, stage.max_completion_length)
+    settle_generation(policy, encoder, task.max_new_tokens)
 
     def reward_model(**kwargs):
         return load_reward_model(str(parents["reward"].path), **kwargs)

@@ -81,7 +81,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     model = AutoModelForCausalLM.from_pretrained(
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
     )
-    identity = config.identity(TRIPLES)
+    identity, computing = config.identity(TRIPLES), {"bf16": True} if stage.bf16 else {}
     with torch.autocast(state.device.type, torch.bfloat16, enabled=stage.bf16):
         samples = sample_student(
             model.to(state.device),
@@ -94,7 +94,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
             batch_size=stage.generation_batch_size,
             chunk_questions=stage.chunk_questions,
             journal=Path(stage.output_dir),
-            identity={"model": warmup.digest, "task": identity["task"], "student": identity["student"]},
+            identity={"model": warmup.digest, **{name: identity[name] for name in ("task", "student")}, **computing},
             shots=task.shots if stage.few_shot else 0,
         )
     place = [None]

@@ -112,7 +112,7 @@ def test_identity_is_the_same_however_a_setting_is_given(path):
 def test_identity_is_of_what_was_asked_for_and_not_of_the_machine(path):
     identity = read("warmup", path(GOOD)).identity(WARMUP)
     assert identity["stage"]["bf16"] is None and identity["stage"]["learning_rate"] == 5e-6
-    assert identity["student"] == {"dtype": "auto", "pad_token": None}
+    assert identity["student"] == {"pad_token": None, "chat": None}
     assert set(identity) == {"seed", "task", "stage", "student"}
 
 
@@ -168,7 +168,8 @@ def test_chat_is_chat_by_either_key(path):
         read("label", path(GOOD), *flags).identity(LABELS)["teacher"]
         for flags in ([], ["--teacher.chat=true"], ["--teacher.kind", "openai_chat"], ["--teacher.kind", "tgi"])
     )
-    assert chat == kind == {"model": "big/model", "chat": True} and plain == tgi == {**chat, "chat": False}
+    assert chat == kind == {"model": "big/model", "chat": True, "shots": 0}
+    assert plain == tgi == {"model": "big/model", "chat": False}
 
 
 def test_the_teacher_counts_in_evaluation_where_it_is_asked(path):

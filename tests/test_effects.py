@@ -79,7 +79,7 @@ def declared(cls, kind) -> set[str]:
     effects = {name: effect for name, effect in effects_of(cls).items() if effect}
     named = {name for name, effect in effects.items() if kind.name in effect.kinds}
     whole = {name for name, effect in effects.items() if not effect.kinds and kind.name not in effect.unless}
-    return named or whole
+    return (named or whole) | {name for name, effect in effects.items() if kind.name in effect.also}
 
 
 def with_fields(config, **fields):
@@ -126,8 +126,11 @@ def test_a_shared_field_changes_the_fingerprint_if_it_says_so(configs, kind, sec
 def test_what_the_issue_names(configs):
     """A student loaded otherwise is another model; where and how a stage runs is not."""
     decide = {
-        ("student", kind): {"dtype", "pad_token", "chat", "system_prompt", "prefill", "chat_template_kwargs"}
-        for kind in ("warmup", "triples", "reward", "policy", "results")
+        ("student", kind): {"pad_token", "chat", "system_prompt", "prefill", "chat_template_kwargs"} | answering
+        for kind, answering in (
+            *((kind, set()) for kind in ("warmup", "reward")),
+            *((kind, {"dtype"}) for kind in ("triples", "policy", "results")),
+        )
     } | {("teacher", kind): {"model", "chat", "shots", "system_prompt"} for kind in ("labels", "results")}
     for (section, kind), names in decide.items():
         assert declared(SHARED[section], KINDS[kind]) == names

@@ -115,3 +115,27 @@ def test_nothing_would_end_a_response():
     tokenizer.eos_token = None
     with pytest.raises(HFDistillError, match="nothing would end a response"):
         Encoder(tokenizer)
+
+
+def test_what_looks_like_a_masked_token_is_text():
+    encoder = encoder_of("smollm2-instruct", Chat())
+    for text in ("\ue0001\ue001", "\ue000token 99\ue001"):
+        assert encoder.decode(encoder.prompt_ids(text)) == text
+
+
+def test_a_prefill_is_part_of_the_text_and_not_of_the_ids(task):
+    encoder = encoder_of("qwen3", Chat(prefill="The answer is"))
+    ids = encoder.response_ids("The answer is 5.")
+    assert encoder.decode(ids) == "The answer is 5."
+    assert encoder.tokenizer.decode(ids[:-1]) == " 5."
+
+
+def test_turns_without_text_are_the_templates_to_judge():
+    encoder = encoder_of("qwen3", Chat())
+    assert encoder.prompt_ids([{"role": "assistant", "content": None}, {"role": "user", "content": "Why?"}])
+
+
+def test_a_template_may_end_turns_where_the_tokenizer_names_no_end():
+    tokenizer = make_tokenizer("qwen3")
+    end, tokenizer.eos_token = tokenizer.eos_token_id, None
+    assert Encoder(tokenizer, chat=Chat()).end_token_ids == [end]

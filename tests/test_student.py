@@ -7,7 +7,7 @@ import pytest
 from hfdistill.chat import Chat
 from hfdistill.errors import HFDistillError
 from hfdistill.sections import StudentConfig
-from hfdistill.student import is_instruct, load_encoder, settle_generation
+from hfdistill.student import asked_as, is_instruct, load_encoder, settle_generation, spare_token
 
 from .tokenizers_of_families import LAYOUTS, end_token_ids, make_tokenizer, save_student
 
@@ -97,3 +97,28 @@ def test_a_published_model_generates_as_it_was_trained_and_by_nothing_it_brought
     assert saved.eos_token_id == encoder.end_token_ids and saved.pad_token_id == encoder.pad_token_id
     assert (saved.do_sample, saved.use_cache, saved.max_new_tokens) == (False, True, 12)
     assert (saved.temperature, saved.top_p, saved.repetition_penalty) == (None, None, None)
+
+
+@pytest.mark.parametrize("folder", ["qwen2.5-base"], indirect=True)
+def test_a_base_model_has_no_use_for_a_system_prompt(folder):
+    with pytest.raises(HFDistillError, match="is a base model.*student.chat: true"):
+        ask(folder, system_prompt="Be brief.")
+
+
+def test_pieces_of_text_are_not_to_spare():
+    """Phi 2 has tokens of blanks beside its special ones."""
+    tokenizer = make_tokenizer("smollm2-instruct")
+    tokenizer.add_tokens(["        ", "<pad>"])
+    tokenizer.chat_template = "".join(LAYOUTS["smollm2-instruct"].special)
+    assert spare_token(tokenizer, []) == "<pad>"
+    tokenizer.chat_template += "<pad>"
+    with pytest.raises(HFDistillError, match="no token to spare"):
+        spare_token(tokenizer, [])
+
+
+def test_models_of_a_table_are_asked_as_they_were_made():
+    student = StudentConfig("my/base", pad_token="<p>", system_prompt="Be brief.", dtype="bfloat16")
+    assert asked_as({}, "my/base", student) == student
+    assert asked_as({}, "another/model", student) == StudentConfig("my/base", dtype="bfloat16")
+    made = asked_as({"student": {"model": "x", "chat": False, "pad_token": "<q>"}}, "my/run-policy", student)
+    assert (made.chat, made.pad_token, made.system_prompt) == (False, "<q>", None)

@@ -13,7 +13,7 @@ import yaml
 
 from ..chat import Chat
 from ..errors import unknown
-from ..kinds import Kind
+from ..kinds import POLICY, Kind
 from . import figures, metadata
 from .references import is_commit, parse_ref
 
@@ -183,13 +183,16 @@ def _example(manifest: dict[str, Any]) -> dict[str, Any]:
     question = Question("example", EXAMPLE_QUESTION, "test", options=EXAMPLE_OPTIONS)
     student, asked = manifest["student"] or {}, manifest.get("asked", {})
     chat = Chat(student.get("system_prompt"), student.get("chat_template_kwargs") or {}, student.get("prefill"))
+    few_shot = manifest["stage"] == POLICY.stage and manifest["config"].get("stage", {}).get("few_shot")
+    shots = task.shots if few_shot else 0
     goes_on = "add_generation_prompt" if chat.prefill is None else "continue_final_message"
     options = {goes_on: True, **chat.template_kwargs}
     return {
-        "messages": chat.messages(task, question, 0) if asked.get("chat") else None,
+        "messages": chat.messages(task, question, shots) if asked.get("chat") else None,
+        "stop": list(task.stop) if shots and not asked.get("chat") else [],
         "template_options": ", ".join(f"{name}={value!r}" for name, value in options.items()),
         "end_token": asked.get("end_token"),
-        "prompt": task.prompt(question, shots=0),
+        "prompt": task.prompt(question, shots=shots),
         "response": EXAMPLE_RESPONSE,
         "max_new_tokens": task.max_new_tokens,
     }

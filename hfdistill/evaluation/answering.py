@@ -29,12 +29,8 @@ def greedy_answers(
     shots: int = 0,
     batch_size: int = 256,
 ) -> list[Answered]:
-    """Answer questions at temperature 0.
-
-    The task's stop strings are heeded after a few-shot prompt, which a base model goes on writing; a student that saw
-    bare prompts in training ends by itself, and so does every turn of a conversation.
-    """
-    stop_strings = task.stop if shots and encoder.chat is None else ()
+    """Answer questions at temperature 0, behind so many worked examples."""
+    stop_strings = encoder.stop(task, shots)
     generated = generate(
         model,
         [encoder.question_ids(task, question, shots) for question in questions],

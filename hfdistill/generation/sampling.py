@@ -17,7 +17,7 @@ class Sampling:
     """The settings of one row.
 
     Args:
-        max_new_tokens (`int`): the most tokens to draw; the end-of-sequence token counts.
+        max_new_tokens (`int`): the most tokens to draw; the end token counts.
         temperature (`float`, *optional*, defaults to 0.0): divides the logits; 0 takes the most likely token.
         top_k (`int`, *optional*): draw among the `top_k` most likely tokens.
         top_p (`float`, *optional*): draw among the most likely tokens that together reach this probability.

@@ -36,6 +36,8 @@ class PPOConfig(TrainingArguments):
     change the update, so `gradient_accumulation_steps` stays 1.
 
     Args:
+        chat_template_kwargs (`dict`, *optional*): what the chat template is given beside messages, for example
+            `{"enable_thinking": False}`.
         model_init_kwargs (`dict`, *optional*): how `from_pretrained` loads a policy that is given by its name; in
             float32, unless `dtype` is among them.
         rollout_batch_size (`int`, *optional*, defaults to 64): episodes an update, over all processes.
@@ -45,7 +47,7 @@ class PPOConfig(TrainingArguments):
         num_mini_batches (`int`, *optional*, defaults to 1): optimizer steps a pass.
         micro_batch_tokens (`int`, *optional*): most tokens of a forward pass, padding included.
         generation_batch_size (`int`, *optional*, defaults to 256): most rows a process generates at once.
-        max_completion_length (`int`, *optional*, defaults to 512): most new tokens, end-of-sequence included.
+        max_completion_length (`int`, *optional*, defaults to 512): most new tokens, end token included.
         max_prompt_length (`int`, *optional*): longer prompts are left out, and counted; by default those that leave
             no room for `max_completion_length` tokens in the model's context.
         temperature (`float`, *optional*, defaults to 1.0): of sampling; divides the logits in training, too.
@@ -107,6 +109,7 @@ class PPOConfig(TrainingArguments):
 
     _VALID_DICT_FIELDS: ClassVar[list[str]] = [
         *TrainingArguments._VALID_DICT_FIELDS,
+        "chat_template_kwargs",
         "model_init_kwargs",
         "transformers_continuous_batching_config",
     ]
@@ -118,6 +121,7 @@ class PPOConfig(TrainingArguments):
     use_cache: bool = True
     ddp_find_unused_parameters: bool | None = False
 
+    chat_template_kwargs: dict | str | None = field(default=None, metadata=NO_EFFECT)
     model_init_kwargs: dict | str | None = field(default=None, metadata=NO_EFFECT)
     rollout_batch_size: int = 64
     total_episodes: int | None = None
@@ -260,6 +264,7 @@ class DistillPPOConfig(PPOConfig):
     triples: str | None = field(default=None, metadata=PARENT)
     reward: str | None = field(default=None, metadata=PARENT)
     # The student's section tells how models are loaded, and `rewards` their weights.
+    chat_template_kwargs: dict | str | None = field(default=None, init=False, metadata=NO_EFFECT)
     model_init_kwargs: dict | str | None = field(default=None, init=False, metadata=NO_EFFECT)
     reward_weights: list[float] | None = field(default=None, init=False, metadata=NO_EFFECT)
     few_shot: bool = False

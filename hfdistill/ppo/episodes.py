@@ -12,7 +12,7 @@ class Sampled:
 
     Attributes:
         update (`int`): number of the update.
-        sequences (`list[list[int]]`): prompt and response ids, end-of-sequence included where it was sampled.
+        sequences (`list[list[int]]`): prompt and response ids, end token included where it was sampled.
         prompt_lengths (`list[int]`): where each response starts.
         scores (`torch.Tensor`): float32 `(episodes,)`.
         sampling_log_probs (`torch.Tensor`, *optional*): what the sampler says that it drew each response token with,

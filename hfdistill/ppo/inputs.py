@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from ..chat import Chat
 from ..encoding import Encoder, check_vocabulary
 from ..errors import HFDistillError
 from ..student import as_list, settle_pad_token
@@ -166,7 +167,8 @@ def make_encoder(
             )
         ends = as_list(inner_model(model).generation_config.eos_token_id)
         settle_pad_token(tokenizer, ends)
-        encoder = Encoder(tokenizer, ends)
+        options = args.chat_template_kwargs
+        encoder = Encoder(tokenizer, ends, Chat(template_kwargs=options) if options else None)
     model.config.pad_token_id = encoder.pad_token_id
     return encoder
 

@@ -33,7 +33,7 @@ logger = logging.get_logger(__name__)
 
 class Episode(NamedTuple):
     """One response, what each reward function said about it, and its `score`, their weighted sum less penalties, as
-    processes hand it to each other. Its ids end in end-of-sequence where that was sampled; `log_probs` are the
+    processes hand it to each other. Its ids end in an end token where that was sampled; `log_probs` are the
     sampler's.
     """
 
@@ -156,8 +156,10 @@ class Rollouts:
             yield
             return
         self.reference.to(self.accelerator.device)
-        yield
-        self.reference.to("cpu")
+        try:
+            yield
+        finally:
+            self.reference.to("cpu")
 
     def _score(
         self, prompts: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState

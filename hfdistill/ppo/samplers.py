@@ -49,7 +49,7 @@ class PolicySampler(ABC):
                     return Generated(token_ids[:end], "stop_sequence", log_probs=log_probs[:end])
         if ended:
             return Generated(token_ids[:-1], "eos_token", token_ids[-1], log_probs)
-        # What ends early without our end-of-sequence token ended by another one that its back end knows of.
+        # What ends early without an end token of ours ended by another one that its back end knows of.
         cut_off = len(token_ids) >= self.config.max_completion_length
         return Generated(token_ids, "length" if cut_off else "stop_sequence", log_probs=log_probs)
 

@@ -73,9 +73,9 @@ class PPOTrainer(ResumableTrainer):
             whether it is right; the share is logged as `eval_accuracy`. Without it their mean score, `eval_reward`.
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the tokenizer pads with its end-of-sequence token or not at all,
-            vocabularies differ, no prompt is usable, nothing of the policy would be trained, its adapter does not
-            fit, or the processes are not as many as `num_processes` asks for.
+        [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no token to pad with, vocabularies differ, no prompt
+            is usable, nothing of the policy would be trained, its adapter does not fit, or the processes are not as
+            many as `num_processes` asks for.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from ..encoding import check_vocabulary
 from ..reward.model import check_scalar_model, set_float32_head
-from ..training.adapters import inner_model
+from ..training.adapters import merged
 
 
 def build_value_model(
@@ -15,7 +15,8 @@ def build_value_model(
     of the policy's backbone with a head of zeros.
     """
     if value_model is None:
-        value_model, head_init = _copy_backbone(inner_model(policy), pad_token_id), "zero"
+        # What an adapter does so far is in the value's backbone, too.
+        value_model, head_init = _copy_backbone(merged(policy), pad_token_id), "zero"
     check_scalar_model(value_model, "value model")
     check_vocabulary(value_model, policy, "value model")
     set_float32_head(value_model)
@@ -28,10 +29,5 @@ def _copy_backbone(causal: PreTrainedModel, pad_token_id: int) -> PreTrainedMode
     config = type(causal.config).from_dict(causal.config.to_dict())
     config.num_labels, config.pad_token_id = 1, pad_token_id
     value_model = AutoModelForSequenceClassification.from_config(config, dtype=causal.dtype)
-    state = {
-        name.replace("base_layer.", ""): tensor
-        for name, tensor in causal.base_model.state_dict().items()
-        if "lora_" not in name
-    }
-    value_model.base_model.load_state_dict(state)
+    value_model.base_model.load_state_dict(causal.base_model.state_dict())
     return value_model.to(causal.device)

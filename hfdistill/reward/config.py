@@ -45,9 +45,9 @@ class RewardConfig(TrainingArguments):
             and a wrong student response.
         deduplicate (`bool`, *optional*, defaults to `True`): draw identical texts of a question once.
         classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
-        share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Needs the
-            attention `"sdpa"` or `"eager"`. Without effect where a Llama on a CPU reads at most 512 tokens, in a
-            pass without padding, and where a sequence is longer than a sliding window of the model.
+        share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Without effect
+            where the attention is neither `"sdpa"` nor `"eager"`, where a Llama on a CPU reads at most 512 tokens, in
+            a pass without padding, and where a sequence is longer than a sliding window of the model.
         early_stopping_patience (`int`, *optional*, defaults to 2): evaluations without a better Pos/Neg accuracy after
             which the training stops; 0 never stops it.
         global_batch_size (`int`, *optional*): triples an update, over all processes. `per_device_train_batch_size` is
@@ -91,7 +91,7 @@ class RewardConfig(TrainingArguments):
     load_best_model_at_end: bool = True
     metric_for_best_model: str | None = POS_NEG
     greater_is_better: bool | None = True
-    bf16: bool | None = None
+    bf16: bool | None = field(default=None, metadata=decides(also=("triples",)))
     ddp_find_unused_parameters: bool | None = False
     remove_unused_columns: bool = field(default=False, metadata=NO_EFFECT)
 

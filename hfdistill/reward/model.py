@@ -148,9 +148,9 @@ class RewardScorer:
 
         Args:
             prompts (`Sequence[str]`): one prompt a response.
-            responses (`Sequence[str]`): texts without end-of-sequence token.
+            responses (`Sequence[str]`): texts without end token.
             finished (`Sequence[bool]`, *optional*): `False` for a response that was cut off, which then is scored
-                without end-of-sequence token. All finished if not given.
+                without end token. All finished if not given.
         """
         finished = [True] * len(responses) if finished is None else finished
         return self.score_ids(
@@ -161,7 +161,7 @@ class RewardScorer:
         ).tolist()
 
     def score_ids(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Score whole sequences of ids (prompt, response, end-of-sequence), each read at its last token.
+        """Score whole sequences of ids (prompt, response, end token), each read at its last token.
 
         Returns:
             `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.

@@ -75,7 +75,7 @@ class Reward(ABC):
         Args:
             prompts (`Sequence`): text or messages.
             completions (`Sequence`): text, or the assistant's messages; see [`text_of`].
-            completion_ids (`Sequence[list[int]]`): their ids, with the end-of-sequence token where it was sampled.
+            completion_ids (`Sequence[list[int]]`): their ids, with the end token where it was sampled.
             columns: every other column of the dataset, `trainer_state`, `log_metric` (`f(name, value)`) and
                 `log_extra` (`f(name, values)`).
 

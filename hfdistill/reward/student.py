@@ -112,8 +112,7 @@ def _draw(
     shots: int,
 ) -> list[Response]:
     prompts = {question.question_id: encoder.question_ids(task, question, shots) for question, _ in asked}
-    # What goes on after worked examples is another question; every turn of a conversation ends by itself.
-    stop = task.stop if shots and encoder.chat is None else ()
+    stop = encoder.stop(task, shots)
     seeds = [_seed(seed, question.question_id, sample) for question, sample in asked]
     generated = generate(
         model,

@@ -55,7 +55,8 @@ class TripletTrainer(ResumableTrainer):
             callbacks.append(EarlyStopping(args.early_stopping_patience))
         # Rows that responses share need an attention mask, which costs more than their prompts where padding is free.
         longest = max(triple.longest for triple in (*train_dataset, *eval_dataset))
-        share_prefix = args.share_prefix and not computes_no_padding(model.base_model, longest)
+        masks = model.config._attn_implementation in ("sdpa", "eager")
+        share_prefix = args.share_prefix and masks and not computes_no_padding(model.base_model, longest)
         # That mask takes the place of a layer's own, which looks no further than its window.
         window = model.config.get_text_config().to_dict().get("sliding_window")
         share_prefix = share_prefix and (window is None or longest <= window)
@@ -170,11 +171,6 @@ def _check(
         raise HFDistillError(
             "no validation question gives a triple: label more validation questions, raise reward.samples, or train "
             "without validation (--eval_strategy no)"
-        )
-    if args.share_prefix and model.config._attn_implementation not in ("sdpa", "eager"):
-        raise HFDistillError(
-            f"reward.share_prefix needs the attention 'sdpa' or 'eager', not {model.config._attn_implementation!r}: "
-            "set student.attn_implementation: sdpa, or reward.share_prefix: false"
         )
     longest = max(triple.longest for triple in train_dataset)
     context = model.config.get_text_config().max_position_embeddings

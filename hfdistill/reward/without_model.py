@@ -42,5 +42,5 @@ class PseudoLabelReward(Reward):
 
 
 def brief(completion_ids: Sequence[list[int]], **columns: Any) -> list[float]:
-    """Minus the length in hundreds of tokens, end-of-sequence included: -2 for a completion of 200 tokens."""
+    """Minus the length in hundreds of tokens, end token included: -2 for a completion of 200 tokens."""
     return [-len(ids) / BRIEF_UNIT for ids in completion_ids]

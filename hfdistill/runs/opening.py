@@ -10,6 +10,7 @@ from ..errors import HFDistillError
 from ..sections import StudentConfig, TeacherConfig
 from ..student import load_encoder
 from ..tasks.base import Question, Task
+from ..teacher.plan import teacher_shots
 
 
 # All that a model's repository holds but its weights.
@@ -35,14 +36,19 @@ def open_student(student: StudentConfig, task: Task) -> str:
     check_model(config, student.model)
     encoder = read_tokenizer(artifact.path, student)
     prompt = encoder.question_ids(task, Question("example", "How many?", "test"))
-    context = config.get_text_config().max_position_embeddings
+    context = config.get_text_config().to_dict().get("max_position_embeddings")
+    if context is None:
+        raise HFDistillError(
+            f"the student {student.model!r} ({config.model_type}) names no context (max_position_embeddings): name a "
+            "model of another family"
+        )
     if len(prompt) + task.max_new_tokens > context:
         raise HFDistillError(
             f"the student {student.model!r} reads {context} tokens, and a response may have {task.max_new_tokens} "
             "behind its prompt: lower task.max_new_tokens"
         )
     check_tools(encoder, student)
-    return describe(encoder, config, student, licence_of(artifact.path))
+    return describe(encoder, config, student, task, licence_of(artifact.path))
 
 
 def check_weights(artifact: Artifact) -> None:
@@ -123,10 +129,12 @@ def licence_of(folder: Path) -> str | None:
     return split(card.read_text(encoding="utf-8"))[0].get("license") if card.is_file() else None
 
 
-def describe(encoder: Encoder, config, student: StudentConfig, licence: str | None) -> str:
+def describe(encoder: Encoder, config, student: StudentConfig, task: Task, licence: str | None) -> str:
     """How the student will be asked and trained, as a sentence."""
     token = encoder.tokenizer.convert_ids_to_tokens
-    asked = "in text" if encoder.chat is None else "through its chat template"
+    asked = "through its chat template, without worked examples"
+    if encoder.chat is None:
+        asked = f"in text, before its training behind {task.shots or 'no'} worked example{'s' * (task.shots != 1)}"
     dtype = str(config.dtype or "float32").removeprefix("torch.")
     ends = ", ".join(map(repr, token(encoder.end_token_ids)))
     stated = student.license or licence
@@ -141,7 +149,7 @@ def describe(encoder: Encoder, config, student: StudentConfig, licence: str | No
 
 def describe_teacher(teacher: TeacherConfig, task: Task) -> str:
     """How the teacher will be asked, as a sentence."""
-    shots = teacher.shots if teacher.shots is not None else 0 if teacher.chat else task.shots
+    shots = teacher_shots(teacher, task)
     asked = "through its chat template" if teacher.chat else "in text"
     told = f"teacher {teacher.model}: asked {asked}, with {shots or 'no'} worked example{'s' * (shots != 1)}"
     if not teacher.chat and INSTRUCT.search(teacher.model):

@@ -80,7 +80,7 @@ class Student:
                 f"The question is too long: with the prompt it takes {len(prompt)} tokens, and this model reads and "
                 f"writes {context} in all. Shorten it."
             )
-        stop = task.stop if shots and self.encoder.chat is None else ()
+        stop = self.encoder.stop(task, shots)
         rows = generate(
             self.model,
             [prompt] * (samples if temperature > 0 else 1),

@@ -67,7 +67,7 @@ class GradeSchoolMath(Task):
         return "".join(SHOTS[:shots]) + f"Q: {question.question.strip()}\n{LEAD_IN}"
 
     def worked_examples(self, question: Question, shots: int) -> list[tuple[str, str]]:
-        self.prompt(question, shots)
+        self.prompt(question, shots)  # refuses more than there are
         asked_and_answered = [shot.removeprefix("Q:\n").split(f"\nA:\n{LEAD_IN}\n") for shot in SHOTS[:shots]]
         return [(f"Q: {asked}\n{LEAD_IN}", answered.strip()) for asked, answered in asked_and_answered]
 

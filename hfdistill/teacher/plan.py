@@ -9,7 +9,7 @@ from typing import Any
 
 from ..chat import Chat, Message
 from ..errors import HFDistillError
-from ..sections import TeacherConfig
+from ..sections import TeacherConfig, own_shots
 from ..tasks.base import Question, Task
 
 
@@ -149,6 +149,13 @@ def teacher_prompts(teacher: TeacherConfig, task: Task) -> tuple[Callable[[Quest
     """How the teacher is asked: a question's prompt, and the texts that end a response. In a conversation each turn
     ends by itself.
     """
+    shots = teacher_shots(teacher, task)
     if not teacher.chat:
-        return partial(task.prompt, shots=teacher.shots), task.stop
-    return partial(Chat(teacher.system_prompt).messages, task, shots=teacher.shots or 0), ()
+        return partial(task.prompt, shots=shots), task.stop
+    return partial(Chat(teacher.system_prompt).messages, task, shots=shots), ()
+
+
+def teacher_shots(teacher: TeacherConfig, task: Task) -> int:
+    """How many worked examples the teacher sees."""
+    own = own_shots(vars(teacher))
+    return task.shots if own is None else own

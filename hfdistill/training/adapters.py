@@ -131,10 +131,12 @@ def as_reference(model: "PeftModel") -> Iterator[None]:
     # Adapters are trained or not by whether they are on.
     trained, active = [parameter.requires_grad for parameter in model.parameters()], model.active_adapter
     model.set_adapter(REFERENCE, inference_mode=True)
-    yield
-    model.set_adapter(active)
-    for parameter, was_trained in zip(model.parameters(), trained, strict=True):
-        parameter.requires_grad_(was_trained)
+    try:
+        yield
+    finally:
+        model.set_adapter(active)
+        for parameter, was_trained in zip(model.parameters(), trained, strict=True):
+            parameter.requires_grad_(was_trained)
 
 
 def merge_folder(folder: Path, digest: str) -> Path:

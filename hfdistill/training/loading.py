@@ -14,12 +14,12 @@ def settle_bf16(args: TrainingArguments) -> None:
     """Compute in bf16 where the processor is fast at it, unless it was said: on GPUs that know it, and on CPUs with
     instructions for it (AVX512-BF16, AMX). Others do without: there it is many times slower than fp32.
     """
+    on_cpu = args.use_cpu or not torch.accelerator.is_available()
     if args.bf16 is None:
-        on_cpu = args.use_cpu or not torch.accelerator.is_available()
         fast = _cpu_multiplies_bf16() if on_cpu else torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         args.bf16 = fast and not args.fp16
-        # Without it, `transformers` takes bf16 for a GPU's.
-        args.use_cpu = args.use_cpu or (on_cpu and args.bf16)
+    # Without it, `transformers` takes bf16 for a GPU's.
+    args.use_cpu = args.use_cpu or (on_cpu and args.bf16)
 
 
 def _cpu_multiplies_bf16() -> bool:

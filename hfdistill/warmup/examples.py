@@ -50,7 +50,7 @@ def encode_examples(
 ) -> tuple[Dataset, int]:
     """Ids and labels of the examples; those of the prompts, given by question id, are no labels.
 
-    A response that was cut off by length gets no end-of-sequence token: the student would learn to stop there.
+    A response that was cut off by length gets no end token: the student would learn to stop there.
     Examples of more than `max_length` tokens are left out.
 
     Returns:

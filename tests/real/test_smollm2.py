@@ -82,7 +82,14 @@ SETTINGS = {
 # are in a form that is read; the student learns that form from them.
 RUNS = {
     "chat": {"teacher": {"chat": True, "shots": 2}, "warmup": {"learning_rate": 1e-4}},
-    "few-shot": {"student": {"chat": False}, "peft": {"r": 8}, "warmup": {"learning_rate": 1e-3}},
+    "few-shot": {
+        "student": {"chat": False},
+        "peft": {"r": 8},
+        "warmup": {"learning_rate": 1e-3},
+        "reward": {"few_shot": True},
+        "ppo": {"few_shot": True},
+        "evaluate": {"few_shot": ["ICL", "Ours"]},
+    },
 }
 
 
