@@ -4,10 +4,11 @@ tokenizer = make_tokenizer("qwen2.5-instruct")
 end_token_ids("qwen2.5-instruct")   # those that its generation_config names
 """
 
+import json
 from dataclasses import dataclass
 from functools import cache
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 
@@ -55,6 +56,9 @@ class Layout:
     adds_bos: bool = False
     template: str | None = None
     model: str = ""  # of tests/families.py
+    words: str = (
+        "bytes"  # or "blanks" and "blank first", as SentencePiece cuts texts: ▁ for a blank, bytes where needed
+    )
 
 
 LAYOUTS = {
@@ -96,6 +100,7 @@ LAYOUTS = {
         adds_bos=True,
         template=GEMMA,
         model="gemma3",
+        words="blanks",
     ),
     "phi4-mini": Layout(
         ["<|endoftext|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>", "<|dummy_0|>"],
@@ -114,6 +119,7 @@ LAYOUTS = {
         adds_bos=True,
         template=MISTRAL,
         model="mistral",
+        words="blank first",
     ),
     "smollm2-instruct": Layout(
         SMOL, "<|im_end|>", ["<|im_end|>"], "<|im_end|>", "<|im_start|>", template=CHATML, model="smollm2"
@@ -127,22 +133,33 @@ TEXT = [
 
 
 @cache
-def _words() -> str:
-    """A byte-level BPE of some merges, as JSON."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+def _words(kind: str) -> str:
+    """A BPE of some merges, as JSON."""
+    if kind == "bytes":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet, more = pre_tokenizers.ByteLevel.alphabet(), []
+    else:
+        tokenizer = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True))
+        first = [normalizers.Prepend("▁")] if kind == "blank first" else []
+        tokenizer.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", "▁")])
+        steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+        tokenizer.decoder = decoders.Sequence(steps + ([decoders.Strip(" ", 1, 0)] if first else []))
+        alphabet, more = list(map(chr, range(32, 127))), [f"<0x{byte:02X}>" for byte in range(256)]
     trainer = trainers.BpeTrainer(
-        vocab_size=340, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=340 + len(more), initial_alphabet=alphabet, special_tokens=more, show_progress=False
     )
     tokenizer.train_from_iterator(TEXT, trainer)
-    return tokenizer.to_str()
+    content = json.loads(tokenizer.to_str())
+    content["added_tokens"] = []  # bytes are no special tokens
+    return json.dumps(content)
 
 
 def make_tokenizer(name: str) -> PreTrainedTokenizerFast:
     """A byte-level tokenizer of this layout."""
     layout = LAYOUTS[name]
-    words = Tokenizer.from_str(_words())
+    words = Tokenizer.from_str(_words(layout.words))
     words.add_special_tokens([AddedToken(token, special=True) for token in layout.special])
     if layout.adds_bos:
         words.post_processor = processors.TemplateProcessing(
