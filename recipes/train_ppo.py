@@ -106,6 +106,10 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         stage.stop_strings = stage.stop_strings or list(encoder.stop(task, task.shots))
     policy = AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained)
     settle_generation(policy, encoder, task.max_new_tokens)
+    reference = None
+    if config.peft is None and stage.kl_in == "reward":
+        # Read again, and not copied: its weights stay in the file, which all processes of a machine share.
+        reference = AutoModelForCausalLM.from_pretrained(parents["warmup"].path, **trained)
 
     def reward_model(**kwargs):
         return load_reward_model(str(parents["reward"].path), **kwargs)
@@ -123,6 +127,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         processing_class=encoder,
         value_model=reward_model(**trained) if stage.value_backbone == "separate" else None,
         peft_config=lora_config(config.peft),
+        ref_model=reference,
         eval_func=answers_match(task),
     )
     show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))

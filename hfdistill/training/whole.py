@@ -30,8 +30,9 @@ class WholeModel:
         self.zero3 = plugin is not None and plugin.zero_stage == 3
         self.copy = None
         if self.zero3 or accelerator.is_fsdp2:
-            self.copy = deepcopy(model).requires_grad_(False).eval().to(self.device)
-            self._release()
+            # No weights are copied: what the copy has for each is empty.
+            empty = {id(weight): torch.nn.Parameter(weight.new_empty(0), False) for weight in model.parameters()}
+            self.copy = deepcopy(model, empty).eval().to(self.device)
 
     def gather(self) -> PreTrainedModel:
         """The model itself, or its copy with the weights as they are now; every process must call it."""
