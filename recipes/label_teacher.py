@@ -54,13 +54,13 @@ def main() -> None:
 
     from hfdistill.labels.labelling import label_and_write
     from hfdistill.labels.statistics import warn_of_duplicates
-    from hfdistill.runs.opening import describe_teacher, open_student
+    from hfdistill.runs.opening import describe_teacher, say_of_student
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
     task = load_task(config.task)
     print(describe_teacher(config.teacher, task))
     if config.student is not None:  # what the student lacks is found before the teacher is paid
-        print(open_student(config.student, task))
+        print(say_of_student(config.student, task))
     labeler = load_labeler(stage.labeler_section())
     questions = questions_to_label(task, stage.max_questions)
     if not questions:

@@ -1,7 +1,6 @@
 """`hfdistill validate`: check a configuration, and open the student without its weights."""
 
 import argparse
-from pathlib import Path
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -14,9 +13,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Validate each file, and say what it makes and how its models will be asked."""
-    from huggingface_hub import constants
-
-    from ..runs.opening import describe_teacher, open_student
+    from ..runs.opening import describe_teacher, say_of_student
     from ..runs.validation import validate
     from ..tasks import load_task
 
@@ -24,9 +21,6 @@ def run(args: argparse.Namespace) -> None:
         configs = validate(path, args.set)
         label, student = configs["label"], configs["reward"].student
         task = load_task(label.task)
-        if constants.HF_HUB_OFFLINE and not Path(student.model).is_dir():
-            opened = f"student {student.model}: not opened, since HF_HUB_OFFLINE is set"
-        else:
-            opened = open_student(student, task)
+        told = say_of_student(student, task)
         print(f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}")
-        print(f"  {describe_teacher(label.teacher, task)}\n  {opened}")
+        print(f"  {describe_teacher(label.teacher, task)}\n  {told}")

@@ -1,6 +1,7 @@
 """The reward model: a language model with one scalar read at a response's last token, and how it is asked."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from types import MethodType
 
 import torch
@@ -191,7 +192,7 @@ def score_sequences(
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
         input_ids, attention_mask = right_pad([sequences[i] for i in batch], pad_token_id)
         positions = attention_mask.sum(1, keepdim=True) - 1
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(model.device.type, torch.bfloat16) if bf16 else nullcontext():
             output = model(input_ids.to(model.device), score_positions=positions.to(model.device))
         scores[batch] = output.logits[:, 0].float().cpu()
     model.train(was_training)

@@ -79,7 +79,7 @@ def fit_run(
     configs = {stage: stage_config(stage, path, set_values) for stage in STAGES if stage in COUNTED}
     first = next(iter(configs.values()))
     device = find_device(first.run.output_dir, spread.processes, memory)
-    student, lengths = open_student(first), prompt_lengths(first)
+    student, lengths = count_student(first), prompt_lengths(first)
     fits = []
     for stage, config in configs.items():
         settings = settings_of(config, memory is not None)
@@ -90,11 +90,11 @@ def fit_run(
     return device, fits
 
 
-def open_student(config: Config) -> CountedModel:
+def count_student(config: Config) -> CountedModel:
     """The student, by its config alone, with the run's adapters."""
     from transformers import AutoConfig
 
-    folder = open_artifact(config.student.ref, "model", ["config.json"]).path
+    folder = open_artifact(config.student.ref, "model", ["config.json", "adapter_config.json"]).path
     try:
         return CountedModel(AutoConfig.from_pretrained(folder), config.peft)
     except (OSError, ValueError) as error:
@@ -136,6 +136,9 @@ def find_way_out(
         changes = _smaller(stage, student, settings, lengths, other, memory)
         if changes is None:
             continue
+        if "per_device_train_batch_size" in changes and settings.get("global_batch_size", 0) is None:
+            # The update stays what it was.
+            changes["global_batch_size"] = settings["per_device_train_batch_size"] * spread.processes
         words = [f"{stage}.{name}={str(value).lower()}" for name, value in changes.items()]
         launched = [] if other is spread else [f"{other.processes} processes by recipes/accelerate/fsdp.yaml"]
         return f"it fits with {' and '.join(words + launched)}"

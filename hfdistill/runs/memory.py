@@ -226,8 +226,10 @@ def _warmup(student: CountedModel, settings: Settings, lengths: Lengths, spread:
 def _reward(student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread) -> tuple[list[Phase], float]:
     response, bf16 = settings["max_new_tokens"] or lengths.response, settings["bf16"]
     rows, total = _rows(settings, spread), lengths.prompt + response
-    sampled = _cache(student, settings["generation_batch_size"], total, False)
-    sampling = {"weights": student.parameters * FLOAT, "cache": sampled}
+    asked = lengths.few_shot_prompt if settings["few_shot"] else lengths.prompt
+    sampled = _cache(student, settings["generation_batch_size"], asked + response, bf16)
+    # Generation casts the weights once.
+    sampling = {"weights": student.parameters * (FLOAT + (HALF if bf16 else 0)), "cache": sampled}
     # Where a prompt is read once, a triple has fewer tokens than its responses with a prompt each.
     prompts = 1 if settings["share_prefix"] else RESPONSES_OF_A_TRIPLE
     tokens = prompts * lengths.prompt + RESPONSES_OF_A_TRIPLE * response
@@ -275,7 +277,8 @@ def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Sp
 def _evaluate(
     student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread
 ) -> tuple[list[Phase], float]:
-    prompt = lengths.few_shot_prompt if settings["few_shot"] else lengths.prompt
+    # Without a word on it the row of the base student has worked examples.
+    prompt = lengths.prompt if settings["few_shot"] == [] else lengths.few_shot_prompt
     answers = _cache(student, settings["batch_size"], prompt + lengths.response, False)
     return [({"weights": student.parameters * FLOAT, "cache": answers}, "batch_size")], 0.0
 

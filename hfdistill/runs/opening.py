@@ -19,6 +19,15 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 INSTRUCT = re.compile(r"instruct|chat|\bit\b", re.IGNORECASE)
 
 
+def say_of_student(student: StudentConfig, task: Task) -> str:
+    """What [`open_student`] says, or that a student that is no folder was not opened where HF_HUB_OFFLINE is set."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE and not Path(student.model).is_dir():
+        return f"student {student.model}: not opened, since HF_HUB_OFFLINE is set"
+    return open_student(student, task)
+
+
 def open_student(student: StudentConfig, task: Task) -> str:
     """Open a student's configuration, tokenizer, template and card, and try what the stages will do with them.
 
@@ -53,12 +62,10 @@ def open_student(student: StudentConfig, task: Task) -> str:
 
 def check_weights(artifact: Artifact) -> None:
     """Refuse a repository or folder that holds no weights."""
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
     from ..artifacts.errors import hub_errors
 
-    if constants.HF_HUB_OFFLINE and artifact.in_part:
-        return
     if artifact.in_part:
         with hub_errors("model", artifact.repo_id):
             files = HfApi().list_repo_files(artifact.repo_id, revision=artifact.revision)
