@@ -21,6 +21,7 @@ from transformers import AutoModelForSequenceClassification, TrainerCallback
 from hfdistill.artifacts.cards import split
 from hfdistill.artifacts.references import open_artifact
 from hfdistill.config import Config, load_config
+from hfdistill.encoding import cut
 from hfdistill.kinds import KINDS, POLICY, REWARD, STAGES, TRIPLES
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.reward.distilled import distilled_reward
@@ -171,18 +172,20 @@ def test_before_the_first_step_nothing_has_moved(run, tmp_path):
     first = next(entry for entry in trainer.state.log_history if "objective/kl" in entry)
     assert first["objective/kl"] == pytest.approx(0, abs=1e-4)
     assert first["val/ratio"] == pytest.approx(1, abs=1e-4) and first["val/ratio_var"] == pytest.approx(0, abs=1e-4)
-    # The scores of the episodes are those that the published reward model gives to the same ids.
+    # The scores of the episodes are those of the published reward model for the same ids, behind the bare prompt.
     judge = AutoModelForSequenceClassification.from_pretrained(run.artifact(REWARD).path, dtype="float32").eval()
     task = load_task(run.stage().task)
     rows = {tuple(row["prompt_ids"]): row for row in trainer.train_dataset}
     questions = {question.question_id: question for question in task.questions()}
-    episodes = trainer.episodes
+    episodes, encoder, stops = trainer.episodes, trainer.encoder, trainer.args.stop_strings or ()
     for ids, length, score in zip(episodes.sequences, episodes.prompt_lengths, episodes.scores.tolist(), strict=True):
-        row = rows[tuple(ids[:length])]
-        text = trainer.encoder.decode(ids[length:])
-        answer = task.extract(text, questions[row["question_id"]]).value
+        row, response = rows[tuple(ids[:length])], ids[length:]
+        question, text = questions[row["question_id"]], encoder.decode(response)
+        answer = task.extract(cut(text, stops), question).value
+        if not encoder.ended(response) and cut(text, stops) != text:
+            response = encoder.response_ids(cut(text, stops))
         with torch.no_grad():
-            alone = judge(torch.tensor([ids])).logits[0, 0].item()
+            alone = judge(torch.tensor([encoder.question_ids(task, question) + response])).logits[0, 0].item()
         wanted = distilled_reward("", text, answer, row["pseudo_label"], alone, same=task.same)
         assert score == pytest.approx(wanted, abs=1e-4)
 
