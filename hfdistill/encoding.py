@@ -122,6 +122,15 @@ class Encoder:
         ids = self._literal_ids(response.removeprefix(self._prefill))
         return [*ids, self.eos_token_id] if finished else ids
 
+    def finished_ids(self, ids: Sequence[int], text: str) -> list[int]:
+        """Ids of a response that a stop string ended, with the end token behind them: those of its `text` among the
+        sampled ones where a token ends there, and the text's own where none does.
+        """
+        for end in range(len(ids), 0, -1):
+            if self.decode(ids[:end]) == text:
+                return [*ids[:end], self.eos_token_id]
+        return self.response_ids(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a response's ids behind its prefill, exactly, without special tokens."""
         text = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -141,3 +141,11 @@ def test_a_template_may_end_turns_where_the_tokenizer_names_no_end():
     tokenizer = make_tokenizer("qwen3")
     end, tokenizer.eos_token = tokenizer.eos_token_id, None
     assert Encoder(tokenizer, chat=Chat()).end_token_ids == [end]
+
+
+def test_what_a_stop_string_ended_keeps_the_ids_in_front_of_it():
+    encoder = encoder_of("qwen2.5-base")
+    sampled = [*encoder.response_ids("9", finished=False), *encoder.response_ids(".", finished=False)]
+    stopped = [*sampled, *encoder.response_ids("\nQ: Tom", finished=False)]
+    assert encoder.finished_ids(stopped, "9.") == [*sampled, encoder.eos_token_id]
+    assert encoder.finished_ids(encoder.response_ids("Tom has", finished=False), "To")[-1] == encoder.eos_token_id

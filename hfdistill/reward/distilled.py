@@ -137,6 +137,6 @@ class DistilledReward(Reward):
         for completion, ids, key in zip(completions, completion_ids, question_id, strict=True):
             text, ids = text_of(completion), list(ids)
             if not encoder.ended(ids) and encoder.decode(ids) != text:
-                ids = encoder.response_ids(text)
+                ids = encoder.finished_ids(ids, text)
             sequences.append(encoder.question_ids(self.task, self.questions[key]) + ids)
         return self.scorer.score_ids(sequences).tolist()

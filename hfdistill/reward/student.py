@@ -123,20 +123,22 @@ def _draw(
         batch_size=batch_size,
         stop=StopStrings(encoder.tokenizer, stop) if stop else None,
     )
+    texts = [cut(encoder.decode(row.token_ids), stop) for row in generated]
     return [
         Response(
             question.question_id,
             sampling.temperature,
             sample,
-            text=cut(encoder.decode(row.token_ids), stop),
+            text=text,
             finish_reason=row.finish_reason,
             prompt_tokens=len(prompts[question.question_id]),
             completion_tokens=len(row.drawn_ids),
             seed=row_seed,
-            # Those of a response that a stop string ended hold the stop string, too.
-            token_ids=json.dumps(row.drawn_ids) if row.finish_reason != "stop_sequence" else None,
+            token_ids=json.dumps(
+                encoder.finished_ids(row.token_ids, text) if row.finish_reason == "stop_sequence" else row.drawn_ids
+            ),
         )
-        for (question, sample), row, row_seed in zip(asked, generated, seeds, strict=True)
+        for (question, sample), row, text, row_seed in zip(asked, generated, texts, seeds, strict=True)
     ]
 
 

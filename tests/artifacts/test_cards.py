@@ -241,3 +241,12 @@ def test_a_policy_that_never_got_better_says_so():
     for best_step, said in ((0, True), (40, False)):
         manifest["metrics"]["best_step"] = best_step
         assert ("never got better than the warm-up" in make(POLICY, manifest)[1]) == said
+
+
+def test_a_few_shot_policy_is_asked_behind_worked_examples_on_its_card():
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["config"]["task"]["shots"] = 2
+    assert "The answer is" not in make(POLICY, manifest)[1]
+    manifest["config"]["stage"]["few_shot"] = True
+    _, body = make(POLICY, manifest)
+    assert body.count("The answer is") == 2 and "stop_strings=['\\nQ:'], tokenizer=tokenizer" in body

@@ -183,7 +183,7 @@ def test_before_the_first_step_nothing_has_moved(run, tmp_path):
         question, text = questions[row["question_id"]], encoder.decode(response)
         answer = task.extract(cut(text, stops), question).value
         if not encoder.ended(response) and cut(text, stops) != text:
-            response = encoder.response_ids(cut(text, stops))
+            response = encoder.finished_ids(response, cut(text, stops))
         with torch.no_grad():
             alone = judge(torch.tensor([encoder.question_ids(task, question) + response])).logits[0, 0].item()
         wanted = distilled_reward("", text, answer, row["pseudo_label"], alone, same=task.same)

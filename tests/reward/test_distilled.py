@@ -54,6 +54,9 @@ class Letters:
     def response_ids(self, response):
         return [ord(letter) for letter in response] + [1]
 
+    def finished_ids(self, ids, text):
+        return self.response_ids(text)
+
     def ended(self, ids):
         return ids[-1:] == [1]
 
