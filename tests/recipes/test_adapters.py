@@ -22,6 +22,8 @@ from ..reward.test_recipes import ROOT, make_run, recipe
 from .test_effects import SETTINGS
 
 
+pytestmark = pytest.mark.slow
+
 READ = """
 import sys, torch
 from transformers import AutoModelForCausalLM

@@ -208,7 +208,8 @@ def test_a_machine_is_shared_by_its_processes(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak is read from /proc")
-@pytest.mark.parametrize("words", [(), *(pytest.param((word,), marks=pytest.mark.slow) for word in MORE)])
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [(), *((word,) for word in MORE)])
 def test_the_estimate_beside_a_measured_peak(tmp_path, words):
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("measured.py")), str(tmp_path), *words],

@@ -109,8 +109,6 @@ def test_the_student_is_opened_before_the_teacher_is_asked(student, tmp_path, pr
     assert "student.pad_token '<none such>' is not in the vocabulary" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_validate_names_an_absent_student(tmp_path):
-    config = written(tmp_path, {"model": str(tmp_path / "nowhere")})
-    command = [sys.executable, "-m", "hfdistill", "validate", config]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and "nowhere" in done.stderr and "Traceback" not in done.stderr
+def test_an_absent_student_is_named(tmp_path):
+    with pytest.raises(HFDistillError, match="nowhere"):
+        open_student(StudentConfig(str(tmp_path / "nowhere")), load_task(TASK))
