@@ -78,7 +78,7 @@ class WarmupConfig(SFTConfig):
         for name in ("packing", "padding_free"):
             if vars(self)[name]:
                 raise HFDistillError(
-                    f"warmup.{name} would let an example attend to those beside it: leave it out; "
-                    "train_sampling_strategy group_by_length saves padding, too"
+                    f"warmup.{name} would let an example attend to those beside it: leave it out; with "
+                    "warmup.global_batch_size examples of like length are computed together, which saves padding, too"
                 )
         check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))
