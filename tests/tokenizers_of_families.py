@@ -5,7 +5,7 @@ end_token_ids("qwen2.5-instruct")   # those that its generation_config names
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -61,6 +61,19 @@ class Layout:
     )
 
 
+QWEN_INSTRUCT = Layout(
+    QWEN, "<|im_end|>", ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>", template=CHATML, model="qwen2"
+)
+GEMMA_INSTRUCT = Layout(
+    ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
+    "<eos>",
+    ["<eos>", "<end_of_turn>"],
+    "<pad>",
+    "<bos>",
+    adds_bos=True,
+    template=GEMMA,
+    model="gemma2",
+)
 LAYOUTS = {
     "llama3-base": Layout(
         LLAMA, "<|end_of_text|>", ["<|end_of_text|>"], bos="<|begin_of_text|>", adds_bos=True, model="llama3"
@@ -75,33 +88,10 @@ LAYOUTS = {
         model="llama3",
     ),
     "qwen2.5-base": Layout(QWEN, "<|endoftext|>", ["<|endoftext|>"], "<|endoftext|>", template=CHATML, model="qwen2"),
-    "qwen2.5-instruct": Layout(
-        QWEN, "<|im_end|>", ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>", template=CHATML, model="qwen2"
-    ),
-    "qwen3": Layout(
-        QWEN, "<|im_end|>", ["<|im_end|>", "<|endoftext|>"], "<|endoftext|>", template=CHATML, model="qwen3"
-    ),
-    "gemma2": Layout(
-        ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
-        "<eos>",
-        ["<eos>", "<end_of_turn>"],
-        "<pad>",
-        "<bos>",
-        adds_bos=True,
-        template=GEMMA,
-        model="gemma2",
-    ),
-    "gemma3": Layout(
-        ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
-        "<eos>",
-        ["<eos>", "<end_of_turn>"],
-        "<pad>",
-        "<bos>",
-        adds_bos=True,
-        template=GEMMA,
-        model="gemma3",
-        words="blanks",
-    ),
+    "qwen2.5-instruct": QWEN_INSTRUCT,
+    "qwen3": replace(QWEN_INSTRUCT, model="qwen3"),
+    "gemma2": GEMMA_INSTRUCT,
+    "gemma3": replace(GEMMA_INSTRUCT, model="gemma3", words="blanks"),
     "phi4-mini": Layout(
         ["<|endoftext|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>", "<|dummy_0|>"],
         "<|endoftext|>",

@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 import yaml
 
-from ..chat import Chat
 from ..errors import unknown
 from ..kinds import POLICY, Kind
+from ..sections import StudentConfig
+from ..student import conversation
 from . import figures, metadata
 from .references import is_commit, parse_ref
 
@@ -181,8 +182,7 @@ def _example(manifest: dict[str, Any]) -> dict[str, Any]:
 
     task = load_task(manifest["config"]["task"])
     question = Question("example", EXAMPLE_QUESTION, "test", options=EXAMPLE_OPTIONS)
-    student, asked = manifest["student"] or {}, manifest.get("asked", {})
-    chat = Chat(student.get("system_prompt"), student.get("chat_template_kwargs") or {}, student.get("prefill"))
+    asked, chat = manifest.get("asked", {}), conversation(StudentConfig(**manifest["student"]))
     few_shot = manifest["stage"] == POLICY.stage and manifest["config"].get("stage", {}).get("few_shot")
     shots = task.shots if few_shot else 0
     goes_on = "add_generation_prompt" if chat.prefill is None else "continue_final_message"

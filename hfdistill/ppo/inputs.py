@@ -23,6 +23,7 @@ from ..training.adapters import (
     inner_model,
 )
 from ..training.best_checkpoint import ACCURACY
+from ..training.loading import TRAINED
 from .config import PPOConfig
 from .prompts import PromptDataset, PromptStream, open_prompts
 from .scoring import RewardFunction, Rewards
@@ -137,7 +138,7 @@ def open_policy(model: PreTrainedModel | str, args: PPOConfig, peft_config: Any)
 def load_policy(name: str, init_kwargs: dict[str, Any]) -> PreTrainedModel:
     """The causal language model of a folder or a Hub repository."""
     try:
-        return AutoModelForCausalLM.from_pretrained(name, **{"dtype": torch.float32, **init_kwargs})
+        return AutoModelForCausalLM.from_pretrained(name, **{"dtype": TRAINED, **init_kwargs})
     except (OSError, ValueError) as error:
         raise HFDistillError(f"the policy {name!r} cannot be loaded: {' '.join(str(error).split())}") from error
 
