@@ -1,12 +1,16 @@
 """Which episode is trained on when, and by whom. Every process computes the same plan, so none is communicated."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from accelerate.utils import gather_object
 
 from ..training.shares import cut_into_passes
 from .config import PPOConfig
+
+
+T = TypeVar("T")
 
 
 class MiniBatch(NamedTuple):
@@ -39,6 +43,20 @@ def update_rows(rows: int, seed: int, update: int, size: int) -> list[int]:
 def episode_seeds(seed: int, update: int, size: int) -> list[int]:
     """Sampling seed of each episode of an update, whichever process samples it."""
     return (np.random.SeedSequence([seed, 1, update]).generate_state(size, np.uint64) >> np.uint64(1)).tolist()
+
+
+def share_prompts(drawn: Sequence[int], rank: int, processes: int) -> list[int]:
+    """The numbers of the episodes of an update that a process samples, where `drawn` says of each which prompt it
+    answers: those of every `processes`-th prompt. All responses to a prompt are one process's, since rewards may
+    compare them.
+    """
+    prompts = {prompt: place for place, prompt in enumerate(dict.fromkeys(drawn))}
+    return [number for number, prompt in enumerate(drawn) if prompts[prompt] % processes == rank]
+
+
+def in_order(mine: list[T]) -> list[T]:
+    """What the processes hold of the episodes of an update, in the order of their numbers, on every process."""
+    return sorted(gather_object(mine), key=lambda episode: episode.number)
 
 
 def mini_batches(episodes: int, number: int, seed: int, update: int, epoch: int) -> list[list[int]]:

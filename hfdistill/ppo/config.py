@@ -41,6 +41,8 @@ class PPOConfig(TrainingArguments):
         model_init_kwargs (`dict`, *optional*): how `from_pretrained` loads a policy that is given by its name; in
             float32, unless `dtype` is among them.
         rollout_batch_size (`int`, *optional*, defaults to 64): episodes an update, over all processes.
+        num_generations (`int`, *optional*, defaults to 1): responses to each prompt of an update, which rewards may
+            compare; `rollout_batch_size` is a multiple of it.
         total_episodes (`int`, *optional*): episodes in all, rounded up to whole updates; without it
             `num_train_epochs` passes over the dataset, or `max_steps` optimizer steps.
         num_ppo_epochs (`int`, *optional*, defaults to 4): passes over the episodes of an update.
@@ -124,6 +126,7 @@ class PPOConfig(TrainingArguments):
     chat_template_kwargs: dict | str | None = field(default=None, metadata=NO_EFFECT)
     model_init_kwargs: dict | str | None = field(default=None, metadata=NO_EFFECT)
     rollout_batch_size: int = 64
+    num_generations: int = field(default=1, metadata=decides(if_changed=True))
     total_episodes: int | None = None
     num_ppo_epochs: int = 4
     num_mini_batches: int = 1
@@ -192,7 +195,13 @@ class PPOConfig(TrainingArguments):
             value_head_init=("copy", "zero"),
             vllm_mode=("colocate", "server"),
         )
-        check_positive("", self, "rollout_batch_size", "num_ppo_epochs", "num_mini_batches", "max_completion_length")
+        check_positive("", self, "rollout_batch_size", "num_generations", "num_ppo_epochs", "num_mini_batches")
+        check_positive("", self, "max_completion_length")
+        if self.rollout_batch_size % self.num_generations:
+            raise HFDistillError(
+                f"rollout_batch_size is {self.rollout_batch_size}, no multiple of num_generations, "
+                f"{self.num_generations}: an update has as many episodes as prompts times responses to each"
+            )
         if self.temperature <= 0:
             raise HFDistillError(f"temperature is {self.temperature}: PPO learns from samples, it must be above 0")
         if not 0 < self.top_p <= 1:
@@ -217,6 +226,11 @@ class PPOConfig(TrainingArguments):
             raise HFDistillError("vllm_mode is 'server': set vllm_server_base_url, for example http://my-vllm:8000")
         if self.kl_target is not None and self.kl_in == "loss":
             raise HFDistillError("kl_target adapts the KL in the reward: leave it out, or set kl_in to 'reward'")
+
+    @property
+    def prompts_per_update(self) -> int:
+        """Prompts that an update draws."""
+        return self.rollout_batch_size // self.num_generations
 
     @property
     def filters(self) -> bool:

@@ -16,10 +16,9 @@ from ..errors import HFDistillError
 from ..generation import Generated
 from ..llama import Passage
 from ..training.adapters import as_reference
-from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
-from .batching import MiniBatch, episode_seeds, plan_epoch
+from .batching import MiniBatch, episode_seeds, in_order, plan_epoch, share_prompts
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset, PromptStream
@@ -33,10 +32,11 @@ logger = logging.get_logger(__name__)
 
 class Episode(NamedTuple):
     """One response, what each reward function said about it, and its `score`, their weighted sum less penalties, as
-    processes hand it to each other. Its ids end in an end token where that was sampled; `log_probs` are the
-    sampler's.
+    processes hand it to each other; its `number` is its place in the update. Its ids end in an end token where that
+    was sampled; `log_probs` are the sampler's.
     """
 
+    number: int
     prompt_ids: list[int]
     completion_ids: list[int]
     finished: bool
@@ -82,17 +82,20 @@ class Rollouts:
         """
         config, size, seconds = self.config, self.config.rollout_batch_size, {}
         # 1. Which prompts, with which noise: the same whatever the number of processes.
-        prompts, drawn = self.prompts.of_update(update, size, config.seed)
-        rows = self._share(drawn)
-        seeds = self._share(episode_seeds(config.seed, update, size))
+        prompts, drawn = self.prompts.of_update(update, config.prompts_per_update, config.seed)
+        drawn = [row for row in drawn for _ in range(config.num_generations)]
+        numbers = share_prompts(drawn, self.accelerator.process_index, self.accelerator.num_processes)
+        rows = [drawn[number] for number in numbers]
+        noise = episode_seeds(config.seed, update, size)
+        seeds = [noise[number] for number in numbers]
         # 2. Sample.
         with timed(seconds, "generation"):
             prompt_ids = [prompts.prompt_ids[row] for row in rows]
             generated = self.sampler.sample(prompt_ids, config.temperature, seeds)
         # 3. Score, and share the episodes among all processes.
         with timed(seconds, "reward"):
-            mine, shown = self._score(prompts, rows, generated, state)
-            everyone = gather_shares(mine, self.accelerator.num_processes)
+            mine, shown = self._score(prompts, numbers, rows, generated, state)
+            everyone = in_order(mine)
             sampled, figures = self._assemble(update, everyone)
         # 4. Log-probabilities and values before the update, by the very passes that training starts with: the ratio
         #    of the first step is 1, and not 1 up to the rounding of another kernel.
@@ -147,9 +150,6 @@ class Rollouts:
         texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
         return dataset.completions(rows, texts)
 
-    def _share(self, items: list[Any]) -> list[Any]:
-        return my_share(items, self.accelerator.process_index, self.accelerator.num_processes)
-
     @contextmanager
     def _reference_at_hand(self) -> Iterator[None]:
         if not self.config.offload_ref_model:
@@ -162,7 +162,12 @@ class Rollouts:
             self.reference.to("cpu")
 
     def _score(
-        self, prompts: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
+        self,
+        prompts: PromptDataset,
+        numbers: list[int],
+        rows: list[int],
+        generated: list[Generated],
+        state: TrainerState,
     ) -> tuple[list[Episode], list[ShownEpisode]]:
         """Episodes with their scores, and the same to be shown."""
         if not rows:
@@ -175,9 +180,10 @@ class Rollouts:
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
             ids = prompts.prompt_ids[rows[i]], response.drawn_ids
-            mine.append(Episode(*ids, finished, values, score, response.log_probs))
+            mine.append(Episode(numbers[i], *ids, finished, values, score, response.log_probs))
             extra = {name: column[i] for name, column in columns.items()}
-            shown.append(ShownEpisode(prompts.prompts([rows[i]])[0], completions[i], values, score, extra))
+            prompt = prompts.prompts([rows[i]])[0]
+            shown.append(ShownEpisode(numbers[i], prompt, completions[i], values, score, extra))
         return mine, shown
 
     def _assemble(self, update: int, everyone: list[Episode]) -> tuple[Sampled, dict[str, float]]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 class ShownEpisode(NamedTuple):
     """One sampled episode: what each reward function said about it, their weighted sum less penalties, and what they
-    gave to `log_extra`, by column.
+    gave to `log_extra`, by column; its `number` is its place in the update.
     """
 
+    number: int
     prompt: Any
     completion: Any
     said: dict[str, float | None]
@@ -33,7 +34,7 @@ def log_completions(step: int, episodes: list[ShownEpisode], folder: str | Path,
     from datasets import Dataset
     from trl.trainer.utils import print_prompt_completions_sample
 
-    prompts, completions = ([episode[field] for episode in episodes] for field in (0, 1))
+    prompts, completions = [one.prompt for one in episodes], [one.completion for one in episodes]
     names = [*episodes[0].said, *(["score"] if len(episodes[0].said) > 1 else [])]
     rewards = {name: [{"score": one.score, **one.said}[name] for one in episodes] for name in names}
     columns = dict.fromkeys(name for one in episodes for name in one.extra)

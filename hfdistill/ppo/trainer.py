@@ -24,6 +24,7 @@ from ..training.whole import WholeModel
 from . import saving
 from .actor_critic import ActorCritic, Scored
 from .advantages import AdaptiveKL
+from .batching import in_order
 from .config import PPOConfig
 from .episodes import Episodes
 from .figures import RunningFigures
@@ -168,7 +169,7 @@ class PPOTrainer(ResumableTrainer):
         """
         prompts, steps = self.rollouts.prompts, self.args.max_steps
         if isinstance(prompts, PromptDataset):
-            steps = math.ceil(len(prompts) / self.args.rollout_batch_size) * self.steps_per_update
+            steps = math.ceil(len(prompts) / self.args.prompts_per_update) * self.steps_per_update
         return DataLoader([{}] * steps, batch_size=1, collate_fn=lambda rows: rows[0])
 
     def get_total_train_batch_size(self, args: PPOConfig) -> int:
@@ -335,7 +336,7 @@ class PPOTrainer(ResumableTrainer):
         if self.episodes is None or self.episodes.update == self._logged_update:
             return
         self._logged_update = self.episodes.update
-        episodes = gather_shares(self.shown, self.accelerator.num_processes)
+        episodes = in_order(self.shown)
         if episodes and self.is_world_process_zero():
             log_completions(self.state.global_step, episodes, self.args.output_dir, self.args.num_completions_to_print)
 

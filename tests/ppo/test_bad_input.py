@@ -204,6 +204,7 @@ def test_diverged_weights_are_said_to_be(tmp_path):
         ({"gradient_accumulation_steps": 2}, "set rollout_batch_size"),
         ({"num_mini_batches": 99}, "raise rollout_batch_size"),
         ({"temperature": 0.0}, "must be above 0"),
+        ({"num_generations": 3}, "rollout_batch_size is 16, no multiple of num_generations, 3"),
         ({"num_ppo_epochs": 0}, "num_ppo_epochs is 0: it must be positive"),
         ({"kl_in": "loss", "kl_target": 1.0}, "kl_target"),
         ({"early_stopping_patience": 2}, "early_stopping_patience is 2, but nothing is evaluated"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfdistill.ppo.batching import deal, episode_seeds, mini_batches, update_rows
+from hfdistill.ppo.batching import deal, episode_seeds, mini_batches, share_prompts, update_rows
 
 
 @pytest.mark.parametrize("rows,size", [(10, 4), (3, 8), (1, 5), (8, 8)])
@@ -44,6 +44,16 @@ def test_deal(lengths, processes, max_rows, max_tokens):
             assert len(rows) <= max_rows
             if max_tokens is not None and len(rows) > 1:
                 assert len(rows) * max(lengths[i] for i in rows) <= max_tokens
+
+
+@given(drawn=st.lists(st.integers(0, 5), max_size=30), processes=st.integers(1, 4))
+def test_all_responses_to_a_prompt_are_one_process_s(drawn, processes):
+    shares = [share_prompts(drawn, rank, processes) for rank in range(processes)]
+    assert sorted(number for share in shares for number in share) == list(range(len(drawn)))
+    prompts = [{drawn[number] for number in share} for share in shares]
+    assert sum(map(len, prompts)) == len(set(drawn))
+    assert max(map(len, prompts)) - min(map(len, prompts)) <= 1
+    assert all(share == sorted(share) for share in shares)
 
 
 @given(episodes=st.integers(1, 50), number=st.integers(1, 5), epoch=st.integers(0, 3))

@@ -19,6 +19,8 @@ UNEVEN = {
     "per_device_train_batch_size": 3,
     "num_mini_batches": 2,
     "value_warmup_updates": 1,
+    "num_generations": 3,
+    "relative": True,
 }
 
 

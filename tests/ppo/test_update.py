@@ -206,6 +206,23 @@ def test_generation_config_of_the_model_has_no_say(tmp_path):
     assert_same_weights(*runs, **EXACT)
 
 
+def test_each_prompt_of_an_update_is_answered_so_many_times(tmp_path):
+    asked = []
+
+    def reward(prompts, completions, **columns):
+        asked.append((prompts, completions))
+        return copy_reward(prompts, completions)
+
+    make_trainer(tmp_path, reward=reward, num_generations=4, total_episodes=None, num_train_epochs=1).train()
+    # Each prompt's turn comes once a pass over the dataset, which takes so many times the episodes.
+    assert len(asked) == 4
+    groups = [prompts[first : first + 4] for prompts, _ in asked for first in range(0, 16, 4)]
+    assert all(len(set(group)) == 1 for group in groups)
+    assert sorted(group[0] for group in groups) == sorted(row["prompt"] for row in PROMPTS)
+    # Each response has noise of its own.
+    assert len(set(asked[0][1][:4])) > 1
+
+
 def test_dropout_is_off(tmp_path):
     runs = []
     for dropout in (0.0, 0.5):

@@ -16,6 +16,13 @@ def same(prompts, completions, **columns):
     return [prompt == completion for prompt, completion in zip(prompts, completions, strict=True)]
 
 
+def relative_reward(prompts, completions, **columns):
+    """Less the mean of all responses to the prompt in the update: the same only where all of them are asked about."""
+    scores = copy_reward(prompts, completions)
+    same_prompt = [[score for other, score in zip(prompts, scores, strict=True) if other == one] for one in prompts]
+    return [score - sum(those) / len(those) for score, those in zip(scores, same_prompt, strict=True)]
+
+
 def make_steps_nan(trainer, steps):
     loss = trainer._loss
 
@@ -39,7 +46,7 @@ def main():
     policy = make_policy(tie_word_embeddings=options.pop("tied", False))
     trainer = make_trainer(
         folder,
-        reward=copy_reward,
+        reward=relative_reward if options.pop("relative", False) else copy_reward,
         policy=policy,
         evaluate=PROMPTS,
         trainer_kwargs={"eval_func": same, "peft_config": peft_config},
