@@ -16,8 +16,8 @@ def is_interval(value: Any) -> bool:
 def leaves(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Yield every figure of nested metrics with the keys that lead to it; an accuracy with its interval is one figure.
 
-    A list of mappings is walked by the `name` of each, or by position. Longer lists of numbers are histories, which
-    plots show, and are left out.
+    A list of mappings is walked by the `name` of each, or by position. Longer lists of numbers, and mappings with a
+    `step` each, are histories, which plots show, and are left out.
     """
     if is_interval(metrics):
         yield path, {key: metrics[key] for key in INTERVAL if key in metrics}
@@ -28,6 +28,8 @@ def leaves(metrics: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         for key, value in metrics.items():
             yield from leaves(value, (*path, str(key)))
     elif any(isinstance(item, dict) for item in metrics):
+        if all(isinstance(item, dict) and "step" in item for item in metrics):
+            return
         for index, item in enumerate(metrics):
             name = item.get("name", index) if isinstance(item, dict) else index
             rest = {key: value for key, value in item.items() if key != "name"} if isinstance(item, dict) else item

@@ -10,6 +10,10 @@ from accelerate import Accelerator
 from ..intervals import interval
 
 
+# What validation says of a policy, beside length and finish.
+VALIDATED = ("accuracy",)
+
+
 class RunningFigures:
     """Means and speed since the last log.
 
@@ -68,6 +72,30 @@ class RunningFigures:
         return means
 
 
+# What a point of the learning curve takes from the log of training: the last figures before its evaluation.
+SAMPLED = {
+    "score": "objective/scores",
+    "kl": "objective/kl",
+    "entropy": "policy/entropy_avg",
+    "mean_length": "completions/mean_length",
+}
+
+
+def learning_curve(state: Any, config: Any) -> list[dict[str, float]]:
+    """A point an evaluation: `step` and `episodes` trained on, what validation says (`accuracy`), and of the sampled
+    episodes before it mean `score`, `kl` (nats an episode), `entropy` (nats a token) and `mean_length` (tokens), as
+    far as they were logged.
+    """
+    points, sampled = [], {}
+    for entry in state.log_history:
+        sampled |= {name: entry[logged] for name, logged in SAMPLED.items() if logged in entry}
+        said = {name: entry[f"eval_{name}"] for name in VALIDATED if f"eval_{name}" in entry}
+        if said:
+            episodes = round(entry["step"] / config.steps_per_update * config.rollout_batch_size)
+            points.append({"step": entry["step"], "episodes": episodes, **said, **sampled})
+    return points
+
+
 def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
     """Figures of a finished training with `n` validation questions, for manifest and card."""
     log = state.log_history
@@ -83,6 +111,7 @@ def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
         figures["validation_accuracy"] = _with_interval(chosen[1], n)
         figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
         figures |= {"best_step": best[0]} if config.load_best_model_at_end else {}
+    figures["curve"] = learning_curve(state, config)
     for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
         figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
     if last:

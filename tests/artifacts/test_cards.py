@@ -202,6 +202,7 @@ def test_size_categories(count, name):
 def test_figures():
     nested = {
         "rows": [{"name": "SFT", "accuracy": 0.5}, {"accuracy": 0.25}],
+        "curve": [{"step": 0, "accuracy": 0.25}, {"step": 4, "accuracy": 0.5}],
         "difference": {"value": -0.02, "low": -0.05, "high": 0.01},
         "served": {"ok": True, "shape": [1, 2]},
         "big": 123456.7,

@@ -1,5 +1,6 @@
 """A training's log as figures and plots."""
 
+from hfdistill.artifacts.figures import rows
 from hfdistill.ppo.figures import training_figures
 from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve
 
@@ -28,6 +29,12 @@ def test_figures_and_picture(tmp_path):
     assert metrics["best_step"] == 4
     assert metrics["episodes"] == 32
     assert metrics["skipped_steps"] == 1
+    assert metrics["curve"] == [
+        {"step": 0, "episodes": 0, "accuracy": 0.5},
+        {"step": 4, "episodes": 16, "accuracy": 0.75, "score": 1.0, "kl": 0.1},
+        {"step": 8, "episodes": 32, "accuracy": 0.75, "score": 1.0, "kl": 0.1},
+    ]
+    assert not [label for label, _ in rows(metrics) if "curve" in label]
     for draw in (draw_learning_curve, draw_diagnostics):
         for name in ("a.png", "b.png"):
             draw(State.log_history, 4, 16, tmp_path / name)
