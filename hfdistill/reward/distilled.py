@@ -4,17 +4,18 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import HFDistillError, unknown
 from ..tasks.base import Task
-from .rewards import Reward, is_path, load_function, text_of
+from .rewards import is_path, load_function
+from .scored import Judged, ScoredReward
+from .vote import NO_ANSWER_REWARD
 
 
 if TYPE_CHECKING:
     from .model import RewardScorer
 
-NO_ANSWER_REWARD = -5.0
 VARIANTS = ("min", "minus")
 
 
@@ -60,10 +61,8 @@ def distilled_reward(
 
 
 @dataclass
-class DistilledReward(Reward):
-    """Eq. 7 for a batch of completions. The reward model is asked about those with an extractable answer alone.
-
-    The dataset needs the columns `question_id` and `pseudo_label` (`None` where there is none).
+class DistilledReward(ScoredReward):
+    """Eq. 7 for a batch of completions.
 
     Args:
         variant (`str`, *optional*, defaults to `"min"`): of Eq. 7, `"min"` or `"minus"` (Fig. 7).
@@ -72,7 +71,6 @@ class DistilledReward(Reward):
     """
 
     name: ClassVar[str] = "distilled"
-    asks_model: ClassVar[bool] = True
 
     variant: str = "min"
     function: str | None = None
@@ -81,7 +79,7 @@ class DistilledReward(Reward):
         if self.variant not in VARIANTS:
             raise unknown("reward variant", str(self.variant), VARIANTS)
         if self.function is not None and not is_path(str(self.function)):
-            raise HFDistillError(f"function of reward distilled is {self.function!r}: it reads module:function")
+            raise HFDistillError(f"function of reward {self.name} is {self.function!r}: it reads module:function")
 
     def prepare(self, task: Task, scorer: "RewardScorer | None" = None, few_shot: bool = False) -> "DistilledReward":
         """See [`~hfdistill.reward.rewards.Reward.prepare`]."""
@@ -93,50 +91,30 @@ class DistilledReward(Reward):
         self.rule = partial(rule, **{name: value for name, value in options.items() if name in accepted})
         return self
 
-    def __call__(
-        self,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        completion_ids: Sequence[list[int]],
-        question_id: Sequence[str],
-        pseudo_label: Sequence[str | None],
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
-    ) -> list[float]:
-        """Rewards of the completions; logs the share without an answer and the share that agrees with y*."""
-        answers = self.answers(completions, question_id)
-        asked = [index for index, answer in enumerate(answers) if answer is not None]
-        values = self._scores(
-            *([column[index] for index in asked] for column in (completions, completion_ids, question_id))
-        )
-        scores: dict[int, float] = dict(zip(asked, values, strict=True))
-        if log_metric is not None and answers:
-            log_metric("objective/no_answer_rate", 1 - len(asked) / len(answers))
-            labelled = [
-                answer is not None and self.task.same(answer, label)
-                for answer, label in zip(answers, pseudo_label, strict=True)
-                if label is not None
-            ]
-            if labelled:
-                log_metric("objective/pseudo_label_rate", sum(labelled) / len(labelled))
+    def values(self, judged: Sequence[Judged]) -> list[float]:
+        """See [`~hfdistill.reward.scored.ScoredReward.values`]."""
         return [
-            self.rule(self.questions[key].question, text_of(completion), answer, label, scores.get(index))
-            for index, (key, completion, answer, label) in enumerate(
-                zip(question_id, completions, answers, pseudo_label, strict=True)
+            self.rule(
+                self.questions[each.question_id].question, each.response, each.answer, each.pseudo_label, each.score
             )
+            for each in judged
         ]
 
-    def _scores(
-        self, completions: Sequence[Any], completion_ids: Sequence[list[int]], question_id: Sequence[str]
-    ) -> list[float]:
-        """The reward model's scores, of responses behind the bare prompt, where it was trained, and as the ids that
-        were sampled. One that a stop string ended is finished where that begins.
-        """
-        encoder = self.scorer.encoder
-        sequences = []
-        for completion, ids, key in zip(completions, completion_ids, question_id, strict=True):
-            text, ids = text_of(completion), list(ids)
-            if not encoder.ended(ids) and encoder.decode(ids) != text:
-                ids = encoder.finished_ids(ids, text)
-            sequences.append(encoder.question_ids(self.task, self.questions[key]) + ids)
-        return self.scorer.score_ids(sequences).tolist()
+
+@dataclass
+class PessimisticReward(DistilledReward):
+    """Eq. 7 with the mean of an ensemble less some of its standard deviations in the score's place: where the heads
+    disagree, nothing is known, and nothing is to be gained (https://arxiv.org/abs/2310.02743).
+
+    Args:
+        variant (`str`, *optional*, defaults to `"min"`), function (`str`, *optional*): as in [`DistilledReward`].
+        pessimism (`float`, *optional*, defaults to 1.0): how many standard deviations.
+    """
+
+    name: ClassVar[str] = "pessimistic"
+
+    pessimism: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_number("pessimism", least=0)

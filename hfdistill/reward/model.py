@@ -161,8 +161,13 @@ class RewardScorer:
             ]
         ).tolist()
 
-    def score_ids(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+    def score_ids(self, sequences: Sequence[Sequence[int]], pessimism: float = 0.0) -> torch.Tensor:
         """Score whole sequences of ids (prompt, response, end token), each read at its last token.
+
+        Args:
+            sequences (`Sequence[Sequence[int]]`): of ids.
+            pessimism (`float`, *optional*, defaults to 0.0): how many standard deviations of an ensemble are taken off
+                its mean; those of a single head are 0.
 
         Returns:
             `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 GROUP = "hfdistill.rewards"
 
 BUILT_IN = {
-    "brief": "hfdistill.reward.without_model:brief",
+    "brief": "hfdistill.reward.brief:brief",
+    "clipped": "hfdistill.reward.clipped:ClippedReward",
     "distilled": "hfdistill.reward.distilled:DistilledReward",
-    "pseudo_label": "hfdistill.reward.without_model:PseudoLabelReward",
+    "pessimistic": "hfdistill.reward.distilled:PessimisticReward",
+    "stratified": "hfdistill.reward.stratified:StratifiedReward",
+    "vote": "hfdistill.reward.vote:VoteReward",
 }
 
 
@@ -59,12 +62,41 @@ class Reward(ABC):
         self.questions = {question.question_id: question for question in task.questions()}
         return self
 
+    def check_number(self, option: str, least: float = -math.inf, below: float = math.inf) -> None:
+        """Refuse what is no finite number, is less than `least`, or is not `below`."""
+        value = vars(self)[option]
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < least or value >= below:
+            bounds = [f"{least:g} or more"] * (least > -math.inf) + [f"below {below:g}"] * (below < math.inf)
+            raise HFDistillError(
+                f"{option} of reward {self.name} is {value!r}: it must be a number{', ' * bool(bounds)}"
+                f"{' and '.join(bounds)}"
+            )
+
     def answers(self, completions: Sequence[Any], question_id: Sequence[str]) -> list[str | None]:
         """Canonical answers of the completions, `None` where none can be extracted."""
         return [
             self.task.extract(text_of(completion), self.questions[key]).value
             for completion, key in zip(completions, question_id, strict=True)
         ]
+
+    def log_agreement(
+        self,
+        answers: Sequence[str | None],
+        pseudo_label: Sequence[str | None],
+        log_metric: Callable[[str, float], None] | None,
+    ) -> None:
+        """Log the share of completions without an answer, and the share of those with a y* that agree with it."""
+        if log_metric is None or not answers:
+            return
+        log_metric("objective/no_answer_rate", sum(answer is None for answer in answers) / len(answers))
+        labelled = [
+            self.task.correct(answer, label)
+            for answer, label in zip(answers, pseudo_label, strict=True)
+            if label is not None
+        ]
+        if labelled:
+            log_metric("objective/pseudo_label_rate", sum(labelled) / len(labelled))
 
     @abstractmethod
     def __call__(

@@ -13,7 +13,7 @@ from ..artifacts.cards import url
 from ..artifacts.references import is_commit
 from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order
 from ..kinds import KINDS, RESULTS, REWARD
-from ..reward.distilled import NO_ANSWER_REWARD
+from ..reward.vote import NO_ANSWER_REWARD
 from .compare import Comparison
 from .models import ShownAnswer
 from .run import ShownRun, shown

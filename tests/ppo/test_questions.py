@@ -91,9 +91,9 @@ def test_a_base_student_answers_behind_examples_and_stops_before_the_next(tmp_pa
     asked = []
 
     class Reader(RewardScorer):
-        def score_ids(self, sequences):
+        def score_ids(self, sequences, pessimism=0.0):
             asked.extend(sequences)
-            return super().score_ids(sequences)
+            return super().score_ids(sequences, pessimism)
 
     scorer = Reader(prepare_reward_model(make_value_model(**sizes)), encoder)
     task.extract = lambda text, question: Answer("1")

@@ -72,7 +72,7 @@ class Scorer:
     def __init__(self):
         self.sequences = []
 
-    def score_ids(self, sequences):
+    def score_ids(self, sequences, pessimism=0.0):
         self.sequences += sequences
         return torch.tensor([-1.5 if ids[-1] == 1 else 2.0 for ids in sequences])
 

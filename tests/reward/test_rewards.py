@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
 from hfdistill.ppo.config import DistillPPOConfig
-from hfdistill.reward.distilled import DistilledReward
+from hfdistill.reward.brief import brief
+from hfdistill.reward.distilled import DistilledReward, PessimisticReward
 from hfdistill.reward.rewards import (
     check_rewards,
     installed_rewards,
@@ -17,7 +18,7 @@ from hfdistill.reward.rewards import (
     read_entry,
     resolved_entry,
 )
-from hfdistill.reward.without_model import PseudoLabelReward, brief
+from hfdistill.reward.vote import VoteReward
 from hfdistill.tasks import load_task
 
 
@@ -89,30 +90,34 @@ def test_what_decides_is_the_same_however_it_is_written():
 
 
 def test_the_built_in_ones_are_those_of_the_package():
-    assert {"brief", "distilled", "pseudo_label"} <= set(installed_rewards())
+    assert {"brief", "clipped", "distilled", "pessimistic", "stratified", "vote"} <= set(installed_rewards())
+    assert load_reward({"name": "pessimistic", "variant": "minus"}) == PessimisticReward("minus", pessimism=1.0)
     assert load_reward({"name": "distilled", "variant": "minus"}) == DistilledReward("minus")
     assert load_reward({"name": "distilled"}).__name__ == "distilled"
 
 
 def test_the_reward_model_is_loaded_only_if_one_asks_it(task):
     loaded = []
-    rewards = load_rewards(["brief", "pseudo_label"], task, lambda: loaded.append(1))
-    assert not loaded and rewards[0] is brief and isinstance(rewards[1], PseudoLabelReward)
+    rewards = load_rewards(["brief", "vote"], task, lambda: loaded.append(1))
+    assert not loaded and rewards[0] is brief and isinstance(rewards[1], VoteReward)
     distilled, _ = load_rewards(["distilled", "brief"], task, lambda: "scorer", few_shot=True)
     assert (distilled.scorer, distilled.few_shot, distilled.task) == ("scorer", True, task)
 
 
 def test_the_vote_alone(task):
-    reward = PseudoLabelReward().prepare(task)
+    reward = VoteReward().prepare(task)
     texts = ["no idea", "The answer is 7.", "The answer is 8.", "The answer is 8."]
+    logged = {}
     rewards = reward(
         prompts=[""] * 4,
         completions=[texts[0], *([{"role": "assistant", "content": text}] for text in texts[1:])],
         completion_ids=[[1]] * 4,
         question_id=[task.questions()[0].question_id] * 4,
         pseudo_label=["7", "7", "7", None],
+        log_metric=logged.__setitem__,
     )
     assert rewards == [-5.0, 1.0, -1.0, 0.0]
+    assert logged == {"objective/no_answer_rate": 1 / 4, "objective/pseudo_label_rate": 1 / 3}
 
 
 def test_brief_counts_hundreds_of_tokens():

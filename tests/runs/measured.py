@@ -58,7 +58,7 @@ def main() -> None:
         activation_checkpointing="checkpointing" in sys.argv,
     )
     prompt = len(Encoder(tokenizer).prompt_ids(PROMPT))
-    settings = {**vars(options), "rewards": ["pseudo_label"], "few_shot": False}
+    settings = {**vars(options), "rewards": ["vote"], "few_shot": False}
     peft = AdapterConfig(r=8) if "adapters" in sys.argv else None
     student = CountedModel(model.config, peft)
     need = stage_need("ppo", student, settings, Lengths(prompt, prompt, RESPONSE), Spread())

@@ -70,7 +70,7 @@ def test_nothing_to_show_is_one_sentence(tmp_path):
             "minus",
             "1 × distilled + 0.1 × brief",
         ),
-        (["pseudo_label"], "min", "1 × pseudo_label"),
+        (["vote"], "min", "1 × vote"),
     ],
 )
 def test_what_the_policy_was_trained_for(entries, variant, others):
