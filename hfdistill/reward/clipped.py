@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .scored import Judged, ScoredReward
+from .scored import Judged, OutcomeReward
 from .vote import NO_ANSWER_REWARD, vote_reward
 
 
@@ -40,7 +40,7 @@ def clipped_reward(
 
 
 @dataclass
-class ClippedReward(ScoredReward):
+class ClippedReward(OutcomeReward):
     """[`clipped_reward`] for a batch of completions.
 
     Args:
@@ -60,6 +60,6 @@ class ClippedReward(ScoredReward):
         self.check_number("pessimism", least=0)
 
     def values(self, judged: Sequence[Judged]) -> list[float]:
-        """See [`~hfdistill.reward.scored.ScoredReward.values`]."""
+        """See [`~hfdistill.reward.scored.OutcomeReward.values`]."""
         options = {"same": self.task.same, "weight": self.weight, "threshold": self.threshold}
         return [clipped_reward(each.answer, each.pseudo_label, each.score, **options) for each in judged]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import HFDistillError, unknown
 from ..tasks.base import Task
 from .rewards import is_path, load_function
-from .scored import Judged, ScoredReward
+from .scored import Judged, OutcomeReward
 from .vote import NO_ANSWER_REWARD
 
 
@@ -61,7 +61,7 @@ def distilled_reward(
 
 
 @dataclass
-class DistilledReward(ScoredReward):
+class DistilledReward(OutcomeReward):
     """Eq. 7 for a batch of completions.
 
     Args:
@@ -92,7 +92,7 @@ class DistilledReward(ScoredReward):
         return self
 
     def values(self, judged: Sequence[Judged]) -> list[float]:
-        """See [`~hfdistill.reward.scored.ScoredReward.values`]."""
+        """See [`~hfdistill.reward.scored.OutcomeReward.values`]."""
         return [
             self.rule(
                 self.questions[each.question_id].question, each.response, each.answer, each.pseudo_label, each.score

@@ -172,33 +172,68 @@ class RewardScorer:
         Returns:
             `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
         """
-        return score_sequences(self.model, sequences, self.encoder.pad_token_id, self.token_budget, self.bf16)
+        return score_sequences(
+            self.model, sequences, self.encoder.pad_token_id, self.token_budget, self.bf16, pessimism
+        )
+
+    def score_at(
+        self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], pessimism: float = 0.0
+    ) -> list[list[float]]:
+        """Scores of the beginnings of sequences: of each, read at these positions in one pass."""
+        return [
+            scores.tolist()
+            for scores in read_scores(
+                self.model, sequences, positions, self.encoder.pad_token_id, self.token_budget, self.bf16, pessimism
+            )
+        ]
 
 
-@torch.no_grad()
 def score_sequences(
     model: PreTrainedModel,
     sequences: Sequence[Sequence[int]],
     pad_token_id: int,
     token_budget: int = 16384,
     bf16: bool = False,
+    pessimism: float = 0.0,
 ) -> torch.Tensor:
-    """Score sequences of ids, each read at its last token, in length-sorted batches of at most so many tokens.
+    """Score sequences of ids, each read at its last token, see [`read_scores`].
 
     Returns:
         `torch.Tensor`: fp32 scores on the CPU, `(sequences,)`.
     """
-    scores = torch.empty(len(sequences))
+    last = [[len(sequence) - 1] for sequence in sequences]
+    scores = read_scores(model, sequences, last, pad_token_id, token_budget, bf16, pessimism)
+    return torch.cat(scores) if scores else torch.empty(0)
+
+
+@torch.no_grad()
+def read_scores(
+    model: PreTrainedModel,
+    sequences: Sequence[Sequence[int]],
+    positions: Sequence[Sequence[int]],
+    pad_token_id: int,
+    token_budget: int = 16384,
+    bf16: bool = False,
+    pessimism: float = 0.0,
+) -> list[torch.Tensor]:
+    """Read scores at positions of sequences of ids, in length-sorted batches of at most so many tokens.
+
+    Returns:
+        `list[torch.Tensor]`: of each sequence fp32 scores on the CPU, `(positions,)`.
+    """
+    scores: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
     was_training = model.training
     model.eval()
     lengths = [len(sequence) for sequence in sequences]
     longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     for batch in cut_into_passes(longest_first, lengths, token_budget):
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
-        input_ids, attention_mask = right_pad([sequences[i] for i in batch], pad_token_id)
-        positions = attention_mask.sum(1, keepdim=True) - 1
+        input_ids, _ = right_pad([sequences[i] for i in batch], pad_token_id)
+        wanted = max(len(positions[i]) for i in batch)
+        rows = torch.tensor([[*positions[i], *positions[i][-1:] * (wanted - len(positions[i]))] for i in batch])
         with torch.autocast(model.device.type, torch.bfloat16) if bf16 else nullcontext():
-            output = model(input_ids.to(model.device), score_positions=positions.to(model.device))
-        scores[batch] = output.logits[:, 0].float().cpu()
+            output = model(input_ids.to(model.device), score_positions=rows.to(model.device))
+        for i, read in zip(batch, output.logits.float().cpu(), strict=True):
+            scores[i] = read[: len(positions[i])]
     model.train(was_training)
     return scores

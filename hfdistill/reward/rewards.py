@@ -25,6 +25,7 @@ GROUP = "hfdistill.rewards"
 BUILT_IN = {
     "brief": "hfdistill.reward.brief:brief",
     "clipped": "hfdistill.reward.clipped:ClippedReward",
+    "delta": "hfdistill.reward.delta:DeltaReward",
     "distilled": "hfdistill.reward.distilled:DistilledReward",
     "pessimistic": "hfdistill.reward.distilled:PessimisticReward",
     "stratified": "hfdistill.reward.stratified:StratifiedReward",
@@ -38,12 +39,15 @@ class Reward(ABC):
 
     Attributes:
         asks_model (`bool`): whether it needs the reward model, which is loaded only for those that do.
+        dense (`bool`): whether it also says what each token earns, by `token_rewards` with the arguments of a call:
+            a list a completion, one number a token, whose sum is what the call gives.
         task ([`~hfdistill.tasks.base.Task`]), scorer ([`~hfdistill.reward.model.RewardScorer`] or `None`), few_shot
             (`bool`): what [`~Reward.prepare`] was given.
     """
 
     name: ClassVar[str] = ""
     asks_model: ClassVar[bool] = False
+    dense: ClassVar[bool] = False
 
     @property
     def __name__(self) -> str:

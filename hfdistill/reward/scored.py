@@ -32,8 +32,7 @@ class Judged:
 class ScoredReward(Reward):
     """A reward made of vote and score. The reward model is asked about completions with an extractable answer alone.
 
-    The dataset needs the columns `question_id` and `pseudo_label` (`None` where there is none). Subclasses say by
-    [`~ScoredReward.values`] what becomes of both.
+    The dataset needs the columns `question_id` and `pseudo_label` (`None` where there is none).
 
     Attributes:
         pessimism (`float`): how many standard deviations of the model's ensemble are taken off its mean
@@ -42,6 +41,26 @@ class ScoredReward(Reward):
 
     asks_model: ClassVar[bool] = True
     pessimism: ClassVar[float] = 0.0
+
+    def is_right(self, answer: str | None, pseudo_label: str | None) -> bool | None:
+        """Whether an answer is y*; `None` where one of them is missing."""
+        return None if answer is None or pseudo_label is None else self.task.same(answer, pseudo_label)
+
+    def sequence(
+        self, completion: Any, completion_ids: Sequence[int], question_id: str
+    ) -> tuple[list[int], list[int]]:
+        """The ids that the reward model reads of a response: the bare prompt, behind which it was trained, and those
+        that were sampled. One that a stop string ended is finished where that begins.
+        """
+        encoder = self.scorer.encoder
+        text, ids = text_of(completion), list(completion_ids)
+        if not encoder.ended(ids) and encoder.decode(ids) != text:
+            ids = encoder.finished_ids(ids, text)
+        return encoder.question_ids(self.task, self.questions[question_id]), ids
+
+
+class OutcomeReward(ScoredReward):
+    """One score a response, read at its end; subclasses say by [`~OutcomeReward.values`] what it and the vote make."""
 
     @abstractmethod
     def values(self, judged: Sequence[Judged]) -> list[float]:
@@ -61,7 +80,8 @@ class ScoredReward(Reward):
         answers = self.answers(completions, question_id)
         self.log_agreement(answers, pseudo_label, log_metric)
         asked = [index for index, answer in enumerate(answers) if answer is not None]
-        sequences = [self.sequence(completions[i], completion_ids[i], question_id[i]) for i in asked]
+        read = [self.sequence(completions[i], completion_ids[i], question_id[i]) for i in asked]
+        sequences = [prompt + response for prompt, response in read]
         said = self.scorer.score_ids(sequences, self.pessimism).tolist()
         scores: dict[int, float] = dict(zip(asked, said, strict=True))
         return self.values(
@@ -72,17 +92,3 @@ class ScoredReward(Reward):
                 )
             ]
         )
-
-    def is_right(self, answer: str | None, pseudo_label: str | None) -> bool | None:
-        """Whether an answer is y*; `None` where one of them is missing."""
-        return None if answer is None or pseudo_label is None else self.task.same(answer, pseudo_label)
-
-    def sequence(self, completion: Any, completion_ids: Sequence[int], question_id: str) -> list[int]:
-        """The ids that the reward model reads of a response: behind the bare prompt, where it was trained, and as
-        those that were sampled. One that a stop string ended is finished where that begins.
-        """
-        encoder = self.scorer.encoder
-        text, ids = text_of(completion), list(completion_ids)
-        if not encoder.ended(ids) and encoder.decode(ids) != text:
-            ids = encoder.finished_ids(ids, text)
-        return encoder.question_ids(self.task, self.questions[question_id]) + ids

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .scored import Judged, ScoredReward
+from .scored import Judged, OutcomeReward
 from .vote import NO_ANSWER_REWARD
 
 
@@ -61,7 +61,7 @@ def stratified_rewards(judged: Sequence[Judged], *, beta: float = 0.5) -> list[f
 
 
 @dataclass
-class StratifiedReward(ScoredReward):
+class StratifiedReward(OutcomeReward):
     """[`stratified_rewards`] of a batch of completions. Those to one prompt are told by their `question_id`: several a
     prompt (`ppo.num_generations`, TRL's `num_generations`) give the model something to order.
 
@@ -80,5 +80,5 @@ class StratifiedReward(ScoredReward):
         self.check_number("pessimism", least=0)
 
     def values(self, judged: Sequence[Judged]) -> list[float]:
-        """See [`~hfdistill.reward.scored.ScoredReward.values`]."""
+        """See [`~hfdistill.reward.scored.OutcomeReward.values`]."""
         return stratified_rewards(judged, beta=self.beta)

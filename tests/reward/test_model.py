@@ -60,6 +60,14 @@ def test_scores_do_not_depend_on_batches_or_order(model, encoder):
     assert RewardScorer(model, encoder)([], []) == []
 
 
+def test_several_positions_are_read_in_one_pass(model, encoder):
+    scorer = RewardScorer(model, encoder)
+    positions = [[0, 2], [3, 9, 16], [1], [0], [7]]
+    for ids, places, scores in zip(SEQUENCES, positions, scorer.score_at(SEQUENCES, positions), strict=True):
+        beginnings = [ids[: place + 1] for place in places]
+        assert scores == pytest.approx(scorer.score_ids(beginnings).tolist(), abs=1e-6)
+
+
 def test_batches_keep_to_the_token_budget(model, encoder):
     lengths = [3, 17, 4, 1, 8, 9, 30]
     passes = []
