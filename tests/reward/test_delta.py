@@ -49,7 +49,8 @@ class Lines:
 
     def score_at(self, sequences, positions, pessimism=0.0):
         self.asked += sequences
-        return [[self.one(ids[: place + 1]) for place in places] for ids, places in zip(sequences, positions)]
+        asked = zip(sequences, positions, strict=True)
+        return [[self.one(ids[: place + 1]) for place in places] for ids, places in asked]
 
     def one(self, ids):
         return ids.count(ord("\n")) / 10 + (ids[-1] == 1)
