@@ -120,8 +120,12 @@ def make_episodes(
         kl = kl_estimate(log_probs, before.reference_log_probs, config.kl_estimator) * mask
         figures["objective/kl"] = kl.sum(1).mean().item()
     penalised = kl if config.kl_in == "reward" else torch.zeros_like(kl)
-    # 2. Reward of each token: the KL everywhere, the score at the end.
-    rewards = token_rewards(sampled.scores, penalised, kl_coef, mask)
+    # 2. Reward of each token: the KL everywhere, the score at the end, or where a dense reward gave it.
+    if sampled.token_scores is None:
+        rewards = token_rewards(sampled.scores, penalised, kl_coef, mask)
+    else:
+        at_the_end = sampled.scores - sampled.token_scores.sum(1)
+        rewards = token_rewards(at_the_end, penalised, kl_coef, mask) + sampled.token_scores
     if config.whiten_rewards:
         rewards = whiten(rewards, mask, shift_mean=False)
     # 3. Advantages and returns.

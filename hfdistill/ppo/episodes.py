@@ -15,6 +15,8 @@ class Sampled:
         sequences (`list[list[int]]`): prompt and response ids, end token included where it was sampled.
         prompt_lengths (`list[int]`): where each response starts.
         scores (`torch.Tensor`): float32 `(episodes,)`.
+        token_scores (`torch.Tensor`, *optional*): what of its score an episode has earned by each token,
+            `(episodes, time)`, where some reward is dense; the rest is earned at the end.
         sampling_log_probs (`torch.Tensor`, *optional*): what the sampler says that it drew each response token with,
             NaN where it says nothing, `(episodes, time)`; where it is not the training's own forward pass.
     """
@@ -23,6 +25,7 @@ class Sampled:
     sequences: list[list[int]]
     prompt_lengths: list[int]
     scores: torch.Tensor
+    token_scores: torch.Tensor | None
     sampling_log_probs: torch.Tensor | None
 
     def __len__(self) -> int:
@@ -43,6 +46,13 @@ class Sampled:
         """Real response tokens, `(episodes, time)`."""
         lengths = torch.tensor(self.response_lengths)
         return torch.arange(int(lengths.max())) < lengths[:, None]
+
+    def by_token(self, values: list[list[float]], padding: float) -> torch.Tensor:
+        """A number for each response token as `(episodes, time)`."""
+        mask = self.mask
+        laid_out = torch.full(mask.shape, padding)
+        laid_out[mask] = torch.tensor([value for row in values for value in row])
+        return laid_out
 
 
 class BeforeUpdate(NamedTuple):

@@ -23,7 +23,7 @@ from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset, PromptStream
 from .samplers import PolicySampler
-from .scoring import Rewards
+from .scoring import Rewards, Said
 from .shown import ShownEpisode
 
 
@@ -33,7 +33,7 @@ logger = logging.get_logger(__name__)
 class Episode(NamedTuple):
     """One response, what each reward function said about it, and its `score`, their weighted sum less penalties, as
     processes hand it to each other; its `number` is its place in the update. Its ids end in an end token where that
-    was sampled; `log_probs` are the sampler's.
+    was sampled; `token_scores` are what dense rewards gave to them, `log_probs` the sampler's.
     """
 
     number: int
@@ -42,6 +42,7 @@ class Episode(NamedTuple):
     finished: bool
     said: dict[str, float | None]
     score: float | None
+    token_scores: list[float] | None
     log_probs: list[float] | None
 
 
@@ -135,12 +136,12 @@ class Rollouts:
                 raise HFDistillError(f"eval_func returned {len(right)} values for {len(rows)} completions")
             return {"accuracy": [float(value) for value in right]}
         _, said = self._ask(dataset, rows, generated, state)
-        scores = [self.rewards.total(values) for values in said]
+        scores = [self.rewards.total(one.values) for one in said]
         return {"reward": [score for score in scores if score is not None]}
 
     def _ask(
         self, dataset: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
-    ) -> tuple[list[Any], list[dict[str, float | None]]]:
+    ) -> tuple[list[Any], list[Said]]:
         """Completions, and what each reward function says about them."""
         completions = self._completions(dataset, rows, generated)
         ids = [row.drawn_ids for row in generated]
@@ -175,12 +176,12 @@ class Rollouts:
         completions, said = self._ask(prompts, rows, generated, state)
         columns = {name: values for name, values in self.rewards.extra.items() if len(values) == len(rows)}
         mine, shown = [], []
-        for i, (response, values) in enumerate(zip(generated, said, strict=True)):
+        for i, (response, (values, tokens)) in enumerate(zip(generated, said, strict=True)):
             finished, score = response.finish_reason != "length", self.rewards.total(values)
             if score is not None and not finished:
                 score -= self.config.missing_eos_penalty or 0.0
             ids = prompts.prompt_ids[rows[i]], response.drawn_ids
-            mine.append(Episode(numbers[i], *ids, finished, values, score, response.log_probs))
+            mine.append(Episode(numbers[i], *ids, finished, values, score, tokens, response.log_probs))
             extra = {name: column[i] for name, column in columns.items()}
             prompt = prompts.prompts([rows[i]])[0]
             shown.append(ShownEpisode(numbers[i], prompt, completions[i], values, score, extra))
@@ -215,12 +216,12 @@ class Rollouts:
             [len(episode.prompt_ids) for episode in scored],
             torch.tensor([episode.score for episode in scored]),
             None,
+            None,
         )
+        if scored[0].token_scores is not None:
+            sampled.token_scores = sampled.by_token([episode.token_scores for episode in scored], 0.0)
         if scored[0].log_probs is not None:
-            sampled.sampling_log_probs = torch.full(sampled.mask.shape, float("nan"))
-            sampled.sampling_log_probs[sampled.mask] = torch.tensor(
-                [log_prob for episode in scored for log_prob in episode.log_probs]
-            )
+            sampled.sampling_log_probs = sampled.by_token([episode.log_probs for episode in scored], float("nan"))
         return sampled, figures
 
     @torch.no_grad()

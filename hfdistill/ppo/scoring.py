@@ -7,7 +7,7 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
 from ..encoding import Encoder
 from ..errors import HFDistillError
-from ..reward.rewards import is_path, load_function
+from ..reward.rewards import Reward, is_path, load_function
 from .reward_models import ModelReward, open_reward_model
 
 
 RewardFunction = Callable[..., list[float | None]]
+
+
+class Said(NamedTuple):
+    """What reward functions say about an episode: by name a number or `None`, and what dense ones give to each of its
+    tokens, by their weights; `None` where none is dense.
+    """
+
+    values: dict[str, float | None]
+    tokens: list[float] | None
 
 
 class Rewards:
@@ -79,13 +88,15 @@ class Rewards:
         completion_ids: list[list[int]],
         columns: dict[str, list[Any]],
         state: TrainerState,
-    ) -> list[dict[str, float | None]]:
-        """What each function says about each episode, `None` also for NaN and infinity.
+    ) -> list[Said]:
+        """What each function says about each episode, `None` also for NaN and infinity. A dense one (see
+        [`~hfdistill.reward.rewards.Reward`]) says what each token earns, and its number is the sum.
 
         Prompts and completions are texts or messages, as in the dataset, whose other columns are `columns`.
 
         Raises:
-            [`~hfdistill.errors.HFDistillError`]: if a function returns anything but one number an episode.
+            [`~hfdistill.errors.HFDistillError`]: if a function returns anything but one number an episode, or a
+                token.
         """
         self.extra.clear()
         keywords = {"prompts": prompts, "completions": completions, "completion_ids": completion_ids, **columns}
@@ -97,12 +108,14 @@ class Rewards:
         returned: dict[str, Any] = {}
         for name, function in self.functions.items():
             try:
-                returned[name] = function(**keywords)
+                returned[name] = (function.token_rewards if is_dense(function) else function)(**keywords)
             except Exception as error:
                 raise _failed(name, error) from error
         returned |= self._awaited({name: value for name, value in returned.items() if inspect.isawaitable(value)})
         said: list[dict[str, float | None]] = [{} for _ in completions]
-        for name, values in returned.items():
+        dense = any(map(is_dense, self.functions.values()))
+        tokens = [[0.0] * len(ids) for ids in completion_ids]
+        for (name, values), weight in zip(returned.items(), self.weights, strict=True):
             if isinstance(values, torch.Tensor | np.ndarray):
                 values = values.tolist()
             elif isinstance(values, Iterable) and not isinstance(values, str | Mapping):
@@ -113,9 +126,16 @@ class Rewards:
                     f"the reward function {name!r} returned {found} for {len(completions)} completions: it must "
                     "return a list with one number, or None, for each"
                 )
+            if is_dense(self.functions[name]):
+                earned = [_numbers(name, value, len(ids)) for value, ids in zip(values, completion_ids, strict=True)]
+                values = [None if mine is None else sum(mine) for mine in earned]
+                tokens = [
+                    [value + weight * more for value, more in zip(row, mine or [0.0] * len(row), strict=True)]
+                    for row, mine in zip(tokens, earned, strict=True)
+                ]
             for row, value in zip(said, values, strict=True):
                 row[name] = _number(name, value)
-        return said
+        return [Said(*both) for both in zip(said, tokens if dense else [None] * len(said), strict=True)]
 
     @functools.cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -177,6 +197,25 @@ def _failed(name: str, error: BaseException) -> BaseException:
     if isinstance(error, HFDistillError):
         return error
     return HFDistillError(f"the reward function {name!r} raised {type(error).__name__}: {error}")
+
+
+def is_dense(function: RewardFunction) -> bool:
+    """Whether a reward function tells what each token earns."""
+    return isinstance(function, Reward) and function.dense
+
+
+def _numbers(name: str, values: Any, length: int) -> list[float] | None:
+    """What each token of a completion earns; `None` where the function says nothing, or no finite number of one."""
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple) or len(values) != length:
+        found = f"{len(values)} values" if isinstance(values, list | tuple) else type(values).__name__
+        raise HFDistillError(
+            f"token_rewards of the reward {name!r} returned {found} for a completion of {length} tokens: it must "
+            "return a list with one number for each"
+        )
+    numbers = [_number(name, value) for value in values]
+    return None if None in numbers else numbers
 
 
 def _number(name: str, value: Any) -> float | None:
