@@ -7,7 +7,11 @@ from typing import Any
 import torch
 
 from ..encoding import Encoder, right_pad
-from ..rows import ROLES
+from ..rows import CORRECT, ROLES
+
+
+# Where a token of a response stands in its row, 1 if the response is right, and its share of the response.
+Token = tuple[int, float, float]
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class EncodedTriple:
 
     prompt: list[int]
     responses: tuple[list[int] | None, ...]
+    question_id: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + sum(len(ids) for ids in self.responses if ids is not None)
@@ -40,8 +45,9 @@ def encode_triples(
         return triple.get(f"{role}_token_ids") or encoder.response_ids(response, triple[f"{role}_finished"])
 
     return [
-        EncodedTriple(prompt_ids[triple["question_id"]], tuple(response_ids(triple, role) for role in ROLES))
+        EncodedTriple(prompt_ids[key], tuple(response_ids(triple, role) for role in ROLES), key)
         for triple in triples
+        for key in [triple["question_id"]]
     ]
 
 
@@ -54,24 +60,31 @@ class TripleCollator:
         share_prefix (`bool`): put a triple into one row, `prompt, response, response, response`, so that the prompt is
             computed once. A response then attends to the prompt and to itself, and counts its positions from the
             prompt's end, so that its score is the one that it gets alone. Otherwise each response has a row.
+        every_token (`bool`, *optional*, defaults to `False`): also say where all tokens of the responses stand.
     """
 
     pad_token_id: int
     share_prefix: bool
+    every_token: bool = False
 
     def __call__(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs, `score_positions` and `present` `(triples, 4)`."""
+        """Return the model's inputs, `score_positions` and `present` `(triples, 4)`; with `every_token` also
+        `token_positions`, `token_correct` and `token_shares` `(rows, tokens)`: where a response's tokens stand in its
+        row, whether it is right, and one over its length, 0 for what fills a row up.
+        """
         present = torch.tensor([[float(ids is not None) for ids in triple.responses] for triple in triples])
         build = self._shared if self.share_prefix else self._separate
         return {**build(triples), "present": present}
 
     def _shared(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
-        rows, positions, segments, ends = [], [], [], []
+        rows, positions, segments, ends, tokens = [], [], [], [], []
         for triple in triples:
             start = len(triple.prompt)
             row, position, segment, end = list(triple.prompt), list(range(start)), [0] * start, []
+            tokens.append([])
             for index, ids in enumerate(triple.responses, start=1):
                 if ids is not None:
+                    tokens[-1] += _tokens_of(ids, len(row), CORRECT[index - 1])
                     row += ids
                     position += range(start, start + len(ids))
                     segment += [index] * len(ids)
@@ -92,10 +105,34 @@ class TripleCollator:
             "attention_mask": visible[:, None],
             "position_ids": position_ids,
             "score_positions": torch.tensor(ends),
+            **self._all_tokens(tokens, ends),
         }
 
     def _separate(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
-        rows = [triple.prompt + ids for triple in triples for ids in triple.responses if ids is not None]
-        input_ids, attention_mask = right_pad(rows, self.pad_token_id)
+        read = [
+            (triple.prompt, ids, correct)
+            for triple in triples
+            for ids, correct in zip(triple.responses, CORRECT, strict=True)
+            if ids is not None
+        ]
         # Padding stands at the end, where no causal position looks, so attention needs no mask.
-        return {"input_ids": input_ids, "score_positions": attention_mask.sum(1, keepdim=True) - 1}
+        input_ids, attention_mask = right_pad([prompt + ids for prompt, ids, _ in read], self.pad_token_id)
+        ends = attention_mask.sum(1, keepdim=True) - 1
+        tokens = [_tokens_of(ids, len(prompt), correct) for prompt, ids, correct in read]
+        return {"input_ids": input_ids, "score_positions": ends, **self._all_tokens(tokens, ends.tolist())}
+
+    def _all_tokens(self, tokens: list[list[Token]], ends: list[list[int]]) -> dict[str, torch.Tensor]:
+        if not self.every_token:
+            return {}
+        most = max(1, *map(len, tokens))
+        rows = [row + [(end[0], 0.0, 0.0)] * (most - len(row)) for row, end in zip(tokens, ends, strict=True)]
+        positions, correct, shares = torch.tensor(rows, dtype=torch.float64).unbind(-1)
+        return {
+            "token_positions": positions.long(),
+            "token_correct": correct.float(),
+            "token_shares": shares.float(),
+        }
+
+
+def _tokens_of(ids: Sequence[int], start: int, correct: bool) -> list[Token]:
+    return [(start + index, float(correct), 1 / len(ids)) for index in range(len(ids))]

@@ -45,6 +45,8 @@ class RewardConfig(TrainingArguments):
             and a wrong student response.
         deduplicate (`bool`, *optional*, defaults to `True`): draw identical texts of a question once.
         classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
+        every_token (`float`, *optional*, defaults to 0.0): weight of the same loss (Eq. 4) at every token of a
+            response, as a token-level verifier has it (https://arxiv.org/abs/2110.14168).
         share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Without effect
             where the attention is neither `"sdpa"` nor `"eager"`, where a Llama on a CPU reads at most 512 tokens, in
             a pass without padding, and where a sequence is longer than a sliding window of the model.
@@ -76,6 +78,7 @@ class RewardConfig(TrainingArguments):
     teacher_per_pair: float = field(default=1.0, metadata=OF_TRIPLES)
     deduplicate: bool = field(default=True, metadata=OF_TRIPLES)
     classification_weight: float = 0.5
+    every_token: float = field(default=0.0, metadata=decides(if_changed=True))
     share_prefix: bool = field(default=True, metadata=NO_EFFECT)
     early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
     global_batch_size: int | None = field(default=None, metadata=decides(if_changed=True))
@@ -104,6 +107,8 @@ class RewardConfig(TrainingArguments):
         divide_global_batch("reward", self)
         check_choices("reward.", self, source=SOURCES)
         check_positive("reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples")
+        if self.every_token < 0:
+            raise HFDistillError(f"reward.every_token is {self.every_token}: it must be 0 or more")
         if self.source != "both" and self.teacher_per_pair != 1.0:
             raise HFDistillError("reward.teacher_per_pair needs reward.source: both")
         if self.temperature <= 0:

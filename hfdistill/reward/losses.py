@@ -39,6 +39,24 @@ def classification_loss(
     return (losses * present).sum() / _at_least_one(present.sum() if count is None else count)
 
 
+def every_token_loss(
+    scores: torch.Tensor, correct: torch.Tensor, shares: torch.Tensor, count: torch.Tensor
+) -> torch.Tensor:
+    """Binary cross-entropy of the score at every token of a response against the response's correctness: Eq. 4 at all
+    positions instead of the last, as the token-level verifier of https://arxiv.org/abs/2110.14168 has it.
+
+    Args:
+        scores (`torch.Tensor`), correct (`torch.Tensor`): `(rows, tokens)`, the latter 1 in right responses.
+        shares (`torch.Tensor`): one over the length of the token's response, 0 for what does not count.
+        count (`torch.Tensor`): number of responses of the whole batch.
+
+    Returns:
+        `torch.Tensor`: mean over the responses of the mean over their tokens, a scalar in nats.
+    """
+    losses = F.binary_cross_entropy_with_logits(scores, correct, reduction="none")
+    return (losses * shares).sum() / _at_least_one(count)
+
+
 def preference_loss(scores: torch.Tensor, present: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
     """Bradley-Terry loss of the teacher's right answer above the student's, and of right above wrong (Eq. 5).
 

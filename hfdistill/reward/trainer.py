@@ -18,7 +18,10 @@ from ..training.windows import LengthSortedWindows, TellEpoch
 from .batches import EncodedTriple, TripleCollator
 from .config import RewardConfig
 from .figures import reward_figures
-from .losses import reward_loss, term_counts
+from .losses import every_token_loss, reward_loss, term_counts
+
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids", "score_positions")
 
 
 class TripletTrainer(ResumableTrainer):
@@ -63,7 +66,7 @@ class TripletTrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=TripleCollator(processing_class.pad_token_id, share_prefix),
+            data_collator=TripleCollator(processing_class.pad_token_id, share_prefix, args.every_token > 0),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -92,25 +95,40 @@ class TripletTrainer(ResumableTrainer):
     ) -> torch.Tensor:
         """A micro-batch's part of the loss (Eq. 6), a scalar."""
         present = inputs["present"]
-        scores = self._scores(model, inputs)
+        scores, at_tokens = self._read(model, inputs, every_token=self.args.every_token > 0)
         loss = reward_loss(scores, present, self.args.classification_weight, num_items_in_batch)
+        if self.args.every_token:
+            tokens = inputs["token_correct"], inputs["token_shares"], num_items_in_batch[2]
+            loss = loss + self.args.every_token * every_token_loss(at_tokens, *tokens)
         self._count(scores.detach(), present)
         # Gradients are averaged over the processes, and this loss is a share of the mean over all of them.
         return loss * self.args.world_size
 
     def _scores(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        inputs = dict(inputs)
-        present = inputs.pop("present")
-        if self.model.config._attn_implementation == "eager" and "attention_mask" in inputs:
+        """Scores of responses, `(triples, 4)`."""
+        return self._read(model, inputs, every_token=False)[0]
+
+    def _read(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], every_token: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores at the ends of responses, `(triples, 4)`, and, where they are wanted, at all their tokens, `(rows,
+        tokens)`.
+        """
+        present = inputs["present"]
+        asked = {name: values for name, values in inputs.items() if name in MODEL_INPUTS}
+        if self.model.config._attn_implementation == "eager" and "attention_mask" in asked:
             # The eager kernel adds its mask to the attention scores.
-            visible, dtype = inputs["attention_mask"], self.model.dtype
-            inputs["attention_mask"] = torch.zeros_like(visible, dtype=dtype).masked_fill(
+            visible, dtype = asked["attention_mask"], self.model.dtype
+            asked["attention_mask"] = torch.zeros_like(visible, dtype=dtype).masked_fill(
                 ~visible, torch.finfo(dtype).min
             )
-        scores = model(**inputs).logits
-        if scores.shape == present.shape:
-            return scores
-        return torch.zeros_like(present).masked_scatter(present.bool(), scores)
+        ends = asked["score_positions"].shape[1]
+        if every_token:
+            asked["score_positions"] = torch.cat([asked["score_positions"], inputs["token_positions"]], 1)
+        scores, at_tokens = model(**asked).logits.tensor_split([ends], dim=1)
+        if scores.shape != present.shape:
+            scores = torch.zeros_like(present).masked_scatter(present.bool(), scores)
+        return scores, at_tokens
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any

@@ -148,6 +148,7 @@ MORE_DECIDING = {
         "samples": 10,
         "temperature": 0.9,
         "source": "student",
+        "every_token": 0.5,
         "max_new_tokens": 30,
         "learning_rate": 2e-3,
         "seed": 7,

@@ -3,7 +3,13 @@ import math
 import pytest
 import torch
 
-from hfdistill.reward.losses import classification_loss, preference_loss, reward_loss, term_counts
+from hfdistill.reward.losses import (
+    classification_loss,
+    every_token_loss,
+    preference_loss,
+    reward_loss,
+    term_counts,
+)
 
 
 FULL = torch.tensor([[1.0, 1.0, 1.0, 0.0]])
@@ -67,6 +73,14 @@ def test_micro_batches_add_up_to_the_batch():
         reward_loss(scores[part], present[part], 0.5, counts) for part in (slice(0, 2), slice(2, 9), slice(9, 12))
     ]
     assert sum(parts).item() == pytest.approx(reward_loss(scores, present, 0.5).item(), rel=1e-12)
+
+
+def test_every_token_counts_as_its_share_of_a_response():
+    """A right response of two tokens and a wrong one of one: -log s(1) and -log s(0) in the mean, and -log s(-3)."""
+    scores, correct = torch.tensor([[1.0, 0.0], [3.0, 9.0]]), torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    shares = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    expected = ((-log_sigmoid(1) - log_sigmoid(0)) / 2 - log_sigmoid(-3)) / 2
+    assert every_token_loss(scores, correct, shares, torch.tensor(2.0)).item() == pytest.approx(expected)
 
 
 def test_empty_terms_are_zero_and_large_scores_finite():

@@ -31,6 +31,20 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
+def responses() -> list[tuple[list[int], list[int]]]:
+    return [(triple.prompt, ids) for triple in MIXED for ids in triple.responses if ids is not None]
+
+
+@torch.no_grad()
+def every_token_of(plain) -> torch.Tensor:
+    """Scores at all tokens of the responses, one after the other."""
+    read = []
+    for prompt, ids in responses():
+        states = plain.base_model(torch.tensor([prompt + ids])).last_hidden_state[0, len(prompt) :]
+        read.append(plain.score(states)[:, 0])
+    return torch.cat(read)
+
+
 @pytest.mark.parametrize("share_prefix", [True, False])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -56,11 +70,15 @@ def test_scores_and_gradients_are_those_of_plain_forwards(
             if ids is not None:
                 scores[row, role] = plain(torch.tensor([triple.prompt + ids])).logits[0, 0]
 
-    args = make_args(share_prefix=share_prefix, eval_strategy="no")
+    args = make_args(share_prefix=share_prefix, eval_strategy="no", every_token=0.5)
     trainer = TripletTrainer(model, args, MIXED, [], tokenizer)
     batch = trainer.data_collator(MIXED)
     present = batch["present"].double()
     ours = trainer._scores(model.train(), {**batch, "present": present})
+    _, at_tokens = trainer._read(model, {**batch, "present": present}, every_token=True)
+    real = batch["token_shares"] > 0
+    assert torch.allclose(at_tokens[real], every_token_of(plain), rtol=1e-6, atol=1e-7)
+    assert batch["token_shares"].sum().item() == pytest.approx(sum(len(ids) > 0 for _, ids in responses()))
     reward_loss(scores, present, 0.5).backward()
     assert torch.allclose(ours * present, scores, rtol=1e-6, atol=1e-7)
     reward_loss(ours, present, 0.5).backward()

@@ -67,7 +67,7 @@ def test_micro_batches_do_not_change_the_update(
     """Triples with empty roles as well, for which a mean of means would be another update."""
     mixed = [*draw_triples(10, seed=3), *draw_triples(10, seed=4, teacher=False)] * 2
     settings = {**NO_VALIDATION, "num_train_epochs": 1, "logging_steps": 1, "optim": "sgd", "learning_rate": 0.1}
-    settings["max_grad_norm"] = 0.0
+    settings |= {"max_grad_norm": 0.0, "every_token": 0.3}
     window = batch * accumulation
     whole = train(student_folder, make_args(**settings, per_device_train_batch_size=window), tokenizer, mixed)
     parts = make_args(

@@ -26,6 +26,7 @@ def main(student: str, out: str, world_size: str) -> None:
         per_device_eval_batch_size=7,
         num_train_epochs=3,
         learning_rate=3e-3,
+        every_token=0.3,
         logging_steps=1,
         bf16=False,
         disable_tqdm=True,
