@@ -7,6 +7,7 @@
     accelerate launch recipes/train_reward.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
     accelerate launch --multi_gpu --num_processes 4 recipes/train_reward.py --config …
     accelerate launch recipes/train_reward.py --config … --warmup BASE --run.suffix=-without-data   # "Ours w/o D"
+    accelerate launch recipes/train_reward.py --config … --base TEACHER                # a judge larger than the student
 
 Reads:   {run}-labels and {run}-warmup (or what --labels and --warmup name).
 Writes:  {run}-triples, the student's labelled responses and the triples; {run}-reward, the reward model with the best
@@ -47,6 +48,9 @@ def main() -> None:
 
     # 3. The reward model.
     parents = {"triples": triples, "warmup": parents["warmup"]}
+    base = open_artifact(stage.base, "model") if stage.base else parents["warmup"]
+    if base.digest != parents["warmup"].digest:
+        parents["base"] = base
     key = fingerprint(REWARD, config, parents)
     # Each set of inputs has checkpoints of its own.
     stage.output_dir = str(Path(stage.output_dir) / key)
@@ -117,7 +121,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
     from hfdistill.reward.batches import encode_triples
     from hfdistill.reward.figures import reward_figures, with_intervals
-    from hfdistill.reward.model import initialise_reward_model
+    from hfdistill.reward.model import check_base, initialise_reward_model
     from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
     from hfdistill.rows import known_questions, read_rows
@@ -131,11 +135,14 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
         store.prepare(REWARD, manifest(REWARD, config, parents))
     started = time.monotonic()
     encoder = load_encoder(warmup, student)
+    start = parents.get("base", parents["warmup"])
+    if "base" in parents:
+        check_base(str(start.path), stage.base, str(warmup), encoder)
     triples = read_rows(parents["triples"].path, "triples")
     questions = known_questions(triples, task)
     prompt_ids = {question_id: encoder.question_ids(task, question) for question_id, question in questions.items()}
     model = initialise_reward_model(
-        warmup,
+        start.path,
         encoder.pad_token_id,
         dtype=TRAINED,
         attn_implementation=student.attn_implementation,

@@ -92,10 +92,13 @@ def space(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
 
 
 def base_model(manifest: dict[str, Any]) -> str | None:
-    """The student before any training, if it is on the Hub."""
-    repo_type, repo_id, revision = parse_ref(manifest["parents"].get("student", ""))
+    """The model before any training, if it is on the Hub: the student, or what a reward model started from instead."""
+    started = manifest["parents"].get("base", manifest["parents"].get("student", ""))
+    repo_type, repo_id, revision = parse_ref(started)
     if repo_type == "model" and is_commit(revision):
         return repo_id
+    if "base" in manifest["parents"]:
+        return None
     name = stated(manifest, "student", "model")
     return name if name and is_repo_id(name) else None
 

@@ -29,6 +29,8 @@ class RewardConfig(TrainingArguments):
         labels (`str`, *optional*): the teacher's labelled responses; `{run}-labels` by default.
         warmup (`str`, *optional*): the model that is sampled and that the reward model starts from; `{run}-warmup` by
             default. The base student here gives the paper's row "Ours w/o D".
+        base (`str`, *optional*): the model that the reward model starts from instead: the teacher, or any larger one
+            of the student's vocabulary. PPO's value model starts from the reward model, and is then as large.
         few_shot (`bool`, *optional*, defaults to `False`): sample the student behind the task's worked examples, and
             end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The reward
             model reads responses behind the bare prompt all the same.
@@ -67,6 +69,7 @@ class RewardConfig(TrainingArguments):
 
     labels: str | None = field(default=None, metadata=PARENT)
     warmup: str | None = field(default=None, metadata=PARENT)
+    base: str | None = field(default=None, metadata=PARENT)
     few_shot: bool = field(default=False, metadata=decides("triples", if_changed=True))
     samples: int = field(default=30, metadata=OF_TRIPLES)
     temperature: float = field(default=0.7, metadata=OF_TRIPLES)

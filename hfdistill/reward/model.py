@@ -6,7 +6,13 @@ from types import MethodType
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from transformers.utils import logging
 
@@ -57,6 +63,33 @@ def initialise_reward_model(model_path: str, pad_token_id: int, **kwargs) -> Pre
     logging.set_verbosity(verbosity)
     nn.init.zeros_(model.score.weight)
     return prepare_reward_model(model)
+
+
+def check_base(base_path: str, name: str, student_path: str, encoder: Encoder) -> None:
+    """Refuse a model to start from that reads other ids than the student writes.
+
+    Args:
+        base_path (`str`): folder of the model.
+        name (`str`): what messages call it.
+        student_path (`str`): folder of the student.
+        encoder ([`~hfdistill.encoding.Encoder`]): of the student.
+    """
+    try:
+        sizes = [AutoConfig.from_pretrained(path).get_text_config().vocab_size for path in (base_path, student_path)]
+        words = _words(AutoTokenizer.from_pretrained(base_path))
+    except (OSError, ValueError, KeyError) as error:
+        raise HFDistillError(f"reward.base {name!r} cannot be read: {' '.join(str(error).split())}") from error
+    if sizes[0] != sizes[1] or words != _words(encoder.tokenizer):
+        raise HFDistillError(
+            f"reward.base {name!r} has another vocabulary than the student ({sizes[0]} and {sizes[1]} tokens): name a "
+            "model of the student's family, or leave reward.base out to start from the warm-up"
+        )
+
+
+def _words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The vocabulary but for added tokens, whose names differ between the models of a family."""
+    added = set(tokenizer.added_tokens_decoder)
+    return {word: index for word, index in tokenizer.get_vocab().items() if index not in added}
 
 
 def load_reward_model(model_path: str, **kwargs) -> PreTrainedModel:

@@ -86,6 +86,7 @@ OWN = {
     "reward": {
         "labels": "run-labels",
         "warmup": "run-warmup",
+        "base": "run-warmup",
         "generation_batch_size": 7,
         "chunk_questions": 9,
         "share_prefix": False,
@@ -179,7 +180,7 @@ def flags(settings: dict, folder) -> list[str]:
     """Settings as flags; the name of an artifact as its place."""
     words = []
     for name, value in settings.items():
-        if name in ("labels", "warmup", "triples", "reward"):
+        if name in ("labels", "warmup", "base", "triples", "reward"):
             value = folder / "artifacts" / value
         words += [f"--{name}", json.dumps(value) if isinstance(value, bool | dict) else str(value)]
     return words

@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from hfdistill.artifacts.store import Store
 from hfdistill.kinds import REWARD, WARMUP
 from hfdistill.labels.dataset import labelled_dataset, write_dataset
+from hfdistill.ppo.value_model import build_value_model
+from hfdistill.reward.model import load_reward_model
 from hfdistill.rows import ROLES, read_rows
 from hfdistill.tasks import load_task
 from hfdistill.tasks.word_problems import problems, solution
@@ -28,14 +30,13 @@ ROOT = Path(__file__).parents[2]
 TASK = {"name": "word_problems", "train": 40, "validation": 24, "test": 4, "max_new_tokens": 48}
 
 
-def make_base(folder: Path) -> None:
+def make_base(folder: Path, **sizes: int) -> None:
     from hfdistill.demo.models import tokenizer
 
     words = tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=32,
+        **{"vocab_size": len(words), "hidden_size": 32, **sizes},
         intermediate_size=64,
         num_hidden_layers=1,
         num_attention_heads=4,
@@ -233,6 +234,26 @@ def test_parents_and_suffix_are_flags(whole, tmp_path, monkeypatch):
     assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags) == 2
     manifest = json.loads((whole / "artifacts/run-triples-without-data/hfdistill.json").read_text())
     assert "/base@" in manifest["parents"]["warmup"]
+
+
+def test_a_judge_larger_than_the_student(whole, tmp_path, monkeypatch, capsys):
+    """It learns from the same triples, and PPO's value model can start from it; another vocabulary is refused."""
+    make_base(tmp_path / "large", hidden_size=64)
+    flags = ["--base", str(tmp_path / "large"), "--output_dir", str(whole / "reward"), "--run.suffix=-large"]
+    assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags, "--num_train_epochs", "1") == 0
+    place = whole / "artifacts/run-reward-large"
+    model = load_reward_model(str(place))
+    assert model.config.hidden_size == 64
+    parents = json.loads((place / "hfdistill.json").read_text())["parents"]
+    assert parents.keys() == {"triples", "warmup", "base"} and "/large@" in parents["base"]
+    assert "started from the model in the row `base`" in (place / "README.md").read_text()
+    policy = AutoModelForCausalLM.from_pretrained(whole / "artifacts/run-warmup")
+    assert build_value_model(policy, model, "copy", 0).config.hidden_size == 64
+
+    make_base(tmp_path / "other", vocab_size=50)
+    flags[1] = str(tmp_path / "other")
+    assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags) == 2
+    assert "has another vocabulary than the student (50 and " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
