@@ -7,7 +7,7 @@
     accelerate launch recipes/train_reward.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
     accelerate launch --multi_gpu --num_processes 4 recipes/train_reward.py --config …
     accelerate launch recipes/train_reward.py --config … --warmup BASE --run.suffix=-without-data   # "Ours w/o D"
-    accelerate launch recipes/train_reward.py --config … --base TEACHER                # a judge larger than the student
+    accelerate launch recipes/train_reward.py --config … --base TEACHER             # a judge larger than the student
 
 Reads:   {run}-labels and {run}-warmup (or what --labels and --warmup name).
 Writes:  {run}-triples, the student's labelled responses and the triples; {run}-reward, the reward model with the best
