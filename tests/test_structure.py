@@ -23,6 +23,7 @@ FLOORS = (
     ("demo",),
     ("space",),
     ("runs",),
+    ("report",),
     ("ppo",),
     ("reward", "warmup"),
     ("evaluation",),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
 MANIFEST, CARD = "hfdistill.json", "README.md"
+REPORT = ("report.md", "report.html")
 LICENCE = re.compile(r"(licen[sc]es?|notice|copying)([-_. ].*)?", re.IGNORECASE)
 PICTURES = frozenset({".gif", ".jpeg", ".jpg", ".png", ".svg", ".webp"})
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,14 +28,16 @@ def is_licence(path: str) -> bool:
 def is_data(path: str) -> bool:
     """Whether a file decides what is made from an artifact.
 
-    Card, manifest, licences, pictures and hidden files do not: anybody may edit them, and nothing is made anew.
+    Card, manifest, report, licences, pictures and hidden files do not: anybody may edit them, and nothing is made
+    anew.
 
     Args:
         path (`str`): within the repository, with slashes.
     """
     parts = PurePosixPath(path)
     hidden = any(part.startswith(".") for part in parts.parts)
-    return not (hidden or path in (MANIFEST, CARD) or is_licence(path) or parts.suffix.lower() in PICTURES)
+    told = path in (MANIFEST, CARD, *REPORT)
+    return not (hidden or told or is_licence(path) or parts.suffix.lower() in PICTURES)
 
 
 def digest_of(data: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`hfdistill report`: the tables of a finished run, read back from its artifacts."""
+"""`hfdistill report`: the tables of a finished run, or of a study's ablations, read back from the artifacts."""
 
 import argparse
 from pathlib import Path
@@ -6,21 +6,61 @@ from pathlib import Path
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
-    parser = verbs.add_parser("report", help="the tables of a finished run, read back from its artifacts")
-    parser.add_argument("run", nargs="+", help="namespace/run, or folder/run of a run that was not pushed")
+    parser = verbs.add_parser("report", help="the tables of a finished run or of ablations, read from the artifacts")
+    parser.add_argument("run", nargs="*", help="namespace/run, or folder/run of a run that was not pushed")
     parser.add_argument("--task", help="whose rows to show; the only one by default")
-    parser.add_argument("--output", type=Path, help="also write the report as this Markdown file")
+    parser.add_argument(
+        "--tables", type=Path, metavar="FOLDER", help="instead of runs: the tables of ablations in this folder"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="of runs: also write the report as this Markdown file; of tables: the folder for report.md and "
+        "report.html, theirs by default",
+    )
+    parser.add_argument(
+        "--push", action="store_true", help="of tables: also put the report into the results of the first of them"
+    )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table of accuracies and the figures of labels and reward model."""
+    """Print the tables of runs, or write the report on tables of ablations."""
+    from ..errors import HFDistillError
+
+    if args.tables and args.run:
+        raise HFDistillError(
+            f"--tables {args.tables} is a report of its own: give it, or runs ({', '.join(args.run)})"
+        )
+    if args.tables:
+        _report_tables(args)
+    elif args.push:
+        raise HFDistillError("--push is for the report on tables of ablations: give their folder by --tables")
+    elif not args.run:
+        raise HFDistillError("nothing to report: name a run (namespace/run), or a folder of tables by --tables")
+    else:
+        _report_runs(args)
+
+
+def _report_tables(args: argparse.Namespace) -> None:
+    from ..report.pushing import push_report
+    from ..report.writing import write_report
+
+    written = write_report(args.tables, args.output)
+    print(written.summary)
+    print(f"\n{written.folder / 'report.html'} and report.md: {', '.join(table.title for table in written.tables)}")
+    if args.push:
+        print("\n".join(f"pushed into {place}" for place in push_report(written)))
+
+
+def _report_runs(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from ..artifacts.references import open_artifact
     from ..errors import HFDistillError, unknown
     from ..kinds import RESULTS
-    from ..runs.report import REPORTED, accuracy_rows, accuracy_table, figure_lines, markdown_table, summarise
+    from ..report.markdown import markdown_table
+    from ..report.one_run import REPORTED, accuracy_rows, accuracy_table, figure_lines, summarise
 
     runs = []
     for name in args.run:

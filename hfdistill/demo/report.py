@@ -9,7 +9,8 @@ from typing import Any
 from ..evaluation import paper_rows
 from ..kinds import LABELS, POLICY, RESULTS, REWARD, TRIPLES, WARMUP
 from ..progress import clock
-from ..runs.report import REPORTED, accuracy_rows, accuracy_table, figure_lines, markdown_table, order_seen, summarise
+from ..report.markdown import markdown_table
+from ..report.one_run import REPORTED, accuracy_rows, accuracy_table, figure_lines, order_seen, summarise
 from .models import LARGE, SMALL
 from .steps import ALL_DATA, WITHOUT_DATA, Demo
 

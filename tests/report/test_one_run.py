@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from hfdistill.runs.report import accuracy_rows, accuracy_table, figure_lines, order_seen, summarise
+from hfdistill.report.one_run import accuracy_rows, accuracy_table, figure_lines, order_seen, summarise
 
 
 def share(value: float, n: int = 100) -> dict:

@@ -1,4 +1,4 @@
-"""The tables of a report on one or several runs: the paper's rows with intervals, the order of rows, times."""
+"""The tables of a report on one or several finished runs: the paper's rows with intervals, and the order of rows."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -99,13 +99,3 @@ def figure_lines(run: Mapping[str, Any]) -> list[str]:
 
 def _share(figure: Mapping[str, Any]) -> str:
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}], n = {figure['n']}"
-
-
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; all but the first column are aligned to the right."""
-    lines = [
-        "| " + " | ".join(headings) + " |",
-        "|" + "|".join([" --- ", *[" ---: "] * (len(headings) - 1)]) + "|",
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
-    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Rows of a table against one another, as tables of differences with intervals and tests."""
+
+from collections.abc import Iterator, Sequence
+
+from .document import Block, Figures
+from .evidence import MeasuredRow, seeds_of
+from .numbers import MINUS, NONE, interval, points, probability, share
+from .pictures import draw_intervals
+from .statistics import Difference, best_with_model, compare, groups, holm, validation_accuracy
+from .tables import ReportedTable
+from .verdict import labels_in_words
+from .votes import vote_accuracies, vote_differences
+
+
+READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
+MEASURED = ("points", "95 % interval", "reading")
+WAYS_SHOWN = {
+    "majority": "majority (maj@k)",
+    "weighted": "weighted by σ(score)",
+    "best": "best by score",
+    "any": "any right (pass@k)",
+}
+
+
+def differences(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    """The comparisons that a table declares."""
+    by_name = {row.name: row for row in rows}
+    pairs = [tuple(by_name[name] for name in pair) for pair in table.comparisons if by_name.keys() >= {*pair}]
+    found = {f"{first.name} {MINUS} {second.name}": compare(first, second) for first, second in pairs}
+    found = {name: made for name, made in found.items() if made}
+    if not found:
+        return
+    adjusted = holm([made.p for made in found.values()])
+    cells = [
+        [name, *_measured(made), *_tested(made), probability(p)]
+        for (name, made), p in zip(found.items(), adjusted, strict=True)
+    ]
+    tests = ("seeds above", "right alone: first / second", "McNemar's p", "p by Holm")
+    yield Figures("Differences in accuracy on the same questions", ("rows", *MEASURED, *tests), cells)
+    drawn = {
+        name: {"value": 100 * made.value, "low": 100 * made.low, "high": 100 * made.high}
+        for name, made in found.items()
+    }
+    name = f"{table.table}-differences"
+    yield draw_intervals(name, drawn, "Differences with their 95 % intervals.", "points of accuracy")
+
+
+def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    """The best reward with a model against the vote alone, for each of the labels that rows learned from."""
+    cells = []
+    for pair in filter(None, map(best_with_model, groups(rows))):
+        if made := compare(*pair):
+            validated = [share(validation_accuracy(row, seeds_of(pair))) for row in pair]
+            cells.append([labels_in_words(pair[1]), pair[0].name, *validated, *_measured(made)])
+    if cells:
+        caption = (
+            "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
+        )
+        yield Figures(caption, ("where", "chosen", "its validation", "the vote's validation", *MEASURED), cells)
+
+
+def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    """What several samples a question come to, and whether the reward model helps their vote."""
+    shares, cells = [], []
+    for row in rows:
+        for count, made in vote_accuracies(row).items():
+            told = (
+                f"{share(made[way]['value'])} {interval(made[way])}" if way in made else NONE for way in WAYS_SHOWN
+            )
+            shares.append([f"{row.name}, {count} samples", *told])
+        for way in ("weighted", "best"):
+            for found in vote_differences(row, way).values():
+                name = f"{row.name}: {found.first} {MINUS} {found.second}"
+                cells.append([name, *_measured(found), *_tested(found)])
+    if shares:
+        caption = "Several samples a question: accuracy of what is made of them, with 95 % intervals"
+        yield Figures(caption, ("row", *WAYS_SHOWN.values()), shares)
+    if cells:
+        tests = ("seeds above", "right alone: first / second", "McNemar's p")
+        caption = "The reward model in the vote, against the majority of the same samples"
+        yield Figures(caption, ("votes", *MEASURED, *tests), cells)
+
+
+def _measured(made: Difference) -> list[str]:
+    return [points(made.value), f"[{points(made.low)}, {points(made.high)}]", READINGS[made.verdict]]
+
+
+def _tested(made: Difference) -> list[str]:
+    above = sum(value > 0 for value in made.by_seed.values())
+    return [f"{above} of {len(made.by_seed)}", f"{made.gained:,} / {made.lost:,}", probability(made.p)]

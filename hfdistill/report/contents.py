@@ -1,0 +1,58 @@
+"""What a report says of one table: its rows and their accuracies, and in order what the other modules add."""
+
+from collections.abc import Iterator, Sequence
+from statistics import mean
+
+from ..evaluation.paper_rows import OURS
+from ..progress import clock
+from .compared import chosen, differences, votes
+from .curves import draw_training
+from .document import Block, Command, Figures, Prose, Section
+from .evidence import MeasuredRow
+from .numbers import NONE, interval, share
+from .pictures import draw_intervals
+from .statistics import accuracy
+from .tables import ReportedTable
+from .underneath import costs, reward_models
+
+
+def section_of(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Section:
+    """The part of the report about one table, which begins with the command that makes it."""
+    notes = Figures("The rows", ("row", "what it is"), [[row.name, row.note] for row in rows], words=True)
+    section = Section(table.table, table.title, [Prose(_state(table)), Command(table.command)])
+    section.blocks += [*_accuracies(table, rows), notes, *differences(table, rows), *chosen(rows), *votes(rows)]
+    section.blocks += [*reward_models(table.table, rows), *costs(rows), *draw_training(table.table, rows)]
+    return section
+
+
+def _state(table: ReportedTable) -> str:
+    seeds = f"{len(table.seeds)} seeds" if len(table.seeds) > 1 else "one seed"
+    parts = [f"Task {table.task}, {seeds} ({', '.join(map(str, table.seeds))})."]
+    if not table.finished:
+        parts.append("Not finished: this is what was there when the report was written.")
+    taken, estimated = (table.plan.get(name) for name in ("seconds_taken", "seconds_estimated"))
+    if taken and estimated:
+        parts.append(
+            f"Its {table.plan['steps']} steps took {clock(taken)} of work; the plan had said {clock(estimated)}."
+        )
+    return " ".join(parts)
+
+
+def _accuracies(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    answered = [row for row in rows if row.answers]
+    if not answered:
+        return
+    firsts = {first for first, _ in table.comparisons}
+    about = firsts.pop() if len(firsts) == 1 else OURS.name
+    seeds = sorted({seed for row in answered for seed in row.answers})
+    made = {row.name: accuracy([list(right.values()) for right in row.right.values()]) for row in answered}
+    cells = [
+        [row.name, share(made[row.name]["value"]), interval(made[row.name])]
+        + [share(mean(row.right[seed].values())) if seed in row.right else NONE for seed in seeds]
+        for row in answered
+    ]
+    asked = sorted({len(right) for row in answered for right in row.right.values()})
+    questions = " to ".join(f"{n:,}" for n in dict.fromkeys((asked[0], asked[-1])))
+    caption = f"Greedy accuracy on {questions} held-out questions a seed: mean over seeds, and each seed"
+    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells, about)
+    yield draw_intervals(f"{table.table}-accuracy", made, "Accuracy with its 95 % interval.", "accuracy", about)

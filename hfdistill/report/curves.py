@@ -1,0 +1,70 @@
+"""Pictures of the trainings and scores behind a table: learning curves, KL against gain, scores of right and wrong."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from .document import Picture
+from .evidence import MeasuredRow
+from .pictures import draw_lines, draw_scores
+
+
+Curve = Sequence[Mapping[str, Any]]
+
+
+def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
+    """Every picture of a table's trainings, a set for each of the labels that rows learned from, and of its scores."""
+    by_labels: dict[str | None, list[MeasuredRow]] = {}
+    for row in rows:
+        if row.trained("metrics", "curve"):
+            by_labels.setdefault(row.labels, []).append(row)
+    for place, group in enumerate(by_labels.values()):
+        name, of = f"{table}-{place}", f" ({place + 1} of {len(by_labels)})" if len(by_labels) > 1 else ""
+        caption = f"Learning curves{of}: mean over seeds; a training that ended early keeps its last figure."
+        if lines := {row.name: points for row in group if len(points := mean_points(row, "accuracy")) > 1}:
+            yield draw_lines(f"{name}-curves", lines, caption, ("episodes", "validation accuracy"))
+        if lines := {row.name: points for row in group if len(points := gain_against_kl(row)) > 1}:
+            caption = f"What was gained for how far the policy went{of}: a point a validation, mean over seeds."
+            yield draw_lines(f"{name}-kl", lines, caption, ("KL to the warm-up (nats an answer)", "gain in accuracy"))
+    yield from _scores(table, rows)
+
+
+def mean_points(row: MeasuredRow, figure: str) -> list[tuple[float, float]]:
+    """A figure of the curves against episodes, `(episodes, mean over seeds)`; a curve that ended keeps its last value.
+
+    An average over those that still train would be one over other seeds at each point.
+    """
+    curves = [_points(curve, "episodes", figure) for curve in row.trained("metrics", "curve").values()]
+    curves = [curve for curve in curves if curve]
+    places = sorted({x for curve in curves for x, _ in curve})
+    return [(x, mean(_at(curve, x) for curve in curves)) for x in places]
+
+
+def gain_against_kl(row: MeasuredRow) -> list[tuple[float, float]]:
+    """`(KL, accuracy less that of the start)` at each validation, means over seeds. The start is at no distance."""
+    accuracies, distances = mean_points(row, "accuracy"), dict(mean_points(row, "kl"))
+    distances |= {x: 0.0 for x, _ in accuracies[:1]}
+    return [(distances[x], value - accuracies[0][1]) for x, value in accuracies if x in distances]
+
+
+def _points(curve: Curve, x: str, y: str) -> list[tuple[float, float]]:
+    return [(entry[x], entry[y]) for entry in curve if entry.get(x) is not None and entry.get(y) is not None]
+
+
+def _at(curve: Sequence[tuple[float, float]], x: float) -> float:
+    """The last value up to `x`, the first before."""
+    return next((value for place, value in reversed(curve) if place <= x), curve[0][1])
+
+
+def _scores(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
+    for place, row in enumerate(rows):
+        drawn = any(row.samples.values())
+        answers = [answer for seed in (row.samples if drawn else row.answers).values() for answer in seed]
+        scored = [answer for answer in answers if answer.get("score") is not None]
+        right, wrong = (
+            [answer["score"] for answer in scored if answer["correct"] is is_right] for is_right in (True, False)
+        )
+        if right and wrong:
+            what = "samples" if drawn else "greedy answers"
+            caption = f"{row.name}: scores of right and wrong {what} to test questions, all seeds."
+            yield draw_scores(f"{table}-scores-{place}", right, wrong, caption)

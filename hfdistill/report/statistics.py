@@ -1,0 +1,131 @@
+"""What a table's figures say: accuracies, differences and tests over seeds and questions, and choices made fairly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from ..errors import HFDistillError
+from ..evaluation.paired import mcnemar, paired_over_seeds
+from .evidence import MeasuredRow, seeds_of
+
+
+def accuracy(right: Sequence[Sequence[bool]]) -> dict[str, float]:
+    """Mean accuracy over seeds with its 95 % interval: the difference to a model that is never right.
+
+    Args:
+        right (`Sequence[Sequence[bool]]`): for each seed, whether each question was answered right.
+
+    Returns:
+        `dict[str, float]`: `value`, `low`, `high`, `seeds` and `n`, see
+        [`~hfdistill.evaluation.paired.paired_over_seeds`].
+    """
+    return paired_over_seeds(right, [[False] * len(answers) for answers in right])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one row is than another on the same questions.
+
+    Attributes:
+        first (`str`), second (`str`): names of the rows.
+        value (`float`), low (`float`), high (`float`): accuracy of the first less the second's, with its 95 %
+            interval over seeds and questions.
+        by_seed (`dict[int, float]`): the same of each seed.
+        gained (`int`), lost (`int`): questions of all seeds that only the first, or only the second, answered right.
+        p (`float`): McNemar's exact test on these, pooled: it knows nothing of the chance of training.
+    """
+
+    first: str
+    second: str
+    value: float
+    low: float
+    high: float
+    by_seed: dict[int, float]
+    gained: int
+    lost: int
+    p: float
+
+    @property
+    def verdict(self) -> int:
+        """1 where the interval says better, -1 where it says worse, 0 where it holds zero."""
+        return (self.low > 0) - (self.high < 0)
+
+
+def compare(first: MeasuredRow, second: MeasuredRow) -> Difference | None:
+    """The paired difference of two rows, on the seeds that both have; `None` without any.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if they answered other questions.
+    """
+    pairs = {}
+    for seed in seeds_of([first, second]):
+        ours, theirs = first.right[seed], second.right[seed]
+        if ours.keys() != theirs.keys():
+            raise HFDistillError(
+                f"rows {first.name!r} and {second.name!r} of seed {seed} answered other questions, and cannot be "
+                "compared: evaluate both again with the same section `task`"
+            )
+        pairs[seed] = list(ours.values()), [theirs[question_id] for question_id in ours]
+    return difference(first.name, second.name, pairs) if pairs else None
+
+
+def difference(first: str, second: str, pairs: Mapping[int, tuple[Sequence[bool], Sequence[bool]]]) -> Difference:
+    """The same of two lists of answers a seed, in one order of questions: whether each was right."""
+    made = paired_over_seeds([ours for ours, _ in pairs.values()], [theirs for _, theirs in pairs.values()])
+    ours = [right for answers, _ in pairs.values() for right in answers]
+    theirs = [right for _, answers in pairs.values() for right in answers]
+    return Difference(
+        first,
+        second,
+        **{name: made[name] for name in ("value", "low", "high")},
+        by_seed={seed: mean(our) - mean(their) for seed, (our, their) in pairs.items()},
+        gained=sum(our and not their for our, their in zip(ours, theirs, strict=True)),
+        lost=sum(their and not our for our, their in zip(ours, theirs, strict=True)),
+        p=mcnemar(ours, theirs),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjustment of the p-values of tests that are read together, in their order: each stays below a level only
+    where the chance of any false discovery among them does.
+    """
+    ordered = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def validation_accuracy(row: MeasuredRow, seeds: Sequence[int]) -> float | None:
+    """Accuracy of a row's policies on validation questions, by their labels: mean over these seeds, `None` where one
+    of them was not validated.
+    """
+    figures = row.trained("metrics", "validation_accuracy", "value")
+    return mean(figures[seed] for seed in seeds) if seeds and figures.keys() >= set(seeds) else None
+
+
+def groups(rows: Sequence[MeasuredRow]) -> list[list[MeasuredRow]]:
+    """Rows with a policy that learned from the same labels, in order: what may be compared with one another."""
+    found: dict[Any, list[MeasuredRow]] = {}
+    for row in rows:
+        if row.rewards:
+            found.setdefault(row.labels, []).append(row)
+    return list(found.values())
+
+
+def best_with_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredRow, MeasuredRow] | None:
+    """Of rows with the same labels, that of the best reward with a model, and that of the vote alone; `None` where one
+    of them is missing.
+
+    The best agrees best with the labels of the validation questions, the first of equal ones. Test questions have no
+    part in the choice, so that its figures on them are not those of a winner picked by luck.
+    """
+    vote = next((row for row in group if row.is_vote), None)
+    if vote is None:
+        return None
+    seeds = seeds_of([vote])
+    validated = [(validation_accuracy(row, seeds), row) for row in group if row.asks_model]
+    best = max((pair for pair in validated if pair[0] is not None), key=lambda pair: pair[0], default=None)
+    return (best[1], vote) if best else None

@@ -1,0 +1,74 @@
+"""Several samples a question: what a majority, the best by score or a weighted vote of them come to, over seeds."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from .evidence import MeasuredRow
+from .statistics import Difference, accuracy, difference
+
+
+COUNTS = (4, 8, 16)
+WAYS = ("majority", "best", "weighted", "any")
+Outcomes = dict[int, dict[str, list[bool]]]  # by seed and way, for each question in order
+
+
+def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
+    """By number of samples, whether each question comes out right by each of `WAYS`."""
+    found: dict[int, Outcomes] = {}
+    for seed, samples in row.samples.items():
+        questions: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for sample in samples:
+            questions[sample["question_id"]].append(sample)
+        drawn = min(map(len, questions.values()), default=0)
+        for count in (count for count in COUNTS if count <= drawn):
+            made = [_outcomes(sorted(asked, key=lambda each: each["sample"])[:count]) for asked in questions.values()]
+            found.setdefault(count, {})[seed] = {
+                way: [outcome[way] for outcome in made] for way in WAYS if all(way in outcome for outcome in made)
+            }
+    return found
+
+
+def vote_accuracies(row: MeasuredRow) -> dict[int, dict[str, dict[str, float]]]:
+    """By number of samples and way, the accuracy with its interval over seeds and questions; `any` is pass@k."""
+    return {
+        count: {way: accuracy([made[way] for made in by_seed.values()]) for way in _ways(by_seed)}
+        for count, by_seed in vote_outcomes(row).items()
+    }
+
+
+def vote_differences(row: MeasuredRow, way: str, to: str = "majority") -> dict[int, Difference]:
+    """By number of samples, one way of using them against another, on the same samples."""
+    return {
+        count: difference(
+            f"{way} of {count}", f"{to} of {count}", {seed: (made[way], made[to]) for seed, made in by_seed.items()}
+        )
+        for count, by_seed in vote_outcomes(row).items()
+        if way in _ways(by_seed)
+    }
+
+
+def _ways(by_seed: Outcomes) -> list[str]:
+    return [way for way in WAYS if all(way in made for made in by_seed.values())]
+
+
+def _outcomes(samples: Sequence[dict[str, Any]]) -> dict[str, bool]:
+    """Whether each way gets a question right; those that ask the reward model only where every answer has a score."""
+    answered = [sample for sample in samples if sample["answer"] is not None]
+    made = {"majority": _voted(answered, [1.0] * len(answered)), "any": any(sample["correct"] for sample in samples)}
+    scores = [sample["score"] for sample in answered]
+    if None not in scores:
+        best = max(answered, key=lambda sample: sample["score"], default=None)
+        made["best"] = best is not None and best["correct"]
+        made["weighted"] = _voted(answered, [1 / (1 + math.exp(-score)) for score in scores])
+    return made
+
+
+def _voted(answered: Sequence[dict[str, Any]], weights: Sequence[float]) -> bool:
+    """Whether the answer with the greatest weight is right; of equal ones the first sampled."""
+    totals: dict[str, float] = defaultdict(float)
+    for sample, weight in zip(answered, weights, strict=True):
+        totals[sample["answer"]] += weight
+    winner = max(totals, key=lambda answer: totals[answer], default=None)
+    return any(sample["correct"] for sample in answered if sample["answer"] == winner)
