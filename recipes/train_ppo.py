@@ -9,13 +9,15 @@
     accelerate launch recipes/train_ppo.py --config … --warmup BASE --learning_rate 5e-5 --kl_coef 0.1   # "Ours w/o D"
 
 Reads:   {run}-warmup, {run}-reward, {run}-triples (D_S) and {run}-labels (D_fail, validation labels).
-Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy, or the last without validation.
+Writes:  {run}-policy, the checkpoint with the best greedy validation accuracy (or by ppo.yardstick another figure), or
+         the last without validation.
 A finished policy with the same inputs and settings is found and left alone; one that was cut off goes on from its
 last checkpoint.
 """
 
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 from hfdistill.artifacts.manifest import fingerprint, manifest
@@ -37,7 +39,7 @@ def main() -> None:
     task = load_task(config.task)
 
     # 1. Inputs, pinned to a commit each.
-    wanted = ["questions/*", *(["gold/*"] if stage.validation_labels == "gold" else [])]
+    wanted = ["questions/*", *(["gold/*"] if stage.reads_golds else [])]
     parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": wanted})
     key = fingerprint(POLICY, config, parents)
     # Each set of inputs has checkpoints of its own.
@@ -51,6 +53,7 @@ def main() -> None:
 
     from hfdistill.ppo.figures import training_figures
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
+    from hfdistill.rows import read_rows
 
     if main_process:
         store.prepare(POLICY, manifest(POLICY, config, parents))
@@ -68,9 +71,14 @@ def main() -> None:
             plots = {"learning_curve.png": draw_learning_curve, "diagnostics.png": draw_diagnostics}
             for name, draw in plots.items():
                 draw(trainer.state.log_history, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / name)
-            metrics = training_figures(trainer.state, len(trainer.eval_dataset), stage)
+            validated = {row["question_id"] for row in trainer.eval_dataset if row["pseudo_label"] is not None}
+            metrics = training_figures(trainer.state, len(validated), stage)
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
+            if stage.validation_gold:
+                asked = read_rows(parents["labels"].path, "questions", ["question_id", "pseudo_label"])
+                labelled = {row["question_id"] for row in asked if row["pseudo_label"] is not None}
+                metrics["validation_golds_bought"] = len(validated - labelled)
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(POLICY, config, parents, metrics, cost, trainer.encoder)
             published = store.publish(folder, POLICY, made, plots=list(plots))
@@ -86,20 +94,29 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     """Questions, models, reward and trainer."""
     from transformers import AutoModelForCausalLM
 
+    from hfdistill.labels.references import read_golds, with_bought_golds
     from hfdistill.ppo import PPOTrainer
+    from hfdistill.ppo.ballots import BallotReader
     from hfdistill.ppo.questions import answers_match, training_rows, validation_rows
+    from hfdistill.ppo.yardsticks import Yardsticks
     from hfdistill.reward.model import RewardScorer, load_reward_model
     from hfdistill.reward.rewards import load_rewards
     from hfdistill.rows import read_rows
     from hfdistill.student import load_encoder, settle_generation
     from hfdistill.training.adapters import lora_config
+    from hfdistill.training.best_checkpoint import ACCURACY, REWARD_SCORE
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
 
     stage, student = config.stage, config.student
     trained = {"dtype": TRAINED, "attn_implementation": student.attn_implementation}
     labelled = read_rows(parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label"])
-    golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None
+    validated, golds = labelled, None
+    if stage.validation_labels == "gold":
+        golds = read_rows(parents["labels"].path, "gold")
+    elif stage.validation_gold:
+        known = read_golds(parents["labels"].path, "ppo.validation_gold")
+        validated = with_bought_golds(labelled, known, stage.validation_gold, stage.seed)
     answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
     encoder = load_encoder(parents["warmup"].path, student)
     if stage.few_shot:
@@ -114,23 +131,32 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     def reward_model(**kwargs):
         return load_reward_model(str(parents["reward"].path), **kwargs)
 
+    @cache
     def scorer():
         frozen = reward_model(dtype=student.dtype, attn_implementation=student.attn_implementation)
         return RewardScorer(frozen.to(stage.device).eval(), encoder, bf16=stage.bf16)
+
+    yardsticks = None
+    if stage.yardsticks:
+        reader = BallotReader(task, scorer() if REWARD_SCORE in stage.yardsticks else None)
+        yardsticks = Yardsticks(stage.yardsticks, reader, stage.yardstick_samples)
 
     trainer = PPOTrainer(
         policy,
         load_rewards(stage.rewards, task, scorer, stage.few_shot),
         stage,
         training_rows(task, encoder, labelled, answers, stage.few_shot),
-        validation_rows(task, encoder, labelled, golds, stage.validation_questions, stage.few_shot),
+        validation_rows(
+            task, encoder, validated, golds, stage.validation_questions, stage.few_shot, bool(stage.yardsticks)
+        ),
         processing_class=encoder,
         value_model=reward_model(**trained) if stage.value_backbone == "separate" else None,
         peft_config=lora_config(config.peft),
         ref_model=reference,
         eval_func=answers_match(task),
+        yardsticks=yardsticks,
     )
-    show_progress(trainer, "ppo", ("objective/scores", "eval_accuracy"))
+    show_progress(trainer, "ppo", ("objective/scores", *(f"eval_{name}" for name in (ACCURACY, *stage.yardsticks))))
     return trainer
 
 

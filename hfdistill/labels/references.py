@@ -1,7 +1,13 @@
 """What answers to validation questions are compared with when a checkpoint is chosen: pseudo-labels, or golds."""
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ..errors import HFDistillError
+from ..kinds import LABELS
+from ..rows import read_rows
 
 
 def validation_references(
@@ -23,3 +29,41 @@ def validation_references(
         by_id = {row["question_id"]: row["gold"] for row in golds}
         answers = {question_id: by_id.get(question_id) for question_id in answers}
     return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])
+
+
+def read_golds(folder: str | Path, option: str) -> dict[str, str]:
+    """The gold answers of labels by question id, for an option that asks for them by name.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the labels have none.
+    """
+    if not any((Path(folder) / "gold").glob("*.parquet")):
+        raise HFDistillError(
+            f"{option} asks for gold answers, and the {LABELS.name} in {folder} have none, as their task had none: "
+            "leave it out"
+        )
+    return {row["question_id"]: row["gold"] for row in read_rows(folder, "gold")}
+
+
+def with_bought_golds(
+    asked: Sequence[Mapping[str, Any]], golds: Mapping[str, str], number: int, seed: int
+) -> list[dict[str, Any]]:
+    """The rows of the labels' config `questions`, in which so many validation questions without a pseudo-label, drawn
+    at random, have their gold answer in its place; all of them, if they are fewer.
+
+    Args:
+        asked (`Sequence[Mapping]`): the rows.
+        golds (`Mapping[str, str]`): gold answers by question id.
+        number (`int`): of gold answers.
+        seed (`int`): of the draw.
+    """
+    failed = sorted(
+        row["question_id"]
+        for row in asked
+        if row["split"] == "validation" and row["pseudo_label"] is None and row["question_id"] in golds
+    )
+    bought = set(random.Random(seed).sample(failed, min(number, len(failed))))
+    return [
+        {**row, "pseudo_label": golds[row["question_id"]]} if row["question_id"] in bought else dict(row)
+        for row in asked
+    ]

@@ -12,6 +12,9 @@ from .config import PPOConfig
 
 T = TypeVar("T")
 
+# Second words of the keys that chance has; the order of the prompts has none.
+EPISODES, MINI_BATCHES, VALIDATION = 1, 2, 3
+
 
 class MiniBatch(NamedTuple):
     """What one optimizer step trains on: for each process its forward passes, and for each pass its episodes.
@@ -40,9 +43,14 @@ def update_rows(rows: int, seed: int, update: int, size: int) -> list[int]:
     return order[first - offset : last - offset].tolist()
 
 
+def sampling_seeds(key: Sequence[int], size: int) -> list[int]:
+    """So many sampling seeds, the same whichever process samples by them."""
+    return (np.random.SeedSequence(list(key)).generate_state(size, np.uint64) >> np.uint64(1)).tolist()
+
+
 def episode_seeds(seed: int, update: int, size: int) -> list[int]:
-    """Sampling seed of each episode of an update, whichever process samples it."""
-    return (np.random.SeedSequence([seed, 1, update]).generate_state(size, np.uint64) >> np.uint64(1)).tolist()
+    """Sampling seed of each episode of an update."""
+    return sampling_seeds((seed, EPISODES, update), size)
 
 
 def share_prompts(drawn: Sequence[int], rank: int, processes: int) -> list[int]:
@@ -61,7 +69,7 @@ def in_order(mine: list[T]) -> list[T]:
 
 def mini_batches(episodes: int, number: int, seed: int, update: int, epoch: int) -> list[list[int]]:
     """Split the episodes of an update at random into mini-batches of nearly equal size."""
-    order = np.random.default_rng([seed, 2, update, epoch]).permutation(episodes)
+    order = np.random.default_rng([seed, MINI_BATCHES, update, epoch]).permutation(episodes)
     return [part.tolist() for part in np.array_split(order, number)]
 
 

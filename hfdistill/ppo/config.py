@@ -9,7 +9,7 @@ from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, Effect, check_choices, check_positive, decides, section
 from ..reward.rewards import check_rewards, resolved_entry
 from ..training.arguments import EFFECTS, validates
-from ..training.best_checkpoint import ACCURACY
+from ..training.best_checkpoint import ACCURACY, AGREEMENT, REWARD_SCORE
 from ..training.loading import load_whole, settle_bf16
 
 
@@ -21,6 +21,9 @@ OF_OTHER_SAMPLERS = decides(
 )
 # The training's length in other units than episodes.
 OF_THE_LENGTH = Effect(when=lambda asked: not asked["total_episodes"])
+# What chooses the checkpoint beside labels, and by which figure.
+YARDSTICKS = {"reward": REWARD_SCORE, "agreement": AGREEMENT}
+OF_YARDSTICKS = decides(when=lambda asked: asked["yardstick"] != "labels" or asked["all_yardsticks"])
 REWARDS = decides(value=lambda asked: [resolved_entry(entry) for entry in asked["rewards"]])
 
 
@@ -264,7 +267,15 @@ class DistillPPOConfig(PPOConfig):
             (`distilled` is Eq. 7; `hfdistill tasks` lists them), `module:function` of a function in TRL's protocol, or
             a mapping with options and a weight (`{name: distilled, variant: minus}`, `{name: brief, weight: 0.1}`).
         validation_labels (`str`, *optional*, defaults to `"pseudo"`): `"pseudo"` or `"gold"`.
+        validation_gold (`int`, *optional*, defaults to 0): for so many validation questions without a label, drawn at
+            random, the gold answer is bought and stands in for it.
         validation_questions (`int`, *optional*): only the first so many validation questions.
+        yardstick (`str`, *optional*, defaults to `"labels"`): what chooses the checkpoint: `"labels"`, greedy
+            accuracy on validation questions with a label; or on all, by sampled answers, `"reward"`, the mean sigmoid
+            of the reward model's score (0 without an answer), or `"agreement"`, the share of answers that most agree
+            on.
+        yardstick_samples (`int`, *optional*, defaults to 8): answers to each question, at temperature 0.7.
+        all_yardsticks (`bool`, *optional*, defaults to `False`): log the other ones, too, to tell which chooses best.
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to
             40), per_device_train_batch_size (`int`, *optional*, defaults to 20), max_completion_length (`int`,
             *optional*): the task's `max_new_tokens` by default.
@@ -284,7 +295,11 @@ class DistillPPOConfig(PPOConfig):
     few_shot: bool = False
     rewards: list[str] = field(default_factory=lambda: ["distilled"], metadata=REWARDS)
     validation_labels: str = "pseudo"
+    validation_gold: int = field(default=0, metadata=decides(if_changed=True))
     validation_questions: int | None = None
+    yardstick: str = field(default="labels", metadata=decides(if_changed=True))
+    yardstick_samples: int = field(default=8, metadata=OF_YARDSTICKS)
+    all_yardsticks: bool = field(default=False, metadata=decides(if_changed=True))
 
     total_episodes: int | None = 200_000
     rollout_batch_size: int = 40
@@ -303,6 +318,9 @@ class DistillPPOConfig(PPOConfig):
         if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last policy is published
             self.load_best_model_at_end = self.eval_on_start = False
             self.early_stopping_patience = None
+        check_choices("ppo.", self, validation_labels=("pseudo", "gold"), yardstick=("labels", *YARDSTICKS))
+        check_positive("ppo.", self, "yardstick_samples")
+        self._settle_yardstick()
         settle_bf16(self)
         super().__post_init__()
         for entry in self.rewards:
@@ -312,4 +330,34 @@ class DistillPPOConfig(PPOConfig):
                     "ppo.triples now, on the command line --triples"
                 )
         self.reward_weights = check_rewards(self.rewards)
-        check_choices("ppo.", self, validation_labels=("pseudo", "gold"))
+
+    @property
+    def yardsticks(self) -> list[str]:
+        """Figures of validation that are made of sampled answers."""
+        return [name for stick, name in YARDSTICKS.items() if self.all_yardsticks or stick == self.yardstick]
+
+    @property
+    def reads_golds(self) -> bool:
+        """Whether the gold answers of the labels are asked for."""
+        return self.validation_labels == "gold" or self.validation_gold > 0
+
+    def _settle_yardstick(self) -> None:
+        """Let the figure of the yardstick choose, and refuse what contradicts it."""
+        if self.validation_gold < 0 or (self.validation_gold and self.validation_labels == "gold"):
+            raise HFDistillError(
+                f"ppo.validation_gold is {self.validation_gold}, with validation_labels {self.validation_labels!r}: "
+                "it is the number of gold answers that are bought where the pseudo-label is missing; leave it out"
+            )
+        if self.yardsticks and self.eval_strategy == "no":
+            raise HFDistillError(
+                f"ppo.yardstick is {self.yardstick!r} and all_yardsticks {self.all_yardsticks}, but nothing is "
+                "evaluated: leave them out, or set eval_strategy to 'steps'"
+            )
+        if self.yardstick == "labels":
+            return
+        if self.metric_for_best_model not in (None, YARDSTICKS[self.yardstick]):
+            raise HFDistillError(
+                f"ppo.yardstick is {self.yardstick!r}, and metric_for_best_model {self.metric_for_best_model!r} would "
+                "choose, too: leave one out"
+            )
+        self.metric_for_best_model = YARDSTICKS[self.yardstick]

@@ -8,10 +8,11 @@ import torch
 from accelerate import Accelerator
 
 from ..intervals import interval
+from ..training.best_checkpoint import ACCURACY, AGREEMENT, REWARD_SCORE
 
 
 # What validation says of a policy, beside length and finish.
-VALIDATED = ("accuracy",)
+VALIDATED = (ACCURACY, REWARD_SCORE, AGREEMENT)
 
 
 class RunningFigures:
@@ -82,9 +83,9 @@ SAMPLED = {
 
 
 def learning_curve(state: Any, config: Any) -> list[dict[str, float]]:
-    """A point an evaluation: `step` and `episodes` trained on, what validation says (`accuracy`), and of the sampled
-    episodes before it mean `score`, `kl` (nats an episode), `entropy` (nats a token) and `mean_length` (tokens), as
-    far as they were logged.
+    """A point an evaluation: `step` and `episodes` trained on, what validation says (`accuracy`, `reward_score`,
+    `agreement`), and of the sampled episodes before it mean `score`, `kl` (nats an episode), `entropy` (nats a token)
+    and `mean_length` (tokens), as far as they were logged.
     """
     points, sampled = [], {}
     for entry in state.log_history:
@@ -96,22 +97,27 @@ def learning_curve(state: Any, config: Any) -> list[dict[str, float]]:
     return points
 
 
-def training_figures(state: Any, n: int, config: Any) -> dict[str, Any]:
-    """Figures of a finished training with `n` validation questions, for manifest and card."""
-    log = state.log_history
-    accuracies = [(entry["step"], entry["eval_accuracy"]) for entry in log if "eval_accuracy" in entry]
-    last = [entry for entry in log if "objective/scores" in entry][-1:]
+def training_figures(state: Any, labelled: int, config: Any) -> dict[str, Any]:
+    """Figures of a finished training with so many labelled validation questions, for manifest and card."""
+    curve = learning_curve(state, config)
+    last = [entry for entry in state.log_history if "objective/scores" in entry][-1:]
     figures: dict[str, Any] = {
         "episodes": round(state.global_step / config.steps_per_update * config.rollout_batch_size),
         "optimizer_steps": state.global_step,
     }
-    if accuracies:
-        best = max(accuracies, key=lambda pair: (pair[1], -pair[0]))
-        chosen = best if config.load_best_model_at_end else accuracies[-1]
-        figures["validation_accuracy"] = _with_interval(chosen[1], n)
-        figures["validation_accuracy_before"] = _with_interval(accuracies[0][1], n)
-        figures |= {"best_step": best[0]} if config.load_best_model_at_end else {}
-    figures["curve"] = learning_curve(state, config)
+    if curve:
+        published = curve[-1]
+        if config.load_best_model_at_end:
+            published = next(point for point in curve if point["step"] == state.best_global_step)
+            figures["best_step"] = published["step"]
+        for name in VALIDATED:
+            for when, point in (("", published), ("_before", curve[0])):
+                if name in point:
+                    share = point[name]
+                    figures[f"validation_{name}{when}"] = (
+                        _with_interval(share, labelled) if name == ACCURACY else share
+                    )
+        figures["curve"] = curve
     for name in ("scores", "kl", "entropy", "no_answer_rate", "pseudo_label_rate"):
         figures |= {f"last_{name}": entry[f"objective/{name}"] for entry in last if f"objective/{name}" in entry}
     if last:

@@ -93,11 +93,11 @@ def room_for_prompts(policy: PreTrainedModel, args: PPOConfig) -> int:
     return context - args.max_completion_length
 
 
-def check_metric(args: PPOConfig, eval_dataset: Any, eval_func: Any) -> None:
+def check_metric(args: PPOConfig, eval_dataset: Any, eval_func: Any, yardsticks: Sequence[str] = ()) -> None:
     """Refuse to choose the best checkpoint by a figure that validation does not give."""
     if args.metric_for_best_model is None or eval_dataset is None:
         return
-    figures = ["reward" if eval_func is None else ACCURACY, "mean_length", "finished"]
+    figures = ["reward" if eval_func is None else ACCURACY, "mean_length", "finished", *yardsticks]
     if isinstance(eval_dataset, dict):
         figures = [f"{name}_{figure}" for name in eval_dataset for figure in figures]
     if args.metric_for_best_model.removeprefix("eval_") not in figures:

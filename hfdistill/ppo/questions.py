@@ -46,25 +46,38 @@ def validation_rows(
     golds: Iterable[Mapping[str, Any]] | None = None,
     limit: int | None = None,
     few_shot: bool = False,
+    unlabelled: bool = False,
 ) -> list[dict[str, Any]]:
     """Prompts of the validation questions with the answers that they are validated against, see
-    [`~hfdistill.labels.references.validation_references`].
+    [`~hfdistill.labels.references.validation_references`]; with `unlabelled` those without such an answer, too.
     """
-    references = validation_references(labelled, golds, limit)
+    if unlabelled:
+        known = validation_references(labelled, golds)
+        asked = [row["question_id"] for row in labelled if row["split"] == "validation"][:limit]
+        references: dict[str, str | None] = {key: known.get(key) for key in asked}
+        if not references:
+            raise HFDistillError("there is no validation question: the best checkpoint cannot be chosen")
+    else:
+        references = validation_references(labelled, golds, limit)
     if not references:
         labels = "pseudo" if golds is None else "gold"
-        raise HFDistillError(f"no validation question has a {labels} label: the best checkpoint cannot be chosen")
+        raise HFDistillError(
+            f"no validation question has a {labels} label: let ppo.yardstick, reward or agreement, choose the best "
+            "checkpoint"
+        )
     questions = known_questions((row for row in labelled if row["question_id"] in references), task)
     return [_row(task, encoder, questions[key], answer, few_shot) for key, answer in references.items()]
 
 
-def answers_match(task: Task) -> Callable[..., list[bool]]:
-    """An `eval_func`: whether each completion's answer is the row's `pseudo_label`."""
+def answers_match(task: Task) -> Callable[..., list[bool | None]]:
+    """An `eval_func`: whether each completion's answer is the row's `pseudo_label`, `None` where it has none."""
     questions = {question.question_id: question for question in task.questions()}
 
-    def match(completions: Sequence[Any], question_id: Sequence[str], pseudo_label: Sequence[str], **columns: Any):
+    def match(
+        completions: Sequence[Any], question_id: Sequence[str], pseudo_label: Sequence[str | None], **columns: Any
+    ) -> list[bool | None]:
         return [
-            task.correct(task.extract(text_of(completion), questions[key]).value, label)
+            None if label is None else task.correct(task.extract(text_of(completion), questions[key]).value, label)
             for completion, key, label in zip(completions, question_id, pseudo_label, strict=True)
         ]
 

@@ -1,7 +1,7 @@
 """One rollout: sample responses, score them, and make of them what PPO trains on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,9 +16,11 @@ from ..errors import HFDistillError
 from ..generation import Generated
 from ..llama import Passage
 from ..training.adapters import as_reference
+from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
-from .batching import MiniBatch, episode_seeds, in_order, plan_epoch, share_prompts
+from .ballots import VOTE_TEMPERATURE, Ballot, BallotReader
+from .batching import MiniBatch, episode_seeds, in_order, plan_epoch, sampling_seeds, share_prompts
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
 from .prompts import PromptDataset, PromptStream
@@ -120,34 +122,38 @@ class Rollouts:
             self.accelerator.device,
         )
 
-    def judge(
-        self,
-        dataset: PromptDataset,
-        rows: list[int],
-        generated: list[Generated],
-        eval_func: Callable[..., list[bool]] | None,
-        state: TrainerState,
-    ) -> dict[str, list[float]]:
-        """What greedy completions of these rows are worth: `accuracy` by `eval_func`, else `reward`."""
-        if eval_func is not None:
-            completions = self._completions(dataset, rows, generated)
-            right = eval_func(prompts=dataset.prompts(rows), completions=completions, **dataset.columns(rows))
-            if len(right) != len(rows):
-                raise HFDistillError(f"eval_func returned {len(right)} values for {len(rows)} completions")
-            return {"accuracy": [float(value) for value in right]}
-        _, said = self._ask(dataset, rows, generated, state)
-        scores = [self.rewards.total(one.values) for one in said]
-        return {"reward": [score for score in scores if score is not None]}
+    def canvass(
+        self, dataset: PromptDataset, rows: Sequence[int], reader: BallotReader, samples: int, noise: Sequence[int]
+    ) -> list[list[Ballot]]:
+        """Answer each of these rows so many times, at the temperature of votes: their ballots, in the order of the
+        rows, on every process. `noise` keys the sampling beside the seed.
+        """
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        seeds = sampling_seeds((self.config.seed, *noise), len(rows) * samples)
+        places = my_share(range(len(rows)), rank, processes)
+        asked = [rows[place] for place in places for _ in range(samples)]
+        mine = [seed for place in places for seed in seeds[place * samples : (place + 1) * samples]]
+        generated = self.sampler.sample([dataset.prompt_ids[row] for row in asked], VOTE_TEMPERATURE, mine)
+        ballots = []
+        if asked:
+            ballots = reader(
+                prompts=dataset.prompts(asked),
+                completions=self.completions(dataset, asked, generated),
+                completion_ids=[row.drawn_ids for row in generated],
+                **dataset.columns(asked),
+            )
+        return gather_shares([ballots[i : i + samples] for i in range(0, len(ballots), samples)], processes)
 
-    def _ask(
+    def ask(
         self, dataset: PromptDataset, rows: list[int], generated: list[Generated], state: TrainerState
     ) -> tuple[list[Any], list[Said]]:
-        """Completions, and what each reward function says about them."""
-        completions = self._completions(dataset, rows, generated)
+        """Completions of these rows, and what each reward function says about them."""
+        completions = self.completions(dataset, rows, generated)
         ids = [row.drawn_ids for row in generated]
         return completions, self.rewards(dataset.prompts(rows), completions, ids, dataset.columns(rows), state)
 
-    def _completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
+    def completions(self, dataset: PromptDataset, rows: list[int], generated: list[Generated]) -> list[Any]:
+        """What was generated as the dataset has it, text or messages, without stop strings."""
         texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
         return dataset.completions(rows, texts)
 
@@ -173,7 +179,7 @@ class Rollouts:
         """Episodes with their scores, and the same to be shown."""
         if not rows:
             return [], []
-        completions, said = self._ask(prompts, rows, generated, state)
+        completions, said = self.ask(prompts, rows, generated, state)
         columns = {name: values for name, values in self.rewards.extra.items() if len(values) == len(rows)}
         mine, shown = [], []
         for i, (response, (values, tokens)) in enumerate(zip(generated, said, strict=True)):

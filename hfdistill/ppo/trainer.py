@@ -19,7 +19,6 @@ from ..errors import HFDistillError
 from ..training.adapters import merged
 from ..training.best_checkpoint import EarlyStopping, enter_untrained
 from ..training.resuming import ResumableTrainer
-from ..training.shares import gather_shares, my_share
 from ..training.whole import WholeModel
 from . import saving
 from .actor_critic import ActorCritic, Scored
@@ -36,6 +35,8 @@ from .rollout import Rollouts
 from .samplers import make_sampler
 from .scoring import RewardFunction
 from .shown import ShownEpisode, log_completions, print_episode
+from .validation import PolicyValidation
+from .yardsticks import Yardsticks
 
 
 class PPOTrainer(ResumableTrainer):
@@ -71,7 +72,10 @@ class PPOTrainer(ResumableTrainer):
             a policy with an adapter that is the policy with the adapter off, where `peft_config` begins a new one, or
             with a frozen copy of the adapter.
         eval_func (`Callable`, *optional*): `f(prompts, completions, **columns)` says for each greedy completion
-            whether it is right; the share is logged as `eval_accuracy`. Without it their mean score, `eval_reward`.
+            whether it is right, or `None`; the share is logged as `eval_accuracy`. Without it their mean score,
+            `eval_reward`.
+        yardsticks ([`~hfdistill.ppo.yardsticks.Yardsticks`], *optional*): further figures of validation, of sampled
+            answers.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no token to pad with, vocabularies differ, no prompt
@@ -93,10 +97,11 @@ class PPOTrainer(ResumableTrainer):
         peft_config: Any = None,
         value_model: PreTrainedModel | None = None,
         ref_model: PreTrainedModel | None = None,
-        eval_func: Callable[..., list[bool]] | None = None,
+        eval_func: Callable[..., list[bool | None]] | None = None,
+        yardsticks: Yardsticks | None = None,
     ):
         args = settle_args(args, model)
-        check_metric(args, eval_dataset, eval_func)
+        check_metric(args, eval_dataset, eval_func, () if yardsticks is None else yardsticks.names)
         inputs = complete_inputs(
             model,
             reward_funcs,
@@ -109,7 +114,6 @@ class PPOTrainer(ResumableTrainer):
             peft_config,
         )
         self.encoder, self.max_prompt_length = inputs.encoder, inputs.max_prompt_length
-        self.eval_func = eval_func
         self.steps_per_update = args.steps_per_update
         if args.total_episodes is not None:
             args.max_steps = math.ceil(args.total_episodes / args.rollout_batch_size) * self.steps_per_update
@@ -160,6 +164,7 @@ class PPOTrainer(ResumableTrainer):
             args,
             self.accelerator,
         )
+        self.validation = PolicyValidation(self.rollouts, eval_func, yardsticks)
 
     # ---- Training ----
 
@@ -280,21 +285,10 @@ class PPOTrainer(ResumableTrainer):
     def evaluation_loop(
         self, dataloader: DataLoader, description: str, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any
     ) -> EvalLoopOutput:
-        """Answer greedily and count what is right."""
+        """What [`~hfdistill.ppo.validation.PolicyValidation`] says of the policy as it is."""
         dataset: PromptDataset = dataloader.dataset
-        processes = self.accelerator.num_processes
-        rows = my_share(range(len(dataset)), self.accelerator.process_index, processes)
-        prompt_ids = [dataset.prompt_ids[row] for row in rows]
-        generated = self.rollouts.sampler.sample(prompt_ids, temperature=0.0)
-        figures = {
-            "mean_length": [float(len(row.token_ids)) for row in generated],
-            "finished": [float(row.finish_reason != "length") for row in generated],
-            **self.rollouts.judge(dataset, rows, generated, self.eval_func, self.state),
-        }
-        gathered = {name: gather_shares(values, processes) for name, values in figures.items()}
-        metrics = {
-            f"{metric_key_prefix}_{name}": sum(values) / max(len(values), 1) for name, values in gathered.items()
-        }
+        figures = self.validation.figures(dataset, self.state)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
         if self.shown and self.is_world_process_zero():
             print_episode(self.state.global_step, self.shown[0])
         return EvalLoopOutput(predictions=None, label_ids=None, metrics=metrics, num_samples=len(dataset))

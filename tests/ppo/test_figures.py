@@ -7,6 +7,7 @@ from hfdistill.ppo.plots import curve, draw_diagnostics, draw_learning_curve
 
 class State:
     global_step = 8
+    best_global_step = 4
     log_history = (
         {"step": 0, "eval_accuracy": 0.5},
         {"step": 4, "objective/scores": 1.0, "objective/kl": 0.1, "policy/skipped_steps": 1},

@@ -274,6 +274,21 @@ def test_without_validation_the_last_model_is_published_and_said_to_be(runs):
         assert "best_step" not in json.loads((place / "hfdistill.json").read_text())["metrics"]
 
 
+def test_a_yardstick_without_labels_chooses_and_says_so(runs):
+    asked = {"yardstick": "agreement", "all_yardsticks": True, "yardstick_samples": 4, "validation_gold": 1}
+    runs.run("ppo", {**asked, "load_best_model_at_end": True, "save_strategy": "steps", "save_steps": 4}, "-yardstick")
+    assert runs.fingerprints("ppo", "-yardstick") != runs.fingerprints("ppo")
+    place = runs.folder / "artifacts" / "run-policy-yardstick"
+    metrics = json.loads((place / "hfdistill.json").read_text())["metrics"]
+    # The vote left no validation question without a label.
+    assert metrics["validation_golds_bought"] == 0
+    assert all({"accuracy", "reward_score", "agreement"} <= point.keys() for point in metrics["curve"])
+    best = max(metrics["curve"], key=lambda point: (point["agreement"], -point["step"]))
+    assert metrics["best_step"] == best["step"] and metrics["validation_agreement"] == best["agreement"]
+    card = (place / "README.md").read_text()
+    assert "how far its sampled answers to validation questions agree" in card
+
+
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:
     suffix = f"-{name.replace('_', '-')}"
     made, before = runs.run(stage, {name: value}, suffix), runs.files(stage)
