@@ -120,7 +120,9 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
 def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> None:
     """Train on the triples of training questions, choose by those of validation questions, and publish."""
     from hfdistill.reward.batches import encode_triples
-    from hfdistill.reward.figures import reward_figures, with_intervals
+    from hfdistill.reward.figures import card_figures
+    from hfdistill.reward.heads import publish_heads
+    from hfdistill.reward.held_out import held_out_figures
     from hfdistill.reward.model import check_base, initialise_reward_model
     from hfdistill.reward.plots import draw_all
     from hfdistill.reward.trainer import TripletTrainer
@@ -144,6 +146,7 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     model = initialise_reward_model(
         start.path,
         encoder.pad_token_id,
+        stage.ensemble,
         dtype=TRAINED,
         attn_implementation=student.attn_implementation,
     )
@@ -157,15 +160,21 @@ def train_reward(config: Config, store: Store, task: Task, parents: dict[str, Ar
     show_progress(trainer, "reward", ("loss", "eval_pos_neg", "eval_pos_pos"))
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
 
-    scores, present = trainer.predict_scores(trainer.eval_dataset)
+    said, present = trainer.predict_heads(trainer.eval_dataset)
+    validated = [triple.question_id for triple in trainer.eval_dataset]
+    temperature, figures = card_figures(said, present, validated, calibrate=stage.calibrates)
+    answers = read_rows(parents["triples"].path, "responses")
+    held_out = held_out_figures(trainer, encoder, task, answers, temperature)
     with tempfile.TemporaryDirectory() as folder:
         save_trained(trainer, folder)
         if stage.should_save:
+            publish_heads(Path(folder), temperature)
+            scores = said.mean(-1) / temperature
             plots = draw_all(trainer.state.log_history, scores, present, Path(folder))
             metrics = {"triples": len(trainer.train_dataset)}
             if stage.load_best_model_at_end:
                 metrics["best_step"] = trainer.state.best_global_step
-            metrics["validation"] = with_intervals(reward_figures(scores, present))
+            metrics |= {"validation": figures, "all_answers": held_out}
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(REWARD, config, parents, metrics, cost, encoder)
             published = store.publish(folder, REWARD, made, plots=plots)

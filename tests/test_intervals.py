@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hfdistill.intervals import interval, wilson_interval
+from hfdistill.intervals import clustered_interval, interval, wilson_interval
 
 
 def test_published_intervals():
@@ -30,3 +30,22 @@ def test_interval_for_the_card():
         "high": pytest.approx(0.9544, abs=1e-4),
         "n": 4,
     }
+
+
+def test_values_of_a_cluster_are_no_independent_trials():
+    values = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+    together = clustered_interval(values, [f"q{index // 2}" for index in range(10)])
+    apart = clustered_interval(values, [str(index) for index in range(10)])
+    assert together["value"] == apart["value"] == 0.6 and together["n"] == 10
+    # As if each pair of equal values were one trial.
+    assert together["high"] - together["low"] > 1.2 * (apart["high"] - apart["low"])
+    assert apart["low"] == pytest.approx(interval(6, 10)["low"], abs=0.03)
+    # All right in three questions is as much as three trials tell.
+    assert clustered_interval([1.0] * 9, list("aaabbbccc"))["low"] == pytest.approx(wilson_interval(3, 3)[0])
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from("abcd")), min_size=1))
+def test_a_clustered_interval_holds_its_value(rows):
+    values, clusters = zip(*rows, strict=True)
+    found = clustered_interval(values, clusters)
+    assert 0 <= found["low"] <= found["value"] + 1e-9 and found["value"] - 1e-9 <= found["high"] <= 1

@@ -1,5 +1,6 @@
 """Triples as tensors: each prompt once with its responses behind it, no padding inside."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,11 @@ import torch
 
 from ..encoding import Encoder, right_pad
 from ..rows import CORRECT, ROLES
+from ..tasks.base import share_of
 
 
+# The share of n questions that a draw of n with replacement holds, as n grows.
+IN_BOOTSTRAP = 1 - math.exp(-1)
 # Where a token of a response stands in its row, 1 if the response is right, and its share of the response.
 Token = tuple[int, float, float]
 
@@ -51,6 +55,13 @@ def encode_triples(
     ]
 
 
+def learns(head: int, question_id: str, seed: int) -> bool:
+    """Whether one head of an ensemble learns from a question's triples. Each has a sample of its own, of as many
+    different questions as a bootstrap holds; seed, head and question decide, and nothing else.
+    """
+    return share_of(f"head {head} {seed} {question_id}") < IN_BOOTSTRAP
+
+
 @dataclass
 class TripleCollator:
     """Make a batch of triples.
@@ -61,20 +72,33 @@ class TripleCollator:
             computed once. A response then attends to the prompt and to itself, and counts its positions from the
             prompt's end, so that its score is the one that it gets alone. Otherwise each response has a row.
         every_token (`bool`, *optional*, defaults to `False`): also say where all tokens of the responses stand.
+        heads (`int`, *optional*, defaults to 1), seed (`int`, *optional*, defaults to 0): of several, also say which
+            learn from a triple, see [`learns`].
     """
 
     pad_token_id: int
     share_prefix: bool
     every_token: bool = False
+    heads: int = 1
+    seed: int = 0
 
     def __call__(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, `score_positions` and `present` `(triples, 4)`; with `every_token` also
         `token_positions`, `token_correct` and `token_shares` `(rows, tokens)`: where a response's tokens stand in its
-        row, whether it is right, and one over its length, 0 for what fills a row up.
+        row, whether it is right, and one over its length, 0 for what fills a row up. Of several heads also `learned`
+        `(heads, triples)`: 1 where one learns from a triple.
         """
         present = torch.tensor([[float(ids is not None) for ids in triple.responses] for triple in triples])
         build = self._shared if self.share_prefix else self._separate
-        return {**build(triples), "present": present}
+        made = {**build(triples), "present": present}
+        if self.heads > 1:
+            made["learned"] = torch.tensor(
+                [
+                    [float(learns(head, triple.question_id, self.seed)) for triple in triples]
+                    for head in range(self.heads)
+                ]
+            )
+        return made
 
     def _shared(self, triples: Sequence[EncodedTriple]) -> dict[str, torch.Tensor]:
         rows, positions, segments, ends, tokens = [], [], [], [], []

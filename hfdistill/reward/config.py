@@ -49,6 +49,10 @@ class RewardConfig(TrainingArguments):
         classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
         every_token (`float`, *optional*, defaults to 0.0): weight of the same loss (Eq. 4) at every token of a
             response, as a token-level verifier has it (https://arxiv.org/abs/2110.14168).
+        ensemble (`int`, *optional*, defaults to 1): heads on the one backbone. Each learns from questions of its own
+            drawing, the score is their mean, and how far they are apart is what `pessimism` of a reward takes off.
+        calibrate (`bool`, *optional*, defaults to `True`): divide scores by the temperature at which sigmoid(score) is
+            the best probability of a right answer on validation triples. Without validation scores stay as they are.
         share_prefix (`bool`, *optional*, defaults to `True`): compute a prompt once for its triple. Without effect
             where the attention is neither `"sdpa"` nor `"eager"`, where a Llama on a CPU reads at most 512 tokens, in
             a pass without padding, and where a sequence is longer than a sliding window of the model.
@@ -82,6 +86,8 @@ class RewardConfig(TrainingArguments):
     deduplicate: bool = field(default=True, metadata=OF_TRIPLES)
     classification_weight: float = 0.5
     every_token: float = field(default=0.0, metadata=decides(if_changed=True))
+    ensemble: int = field(default=1, metadata=decides(if_changed=True))
+    calibrate: bool = field(default=True, metadata=decides(if_changed=True, when=validates))
     share_prefix: bool = field(default=True, metadata=NO_EFFECT)
     early_stopping_patience: int = field(default=2, metadata=decides(when=validates))
     global_batch_size: int | None = field(default=None, metadata=decides(if_changed=True))
@@ -109,7 +115,10 @@ class RewardConfig(TrainingArguments):
         load_whole()
         divide_global_batch("reward", self)
         check_choices("reward.", self, source=SOURCES)
-        check_positive("reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples")
+        check_positive(
+            "reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples", "ensemble"
+        )
+        self.calibrates = self.calibrate and self.eval_strategy != "no"
         if self.every_token < 0:
             raise HFDistillError(f"reward.every_token is {self.every_token}: it must be 0 or more")
         if self.source != "both" and self.teacher_per_pair != 1.0:

@@ -20,6 +20,7 @@ from ..encoding import Encoder, right_pad
 from ..errors import HFDistillError
 from ..llama import Passage, hidden_states
 from ..training.shares import cut_into_passes
+from .heads import load_heads, spread
 
 
 class Float32Head(nn.Linear):
@@ -34,15 +35,16 @@ class Float32Head(nn.Linear):
 
 
 def set_float32_head(model: PreTrainedModel) -> None:
-    """Put the head of a sequence classification model with one output in fp32, with the weights that it has."""
-    head = Float32Head(model.score.in_features, 1, bias=False, device=model.score.weight.device)
+    """Put the head of a sequence classification model in fp32, with the weights that it has."""
+    head = Float32Head(model.score.in_features, len(model.score.weight), bias=False, device=model.score.weight.device)
     with torch.no_grad():
         head.weight.copy_(model.score.weight)
     model.score = head
 
 
-def initialise_reward_model(model_path: str, pad_token_id: int, **kwargs) -> PreTrainedModel:
-    """Make an untrained reward model from a causal language model: its backbone, and a scalar head of zeros.
+def initialise_reward_model(model_path: str, pad_token_id: int, heads: int = 1, **kwargs) -> PreTrainedModel:
+    """Make an untrained reward model from a causal language model: its backbone, and a scalar head of zeros, or
+    several, which are trained together and published as one, see [`~hfdistill.reward.heads.publish_heads`].
 
     The first scores are 0 and the first loss (2 + lambda) log 2, whatever the size of the backbone's states, which
     differs by family. The first step then moves the head alone, towards what tells right from wrong, and the backbone
@@ -61,6 +63,7 @@ def initialise_reward_model(model_path: str, pad_token_id: int, **kwargs) -> Pre
     logging.set_verbosity_error()
     model = AutoModelForSequenceClassification.from_pretrained(model_path, config=config, **kwargs)
     logging.set_verbosity(verbosity)
+    model.score = nn.Linear(model.score.in_features, heads, bias=False, dtype=model.score.weight.dtype)
     nn.init.zeros_(model.score.weight)
     return prepare_reward_model(model)
 
@@ -93,8 +96,8 @@ def _words(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
 
 
 def load_reward_model(model_path: str, **kwargs) -> PreTrainedModel:
-    """Load a trained reward model from a folder or a Hub repository, with its head in fp32; `kwargs` are those of
-    `from_pretrained`.
+    """Load a trained reward model from a folder or a Hub repository, with its head in fp32, and the heads of its
+    ensemble if it has one; `kwargs` are those of `from_pretrained`.
     """
     model, loading = AutoModelForSequenceClassification.from_pretrained(model_path, output_loading_info=True, **kwargs)
     if loading["missing_keys"]:
@@ -103,7 +106,7 @@ def load_reward_model(model_path: str, **kwargs) -> PreTrainedModel:
             "name one that was trained as a reward model"
         )
     check_scalar_model(model, "reward model")
-    return prepare_reward_model(model)
+    return prepare_reward_model(model, load_heads(model_path, kwargs.get("revision")))
 
 
 def check_scalar_model(model: PreTrainedModel, role: str) -> None:
@@ -120,9 +123,13 @@ def check_scalar_model(model: PreTrainedModel, role: str) -> None:
         )
 
 
-def prepare_reward_model(model: PreTrainedModel) -> PreTrainedModel:
-    """Put the head in fp32, dropout off, and `score_positions` into `forward`; loaders have done so already."""
+def prepare_reward_model(model: PreTrainedModel, ensemble: torch.Tensor | None = None) -> PreTrainedModel:
+    """Put the head in fp32, dropout off, and `score_positions` into `forward`; loaders have done so already.
+
+    The heads of an `ensemble` `(heads, hidden_size)` stand beside the head, which is their mean.
+    """
     set_float32_head(model)
+    model.register_buffer("ensemble", ensemble, persistent=False)
     # Scores of a response must not depend on chance, neither in training nor in PPO.
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -137,9 +144,11 @@ def _forward(
     attention_mask: torch.Tensor | None = None,
     position_ids: torch.Tensor | None = None,
     score_positions: torch.Tensor | None = None,
+    pessimism: float = 0.0,
     **kwargs,
 ) -> SequenceClassifierOutputWithPast:
-    """The model's own forward, or the scores at `score_positions` `(batch, k)` instead of one score a row.
+    """The model's own forward, or the scores at `score_positions` `(batch, k)` instead of one score a row: less
+    `pessimism` standard deviations of its ensemble, and `(batch, k, heads)` while several heads are trained.
 
     It stands in for `forward`, on which DDP, FSDP and DeepSpeed hook; the class and the saved files stay those of
     `AutoModelForSequenceClassification`.
@@ -150,7 +159,10 @@ def _forward(
         )
     passage = Passage(input_ids, score_positions, attention_mask, position_ids)
     hidden = hidden_states(model.base_model, passage)
-    return SequenceClassifierOutputWithPast(logits=model.score(hidden).squeeze(-1))
+    scores = model.score(hidden).squeeze(-1)
+    if pessimism and model.ensemble is not None:
+        scores = scores - pessimism * spread(hidden, model.ensemble)
+    return SequenceClassifierOutputWithPast(logits=scores)
 
 
 class RewardScorer:
@@ -265,8 +277,10 @@ def read_scores(
         wanted = max(len(positions[i]) for i in batch)
         rows = torch.tensor([[*positions[i], *positions[i][-1:] * (wanted - len(positions[i]))] for i in batch])
         with torch.autocast(model.device.type, torch.bfloat16) if bf16 else nullcontext():
-            output = model(input_ids.to(model.device), score_positions=rows.to(model.device))
-        for i, read in zip(batch, output.logits.float().cpu(), strict=True):
+            output = model(input_ids.to(model.device), score_positions=rows.to(model.device), pessimism=pessimism)
+        logits = output.logits.float().cpu()
+        # Several heads that are still trained are published as their mean.
+        for i, read in zip(batch, logits if logits.dim() == 2 else logits.mean(-1), strict=True):
             scores[i] = read[: len(positions[i])]
     model.train(was_training)
     return scores

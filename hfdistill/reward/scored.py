@@ -1,11 +1,19 @@
 """Rewards that ask the reward model: which responses it reads, and as which ids."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import HFDistillError
+from ..tasks.base import Task
 from .rewards import Reward, text_of
+
+
+if TYPE_CHECKING:
+    from .model import RewardScorer
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,20 @@ class ScoredReward(Reward):
 
     asks_model: ClassVar[bool] = True
     pessimism: ClassVar[float] = 0.0
+
+    def prepare(self, task: Task, scorer: RewardScorer | None = None, few_shot: bool = False) -> ScoredReward:
+        """See [`~hfdistill.reward.rewards.Reward.prepare`].
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if it is to be pessimistic, and the reward model has a single head.
+        """
+        super().prepare(task, scorer, few_shot)
+        if self.pessimism and scorer.model.ensemble is None:
+            raise HFDistillError(
+                f"the reward {self.name} takes {self.pessimism:g} standard deviations of an ensemble off, and the "
+                "reward model has a single head: train it with reward.ensemble: 5, or set its pessimism to 0"
+            )
+        return self
 
     def is_right(self, answer: str | None, pseudo_label: str | None) -> bool | None:
         """Whether an answer is y*; `None` where one of them is missing."""

@@ -66,7 +66,9 @@ class TripletTrainer(ResumableTrainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=TripleCollator(processing_class.pad_token_id, share_prefix, args.every_token > 0),
+            data_collator=TripleCollator(
+                processing_class.pad_token_id, share_prefix, args.every_token > 0, args.ensemble, args.seed
+            ),
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=processing_class,
@@ -83,7 +85,7 @@ class TripletTrainer(ResumableTrainer):
         return self.sampler
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
-        counts = sum(term_counts(batch["present"]) for batch in batch_samples).to(device)
+        counts = sum(term_counts(_learned(batch)) for batch in batch_samples).to(device)
         return self.accelerator.reduce(counts, reduction="sum")
 
     def compute_loss(
@@ -94,25 +96,25 @@ class TripletTrainer(ResumableTrainer):
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """A micro-batch's part of the loss (Eq. 6), a scalar."""
-        present = inputs["present"]
         scores, at_tokens = self._read(model, inputs, every_token=self.args.every_token > 0)
-        loss = reward_loss(scores, present, self.args.classification_weight, num_items_in_batch)
+        loss = reward_loss(scores, _learned(inputs), self.args.classification_weight, num_items_in_batch)
         if self.args.every_token:
-            tokens = inputs["token_correct"], inputs["token_shares"], num_items_in_batch[2]
-            loss = loss + self.args.every_token * every_token_loss(at_tokens, *tokens)
-        self._count(scores.detach(), present)
+            shares = _of_rows(inputs) * inputs["token_shares"]
+            correct = inputs["token_correct"].expand_as(at_tokens)
+            loss = loss + self.args.every_token * every_token_loss(at_tokens, correct, shares, num_items_in_batch[2])
+        self._count(scores.detach().mean(0), inputs["present"])
         # Gradients are averaged over the processes, and this loss is a share of the mean over all of them.
         return loss * self.args.world_size
 
     def _scores(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Scores of responses, `(triples, 4)`."""
-        return self._read(model, inputs, every_token=False)[0]
+        """What each head says of responses, `(triples, 4, heads)`."""
+        return self._read(model, inputs, every_token=False)[0].movedim(0, -1)
 
     def _read(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], every_token: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores at the ends of responses, `(triples, 4)`, and, where they are wanted, at all their tokens, `(rows,
-        tokens)`.
+        """Scores at the ends of responses, `(heads, triples, 4)`, and, where they are wanted, at all their tokens,
+        `(heads, rows, tokens)`.
         """
         present = inputs["present"]
         asked = {name: values for name, values in inputs.items() if name in MODEL_INPUTS}
@@ -125,29 +127,39 @@ class TripletTrainer(ResumableTrainer):
         ends = asked["score_positions"].shape[1]
         if every_token:
             asked["score_positions"] = torch.cat([asked["score_positions"], inputs["token_positions"]], 1)
-        scores, at_tokens = model(**asked).logits.tensor_split([ends], dim=1)
-        if scores.shape != present.shape:
-            scores = torch.zeros_like(present).masked_scatter(present.bool(), scores)
+        logits = model(**asked).logits
+        said = logits.movedim(-1, 0) if logits.dim() == 3 else logits[None]
+        scores, at_tokens = said.tensor_split([ends], dim=2)
+        if scores.shape[1:] != present.shape:
+            target = torch.zeros(len(scores), *present.shape, dtype=present.dtype, device=present.device)
+            scores = target.masked_scatter(present.bool().expand_as(target), scores)
         return scores, at_tokens
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], *args: Any, **kwargs: Any
     ) -> tuple[None, torch.Tensor, torch.Tensor]:
-        """Return scores and presence of validation triples; the loss is worked out over all of them at the end."""
+        """Return what each head says of validation triples, and presence; the loss is worked out over all of them at
+        the end.
+        """
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             scores = self._scores(model, inputs)
         return None, scores, inputs["present"]
 
     def _figures(self, prediction: EvalPrediction) -> dict[str, Any]:
-        scores, present = prediction.predictions, prediction.label_ids
+        scores, present = prediction.predictions.mean(-1), prediction.label_ids
         loss = reward_loss(torch.tensor(scores), torch.tensor(present), self.args.classification_weight)
         return {"loss": loss.item(), **reward_figures(scores, present)}
 
     def predict_scores(self, triples: Sequence[EncodedTriple]) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and presence of triples, `(triples, 4)` each, in their order."""
+        """Scores and presence of triples, `(triples, 4)` each, in their order; of an ensemble its mean."""
+        said, present = self.predict_heads(triples)
+        return said.mean(-1), present
+
+    def predict_heads(self, triples: Sequence[EncodedTriple]) -> tuple[np.ndarray, np.ndarray]:
+        """What each head says of triples, `(triples, 4, heads)`, and their presence `(triples, 4)`."""
         if not triples:
-            return np.empty((0, 4)), np.empty((0, 4))
+            return np.empty((0, 4, self.args.ensemble)), np.empty((0, 4))
         output = self.predict(triples)
         return output.predictions, output.label_ids
 
@@ -166,6 +178,24 @@ class TripletTrainer(ResumableTrainer):
             logs.update({"pos_neg": pos_neg / max(pairs, 1), "pos_pos": pos_pos / max(taught, 1)})
             self._seen.clear()
         super().log(logs, start_time)
+
+
+def _learned(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Which responses count in the loss: `present`, or of an ensemble for each head those that it learns from,
+    `(heads, triples, 4)`.
+    """
+    present, learned = inputs["present"], inputs.get("learned")
+    return present if learned is None else present * learned[:, :, None]
+
+
+def _of_rows(inputs: dict[str, torch.Tensor]) -> torch.Tensor | float:
+    """Which rows of a batch each head learns from, `(heads, rows, 1)`: those of its triples, or of their responses."""
+    present, learned = inputs["present"], inputs.get("learned")
+    if learned is None:
+        return 1.0
+    if len(inputs["input_ids"]) != len(present):
+        learned = learned.repeat_interleave(present.sum(1).long(), dim=1)
+    return learned[:, :, None]
 
 
 def _check(

@@ -150,6 +150,7 @@ MORE_DECIDING = {
         "temperature": 0.9,
         "source": "student",
         "every_token": 0.5,
+        "ensemble": 2,
         "max_new_tokens": 30,
         "learning_rate": 2e-3,
         "seed": 7,

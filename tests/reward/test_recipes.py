@@ -240,11 +240,15 @@ def test_a_judge_larger_than_the_student(whole, tmp_path, monkeypatch, capsys):
     """It learns from the same triples, and PPO's value model can start from it; another vocabulary is refused."""
     make_base(tmp_path / "large", hidden_size=64)
     flags = ["--base", str(tmp_path / "large"), "--output_dir", str(whole / "reward"), "--run.suffix=-large"]
+    flags += ["--ensemble", "2"]
     assert recipe("train_reward", whole / "config.yaml", monkeypatch, *flags, "--num_train_epochs", "1") == 0
     place = whole / "artifacts/run-reward-large"
     model = load_reward_model(str(place))
-    assert model.config.hidden_size == 64
-    parents = json.loads((place / "hfdistill.json").read_text())["parents"]
+    assert model.config.hidden_size == 64 and model.ensemble.shape == (2, 64)
+    made = json.loads((place / "hfdistill.json").read_text())
+    assert made["metrics"]["validation"].keys() >= {"temperature", "calibration_error_before", "spread_of_wrong"}
+    assert made["metrics"]["all_answers"]["responses"] > 0
+    parents = made["parents"]
     assert parents.keys() == {"triples", "warmup", "base"} and "/large@" in parents["base"]
     assert "started from the model in the row `base`" in (place / "README.md").read_text()
     policy = AutoModelForCausalLM.from_pretrained(whole / "artifacts/run-warmup")

@@ -74,10 +74,10 @@ def test_scores_and_gradients_are_those_of_plain_forwards(
     trainer = TripletTrainer(model, args, MIXED, [], tokenizer)
     batch = trainer.data_collator(MIXED)
     present = batch["present"].double()
-    ours = trainer._scores(model.train(), {**batch, "present": present})
+    ours = trainer._scores(model.train(), {**batch, "present": present})[:, :, 0]
     _, at_tokens = trainer._read(model, {**batch, "present": present}, every_token=True)
     real = batch["token_shares"] > 0
-    assert torch.allclose(at_tokens[real], every_token_of(plain), rtol=1e-6, atol=1e-7)
+    assert torch.allclose(at_tokens[0][real], every_token_of(plain), rtol=1e-6, atol=1e-7)
     assert batch["token_shares"].sum().item() == pytest.approx(sum(len(ids) > 0 for _, ids in responses()))
     reward_loss(scores, present, 0.5).backward()
     assert torch.allclose(ours * present, scores, rtol=1e-6, atol=1e-7)

@@ -6,7 +6,7 @@ import torch
 from transformers import TrainerCallback
 
 from hfdistill.errors import HFDistillError
-from hfdistill.reward.figures import reward_figures, with_intervals
+from hfdistill.reward.figures import with_intervals
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.plots import draw_all
 from hfdistill.reward.trainer import TripletTrainer
@@ -21,7 +21,7 @@ NO_VALIDATION = {"eval_strategy": "no", "save_strategy": "no"}
 
 def train(folder, args, tokenizer, train_dataset=TRAIN, validation=VALIDATION, resume=None, callbacks=None):
     trainer = TripletTrainer(
-        initialise_reward_model(folder, PAD), args, train_dataset, validation, tokenizer, callbacks
+        initialise_reward_model(folder, PAD, args.ensemble), args, train_dataset, validation, tokenizer, callbacks
     )
     trainer.train(resume_from_checkpoint=resume)
     return trainer
@@ -67,7 +67,7 @@ def test_micro_batches_do_not_change_the_update(
     """Triples with empty roles as well, for which a mean of means would be another update."""
     mixed = [*draw_triples(10, seed=3), *draw_triples(10, seed=4, teacher=False)] * 2
     settings = {**NO_VALIDATION, "num_train_epochs": 1, "logging_steps": 1, "optim": "sgd", "learning_rate": 0.1}
-    settings |= {"max_grad_norm": 0.0, "every_token": 0.3}
+    settings |= {"max_grad_norm": 0.0, "every_token": 0.3, "ensemble": 2}
     window = batch * accumulation
     whole = train(student_folder, make_args(**settings, per_device_train_batch_size=window), tokenizer, mixed)
     parts = make_args(
@@ -172,7 +172,7 @@ def test_a_single_triple_trains_without_validation(student_folder, tokenizer, ma
     trainer = train(student_folder, make_args(**NO_VALIDATION, num_train_epochs=2), tokenizer, TRAIN[:1], [])
     assert trainer.state.global_step == 2
     scores, present = trainer.predict_scores([])
-    assert with_intervals(reward_figures(scores, present)) == {"calibration_error": 0}
+    assert with_intervals(scores, present, []) == {"calibration_error": 0}
     assert draw_all(trainer.state.log_history, scores, present, tmp_path) == ["curves.png"]
 
 

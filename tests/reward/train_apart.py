@@ -27,6 +27,7 @@ def main(student: str, out: str, world_size: str) -> None:
         num_train_epochs=3,
         learning_rate=3e-3,
         every_token=0.3,
+        ensemble=2,
         logging_steps=1,
         bf16=False,
         disable_tqdm=True,
@@ -36,7 +37,7 @@ def main(student: str, out: str, world_size: str) -> None:
     # Some triples without a teacher's answer, so that the processes hold different numbers of comparisons, and no
     # whole number of updates an epoch.
     train = [*draw_triples(20, seed=1), *draw_triples(17, seed=2, teacher=False)]
-    model = initialise_reward_model(student, PAD)
+    model = initialise_reward_model(student, PAD, args.ensemble)
     trainer = TripletTrainer(model, args, train, draw_triples(23, seed=3), make_tokenizer())
     trainer.train()
     save_trained(trainer, f"{out}/final")
