@@ -11,9 +11,11 @@ from .errors import HFDistillError, exit_on_user_error
 VERBS = (
     "demo",
     "run",
+    "ablate",
     "validate",
     "estimate",
     "label",
+    "relabel",
     "extract",
     "tasks",
     "teacher",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -15,8 +16,12 @@ def installed(group: str, built_in: dict[str, str]) -> dict[str, str]:
     """Names in an entry-point group with where each comes from, `module:Class`; nothing is imported. Built-in names
     win: a package cannot change what they mean.
     """
-    found = {entry.name: entry.value for entry in entry_points(group=group)}
-    return dict(sorted({**found, **built_in}.items()))
+    return dict(sorted({**_announced(group), **built_in}.items()))
+
+
+@cache
+def _announced(group: str) -> dict[str, str]:
+    return {entry.name: entry.value for entry in entry_points(group=group)}
 
 
 def plugin_class(kind: str, name: str, known: dict[str, str]) -> type:

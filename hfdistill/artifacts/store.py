@@ -81,6 +81,10 @@ class Store:
                 parents[role] = open_artifact(ref, KINDS[role].repo_type, files.get(role))
         return parents
 
+    def newest(self, kind: Kind) -> Artifact | None:
+        """The version published last, on the Hub without its files; `None` where there is none yet."""
+        return None if self._tags(self.name(kind), kind.repo_type) is None else self._newest(kind)
+
     def find(self, kind: Kind, fingerprint: str) -> Artifact | None:
         """The complete artifact with this fingerprint, or `None` if it was not made yet.
 

@@ -63,10 +63,7 @@ def _label(args: argparse.Namespace) -> int:
     from .tasks import section_of
 
     # 1. Everything that can be wrong before a row is read.
-    place = Path(args.output)
-    replaceable = place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
-    if not args.push and place.exists() and not replaceable:
-        raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
+    check_place(args.output, args.push)
     section, labeler_section = section_of(args.task), section_of(args.labeler)
     if args.threshold is not None:
         labeler_section["threshold"] = args.threshold
@@ -111,6 +108,14 @@ def _label(args: argparse.Namespace) -> int:
         published = store.publish(folder, LABELS, made, plots=plots)
         _report(metrics, f"{published.repo_id}@{published.revision}" if args.push else published.repo_id)
         return rejects.report()
+
+
+def check_place(output: str, push: bool) -> None:
+    """Refuse a folder that holds something else, which writing a dataset would replace."""
+    place = Path(output)
+    replaceable = place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
+    if not push and place.exists() and not replaceable:
+        raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
 
 
 def _report(made: dict, place: str) -> None:

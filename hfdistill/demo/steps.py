@@ -1,24 +1,31 @@
 """The demo as steps: its addresses, its settings, and the command of every process."""
 
-import hashlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from ..config import read_sections
-from ..evaluation import paper_rows
-from ..runs.stages import ON_CPU, recipe_step, recipes_folder
+from ..kinds import STAGES
+from ..runs.ablation_grid import SECONDS, AblationGrid, SeedSettings
+from ..runs.ablation_tables import LABELS, PPO_ON_THE_VOTE
+from ..runs.ablations import AblationTable, want
+from ..runs.stages import ON_CPU, recipes_folder
 from ..runs.steps import Step
+from ..sections import RunConfig
 
 
 NAMESPACE = "local"
 FIRST_SEED = 2  # the settings were chosen on the seeds 0, 1, 100 and 101
 CONFIG = "configs/word_problems/demo.yaml"
 
-# Ablations keep their artifacts apart by a suffix.
+# What keeps the artifacts of the paper's other rows apart.
 ALL_DATA = "-sft"  # the paper's SFT: every response of the teacher, none filtered
 WITHOUT_DATA = "-wo-d"  # the paper's "Ours w/o D": PPO from the base student
+# Seconds to train a model from scratch.
+MODELS = {"large": 60.0, "small": 22.0, "weak": 30.0}
+FAIL = "fail"  # the table whose labels come from the weak teacher
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class Demo:
     scale: float  # share of the questions, the corpora and the episodes; below 1 only for a quick look
     hub_port: int  # on 127.0.0.1, as the next
     teacher_port: int
+    weak_port: int
 
     @property
     def run(self) -> str:
@@ -51,6 +59,11 @@ class Demo:
         """The teacher's address."""
         return f"http://127.0.0.1:{self.teacher_port}"
 
+    @property
+    def weak_url(self) -> str:
+        """The address of the teacher that fails on many questions."""
+        return f"http://127.0.0.1:{self.weak_port}"
+
     def artifact(self, kind: str) -> str:
         """A repository of this run on the demo's Hub."""
         return f"{NAMESPACE}/{self.run}-{kind}"
@@ -70,70 +83,48 @@ class Demo:
             "OMP_NUM_THREADS": "1",
         }
 
-    def make_models(self) -> list[Step]:
-        """Train the teacher and the base student from scratch."""
+    def make_models(self, sizes: Sequence[str] = ("large", "small")) -> list[Step]:
+        """Train the teacher and the base student from scratch, and the weak teacher where it is asked for."""
         steps = []
-        for size, expected in (("large", 60.0), ("small", 22.0)):
+        for size in sizes:
             options = ["--run", self.run, "--seed", str(self.seed), "--scale", str(self.scale)]
             command = [sys.executable, "-m", "hfdistill.demo.pretrain", size, *options]
-            steps.append(Step(f"{size} model", command, expected=expected))
+            steps.append(Step(f"{size} model", command, expected=MODELS[size] * self._least_scale))
         return steps
 
     def distil(self) -> list[Step]:
         """The five recipes, and the paper's two ablations that need training of their own."""
-        base = self.artifact("small")
-        from_base = ["--warmup", base]
-        rows = {
-            paper_rows.BASE: base,
-            paper_rows.ALL_DATA: self.artifact("warmup" + ALL_DATA),
-            paper_rows.WITHOUT_REWARD: self.artifact("warmup"),
-            paper_rows.WITHOUT_DATA: self.artifact("policy" + WITHOUT_DATA),
-            paper_rows.OURS: self.artifact("policy"),
-        }
-        models = [f"{row.name}={repo}" for row, repo in rows.items()]
-        return [
-            self._step("label", "label", (), 70),
-            self._step("warm-up", "warmup", ("label",), 45),
-            self._step("SFT on all data", "warmup", ("label",), 55, ALL_DATA, ["--data", "all"]),
-            self._step("reward", "reward", ("warm-up",), 60),
-            self._step("reward w-o D", "reward", ("label",), 60, WITHOUT_DATA, from_base),
-            self._step("PPO", "ppo", ("reward",), 75),
-            self._step(
-                "PPO w-o D",
-                "ppo",
-                ("reward w-o D",),
-                75,
-                WITHOUT_DATA,
-                [
-                    *from_base,
-                    *("--reward", self.artifact("reward" + WITHOUT_DATA)),
-                    *("--triples", self.artifact("triples" + WITHOUT_DATA)),
-                ],
-            ),
-            self._step("evaluate", "evaluate", ("PPO", "PPO w-o D", "SFT on all data"), 25, "", ["--models", *models]),
-        ]
+        table = replace(self.settings.table("main", [PPO_ON_THE_VOTE]), name="")
+        return [made.step for made in AblationGrid(table, self.settings).steps]
 
-    def _step(
-        self,
-        name: str,
-        stage: str,
-        after: tuple[str, ...],
-        expected: float,
-        suffix: str = "",
-        options: Sequence[str] = (),
-    ) -> Step:
-        arguments = [
-            *("--config", str(recipes_folder() / CONFIG)),
+    def grid(self, table: AblationTable) -> AblationGrid:
+        """The steps of a table of the study."""
+        return AblationGrid(table, self.settings)
+
+    @cached_property
+    def settings(self) -> SeedSettings:
+        """How the steps are started."""
+        run = RunConfig(self.run, namespace=NAMESPACE, seed=self.seed, output_dir=str(self.output_dir))
+        shared = (
             *("--run.name", self.run, "--run.seed", str(self.seed), "--run.output_dir", str(self.output_dir)),
             *("--task.seed", str(self.seed)),
             *("--teacher.model", self.artifact("large"), "--teacher.endpoints", self.teacher_url),
             *("--student.model", self.artifact("small")),
-            *(["--run.suffix", suffix] if suffix else []),
-            *self._scaled(stage),
-            *options,
-        ]
-        config = hashlib.sha256((recipes_folder() / CONFIG).read_bytes()).hexdigest()
-        return recipe_step(stage, arguments, ON_CPU, name, after, expected * max(self.scale, 0.2), config)
+        )
+        weak = ("--teacher.model", self.artifact("weak"), "--teacher.endpoints", self.weak_url)
+        return SeedSettings(
+            str(recipes_folder() / CONFIG),
+            run,
+            shared,
+            {stage: self._scaled(stage) for stage in STAGES},
+            ON_CPU,
+            failing=want(LABELS.stage, f"-{FAIL}", *weak),
+            expected={stage: seconds * self._least_scale for stage, seconds in SECONDS.items()},
+        )
+
+    @property
+    def _least_scale(self) -> float:
+        return max(self.scale, 0.2)
 
     def _scaled(self, stage: str) -> list[str]:
         if self.scale == 1:

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
 from ..teacher.sampler import GRACE_SECONDS
 from .processes import end, end_leftovers, family, interrupt, read_json, record_processes, write_json
-from .steps import Running, Step
+from .steps import Running, Step, ended_well
 from .view import View
 
 
@@ -64,7 +64,7 @@ class Runner:
             [`KeyboardInterrupt`]: after Ctrl-C, when the steps at work have ended or their time is up.
         """
         done = {step.name for step in steps if self.is_finished(step)}
-        with View(title, steps, self._took(done)) as view:
+        with View(title, steps, self._in_order(done), self.parallel) as view:
             try:
                 while len(done) < len(steps):
                     self._start_ready(steps, done)
@@ -74,7 +74,7 @@ class Runner:
                         if running.process.poll() is not None:
                             self._finish(running)
                             done.add(running.step.name)
-                    view.show(self._running, self._took(done))
+                    view.show(self._running, self._in_order(done))
             except KeyboardInterrupt:
                 print(
                     f"interrupted: waiting up to {SECONDS_TO_STOP:g} s for {', '.join(self._running) or 'nothing'} to "
@@ -85,14 +85,17 @@ class Runner:
                 raise
             finally:
                 self.stop()
-                view.show({}, self._took(done))
+                view.show({}, self._in_order(done))
         return self._took([step.name for step in steps])
 
     def is_finished(self, step: Step) -> bool:
         """Whether the step ended well in an earlier call, with the same command and inputs."""
-        earlier = self.finished.get(step.name, {})
-        same = earlier.get("command") == list(step.command) and earlier.get("inputs") == step.inputs
-        return self.keep_finished and same
+        return self.keep_finished and ended_well(step, self.finished)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Run these steps again, whose artifacts are gone."""
+        for name in names:
+            self.finished.pop(name, None)
 
     def stop(self) -> None:
         """Ask every running step to stop, and end those that do not; a second Ctrl-C ends all at once."""
@@ -118,7 +121,11 @@ class Runner:
         """Where a step's output goes."""
         return self.folder / "logs" / f"{name.replace(' ', '-')}.log"
 
-    def _took(self, names: Sequence[str] | set[str]) -> dict[str, float]:
+    def _in_order(self, done: set[str]) -> dict[str, float]:
+        """Seconds of steps, in the order in which they ended."""
+        return self._took([name for name in self.finished if name in done])
+
+    def _took(self, names: Sequence[str]) -> dict[str, float]:
         return {name: self.finished[name]["seconds"] for name in names}
 
     def _note_spent(self, now: bool = False) -> None:

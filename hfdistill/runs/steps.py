@@ -3,7 +3,7 @@
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,12 @@ class Step:
     expected: float = 60.0
     inputs: str = ""
     launched: bool = False
+
+
+def ended_well(step: Step, finished: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a step is among those that ended well (`steps.json`), with the same command and inputs."""
+    earlier = finished.get(step.name, {})
+    return earlier.get("command") == list(step.command) and earlier.get("inputs") == step.inputs
 
 
 @dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..progress import clock, progress_text
+from .schedule import together
 from .steps import Running, Step
 
 
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 BAR = 24
+ROWS = 16  # of the live table; of more steps those at work are shown, and their neighbours
 
 
 class View:
-    """Show steps until they are done; `done` has the seconds of those that ended well earlier."""
+    """Show steps until they are done; `done` has the seconds of those that ended well earlier, and `parallel` steps
+    run at once.
+    """
 
-    def __init__(self, title: str, steps: Sequence[Step], done: Mapping[str, float]):
-        self.title, self.steps, self._done = title, steps, done
+    def __init__(self, title: str, steps: Sequence[Step], done: Mapping[str, float], parallel: int = 1):
+        self.title, self.steps, self._done, self._parallel = title, steps, done, parallel
         self.started = time.monotonic()
         self._running: Mapping[str, Running] = {}
         self._reported = set(done)
@@ -62,7 +66,8 @@ class View:
             self._last_line = now
             states = self._running.items()
             parts = [f"{name} {progress_text(state.progress)}" for name, state in states if state.progress]
-            print(f"  … {'; '.join(parts) or 'starting'} | left about {clock(self._left())}", flush=True)
+            count = f" | {len(self._done)} of {len(self.steps)} done" if len(self.steps) > ROWS else ""
+            print(f"  … {'; '.join(parts) or 'starting'}{count} | left about {clock(self._left())}", flush=True)
 
     def _picture(self) -> "Group":
         from rich.console import Group
@@ -73,7 +78,8 @@ class View:
         table = Table(box=None, pad_edge=False)
         for heading, justify in (("step", "left"), ("", "left"), ("time", "right"), ("", "left")):
             table.add_column(heading, justify=justify, no_wrap=True)
-        for step in self.steps:
+        shown = self._shown()
+        for step in shown:
             if step.name in self._done:
                 table.add_row(step.name, f"[green]{'━' * BAR}[/]", clock(self._done[step.name]), "done")
             elif step.name in self._running:
@@ -84,21 +90,33 @@ class View:
             else:
                 word = "stopped" if step.name in self._begun else "waits"
                 table.add_row(f"[dim]{step.name}[/]", f"[dim]{'─' * BAR}[/]", "", f"[dim]{word}[/]")
-        return Group("", f"[bold]{self.title}[/]   {clock(elapsed)} elapsed, {left}", table)
+        heading = f"[bold]{self.title}[/]   {clock(elapsed)} elapsed, {left}"
+        if len(shown) < len(self.steps):
+            waiting = len(self.steps) - len(self._done) - len(self._running)
+            heading += f"   [dim]{len(self._done)} of {len(self.steps)} done, {waiting} wait[/]"
+        return Group("", heading, table)
+
+    def _shown(self) -> list[Step]:
+        """The steps of the live table: all, or those at work, the last that ended and the next that wait."""
+        if len(self.steps) <= ROWS:
+            return list(self.steps)
+        working = [step for step in self.steps if step.name in self._running]
+        waiting = [step for step in self.steps if step.name not in {*self._done, *self._running}]
+        ended = {name: place for place, name in enumerate(self._done)}
+        done = sorted((step for step in self.steps if step.name in ended), key=lambda step: ended[step.name])
+        room = max(ROWS - len(working), 2)
+        next_ones = waiting[: max(room // 2, room - len(done))]
+        return [*done[max(len(done) - (room - len(next_ones)), 0) :], *working, *next_ones]
 
     def _left(self) -> float:
-        """Seconds left: the longest chain of what runs and what waits, at the speed of what was done in this call."""
-        ends: dict[str, float] = {}
-        for step in self.steps:
-            if step.name in self._done:
-                ends[step.name] = 0.0
-            elif step.name in self._running:
-                state = self._running[step.name]
-                rest = step.expected - (time.monotonic() - state.started)
-                ends[step.name] = max(state.progress.get("left_s") or 0.0, rest, 1.0)
-            else:
-                ends[step.name] = max([ends.get(name, 0.0) for name in step.after], default=0.0) + step.expected
-        return max(ends.values(), default=0.0)
+        """Seconds left of what runs and what waits, so many at once."""
+        seconds = {step.name: step.expected for step in self.steps if step.name not in self._done}
+        for name, state in self._running.items():
+            rest = state.step.expected - (time.monotonic() - state.started)
+            seconds[name] = max(state.progress.get("left_s") or 0.0, rest, 1.0)
+        # What runs has its place already.
+        order = sorted(self.steps, key=lambda step: step.name not in self._running)
+        return together(order, seconds, self._parallel)
 
 
 def _bar(progress: Mapping[str, Any]) -> str:
