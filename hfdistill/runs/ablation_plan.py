@@ -147,7 +147,8 @@ class _Times:
         folder = seed.grid.settings.folder
         stages = {made.step.name: made.stage for made in seed.grid.steps}
         inputs = {made.step.inputs for made in seed.grid.steps}
-        for path in sorted({folder / "steps.json", *folder.parent.glob("*/steps.json"), *folder.glob("*/steps.json")}):
+        beside = {*folder.parent.glob("*/steps.json"), *folder.glob("*/steps.json")}
+        for path in sorted({folder / "steps.json", folder.parent / "steps.json", *beside}):
             for name, entry in read_json(path).items():
                 stage = stages.get(name) or _stage_of(entry["command"]) or name.partition(" ")[0]
                 if entry["inputs"] in inputs | {""}:
