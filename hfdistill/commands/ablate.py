@@ -83,7 +83,15 @@ def run(args: argparse.Namespace) -> None:
             path = run_study(study, folder / "ablations", command_of(args), {})
     except Timeout:
         raise HFDistillError(f"another `hfdistill ablate` is at work in {folder}: wait for it to end") from None
-    print(f"table {table.name!r} is in {path}")
+    write_and_tell(path)
+
+
+def write_and_tell(path: Path) -> None:
+    """Write the report on all tables beside this one, and say what it begins with."""
+    from ..report.writing import write_report
+
+    written = write_report(path.parent)
+    print(f"{written.summary}\n\ntable in {path}, report in {written.folder / 'report.html'} and report.md")
 
 
 def command_of(args: argparse.Namespace) -> str:

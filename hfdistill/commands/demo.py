@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import HFDistillError
-from .ablate import add_table_flags, check_table_flags, command_of
+from .ablate import add_table_flags, check_table_flags, command_of, write_and_tell
 from .space import open_space
 
 
@@ -100,4 +100,4 @@ def _table(args: argparse.Namespace, demos: Sequence["Demo"]) -> None:
             demos[0].environment(),
             lambda plan: teachers_for(by_seed[plan.seed], plan),
         )
-    print(f"table {args.table!r} is in {path}")
+        write_and_tell(path)

@@ -83,7 +83,7 @@ def is_done(plan: SeedPlan) -> bool:
 def table_content(
     study: StudyPlan, finished: Sequence[SeedPlan], command: str, took: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A table's file: its rows, and for each finished seed where the results and everything else are."""
+    """A table's file: all its seeds, and in each row where everything of the finished ones is."""
     table = study.seeds[0].grid.table
     config = next(made.config for made in study.seeds[0].grid.steps if made.config)
     rows = []
@@ -97,7 +97,7 @@ def table_content(
         "command": command,
         "run": study.run,
         "task": config.task["name"],
-        "seeds": [plan.seed for plan in finished],
+        "seeds": [plan.seed for plan in study.seeds],
         "finished": len(finished) == len(study.seeds),
         "rows": rows,
         "comparisons": [list(pair) for pair in table.comparisons],

@@ -135,8 +135,9 @@ def labels(tmp_path_factory) -> Path:
     ]
     (folder / "responses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in responses))
     task = f"{{name: gsm8k, path: {folder}}}"
+    words = ["--responses", str(folder / "responses.jsonl"), "--output", str(folder / "out")]
     with pytest.raises(SystemExit):
-        main(["label", "--task", task, "--responses", str(folder / "responses.jsonl"), "--output", str(folder / "out")])
+        main(["label", "--task", task, *words])
     return folder / "out"
 
 
@@ -161,7 +162,8 @@ def test_a_dataset_that_every_stage_reads(labels, tmp_path, capsys):
     assert len(responses) == len(read_rows(labels, "responses"))
     for row in responses:
         label = label_of[row["question_id"]]
-        assert row["label"] == (None if label is None else "correct" if task.same(row["answer"], label) else "incorrect")
+        right = label is not None and task.same(row["answer"], label)
+        assert row["label"] == (None if label is None else "correct" if right else "incorrect")
     assert read_rows(out, "gold") == read_rows(labels, "gold")
     made = json.loads((out / "hfdistill.json").read_text())
     assert made["kind"] == "labels" and list(made["parents"]) == ["labels"]

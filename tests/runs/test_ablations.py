@@ -265,7 +265,7 @@ def test_the_table_s_file_says_where_everything_is(config):
     assert row["artifacts"]["policy"].endswith("trial-1-policy-minus")
     assert content["rows"][0]["seeds"]["0"]["row"] == "Ours"
     part = table_content(study, study.seeds[:1], "", {})
-    assert not part["finished"] and part["seeds"] == [0]
+    assert not part["finished"] and part["seeds"] == [0, 1] and list(part["rows"][0]["seeds"]) == ["0"]
 
 
 @pytest.mark.parametrize(
