@@ -39,6 +39,7 @@ IN_PPO = {"num_train_epochs": {"total_episodes": None}, "max_steps": {"total_epi
 
 # Other values where a made-up one would be refused, or mean the same.
 OTHER = {
+    "pairs": "near",
     "labeler": "llm_judge",
     "labeler_options": {"endpoint": "http://a", "verdicts": 7},
     "benchmarks": ["gsm_plus"],

@@ -10,6 +10,7 @@ from ..training.arguments import EFFECTS_OF_BATCHES, validates
 from ..training.best_checkpoint import POS_NEG
 from ..training.global_batch import divide_global_batch
 from ..training.loading import load_whole, settle_bf16
+from .pairs import PAIRS
 from .triples import SOURCES
 
 
@@ -45,6 +46,10 @@ class RewardConfig(TrainingArguments):
             `"teacher"`.
         teacher_per_pair (`float`, *optional*, defaults to 1.0): the teacher's right responses for each pair of a right
             and a wrong student response.
+        pairs (`str`, *optional*, defaults to `"uniform"`): which of the student's wrong responses stands beside a
+            right one: any, or with `"near"` the one that differs in the fewest tokens.
+        balance (`bool`, *optional*, defaults to `False`): pair responses of as many lines alone, so that the number of
+            steps tells nothing.
         deduplicate (`bool`, *optional*, defaults to `True`): draw identical texts of a question once.
         classification_weight (`float`, *optional*, defaults to 0.5): lambda of Eq. 6.
         every_token (`float`, *optional*, defaults to 0.0): weight of the same loss (Eq. 4) at every token of a
@@ -83,6 +88,8 @@ class RewardConfig(TrainingArguments):
     max_triples: int = field(default=4, metadata=OF_TRIPLES)
     source: str = field(default="both", metadata=OF_TRIPLES)
     teacher_per_pair: float = field(default=1.0, metadata=OF_TRIPLES)
+    pairs: str = field(default="uniform", metadata=decides("triples", if_changed=True))
+    balance: bool = field(default=False, metadata=decides("triples", if_changed=True))
     deduplicate: bool = field(default=True, metadata=OF_TRIPLES)
     classification_weight: float = 0.5
     every_token: float = field(default=0.0, metadata=decides(if_changed=True))
@@ -114,7 +121,7 @@ class RewardConfig(TrainingArguments):
         super().__post_init__()
         load_whole()
         divide_global_batch("reward", self)
-        check_choices("reward.", self, source=SOURCES)
+        check_choices("reward.", self, source=SOURCES, pairs=PAIRS)
         check_positive(
             "reward.", self, "samples", "generation_batch_size", "chunk_questions", "max_triples", "ensemble"
         )
@@ -123,6 +130,11 @@ class RewardConfig(TrainingArguments):
             raise HFDistillError(f"reward.every_token is {self.every_token}: it must be 0 or more")
         if self.source != "both" and self.teacher_per_pair != 1.0:
             raise HFDistillError("reward.teacher_per_pair needs reward.source: both")
+        if self.source == "teacher" and (self.balance or self.pairs != "uniform"):
+            raise HFDistillError(
+                "reward.pairs and reward.balance match the student's responses, and reward.source is teacher: leave "
+                "them out"
+            )
         if self.temperature <= 0:
             raise HFDistillError(
                 f"reward.temperature is {self.temperature}: at 0 all samples of a question are one; give 0.7"

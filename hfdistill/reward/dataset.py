@@ -10,6 +10,10 @@ from .config import RewardConfig
 from .triples import count_triples, make_triples, student_failures
 
 
+# What is learnt from, and not what is validated on.
+OF_TRAINING = ("source", "teacher_per_pair", "pairs", "balance")
+
+
 def draw_triples(
     student: Sequence[Mapping[str, Any]],
     teacher: Sequence[Mapping[str, Any]],
@@ -20,14 +24,14 @@ def draw_triples(
     """Draw the triples of training and of validation questions, `splits` by question id, from labelled responses: rows
     of the config `triples`, and figures for the card.
 
-    The source and ratio of an ablation change what is learned from; what is validated on stays the same.
+    Source, ratio and matching change what is learned from; what is validated on stays the same.
     """
     triples: list[dict[str, Any]] = []
     metrics: dict[str, Any] = {}
     options = {"max_triples": config.max_triples, "seed": seed, "deduplicate": config.deduplicate}
     for split in ("train", "validation"):
         mine = [row for row in student if splits[row["question_id"]] == split]
-        ablation = {"source": config.source, "teacher_per_pair": config.teacher_per_pair} if split == "train" else {}
+        ablation = {name: vars(config)[name] for name in OF_TRAINING} if split == "train" else {}
         drawn = make_triples(mine, teacher, **options, **ablation)
         triples += [{**triple, "split": split} for triple in drawn]
         metrics[split] = {

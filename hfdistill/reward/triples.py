@@ -4,11 +4,13 @@ import itertools
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ..errors import HFDistillError
 from ..rows import ROLES
+from .pairs import matched_pairs
 
 
 SOURCES = ("both", "student", "teacher")
@@ -34,6 +36,8 @@ def make_triples(
     source: str = "both",
     teacher_per_pair: float = 1.0,
     deduplicate: bool = True,
+    pairs: str = "uniform",
+    balance: bool = False,
 ) -> list[dict[str, Any]]:
     """Draw D_R from the student's and the teacher's responses, for each question of D_S.
 
@@ -48,6 +52,9 @@ def make_triples(
             student's (Fig. 6). Below 1, some triples have none; above 1, further ones are set against the same right
             student responses.
         deduplicate (`bool`, *optional*, defaults to `True`): count identical texts in a role once.
+        pairs (`str`, *optional*, defaults to `"uniform"`), balance (`bool`, *optional*, defaults to `False`): which of
+            the student's wrong responses stands beside which right one: any, or the nearest (`"near"`), of as many
+            lines; see [`~hfdistill.reward.pairs.matched_pairs`].
 
     Returns:
         `list[dict]`: for each role a column with the text, `{role}_id`, `{role}_finished` and `{role}_token_ids` (of
@@ -63,10 +70,11 @@ def make_triples(
     pools: dict[str, dict[str, list[Row]]] = defaultdict(lambda: {role: [] for role in ROLES})
     _fill(pools, student, ROLES[:2], deduplicate)
     _fill(pools, teacher, ROLES[2:], deduplicate)
-    triples = []
+    triples, harder = [], balance or pairs != "uniform"
     for question_id in student_failures(student):
         rng = random.Random(f"triples {seed} {question_id}")
-        triples += _draw(pools[question_id], rng, max_triples, source, teacher_per_pair)
+        match = partial(matched_pairs, rng=rng, near=pairs == "near", balance=balance) if harder else None
+        triples += _draw(pools[question_id], rng, max_triples, source, teacher_per_pair, match)
     return triples
 
 
@@ -87,7 +95,12 @@ def _fill(
 
 
 def _draw(
-    pool: dict[str, list[Row]], rng: random.Random, max_triples: int, source: str, teacher_per_pair: float
+    pool: dict[str, list[Row]],
+    rng: random.Random,
+    max_triples: int,
+    source: str,
+    teacher_per_pair: float,
+    match: Callable[..., list[tuple[Row, Row]]] | None,
 ) -> list[dict[str, Any]]:
     right, wrong, taught, taught_wrong = (pool[role] for role in ROLES)
     if source == "teacher":
@@ -95,10 +108,13 @@ def _draw(
         pairs = zip(rng.sample(taught, k), rng.sample(taught_wrong, k), strict=True)
         return [_triple(teacher_positive=good, teacher_negative=bad) for good, bad in pairs]
     per_pair = 0.0 if source == "student" else teacher_per_pair
-    k = min(len(right), len(wrong), max_triples)
-    if per_pair > 0:
-        k = min(k, math.floor(len(taught) / per_pair))
-    right, wrong = rng.sample(right, k), rng.sample(wrong, k)
+    most = min(max_triples, math.floor(len(taught) / per_pair)) if per_pair > 0 else max_triples
+    if match is None:
+        k = min(len(right), len(wrong), most)
+        right, wrong = rng.sample(right, k), rng.sample(wrong, k)
+    else:
+        drawn = match(right, wrong, most)
+        k, right, wrong = len(drawn), [good for good, _ in drawn], [bad for _, bad in drawn]
     # Rounded up or down by chance, so that a ratio such as 0.5 holds over questions of one triple each.
     taught = rng.sample(taught, min(len(taught), math.floor(per_pair * k + rng.random())))
     triples = [

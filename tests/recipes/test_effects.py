@@ -151,6 +151,8 @@ MORE_DECIDING = {
         "source": "student",
         "every_token": 0.5,
         "ensemble": 2,
+        "pairs": "near",
+        "balance": True,
         "max_new_tokens": 30,
         "learning_rate": 2e-3,
         "seed": 7,

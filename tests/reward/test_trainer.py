@@ -179,6 +179,8 @@ def test_a_single_triple_trains_without_validation(student_folder, tokenizer, ma
 def test_settings_that_make_no_sense(make_args):
     with pytest.raises(HFDistillError, match=r"unknown value of reward.source: 'students', did you mean 'student'"):
         make_args(source="students")
+    with pytest.raises(HFDistillError, match="match the student's responses, and reward.source is teacher"):
+        make_args(source="teacher", balance=True)
     with pytest.raises(HFDistillError, match="needs reward.source: both"):
         make_args(source="student", teacher_per_pair=2.0)
     with pytest.raises(HFDistillError, match=r"reward.samples is 0"):
