@@ -46,17 +46,18 @@ def differences(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[B
 
 
 def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
-    """The best reward with a model against the vote alone, for each of the labels that rows learned from."""
+    """The best of several rewards with a model against the vote alone, of rows that learned from the same labels."""
     cells = []
-    for pair in filter(None, map(best_with_model, groups(rows))):
-        if made := compare(*pair):
+    for group in groups(rows):
+        pair = best_with_model(group) if sum(row.asks_model for row in group) > 1 else None
+        if pair and (made := compare(*pair)):
             validated = [share(validation_accuracy(row, seeds_of(pair))) for row in pair]
             cells.append([labels_in_words(pair[1]), pair[0].name, *validated, *_measured(made)])
     if cells:
         caption = (
             "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
         )
-        yield Figures(caption, ("where", "chosen", "its validation", "the vote's validation", *MEASURED), cells)
+        yield Figures(caption, ("labels", "chosen", "its validation", "the vote's validation", *MEASURED), cells)
 
 
 def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:

@@ -18,9 +18,8 @@ from .underneath import costs, reward_models
 
 def section_of(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Section:
     """The part of the report about one table, which begins with the command that makes it."""
-    notes = Figures("The rows", ("row", "what it is"), [[row.name, row.note] for row in rows], words=True)
     section = Section(table.table, table.title, [Prose(_state(table)), Command(table.command)])
-    section.blocks += [*_accuracies(table, rows), notes, *differences(table, rows), *chosen(rows), *votes(rows)]
+    section.blocks += [*_accuracies(table, rows), _notes(rows), *differences(table, rows), *chosen(rows), *votes(rows)]
     section.blocks += [*reward_models(table.table, rows), *costs(rows), *draw_training(table.table, rows)]
     return section
 
@@ -36,6 +35,14 @@ def _state(table: ReportedTable) -> str:
             f"Its {table.plan['steps']} steps took {clock(taken)} of work; the plan had said {clock(estimated)}."
         )
     return " ".join(parts)
+
+
+def _notes(rows: Sequence[MeasuredRow]) -> Figures:
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        names.setdefault(row.note, []).append(row.name)
+    told = [[", ".join(named), note] for note, named in names.items()]
+    return Figures("What the rows are", ("row", "what it is"), told, words=True)
 
 
 def _accuracies(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:

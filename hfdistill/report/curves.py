@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from ..evaluation.paper_rows import OURS
 from .document import Picture
 from .evidence import MeasuredRow
 from .pictures import draw_lines, draw_scores
@@ -57,14 +58,15 @@ def _at(curve: Sequence[tuple[float, float]], x: float) -> float:
 
 
 def _scores(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
-    for place, row in enumerate(rows):
-        drawn = any(row.samples.values())
+    """Of rows that were sampled; where none was, of the greedy answers of the method's own row."""
+    drawn = [row for row in rows if any(row.samples.values())]
+    for place, row in enumerate(drawn or [row for row in rows if row.name == OURS.name]):
         answers = [answer for seed in (row.samples if drawn else row.answers).values() for answer in seed]
-        scored = [answer for answer in answers if answer.get("score") is not None]
-        right, wrong = (
-            [answer["score"] for answer in scored if answer["correct"] is is_right] for is_right in (True, False)
-        )
-        if right and wrong:
+        scores: dict[bool, list[float]] = {True: [], False: []}
+        for answer in answers:
+            if answer.get("score") is not None:
+                scores[answer["correct"]].append(answer["score"])
+        if all(scores.values()):
             what = "samples" if drawn else "greedy answers"
             caption = f"{row.name}: scores of right and wrong {what} to test questions, all seeds."
-            yield draw_scores(f"{table}-scores-{place}", right, wrong, caption)
+            yield draw_scores(f"{table}-scores-{place}", scores[True], scores[False], caption)

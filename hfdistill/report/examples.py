@@ -54,12 +54,11 @@ def _student_and_teacher(ours: MeasuredRow, teacher: MeasuredRow) -> Iterator[Bl
 
 def _misjudged(row: MeasuredRow) -> Iterator[Block]:
     """Pairs of samples to one question of which the wrong one has the higher score."""
-    asked = {answer["question_id"]: answer for answers in row.answers.values() for answer in answers}
     pairs, wrong_order = 0, []
-    for samples in _drawn(row).values():
+    for seed, samples in _drawn(row).items():
         for right, wrong in _right_and_wrong(samples):
             pairs += len(right) * len(wrong)
-            wrong_order += [(a, b) for a in right for b in wrong if b["score"] > a["score"]]
+            wrong_order += [(seed, a, b) for a in right for b in wrong if b["score"] > a["score"]]
     if not pairs:
         yield Prose(f"{row.name} has no question with both a right and a wrong answer that has a score.")
         return
@@ -68,21 +67,15 @@ def _misjudged(row: MeasuredRow) -> Iterator[Block]:
         f"to one question; in {len(wrong_order):,} of them ({len(wrong_order) / pairs:.1%}) the wrong one has the "
         "higher score. Below are those that it got most wrong, one a question."
     )
-    shown: dict[str, tuple[Answer, Answer]] = {}
-    for right, wrong in sorted(wrong_order, key=lambda pair: pair[0]["score"] - pair[1]["score"]):
-        shown.setdefault(right["question_id"], (right, wrong))
+    shown: dict[tuple[int, str], tuple[Answer, Answer]] = {}
+    for seed, right, wrong in sorted(wrong_order, key=lambda each: each[1]["score"] - each[2]["score"]):
+        shown.setdefault((seed, right["question_id"]), (right, wrong))
         if len(shown) == SHOWN:
             break
-    for question_id, (right, wrong) in shown.items():
-        told = asked[question_id]
-        yield Example(
-            told["question"],
-            told["gold"],
-            (
-                (f"Wrong{_score(wrong)}", wrong["response"]),
-                (f"Right{_score(right)}", right["response"]),
-            ),
-        )
+    for (seed, question_id), (right, wrong) in shown.items():
+        told = next(answer for answer in row.answers[seed] if answer["question_id"] == question_id)
+        judged = (f"Wrong{_score(wrong)}", wrong["response"]), (f"Right{_score(right)}", right["response"])
+        yield Example(told["question"], told["gold"], judged)
 
 
 def _drawn(row: MeasuredRow) -> dict[int, list[dict[str, Any]]]:

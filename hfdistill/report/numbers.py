@@ -20,7 +20,7 @@ def interval(made: Mapping[str, float]) -> str:
 
 def points(value: float, sign: str = "+") -> str:
     """A share as percentage points, with a true minus."""
-    return f"{100 * value:{sign}.1f}".replace("-", MINUS)
+    return f"{round(100 * value, 1) + 0.0:{sign}.1f}".replace("-", MINUS)
 
 
 def range_of(values: Sequence[float]) -> str:

@@ -4,45 +4,71 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import Any
 
-from ..artifacts.figures import is_interval, label
+from ..artifacts.figures import is_interval
 from ..kinds import LABELS, REWARD
 from ..progress import clock
 from .document import Block, Figures
 from .evidence import MeasuredRow
-from .numbers import NONE, count, magnitude, range_of
+from .numbers import NONE, count, magnitude, points, range_of
 from .pictures import draw_intervals
 
 
-# Figures on validation questions, with their names in a heading.
-SHOWN = ("pos_neg", "pos_pos", "auc", "best_of_n", "calibration_error")
-HEADINGS = {"pos_neg": "Pos/Neg", "pos_pos": "Pos/Pos", "auc": "AUC"}
+# Figures of a reward model by their headings, and where its manifest has them.
+POS_NEG = ("validation", "pos_neg")
+SHOWN = {
+    "Pos/Neg": POS_NEG,
+    "Pos/Pos": ("validation", "pos_pos"),
+    "Pos/Neg, all pairs": ("all_answers", "pos_neg_of_all_pairs"),
+    "AUC": ("all_answers", "auc"),
+    "one answer": ("all_answers", "one"),
+    "best by score": ("all_answers", "best"),
+    "calibration error": ("validation", "calibration_error"),
+    "score and length": ("all_answers", "length"),
+}
 
 
 def reward_models(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     """Figures of the reward models on validation questions, a line for each model whatever rows share it."""
-    names: dict[tuple[str, ...], list[str]] = {}
-    figures: dict[tuple[str, ...], dict[str, list[float]]] = {}
+    lines: dict[tuple[str, ...], tuple[list[str], MeasuredRow]] = {}
     for row in rows:
-        by_seed = row.figure(REWARD.name, "metrics", "validation")
-        if by_seed:
-            which = tuple(row.refs[seed][REWARD.name] for seed in by_seed)
-            names.setdefault(which, []).append(row.name)
-            figures[which] = {
-                name: [_plain(made[name]) for made in by_seed.values() if name in made] for name in SHOWN
-            }
-    shown = [name for name in SHOWN if any(made[name] for made in figures.values())]
+        if made := row.figure(REWARD.name, "metrics"):
+            names, _ = lines.setdefault(tuple(row.refs[seed][REWARD.name] for seed in made), ([], row))
+            names.append(row.name)
+    models = {", ".join(names): row for names, row in lines.values()}
+    shown = {name: path for name, path in SHOWN.items() if any(_figure(row, path) for row in models.values())}
     if not shown:
         return
+    first, *others = models.values()
+    cells = []
+    for name, row in models.items():
+        less = [_less(row, first)] if others else []
+        cells.append([name, *(range_of(list(_figure(row, path).values())) for path in shown.values()), *less])
     caption = "Reward models on validation questions: mean over seeds [lowest, highest]"
-    cells = [[", ".join(names[which]), *(range_of(made[name]) for name in shown)] for which, made in figures.items()]
-    yield Figures(caption, ("rows", *(HEADINGS.get(name, label((name,))) for name in shown)), cells)
-    drawn = {
-        ", ".join(names[which]): {"value": mean(seeds), "low": min(seeds), "high": max(seeds)}
-        for which, made in figures.items()
-        if (seeds := made["pos_neg"])
-    }
-    if len(drawn) > 1:
+    more = ["Pos/Neg less the first's, seeds above"] if others else []
+    yield Figures(caption, ("rows", *shown, *more), cells)
+    if others and len(models) == len(rows):
+        values = {name: list(_figure(row, POS_NEG).values()) for name, row in models.items()}
+        drawn = {
+            name: {"value": mean(seeds), "low": min(seeds), "high": max(seeds)}
+            for name, seeds in values.items()
+            if seeds
+        }
         yield draw_intervals(f"{table}-pos-neg", drawn, "Pos/Neg: mean, lowest and highest seed.", "Pos/Neg accuracy")
+
+
+def _figure(row: MeasuredRow, path: tuple[str, ...]) -> dict[int, float]:
+    """A figure of its reward models as a number, by seed, where it is there."""
+    found = row.figure(REWARD.name, "metrics", *path)
+    return {seed: value["value"] if is_interval(value) else value for seed, value in found.items()}
+
+
+def _less(row: MeasuredRow, first: MeasuredRow) -> str:
+    """How Pos/Neg differs from the first model's, seed by seed."""
+    ours, theirs = _figure(row, POS_NEG), _figure(first, POS_NEG)
+    gains = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
+    if row is first or not gains:
+        return NONE
+    return f"{points(mean(gains))} points, {sum(gain > 0 for gain in gains)} of {len(gains)}"
 
 
 def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
@@ -63,7 +89,3 @@ def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
 
 def _training_seconds(manifests: dict[str, dict[str, Any]]) -> float:
     return sum(made.get("cost", {}).get("seconds", 0) for kind, made in manifests.items() if kind != LABELS.name)
-
-
-def _plain(value: Any) -> float:
-    return value["value"] if is_interval(value) else value

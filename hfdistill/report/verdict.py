@@ -1,9 +1,11 @@
 """What distilling rewards added, in plain words that the intervals choose: nobody writes them by hand."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 from ..evaluation.paper_rows import ALL_DATA, OURS, WITHOUT_REWARD
+from ..kinds import LABELS
 from .evidence import MeasuredRow
 from .numbers import points
 from .statistics import Difference, best_with_model, compare, groups
@@ -12,7 +14,22 @@ from .votes import vote_differences
 
 
 Measured = tuple[ReportedTable, Sequence[MeasuredRow]]
-Claim = tuple[str, Difference]  # what distilled rewards are compared with, and how they fared
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A comparison that the first words tell.
+
+    Attributes:
+        against (`str`): what distilled rewards are compared with.
+        where (`str`): under which circumstances, where there are several; else empty.
+        found ([`~hfdistill.report.statistics.Difference`]): how they fared.
+    """
+
+    against: str
+    where: str
+    found: Difference
+
 
 # Tables whose labels are wrong or missing, where a reward model may know better than the vote.
 POOR_LABELS = ("noise", "fail")
@@ -28,28 +45,24 @@ def first_words(tables: Sequence[Measured]) -> list[str]:
         return ["None of these tables compares a distilled reward with anything else."]
     sentences = []
     for reading, beginning in ((1, "is better than"), (-1, "is worse than"), (0, "shows no difference to")):
-        told = [f"{against} ({_measured(found)})" for against, found in claims if found.verdict == reading]
+        told: dict[str, list[str]] = {}
+        for claim in claims:
+            if claim.found.verdict == reading:
+                told.setdefault(claim.against, []).append(f"{claim.where} {_measured(claim.found)}".strip())
         if told:
             subject = "It" if sentences else "Distilling rewards"
-            sentences.append(f"{subject} {beginning} {listed(told)}.")
+            listed = _listed([f"{against} ({'; '.join(found)})" for against, found in told.items()])
+            sentences.append(f"{subject} {beginning} {listed}.")
     return [*sentences, _seeds(claims)]
-
-
-def listed(clauses: Sequence[str]) -> str:
-    """Clauses joined as in a sentence."""
-    return "; ".join(clauses[:-1]) + ("; and " if len(clauses) > 1 else "") + clauses[-1]
 
 
 def labels_in_words(row: MeasuredRow) -> str:
     """How good the labels are that a row learned from, as measured against golds."""
-    right = row.figure("labels", "metrics", "pseudo_labels_right", "value")
-    missing = row.figure("labels", "metrics", "without_label", "value")
-    words = []
-    if right:
-        words.append(f"{100 * (1 - mean(right.values())):.0f} % of the labels are wrong")
-    if missing:
-        words.append(f"{100 * mean(missing.values()):.0f} % of the questions have none")
-    return " and ".join(words) or f"the labels are {row.labels}"
+    right = row.figure(LABELS.name, "metrics", "pseudo_labels_right", "value")
+    missing = row.figure(LABELS.name, "metrics", "without_label", "value")
+    words = [f"{100 * (1 - mean(right.values())):.0f} % wrong"] if right else []
+    words += [f"{100 * mean(missing.values()):.0f} % missing"] if missing else []
+    return ", ".join(words) or str(row.labels)
 
 
 def _claims(tables: Sequence[Measured]) -> Iterator[Claim]:
@@ -70,31 +83,41 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     }
     for words, row in others.items():
         if OURS.name in by_name and row and (found := compare(by_name[OURS.name], row)):
-            yield words, found
+            yield Claim(words, "", found)
 
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
-    for group in groups(rows):
-        pair = best_with_model(group)
-        if pair and (found := compare(*pair)):
+    for pair in filter(None, map(best_with_model, groups(rows))):
+        if found := compare(*pair):
             best, vote = pair
-            yield f"the vote alone where {labels_in_words(vote)}, by the row “{best.name}”", found
+            yield Claim(
+                "PPO on the vote's labels where some are wrong or missing",
+                f"{labels_in_words(vote)}: “{best.name}”",
+                found,
+            )
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for row in rows:
         for count, found in vote_differences(row, "weighted").items():
             if count <= SMALL_VOTES:
-                yield f"the majority of {count} samples of {row.name}, as a weight in their vote", found
+                where = f"{count} samples, {row.name}:"
+                yield Claim("the majority, as a weight in the vote of the student's samples", where, found)
 
 
 def _measured(found: Difference) -> str:
-    return f"{points(found.value)} points [{points(found.low)}, {points(found.high)}]"
+    return f"{points(found.value)} [{points(found.low)}, {points(found.high)}]"
+
+
+def _listed(clauses: Sequence[str]) -> str:
+    return ", ".join(clauses[:-1]) + (" and " if len(clauses) > 1 else "") + clauses[-1]
 
 
 def _seeds(claims: Sequence[Claim]) -> str:
-    counts = sorted({len(found.by_seed) for _, found in claims})
+    counts = sorted({len(claim.found.by_seed) for claim in claims})
     seeds = f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     if counts[-1] == 1:
-        return "One seed was run, which says nothing of others; in brackets: 95 % intervals over its questions."
-    return f"In brackets: 95 % intervals over {seeds} and their questions."
+        return (
+            "In points of accuracy, with 95 % intervals over the questions of one seed, which say nothing of others."
+        )
+    return f"In points of accuracy, with 95 % intervals over {seeds} and their questions."

@@ -57,8 +57,9 @@ class Run:
         return self.publish(LABELS.name, name, metrics, cost)
 
     def reward(self, name: str, pos_neg: float) -> str:
-        figures = {"pos_neg": interval(round(100 * pos_neg), 100), "auc": pos_neg + 0.05}
-        return self.publish(REWARD.name, name, {"validation": figures})
+        held_out = {"auc": pos_neg + 0.05, "one": 0.6, "best": interval(round(100 * pos_neg), 100), "length": -0.2}
+        figures = {"validation": {"pos_neg": interval(round(100 * pos_neg), 100)}, "all_answers": held_out}
+        return self.publish(REWARD.name, name, figures)
 
     def policy(self, name: str, validated: float, rewards: list[dict]) -> str:
         curve = [

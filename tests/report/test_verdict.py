@@ -27,8 +27,8 @@ def main(ours: float, vote: float, seeds: int = 5) -> tuple[ReportedTable, list[
 def test_a_difference_that_is_shown_is_told_with_its_interval():
     better, brackets = first_words([main(ours=0.9, vote=0.7)])
     assert better.startswith("Distilling rewards is better than imitation alone (+")
-    assert "; and PPO on the vote's labels without a reward model (+" in better
-    assert brackets == "In brackets: 95 % intervals over 5 seeds and their questions."
+    assert " and PPO on the vote's labels without a reward model (+" in better
+    assert brackets == "In points of accuracy, with 95 % intervals over 5 seeds and their questions."
 
 
 def test_worse_is_called_worse_and_no_difference_no_difference():
@@ -36,11 +36,11 @@ def test_worse_is_called_worse_and_no_difference_no_difference():
     assert "imitation alone" in better
     assert worse.startswith("It is worse than PPO on the vote's labels without a reward model (−")
     _, same, _ = first_words([main(ours=0.7, vote=0.7)])
-    assert same.startswith("It shows no difference to PPO on the vote's labels without a reward model (+0.0 points [")
+    assert same.startswith("It shows no difference to PPO on the vote's labels without a reward model (+0.0 [")
 
 
 def test_one_seed_is_said_to_say_nothing_of_others():
-    assert first_words([main(0.9, 0.7, seeds=1)])[-1].startswith("One seed was run, which says nothing of others")
+    assert first_words([main(0.9, 0.7, seeds=1)])[-1].endswith("of one seed, which say nothing of others.")
 
 
 def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
@@ -53,8 +53,8 @@ def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
         for made in each.manifests.values():
             made["labels"] = {"metrics": {"pseudo_labels_right": {"value": 0.6}}}
     better, _ = first_words([measured("noise", *rows)])
-    where = "the vote alone where 40 % of the labels are wrong, by the row “40 %: stratified” (+"
-    assert better.startswith(f"Distilling rewards is better than {where}")
+    against = "PPO on the vote's labels where some are wrong or missing"
+    assert better.startswith(f"Distilling rewards is better than {against} (40 % wrong: “40 %: stratified” +")
     assert "40 %: distilled" not in better
 
 
