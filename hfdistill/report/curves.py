@@ -8,6 +8,7 @@ from ..evaluation.paper_rows import OURS
 from .document import Picture
 from .evidence import MeasuredRow
 from .pictures import draw_lines, draw_scores
+from .verdict import labels_in_words
 
 
 Curve = Sequence[Mapping[str, Any]]
@@ -20,12 +21,12 @@ def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
         if row.trained("metrics", "curve"):
             by_labels.setdefault(row.labels, []).append(row)
     for place, group in enumerate(by_labels.values()):
-        name, of = f"{table}-{place}", f" ({place + 1} of {len(by_labels)})" if len(by_labels) > 1 else ""
-        caption = f"Learning curves{of}: mean over seeds; a training that ended early keeps its last figure."
+        name, of = f"{table}-{place}", f" (labels: {labels_in_words(group[0])})" if len(by_labels) > 1 else ""
+        caption = f"Learning curves{of}: means over seeds; a training that ended early keeps its last figure."
         if lines := {row.name: points for row in group if len(points := mean_points(row, "accuracy")) > 1}:
             yield draw_lines(f"{name}-curves", lines, caption, ("episodes", "validation accuracy"))
         if lines := {row.name: points for row in group if len(points := gain_against_kl(row)) > 1}:
-            caption = f"What was gained for how far the policy went{of}: a point a validation, mean over seeds."
+            caption = f"What was gained for how far the policy went{of}: a point a validation, means over seeds."
             yield draw_lines(f"{name}-kl", lines, caption, ("KL to the warm-up (nats an answer)", "gain in accuracy"))
     yield from _scores(table, rows)
 

@@ -9,8 +9,8 @@ MINUS = "−"
 
 
 def share(value: float | None) -> str:
-    """A share with three digits."""
-    return NONE if value is None else f"{value:.3f}"
+    """A share, or another figure of its size, with three digits."""
+    return NONE if value is None else f"{value:.3f}".replace("-", MINUS)
 
 
 def interval(made: Mapping[str, float]) -> str:
@@ -18,14 +18,19 @@ def interval(made: Mapping[str, float]) -> str:
     return f"[{share(made['low'])}, {share(made['high'])}]"
 
 
-def points(value: float, sign: str = "+") -> str:
-    """A share as percentage points, with a true minus."""
-    return f"{round(100 * value, 1) + 0.0:{sign}.1f}".replace("-", MINUS)
+def points(value: float) -> str:
+    """A difference of shares in percentage points; what is little below zero is seen to be below."""
+    return f"{100 * value:+.1f}".replace("-", MINUS) if value else "0.0"
 
 
 def range_of(values: Sequence[float]) -> str:
     """Mean of a share over seeds, and the lowest and the highest."""
     return f"{share(mean(values))} [{share(min(values))}, {share(max(values))}]" if values else NONE
+
+
+def mean_share(values: Sequence[float]) -> str:
+    """Mean of a share over seeds."""
+    return share(mean(values)) if values else NONE
 
 
 def count(values: Sequence[float]) -> str:

@@ -9,16 +9,15 @@ from ..kinds import LABELS, REWARD
 from ..progress import clock
 from .document import Block, Figures
 from .evidence import MeasuredRow
-from .numbers import NONE, count, magnitude, points, range_of
+from .numbers import NONE, count, magnitude, mean_share, points, range_of
 from .pictures import draw_intervals
 
 
 # Figures of a reward model by their headings, and where its manifest has them.
 POS_NEG = ("validation", "pos_neg")
 SHOWN = {
-    "Pos/Neg": POS_NEG,
     "Pos/Pos": ("validation", "pos_pos"),
-    "Pos/Neg, all pairs": ("all_answers", "pos_neg_of_all_pairs"),
+    "all pairs": ("all_answers", "pos_neg_of_all_pairs"),
     "AUC": ("all_answers", "auc"),
     "one answer": ("all_answers", "one"),
     "best by score": ("all_answers", "best"),
@@ -36,18 +35,18 @@ def reward_models(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
             names.append(row.name)
     models = {", ".join(names): row for names, row in lines.values()}
     shown = {name: path for name, path in SHOWN.items() if any(_figure(row, path) for row in models.values())}
-    if not shown:
+    if not any(_figure(row, POS_NEG) for row in models.values()):
         return
     first, *others = models.values()
     cells = []
     for name, row in models.items():
-        less = [_less(row, first)] if others else []
-        cells.append([name, *(range_of(list(_figure(row, path).values())) for path in shown.values()), *less])
-    caption = "Reward models on validation questions: mean over seeds [lowest, highest]"
-    more = ["Pos/Neg less the first's, seeds above"] if others else []
-    yield Figures(caption, ("rows", *shown, *more), cells)
+        pos_neg = [range_of(_figure(row, POS_NEG)), *([_less(row, first)] if others else [])]
+        cells.append([name, *pos_neg, *(mean_share(_figure(row, path)) for path in shown.values())])
+    caption = "Reward models on validation questions: mean over seeds, and of Pos/Neg the lowest and the highest"
+    headings = ("rows", "Pos/Neg", *(["less the first's, seeds above"] if others else []), *shown)
+    yield Figures(caption, headings, cells)
     if others and len(models) == len(rows):
-        values = {name: list(_figure(row, POS_NEG).values()) for name, row in models.items()}
+        values = {name: _figure(row, POS_NEG) for name, row in models.items()}
         drawn = {
             name: {"value": mean(seeds), "low": min(seeds), "high": max(seeds)}
             for name, seeds in values.items()
@@ -56,19 +55,23 @@ def reward_models(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         yield draw_intervals(f"{table}-pos-neg", drawn, "Pos/Neg: mean, lowest and highest seed.", "Pos/Neg accuracy")
 
 
-def _figure(row: MeasuredRow, path: tuple[str, ...]) -> dict[int, float]:
-    """A figure of its reward models as a number, by seed, where it is there."""
+def _figure(row: MeasuredRow, path: tuple[str, ...]) -> list[float]:
+    """A figure of a row's reward models as a number, of every seed that has it."""
+    return list(_by_seed(row, path).values())
+
+
+def _by_seed(row: MeasuredRow, path: tuple[str, ...]) -> dict[int, float]:
     found = row.figure(REWARD.name, "metrics", *path)
     return {seed: value["value"] if is_interval(value) else value for seed, value in found.items()}
 
 
 def _less(row: MeasuredRow, first: MeasuredRow) -> str:
     """How Pos/Neg differs from the first model's, seed by seed."""
-    ours, theirs = _figure(row, POS_NEG), _figure(first, POS_NEG)
+    ours, theirs = _by_seed(row, POS_NEG), _by_seed(first, POS_NEG)
     gains = [ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()]
     if row is first or not gains:
         return NONE
-    return f"{points(mean(gains))} points, {sum(gain > 0 for gain in gains)} of {len(gains)}"
+    return f"{points(mean(gains))}, {sum(gain > 0 for gain in gains)} of {len(gains)}"
 
 
 def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:

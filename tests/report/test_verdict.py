@@ -36,7 +36,7 @@ def test_worse_is_called_worse_and_no_difference_no_difference():
     assert "imitation alone" in better
     assert worse.startswith("It is worse than PPO on the vote's labels without a reward model (−")
     _, same, _ = first_words([main(ours=0.7, vote=0.7)])
-    assert same.startswith("It shows no difference to PPO on the vote's labels without a reward model (+0.0 [")
+    assert same.startswith("It shows no difference to PPO on the vote's labels without a reward model (0.0 [")
 
 
 def test_one_seed_is_said_to_say_nothing_of_others():
