@@ -89,7 +89,7 @@ REWARD = Kind(
     stage="reward",
     repo_type="model",
     note="the reward model, learnt from the triples",
-    parents=("triples", "warmup"),
+    parents=("triples", "warmup"),  # and "base", where it starts from another model than the warm-up
     hub_tasks=("text-classification",),
 )
 POLICY = Kind(

@@ -107,6 +107,14 @@ def test_a_preset_without_an_endpoint_says_so():
         validate(str(PAPER[0]))
 
 
+def test_a_pessimistic_reward_without_an_ensemble_says_so():
+    given = ["teacher.endpoints=http://127.0.0.1:1", "ppo.rewards=pessimistic"]
+    with pytest.raises(HFDistillError, match=r"pessimistic takes 1 standard deviations .* reward.ensemble is 1"):
+        validate(str(PAPER[0]), given)
+    assert validate(str(PAPER[0]), [*given, "reward.ensemble=5"])
+    assert validate(str(PAPER[0]), [*given, "ppo.reward=me/judge"])
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes" / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_reads_its_configurations(path):
     from accelerate.commands.config.config_args import load_config_from_file

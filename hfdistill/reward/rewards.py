@@ -163,6 +163,13 @@ def check_rewards(entries: Sequence[str | dict[str, Any]]) -> list[float]:
     return [resolved_entry(entry)["weight"] for entry in entries]
 
 
+def needs_model(entries: Sequence[str | dict[str, Any]]) -> bool:
+    """Whether one of these rewards asks the reward model, as far as it can be told without the user's own modules."""
+    sections = [read_entry(entry)[0] for entry in entries]
+    rewards = [load_reward(section) for section in sections if not is_path(section["name"])]
+    return any(isinstance(reward, Reward) and reward.asks_model for reward in rewards)
+
+
 def load_reward(section: dict[str, Any]) -> Callable[..., list[float | None]]:
     """The reward of a section such as `{"name": "distilled", "variant": "minus"}`, not yet prepared."""
     name, known = section["name"], installed_rewards()

@@ -15,6 +15,7 @@ import yaml
 
 from ..errors import HFDistillError
 from ..llama import LOGITS_AT_ONCE, LOGITS_KEPT
+from ..reward.rewards import needs_model
 from ..sections import AdapterConfig
 from ..training.adapters import add_adapter, lora_config
 
@@ -256,7 +257,7 @@ def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Sp
     # With its adapter off the policy is its own reference.
     if settings["kl_in"] == "reward" and not settings["offload_ref_model"] and not adapters:
         frozen["reference"] = student.parameters * FLOAT
-    if any("distilled" in str(entry) for entry in settings["rewards"]):
+    if needs_model(settings["rewards"]):
         frozen["reward model"] = student.backbone * FLOAT
     states, logits = spread.trained(weights, bf16, adapters), rows * response * student.vocabulary
     training = {

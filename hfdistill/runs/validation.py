@@ -6,6 +6,9 @@ from ..config import Config, load_config
 from ..errors import HFDistillError
 from ..flags import stage_class, stage_flags
 from ..kinds import STAGES
+from ..ppo.config import DistillPPOConfig
+from ..reward.config import RewardConfig
+from ..reward.rewards import resolved_entry
 from ..tasks import load_task, task_section
 
 
@@ -27,4 +30,15 @@ def validate(path: str, settings: Sequence[str] = ()) -> dict[str, Config]:
             f"{path} names no endpoint of the teacher: add teacher.endpoints, or give "
             "--set teacher.endpoints=http://host:port"
         )
+    check_judge(configs["reward"].stage, configs["ppo"].stage)
     return configs
+
+
+def check_judge(reward: RewardConfig, ppo: DistillPPOConfig) -> None:
+    """Refuse a pessimistic reward where the reward model, which the run makes itself, will have a single head."""
+    pessimistic = [entry for entry in map(resolved_entry, ppo.rewards) if entry.get("pessimism")]
+    if pessimistic and ppo.reward is None and reward.ensemble == 1:
+        raise HFDistillError(
+            f"the reward {pessimistic[0]['name']} takes {pessimistic[0]['pessimism']:g} standard deviations of an "
+            "ensemble off, and reward.ensemble is 1: set it to 5, or the reward's pessimism to 0"
+        )

@@ -237,6 +237,18 @@ def test_a_student_of_conversations_is_asked_in_one_on_its_card():
     assert "messages" not in make(POLICY, manifest)[1]
 
 
+def test_a_reward_model_says_what_it_started_from_and_how_its_scores_are_meant():
+    manifest = copy.deepcopy(MANIFEST)
+    data, body = make(REWARD, manifest)
+    assert "It started from the warmed-up student" in body and data["base_model"] == "org/base"
+    assert "ensemble.safetensors" not in body and "calibrated" not in body
+    manifest["parents"]["base"] = "model:org/teacher@" + "d" * 40
+    manifest["metrics"]["validation"] = {"temperature": 1.5, "spread_of_right": 0.1}
+    data, body = make(REWARD, manifest)
+    assert "started from the model in the row `base` below" in body and data["base_model"] == "org/teacher"
+    assert "`ensemble.safetensors`" in body and "calibrated by one temperature" in body
+
+
 def test_a_policy_that_never_got_better_says_so():
     manifest = copy.deepcopy(MANIFEST)
     for best_step, said in ((0, True), (40, False)):

@@ -15,6 +15,7 @@ from hfdistill.reward.rewards import (
     installed_rewards,
     load_reward,
     load_rewards,
+    needs_model,
     read_entry,
     resolved_entry,
 )
@@ -78,6 +79,12 @@ def test_the_section_keeps_the_list_as_given_and_weighs_by_it(tmp_path):
     assert config.rewards == given
     assert config.reward_weights == [1.0, 0.1]
     assert DistillPPOConfig(str(tmp_path), use_cpu=True).rewards == ["distilled"]
+
+
+def test_which_ask_the_model():
+    for name in ("clipped", "delta", "distilled", "pessimistic", "stratified"):
+        assert needs_model(["brief", {"name": name, "weight": 0.5}])
+    assert not needs_model(["vote", "{name: brief, weight: 0.1}", "elsewhere:short"])
 
 
 def test_what_decides_is_the_same_however_it_is_written():
