@@ -9,11 +9,11 @@ from .document import Block, Command, Document, Example, Figures, Picture, Prose
 PICTURES = "pictures"
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; all but the first column are aligned to the right."""
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], words: bool = False) -> str:
+    """A table in Markdown; all but the first column are aligned to the right, unless they hold `words`."""
     lines = [
         "| " + " | ".join(headings) + " |",
-        "|" + "|".join([" --- ", *[" ---: "] * (len(headings) - 1)]) + "|",
+        "|" + "|".join([" --- ", *[" --- " if words else " ---: "] * (len(headings) - 1)]) + "|",
         *("| " + " | ".join(row) + " |" for row in rows),
     ]
     return "\n".join(lines)
@@ -45,7 +45,7 @@ def _parts(block: Block) -> Iterator[str]:
             for source, row in zip(block.rows, rows, strict=True)
         ]
         yield f"**{plain(block.caption)}**"
-        yield markdown_table([plain(heading) for heading in block.headings], shown)
+        yield markdown_table([plain(heading) for heading in block.headings], shown, block.words)
     elif isinstance(block, Picture):
         yield f"![{plain(block.alt)}]({PICTURES}/{block.name}.svg)"
         yield f"*{plain(block.caption)}*"

@@ -55,6 +55,9 @@ def write_report(tables: Path, output: Path | None = None) -> WrittenReport:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if there are no tables, or something that they name cannot be read.
     """
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()  # what is fetched is small, and many
     output, evidence = output or tables, Evidence()
     measured = [(table, evidence.measure(table)) for table in read_tables(tables)]
     document = compose(measured)
