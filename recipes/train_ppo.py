@@ -52,6 +52,7 @@ def main() -> None:
         return
 
     from hfdistill.ppo.figures import training_figures
+    from hfdistill.ppo.moving_labels import write_labels
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
     from hfdistill.rows import read_rows
 
@@ -79,6 +80,9 @@ def main() -> None:
                 asked = read_rows(parents["labels"].path, "questions", ["question_id", "pseudo_label"])
                 labelled = {row["question_id"] for row in asked if row["pseudo_label"] is not None}
                 metrics["validation_golds_bought"] = len(validated - labelled)
+            if (moving := trainer.rollouts.moving_labels) is not None:
+                metrics["moving_labels"] = moving.figures(trainer.rollouts.prompts)
+                write_labels(Path(folder), moving.rows(trainer.rollouts.prompts))
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(POLICY, config, parents, metrics, cost, trainer.encoder)
             published = store.publish(folder, POLICY, made, plots=list(plots))
@@ -97,6 +101,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     from hfdistill.labels.references import read_golds, with_bought_golds
     from hfdistill.ppo import PPOTrainer
     from hfdistill.ppo.ballots import BallotReader
+    from hfdistill.ppo.moving_labels import MovingLabels
     from hfdistill.ppo.questions import answers_match, training_rows, validation_rows
     from hfdistill.ppo.yardsticks import Yardsticks
     from hfdistill.reward.model import RewardScorer, load_reward_model
@@ -117,6 +122,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     elif stage.validation_gold:
         known = read_golds(parents["labels"].path, "ppo.validation_gold")
         validated = with_bought_golds(labelled, known, stage.validation_gold, stage.seed)
+    buyable = read_golds(parents["labels"].path, "ppo.gold_budget") if stage.gold_budget else None
     answers = read_rows(parents["triples"].path, "responses", ["question_id", "label"])
     encoder = load_encoder(parents["warmup"].path, student)
     if stage.few_shot:
@@ -141,6 +147,19 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         reader = BallotReader(task, scorer() if REWARD_SCORE in stage.yardsticks else None)
         yardsticks = Yardsticks(stage.yardsticks, reader, stage.yardstick_samples)
 
+    moving = None
+    if stage.moving_labels != "none":
+        moving = MovingLabels(
+            BallotReader(task, scorer() if stage.label_weighting == "reward" else None),
+            stage.moving_labels,
+            every=stage.label_every,
+            samples=stage.label_samples,
+            threshold=stage.label_threshold,
+            seed=stage.seed,
+            golds=buyable,
+            gold_budget=stage.gold_budget,
+        )
+
     trainer = PPOTrainer(
         policy,
         load_rewards(stage.rewards, task, scorer, stage.few_shot),
@@ -155,6 +174,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
         ref_model=reference,
         eval_func=answers_match(task),
         yardsticks=yardsticks,
+        moving_labels=moving,
     )
     show_progress(trainer, "ppo", ("objective/scores", *(f"eval_{name}" for name in (ACCURACY, *stage.yardsticks))))
     return trainer

@@ -13,7 +13,7 @@ from .config import PPOConfig
 T = TypeVar("T")
 
 # Second words of the keys that chance has; the order of the prompts has none.
-EPISODES, MINI_BATCHES, VALIDATION = 1, 2, 3
+EPISODES, MINI_BATCHES, VALIDATION, LABELS = 1, 2, 3, 4
 
 
 class MiniBatch(NamedTuple):

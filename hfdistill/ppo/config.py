@@ -24,6 +24,7 @@ OF_THE_LENGTH = Effect(when=lambda asked: not asked["total_episodes"])
 # What chooses the checkpoint beside labels, and by which figure.
 YARDSTICKS = {"reward": REWARD_SCORE, "agreement": AGREEMENT}
 OF_YARDSTICKS = decides(when=lambda asked: asked["yardstick"] != "labels" or asked["all_yardsticks"])
+OF_MOVING_LABELS = decides(when=lambda asked: asked["moving_labels"] != "none")
 REWARDS = decides(value=lambda asked: [resolved_entry(entry) for entry in asked["rewards"]])
 
 
@@ -276,6 +277,16 @@ class DistillPPOConfig(PPOConfig):
             on.
         yardstick_samples (`int`, *optional*, defaults to 8): answers to each question, at temperature 0.7.
         all_yardsticks (`bool`, *optional*, defaults to `False`): log the other ones, too, to tell which chooses best.
+        moving_labels (`str`, *optional*, defaults to `"none"`): which training questions the student's own vote gives
+            a label while it trains: `"none"`, `"fail"`, those without a label, or `"all"`, which also moves labels of
+            the teacher. Labels move no more when the student falls away from labels that it is watched on.
+        label_every (`int`, *optional*, defaults to 10): updates between two votes; the first is held after so many.
+        label_samples (`int`, *optional*, defaults to 8): answers to each question for a vote, at temperature 0.7.
+        label_threshold (`float`, *optional*, defaults to 0.5): share of the vote that a label must exceed.
+        label_weighting (`str`, *optional*, defaults to `"reward"`): `"reward"` weighs an answer by the sigmoid of the
+            reward model's score, `"none"` all alike.
+        gold_budget (`int`, *optional*, defaults to 0): for so many training questions without a label, the least sure
+            ones of the first vote, the gold answer is bought.
         total_episodes (`int`, *optional*, defaults to 200000), rollout_batch_size (`int`, *optional*, defaults to
             40), per_device_train_batch_size (`int`, *optional*, defaults to 20), max_completion_length (`int`,
             *optional*): the task's `max_new_tokens` by default.
@@ -300,6 +311,12 @@ class DistillPPOConfig(PPOConfig):
     yardstick: str = field(default="labels", metadata=decides(if_changed=True))
     yardstick_samples: int = field(default=8, metadata=OF_YARDSTICKS)
     all_yardsticks: bool = field(default=False, metadata=decides(if_changed=True))
+    moving_labels: str = field(default="none", metadata=decides(if_changed=True))
+    label_every: int = field(default=10, metadata=OF_MOVING_LABELS)
+    label_samples: int = field(default=8, metadata=OF_MOVING_LABELS)
+    label_threshold: float = field(default=0.5, metadata=OF_MOVING_LABELS)
+    label_weighting: str = field(default="reward", metadata=OF_MOVING_LABELS)
+    gold_budget: int = field(default=0, metadata=decides(if_changed=True))
 
     total_episodes: int | None = 200_000
     rollout_batch_size: int = 40
@@ -318,8 +335,16 @@ class DistillPPOConfig(PPOConfig):
         if self.eval_strategy == "no":  # nothing chooses a checkpoint, and the last policy is published
             self.load_best_model_at_end = self.eval_on_start = False
             self.early_stopping_patience = None
-        check_choices("ppo.", self, validation_labels=("pseudo", "gold"), yardstick=("labels", *YARDSTICKS))
-        check_positive("ppo.", self, "yardstick_samples")
+        check_choices(
+            "ppo.",
+            self,
+            validation_labels=("pseudo", "gold"),
+            yardstick=("labels", *YARDSTICKS),
+            moving_labels=("none", "fail", "all"),
+            label_weighting=("reward", "none"),
+        )
+        check_positive("ppo.", self, "yardstick_samples", "label_every", "label_samples")
+        self._check_moving_labels()
         self._settle_yardstick()
         settle_bf16(self)
         super().__post_init__()
@@ -339,7 +364,20 @@ class DistillPPOConfig(PPOConfig):
     @property
     def reads_golds(self) -> bool:
         """Whether the gold answers of the labels are asked for."""
-        return self.validation_labels == "gold" or self.validation_gold > 0
+        return self.validation_labels == "gold" or self.validation_gold > 0 or self.gold_budget > 0
+
+    def _check_moving_labels(self) -> None:
+        if not 0 <= self.label_threshold < 1:
+            raise HFDistillError(
+                f"ppo.label_threshold is {self.label_threshold}: a label must exceed this share of the vote, at least "
+                "0 and below 1"
+            )
+        if self.gold_budget < 0 or (self.gold_budget and self.moving_labels == "none"):
+            raise HFDistillError(
+                f"ppo.gold_budget is {self.gold_budget}, with moving_labels {self.moving_labels!r}: it is the number "
+                "of gold answers bought for the questions that the student's vote is least sure of; set moving_labels "
+                "to 'fail', or leave it out"
+            )
 
     def _settle_yardstick(self) -> None:
         """Let the figure of the yardstick choose, and refuse what contradicts it."""

@@ -24,11 +24,13 @@ class PromptDataset:
     Attributes:
         dataset: where they come from.
         rows (`list[dict]`), prompt_ids (`list[list[int]]`): those that can be answered.
+        replaced (`dict[str, dict[int, Any]]`): by column and row, what stands in for the dataset's own values.
     """
 
     def __init__(self, dataset: Iterable[dict[str, Any]], usable: Iterable[tuple[dict[str, Any], list[int]]]):
         self.dataset = dataset
         self.rows, self.prompt_ids = (list(column) for column in zip(*usable, strict=True))
+        self.replaced: dict[str, dict[int, Any]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,7 +46,8 @@ class PromptDataset:
     def columns(self, rows: Sequence[int]) -> dict[str, list[Any]]:
         """The other columns of these rows."""
         names = [name for name in self.rows[0] if name != "prompt"]
-        return {name: [self.rows[i][name] for i in rows] for name in names}
+        instead = {name: self.replaced.get(name, {}) for name in names}
+        return {name: [instead[name].get(i, self.rows[i][name]) for i in rows] for name in names}
 
     def completions(self, rows: Sequence[int], texts: Sequence[str]) -> list[Any]:
         """Completions as text, or as the assistant's message where the prompt is made of messages."""

@@ -20,9 +20,10 @@ from ..training.shares import gather_shares, my_share
 from .actor_critic import ActorCritic, Scored, read_policy
 from .advantages import make_episodes
 from .ballots import VOTE_TEMPERATURE, Ballot, BallotReader
-from .batching import MiniBatch, episode_seeds, in_order, plan_epoch, sampling_seeds, share_prompts
+from .batching import LABELS, MiniBatch, episode_seeds, in_order, plan_epoch, sampling_seeds, share_prompts
 from .config import PPOConfig
 from .episodes import BeforeUpdate, Episodes, Sampled
+from .moving_labels import MovingLabels, check_movable
 from .prompts import PromptDataset, PromptStream
 from .samplers import PolicySampler
 from .scoring import Rewards, Said
@@ -77,13 +78,22 @@ class Rollouts:
     encoder: Encoder
     config: PPOConfig
     accelerator: Accelerator
+    moving_labels: MovingLabels | None
+
+    def __post_init__(self):
+        if self.moving_labels is not None:
+            check_movable(self.prompts)
 
     def collect(self, update: int, kl_coef: float, state: TrainerState) -> Rollout:
         """Sample and score the episodes of an update, whose number alone decides prompts and noise.
 
         Reward functions see `state` of the training.
         """
-        config, size, seconds = self.config, self.config.rollout_batch_size, {}
+        config, size, seconds, moved = self.config, self.config.rollout_batch_size, {}, {}
+        # 0. Labels, where they move.
+        if self.moving_labels is not None and self.moving_labels.due(update):
+            with timed(seconds, "labels"):
+                moved = self._move_labels(update)
         # 1. Which prompts, with which noise: the same whatever the number of processes.
         prompts, drawn = self.prompts.of_update(update, config.prompts_per_update, config.seed)
         drawn = [row for row in drawn for _ in range(config.num_generations)]
@@ -106,7 +116,7 @@ class Rollouts:
             before, first_pass = self._read(sampled, self.plan(sampled, epoch=0))
         # 5. KL, rewards, advantages, returns.
         episodes, estimated = make_episodes(sampled, before, kl_coef, config)
-        return Rollout(episodes, figures | estimated, seconds, shown, first_pass)
+        return Rollout(episodes, moved | figures | estimated, seconds, shown, first_pass)
 
     def plan(self, sampled: Sampled, epoch: int) -> list[MiniBatch]:
         """The mini-batches of a PPO epoch."""
@@ -156,6 +166,11 @@ class Rollouts:
         """What was generated as the dataset has it, text or messages, without stop strings."""
         texts = [cut(self.encoder.decode(row.token_ids), self.config.stop_strings or ()) for row in generated]
         return dataset.completions(rows, texts)
+
+    def _move_labels(self, update: int) -> dict[str, float]:
+        moving, prompts = self.moving_labels, self.prompts
+        ballots = self.canvass(prompts, moving.asked(prompts), moving.reader, moving.samples, (LABELS, update))
+        return moving.move(prompts, ballots, update) if ballots else {}
 
     @contextmanager
     def _reference_at_hand(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ from .episodes import Episodes
 from .figures import RunningFigures
 from .inputs import check_metric, complete_inputs, settle_args
 from .losses import update_loss
+from .moving_labels import MovingLabels
 from .optimizer import forget_warmup, keep_value_gradients, parameter_groups
 from .prompts import PromptDataset, usable_prompts
 from .rollout import Rollouts
@@ -76,6 +77,8 @@ class PPOTrainer(ResumableTrainer):
             `eval_reward`.
         yardsticks ([`~hfdistill.ppo.yardsticks.Yardsticks`], *optional*): further figures of validation, of sampled
             answers.
+        moving_labels ([`~hfdistill.ppo.moving_labels.MovingLabels`], *optional*): moves the labels of the dataset's
+            questions as it trains.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the tokenizer has no token to pad with, vocabularies differ, no prompt
@@ -99,6 +102,7 @@ class PPOTrainer(ResumableTrainer):
         ref_model: PreTrainedModel | None = None,
         eval_func: Callable[..., list[bool | None]] | None = None,
         yardsticks: Yardsticks | None = None,
+        moving_labels: MovingLabels | None = None,
     ):
         args = settle_args(args, model)
         check_metric(args, eval_dataset, eval_func, () if yardsticks is None else yardsticks.names)
@@ -163,6 +167,7 @@ class PPOTrainer(ResumableTrainer):
             self.encoder,
             args,
             self.accelerator,
+            moving_labels,
         )
         self.validation = PolicyValidation(self.rollouts, eval_func, yardsticks)
 
@@ -194,6 +199,8 @@ class PPOTrainer(ResumableTrainer):
         """As the Trainer has it; callbacks then get the policy, a language model that they can read and copy."""
         # Those of a training before this one are nobody's.
         self.episodes, self._logged_update = None, None
+        if self.rollouts.moving_labels is not None:
+            self.rollouts.moving_labels.reset(self.rollouts.prompts)
         prepared = super()._prepare_for_training(*args)
         self.callback_handler.model = self.model.policy
         return prepared
@@ -357,6 +364,8 @@ class PPOTrainer(ResumableTrainer):
                 "kl_coef": self.kl.coefficient,
                 "skipped_steps": self.skipped_steps,
             }
+            if self.rollouts.moving_labels is not None:
+                state["moving_labels"] = self.rollouts.moving_labels.state()
             torch.save(state, Path(output_dir) / saving.STATE)
 
     def _forget_first_save(self) -> None:
@@ -372,6 +381,8 @@ class PPOTrainer(ResumableTrainer):
             self.episodes = None if state["episodes"] is None else Episodes(**state["episodes"])
             self.kl.coefficient = state["kl_coef"]
             self.skipped_steps = state["skipped_steps"]
+            if self.rollouts.moving_labels is not None:
+                self.rollouts.moving_labels.restore(state["moving_labels"], self.rollouts.prompts)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         if self.is_fsdp_enabled:

@@ -48,7 +48,8 @@ def one_process(tmp_path_factory):
 
 def assert_equal_runs(one, two, atol=1e-4):
     assert (one[0]["processes"], two[0]["processes"]) == (1, 2)
-    for name in one[0].keys() - {"processes"}:
+    assert one[0]["labels"] == two[0]["labels"]
+    for name in one[0].keys() - {"processes", "labels"}:
         assert two[0][name] == pytest.approx(one[0][name], abs=1e-4), name
     assert one[1].keys() == two[1].keys()
     for file, weights in one[1].items():
@@ -70,8 +71,9 @@ def test_two_processes(tmp_path, one_process, configuration):
         {"lora": True},
         {"nan_steps": [1, 4], "gradient_checkpointing": True},
         {"logits": [100, 200], "tied": True},
+        {"moving": True, "total_episodes": 64},
     ],
-    ids=["shared-tied", "lora", "not-finite", "logits in parts"],
+    ids=["shared-tied", "lora", "not-finite", "logits in parts", "moving labels"],
 )
 def test_two_processes_with(tmp_path, one_process, configuration, options):
     two = train(tmp_path, configuration, **options)

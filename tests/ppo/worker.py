@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ppo_toy import PROMPTS, copy_reward, logged, make_policy, make_trainer
+from test_moving_labels import ROWS, moving
 
 from hfdistill.errors import exit_on_user_error
 from hfdistill.llama import head
@@ -41,6 +42,9 @@ def main():
         from peft import LoraConfig
 
         peft_config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=True)
+    labels = train = None
+    if options.pop("moving", False):
+        train, labels = ROWS, moving(every=1, threshold=0.25)
     resume, nan_steps = options.pop("resume", None), options.pop("nan_steps", ())
     head.LOGITS_AT_ONCE, head.LOGITS_KEPT = options.pop("logits", (head.LOGITS_AT_ONCE, head.LOGITS_KEPT))
     policy = make_policy(tie_word_embeddings=options.pop("tied", False))
@@ -49,7 +53,8 @@ def main():
         reward=relative_reward if options.pop("relative", False) else copy_reward,
         policy=policy,
         evaluate=PROMPTS,
-        trainer_kwargs={"eval_func": same, "peft_config": peft_config},
+        train=train or PROMPTS,
+        trainer_kwargs={"eval_func": same, "peft_config": peft_config, "moving_labels": labels},
         eval_strategy="steps",
         **cpu_options(),
         **{"eval_steps": 4, **options},
@@ -61,11 +66,12 @@ def main():
     if trainer.is_world_process_zero():
         whole.save_pretrained(folder / "final" / "whole")
         names = ["loss", "objective/scores", "objective/kl", "policy/approxkl_avg", "val/ratio"]
-        names += ["policy/skipped_steps", "eval_mean_length", "eval_accuracy"]
+        names += ["policy/skipped_steps", "eval_mean_length", "eval_accuracy", "labels/vote_share"]
         result = {name: logged(trainer, name) for name in names}
         result["grad_norm"] = [norm for norm in logged(trainer, "grad_norm") if math.isfinite(norm)]
         result["best_step"] = trainer.state.best_global_step
         result["processes"] = trainer.accelerator.num_processes
+        result["labels"] = [f"{key} {label}" for key, label in sorted(labels.labels.items())] if labels else []
         (folder / "result.json").write_text(json.dumps(result))
 
 

@@ -292,6 +292,16 @@ def test_a_yardstick_without_labels_chooses_and_says_so(runs):
     assert "how far its sampled answers to validation questions agree" in card
 
 
+def test_labels_move_and_golds_are_bought_and_it_is_said(runs):
+    asked = {"moving_labels": "fail", "label_every": 1, "label_samples": 2, "label_threshold": 0.1, "gold_budget": 2}
+    made = runs.run("ppo", asked, "-moving")
+    assert "policy/moved_labels.parquet" in made
+    place = runs.folder / "artifacts" / "run-policy-moving"
+    moving = json.loads((place / "hfdistill.json").read_text())["metrics"]["moving_labels"]
+    assert moving["golds_bought"] == 2 and moving["moved"] >= 2 and moving["votes"] == 1
+    assert "2 of these labels are gold answers" in (place / "README.md").read_text()
+
+
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:
     suffix = f"-{name.replace('_', '-')}"
     made, before = runs.run(stage, {name: value}, suffix), runs.files(stage)
