@@ -46,13 +46,14 @@ class BallotReader:
     Args:
         task ([`~hfdistill.tasks.base.Task`]): extracts and compares answers.
         scorer ([`~hfdistill.reward.model.RewardScorer`], *optional*): the reward model whose belief is an answer's
-            weight; without it all answers weigh 1.
+            weight, of an ensemble less one standard deviation; without it all answers weigh 1.
     """
 
     def __init__(self, task: Task, scorer: RewardScorer | None = None):
         self.same = task.same
         self.weighs = scorer is not None
-        self._belief = Belief(PESSIMISM).prepare(task, scorer)
+        alone = scorer is None or scorer.model.ensemble is None
+        self._belief = Belief(0.0 if alone else PESSIMISM).prepare(task, scorer)
 
     def __call__(self, completions: Sequence[Any], question_id: Sequence[str], **columns: Any) -> list[Ballot]:
         """The ballots of the completions."""

@@ -12,7 +12,8 @@ def build_value_model(
     policy: PreTrainedModel, value_model: PreTrainedModel | None, head_init: str, pad_token_id: int
 ) -> PreTrainedModel:
     """A value model with a head in fp32: the given one, whose head is kept (`"copy"`) or cleared (`"zero"`), or a copy
-    of the policy's backbone with a head of zeros.
+    of the policy's backbone with a head of zeros. It may be of another size than the policy, and of an ensemble it has
+    the one head that was published, the mean of all.
     """
     if value_model is None:
         # What an adapter does so far is in the value's backbone, too.

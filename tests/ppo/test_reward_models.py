@@ -117,3 +117,15 @@ def test_a_reward_model_computes_in_bf16_where_training_does():
     near = score_sequences(reward, sequences, 0, bf16=True)
     torch.testing.assert_close(near, exact, atol=0.02, rtol=0.02)
     assert not torch.equal(near, exact)
+
+
+def test_a_larger_reward_model_with_an_ensemble_is_where_the_value_begins(tmp_path):
+    model = prepare_reward_model(make_reward_model(hidden_size=48), torch.randn(3, 48))
+    trainer = make_trainer(tmp_path, reward=model, save_strategy="steps", save_steps=4)
+    value = trainer.model.value_model
+    assert torch.equal(value.score.weight, model.score.weight) and value is not model
+    trainer.train()
+    assert not torch.equal(value.score.weight, model.score.weight)
+    resumed = make_trainer(tmp_path, reward=model, total_episodes=48)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 12
