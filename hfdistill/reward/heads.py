@@ -41,7 +41,9 @@ def load_heads(model_path: str, revision: str | None = None) -> torch.Tensor | N
     """The heads of a published ensemble in a folder or a Hub repository, `(heads, hidden_size)`; `None` of a model
     with a single head.
     """
-    found = cached_file(model_path, HEADS, revision=revision, _raise_exceptions_for_missing_entries=False)
+    # Without a network a repository on this disk holds what it was fetched with.
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    found = cached_file(model_path, HEADS, revision=revision, **quiet)
     return None if found is None else load_file(found)[SCORE]
 
 

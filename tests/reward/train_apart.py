@@ -2,18 +2,29 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from hfdistill.encoding import Encoder
 from hfdistill.errors import exit_on_user_error
 from hfdistill.reward.config import RewardConfig
+from hfdistill.reward.held_out import held_out_figures
 from hfdistill.reward.model import initialise_reward_model
 from hfdistill.reward.trainer import TripletTrainer
 from hfdistill.training.saving import save_trained
 from tests.launch import cpu_options
 from tests.reward.conftest import PAD, draw_triples, make_tokenizer
+from tests.reward.words import Words
+
+
+class HeldOut(Words):
+    """The same task, of which all questions are for validation."""
+
+    def questions(self):
+        return [replace(question, split="validation") for question in super().questions()]
 
 
 @exit_on_user_error
@@ -41,11 +52,19 @@ def main(student: str, out: str, world_size: str) -> None:
     trainer = TripletTrainer(model, args, train, draw_triples(23, seed=3), make_tokenizer())
     trainer.train()
     save_trained(trainer, f"{out}/final")
+    # What it says of answers outside the triples: a share on each process.
+    task, encoder = HeldOut(), Encoder(make_tokenizer())
+    answers = [
+        {"question_id": f"q{i % 23}", "answer": "w1", "token_ids": [20 + i % 17] * (i % 5 + 1), "label": label}
+        for i, label in enumerate(["correct", "incorrect"] * 20)
+    ]
+    figures = held_out_figures(trainer, encoder, task, answers, temperature=1.5)
     if trainer.is_world_process_zero():
         log = [
             {k: v for k, v in entry.items() if "time" not in k and "second" not in k}
             for entry in trainer.state.log_history
         ]
+        log.append({**figures.pop("pos_neg_of_all_pairs"), "best": figures.pop("best")["value"], **figures})
         Path(out, "log.json").write_text(json.dumps(log))
 
 
