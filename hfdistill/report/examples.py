@@ -32,9 +32,10 @@ def _student_and_teacher(ours: MeasuredRow, teacher: MeasuredRow) -> Iterator[Bl
     won = [pair for pair in pairs if pair[0]["correct"] and not pair[1]["correct"]]
     lost = [pair for pair in pairs if pair[1]["correct"] and not pair[0]["correct"]]
     silent = sum(taught["answer"] is None for _, taught in won)
+    told = f"In {silent:,} of the former the teacher gave no answer that could be read." if silent else ""
     yield Prose(
         f"Of {len(pairs):,} answers to test questions over all seeds the student alone is right in {len(won):,}, the "
-        f"teacher alone in {len(lost):,}. In {silent:,} of the former the teacher gave no answer that could be read."
+        f"teacher alone in {len(lost):,}. {told}"
     )
     kinds = Counter(answer["category"] for answer, _ in pairs if answer["category"] is not None)
     if len(kinds) > 1:

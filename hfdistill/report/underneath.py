@@ -75,19 +75,26 @@ def _less(row: MeasuredRow, first: MeasuredRow) -> str:
 
 
 def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
-    """What each row cost."""
-    cells = []
-    for row in rows:
-        episodes = row.trained("metrics", "episodes")
-        batch = row.settings.get("rollout_batch_size")
-        updates = row.trained("metrics", "updates") or {seed: n / batch for seed, n in episodes.items() if batch}
-        counts = [count(list(made.values())) for made in (row.teacher_tokens, updates, episodes)]
-        seconds = [_training_seconds(made) for made in row.manifests.values()]
-        took = clock(mean(seconds)) if any(seconds) else NONE
-        cells.append([row.name, *counts, took, magnitude(list(row.trained("metrics", "flops").values()))])
-    if any(cell != NONE for row in cells for cell in row[1:]):
-        columns = ("teacher's tokens", "updates", "episodes", "training time", "FLOPs of the last stage")
+    """What each row cost, as far as anything is known of it."""
+    told = {row.name: _cost(row) for row in rows}
+    columns = [name for name in next(iter(told.values())) if any(made[name] != NONE for made in told.values())]
+    if columns:
+        cells = [[name, *(made[column] for column in columns)] for name, made in told.items()]
         yield Figures("What each row cost, mean over seeds; what rows share counts in each", ("row", *columns), cells)
+
+
+def _cost(row: MeasuredRow) -> dict[str, str]:
+    episodes = row.trained("metrics", "episodes")
+    batch = row.settings.get("rollout_batch_size")
+    updates = row.trained("metrics", "updates") or {seed: n / batch for seed, n in episodes.items() if batch}
+    seconds = [_training_seconds(made) for made in row.manifests.values()]
+    return {
+        "teacher's tokens": count(list(row.teacher_tokens.values())),
+        "updates": count(list(updates.values())),
+        "episodes": count(list(episodes.values())),
+        "training time": clock(mean(seconds)) if any(seconds) else NONE,
+        "FLOPs of the last stage": magnitude(list(row.trained("metrics", "flops").values())),
+    }
 
 
 def _training_seconds(manifests: dict[str, dict[str, Any]]) -> float:

@@ -86,7 +86,7 @@ def test_the_first_words_stand_first(written):
 def test_what_rows_cost_is_in_the_report(written):
     text = (written.folder / "report.md").read_text()
     # 70,000 tokens read and 30,000 written; 2,560 episodes in updates of 256; reward model and policy 30 s each
-    assert "| Ours | 100,000 | 10 | 2,560 | 1:00 | – |" in text
+    assert "| Ours | 100,000 | 10 | 2,560 | 1:00 |" in text
     assert "| PPO on the vote, Ours | 0.750 \\[0.750, 0.750\\] |" in text
 
 
