@@ -1,12 +1,13 @@
 """Rows of a table against one another, as tables of differences with intervals and tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .document import Block, Figures
 from .evidence import MeasuredRow, seeds_of
 from .numbers import MINUS, NONE, interval, points, probability, share
 from .pictures import draw_intervals
-from .statistics import Difference, best_with_model, compare, groups, holm, validation_accuracy
+from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validation_accuracy
 from .tables import ReportedTable
 from .verdict import labels_in_words
 from .votes import vote_accuracies, vote_differences
@@ -80,6 +81,42 @@ def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         tests = ("seeds above", "right alone: first / second", "McNemar's p")
         caption = "The reward model in the vote, against the majority of the same samples"
         yield Figures(caption, ("votes", *MEASURED, *tests), cells)
+
+
+def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    """Labels that the student's own vote gave, against golds, beside what the teacher said most often; where the gold
+    answer was bought they are left out.
+    """
+    cells = []
+    for row in rows:
+        for scope, labelled in (("no label", False), ("a label", True)):
+            judged = {
+                seed: [one for one in those if one["labelled"] is labelled and not one["bought"]]
+                for seed, those in row.moved.items()
+            }
+            judged = {seed: those for seed, those in judged.items() if those}
+            if judged:
+                told = (share(accuracy(_right(judged, name))["value"]) for name in ("careful", "all", "moved"))
+                other = "before" if labelled else "all"
+                pairs = {
+                    seed: ([one["moved"] for one in those], [one[other] for one in those])
+                    for seed, those in judged.items()
+                }
+                found = difference("moved", other, pairs)
+                asked = f"{sum(map(len, judged.values())):,}"
+                cells.append([f"{row.name}, questions with {scope}", asked, *told, *_measured(found), *_tested(found)])
+    if cells:
+        caption = (
+            "Training labels that are right, by golds: the teacher's most frequent answer, and the labels that the "
+            "student moved; these against the former at all temperatures, or against the label before where one was"
+        )
+        said = ("questions", "teacher, careful", "teacher, all temperatures", "moved")
+        tests = ("seeds above", "right alone: moved / other", "McNemar's p")
+        yield Figures(caption, ("row", *said, *MEASURED, *tests), cells)
+
+
+def _right(judged: Mapping[int, Sequence[Mapping[str, Any]]], name: str) -> list[list[bool]]:
+    return [[one[name] for one in those] for those in judged.values()]
 
 
 def _measured(made: Difference) -> list[str]:

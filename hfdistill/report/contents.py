@@ -5,7 +5,7 @@ from statistics import mean
 
 from ..evaluation.paper_rows import OURS
 from ..progress import clock
-from .compared import chosen, differences, votes
+from .compared import chosen, differences, moved_labels, votes
 from .curves import draw_training
 from .document import Block, Command, Figures, Prose, Section
 from .evidence import MeasuredRow
@@ -20,6 +20,7 @@ def section_of(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Section:
     """The part of the report about one table, which begins with the command that makes it."""
     section = Section(table.table, table.title, [Prose(_state(table)), Command(table.command)])
     section.blocks += [*_accuracies(table, rows), _notes(rows), *differences(table, rows), *chosen(rows), *votes(rows)]
+    section.blocks += [*moved_labels(rows)]
     section.blocks += [*reward_models(table.table, rows), *costs(rows), *draw_training(table.table, rows)]
     return section
 

@@ -9,9 +9,11 @@ from typing import Any
 from ..artifacts.digests import MANIFEST
 from ..artifacts.references import open_artifact, read_manifest
 from ..errors import HFDistillError
-from ..kinds import KINDS, LABELS, RESULTS
+from ..kinds import KINDS, LABELS, POLICY, RESULTS, Kind
 from ..reward.rewards import Reward, is_path, load_reward, read_entry
 from ..rows import read_rows
+from ..tasks import load_task
+from .moving import MOVED, judge_labels
 from .tables import ReportedRow, ReportedSeed, ReportedTable
 
 
@@ -32,6 +34,8 @@ class MeasuredRow:
         manifests (`dict[int, dict[str, dict]]`): by seed, the manifests of what it was made with, by the kind's name.
         refs (`dict[int, dict[str, str]]`): by seed, where these are.
         teacher_tokens (`dict[int, int]`): by seed, prompt and completion tokens of the teacher behind its labels.
+        moved (`dict[int, list[dict]]`): by seed, labels that the student's vote might move, as
+            [`~hfdistill.report.moving.judge_labels`] has them.
     """
 
     name: str
@@ -42,6 +46,7 @@ class MeasuredRow:
     manifests: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     refs: dict[int, dict[str, str]] = field(default_factory=dict)
     teacher_tokens: dict[int, int] = field(default_factory=dict)
+    moved: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     @cached_property
     def right(self) -> dict[int, dict[str, bool]]:
@@ -104,7 +109,7 @@ class Evidence:
 
     def __init__(self):
         self._manifests: dict[str, dict[str, Any]] = {}
-        self._folders: dict[str, Path] = {}
+        self._folders: dict[tuple[str, str], Path] = {}
         self._held: dict[tuple[str | None, ...], list[dict[str, Any]]] = {}
 
     def measure(self, table: ReportedTable) -> list[MeasuredRow]:
@@ -125,6 +130,8 @@ class Evidence:
                 measured.refs[seed] = made.artifacts
                 if tokens := self._teacher_tokens(made.artifacts):
                     measured.teacher_tokens[seed] = tokens
+                if measured.moves_labels:
+                    measured.moved[seed] = self._moved(made.artifacts, measured.manifests[seed])
                 if made.results is not None:
                     measured.answers[seed] = self._answers(made, table.task)
                     measured.samples[seed] = self._samples(made, table.task)
@@ -156,21 +163,30 @@ class Evidence:
         return rows
 
     def _samples(self, made: ReportedSeed, task: str) -> list[dict[str, Any]]:
-        drawn = (self._results(made.results) / "samples").is_dir()
+        drawn = (self._files(made.results, RESULTS, RESULTS.configs) / "samples").is_dir()
         return self._rows(made, task, "samples") if drawn else []
 
     def _rows(self, made: ReportedSeed, task: str, config: str) -> list[dict[str, Any]]:
         """Rows of several tables are often the same, and are then held once."""
         key = made.results, made.row, task, config
         if key not in self._held:
-            self._held[key] = read_rows(self._results(made.results), config, where={"task": task, "row": made.row})
+            folder = self._files(made.results, RESULTS, RESULTS.configs)
+            self._held[key] = read_rows(folder, config, where={"task": task, "row": made.row})
         return self._held[key]
 
-    def _results(self, ref: str) -> Path:
-        if ref not in self._folders:
-            patterns = [f"{config}/*" for config in RESULTS.configs]
-            self._folders[ref] = open_artifact(ref, RESULTS.repo_type, patterns).path
-        return self._folders[ref]
+    def _moved(self, artifacts: Mapping[str, str], manifests: Mapping[str, Any]) -> list[dict[str, Any]]:
+        policy = self._files(artifacts[POLICY.name], POLICY, (MOVED,))
+        labels = self._files(artifacts[LABELS.name], LABELS, ("gold", "responses"))
+        return judge_labels(policy, labels, load_task(manifests[LABELS.name]["config"]["task"]))
+
+    def _files(self, ref: str, kind: Kind, names: Sequence[str]) -> Path:
+        """The folder with these files and folders of an artifact."""
+        key = ref, kind.name
+        if key not in self._folders:
+            patterns = [pattern for name in names for pattern in (name, f"{name}/*")]
+            folder = Path(ref)
+            self._folders[key] = folder if folder.is_dir() else open_artifact(ref, kind.repo_type, patterns).path
+        return self._folders[key]
 
 
 def seeds_of(rows: Sequence[MeasuredRow]) -> list[int]:

@@ -1,0 +1,62 @@
+"""Whether labels that moved are right: against golds, beside what the teacher said most often."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..rows import read_rows
+from ..tasks.base import Task
+
+
+MOVED = "moved_labels.parquet"  # beside a policy
+CAREFUL = "high"
+
+
+def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]:
+    """The labels of one policy's training that might move, each with what is right of it.
+
+    Args:
+        policy (`Path`): files of the policy, of which `moved_labels.parquet` is read.
+        labels (`Path`): files of the labels that it began with.
+        task ([`~hfdistill.tasks.base.Task`]): tells when two answers are one.
+
+    Returns:
+        `list[dict]`: `question_id`, whether it was `labelled`, whether its gold answer was `bought`, and whether the
+        label `before`, the label `moved`, the answer that the teacher gave most often where it is `careful` and the
+        one that it gave most often at `all` temperatures are right; no label is not right. Empty without golds.
+    """
+    import pyarrow.parquet as pq
+
+    if not any((labels / "gold").glob("*.parquet")):
+        return []
+    golds = {row["question_id"]: row["gold"] for row in read_rows(labels, "gold")}
+    rows = [row for row in pq.read_table(policy / MOVED).to_pylist() if row["question_id"] in golds]
+    asked = {row["question_id"] for row in rows}
+    careful: dict[str, Counter[str]] = {key: Counter() for key in asked}
+    at_all: dict[str, Counter[str]] = {key: Counter() for key in asked}
+    for response in read_rows(labels, "responses", ["question_id", "answer", "confidence"]):
+        if response["question_id"] in asked and response["answer"] is not None:
+            at_all[response["question_id"]][response["answer"]] += 1
+            careful[response["question_id"]][response["answer"]] += response["confidence"] == CAREFUL
+    judged = []
+    for row in rows:
+        key = row["question_id"]
+        said = {
+            "before": row["pseudo_label"],
+            "moved": row["moved_label"],
+            "careful": plurality(careful[key], task.same),
+            "all": plurality(at_all[key], task.same),
+        }
+        right = {name: label is not None and task.same(label, golds[key]) for name, label in said.items()}
+        judged.append({"question_id": key, "labelled": said["before"] is not None, "bought": row["bought"], **right})
+    return judged
+
+
+def plurality(counts: Mapping[str, int], same: Callable[[str, str], bool]) -> str | None:
+    """The answer that was given most often, equal ones taken together; of several the first, `None` of none."""
+    together: Counter[str] = Counter()
+    for answer, count in counts.items():
+        if count:
+            together[next((known for known in together if same(known, answer)), answer)] += count
+    return max(together, key=lambda answer: together[answer], default=None)
