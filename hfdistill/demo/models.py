@@ -1,4 +1,4 @@
-"""The two models that the demo starts from: a teacher and a smaller base student, trained from scratch.
+"""The models that the demo starts from: a teacher, a weak one and a smaller base student, trained from scratch.
 
 The habit is built in. The corpus has two styles of solution: one operation a step, or two ("terse"). "How many …" is
 solved tersely half of the time, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the
@@ -30,6 +30,7 @@ LARGEST_NUMBER = 40
 
 LARGE = Kind("large", "pretrain", "model", "the teacher of the demo, trained from scratch", "")
 SMALL = Kind("small", "pretrain", "model", "the base student of the demo, trained from scratch", "")
+WEAK = Kind("weak", "pretrain", "model", "the teacher of the demo that fails on many questions, trained from scratch", "")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Recipe:
 
 TEACHER = Recipe(layers=3, hidden=96, solutions=20_000)
 STUDENT = Recipe(layers=2, hidden=64, solutions=10_000)
+# Of a third of the questions or more it is not sure enough for a label.
+WEAK_TEACHER = Recipe(layers=3, hidden=96, solutions=9_000)
+MODELS = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT), "weak": (WEAK, WEAK_TEACHER)}
 
 
 def tokenizer() -> "PreTrainedTokenizerFast":

@@ -1,4 +1,4 @@
-"""Make one of the demo's two starting models and publish it: `python -m hfdistill.demo.pretrain large --seed 0 …`."""
+"""Make one of the demo's starting models and publish it: `python -m hfdistill.demo.pretrain large --seed 0 …`."""
 
 import argparse
 import tempfile
@@ -10,7 +10,7 @@ from ..artifacts.manifest import fingerprint, manifest
 from ..artifacts.store import Store
 from ..config import Config, RunConfig
 from ..errors import exit_on_user_error
-from .models import LARGE, SMALL, STUDENT, TEACHER, train
+from .models import MODELS, train
 
 
 CARD = """---
@@ -43,13 +43,13 @@ print(tokenizer.decode(output[0], skip_special_tokens=True))
 def main(argv: list[str] | None = None) -> None:
     """Train and publish unless it is there already."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("size", choices=["large", "small"], help="the teacher or the base student")
+    parser.add_argument("size", choices=list(MODELS), help="the teacher, the base student or the weak teacher")
     parser.add_argument("--run", required=True, help="name of the run, the repository's prefix")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the corpus to train on")
     args = parser.parse_args(argv)
 
-    kind, recipe = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT)}[args.size]
+    kind, recipe = MODELS[args.size]
     recipe = replace(recipe, solutions=max(int(recipe.solutions * args.scale), recipe.batch_size))
     config = Config(RunConfig(args.run, seed=args.seed), {"name": "word_problems"}, None, None, None, asdict(recipe))
     store = Store(config.run)
