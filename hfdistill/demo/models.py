@@ -30,7 +30,7 @@ LARGEST_NUMBER = 40
 
 LARGE = Kind("large", "pretrain", "model", "the teacher of the demo, trained from scratch", "")
 SMALL = Kind("small", "pretrain", "model", "the base student of the demo, trained from scratch", "")
-WEAK = Kind("weak", "pretrain", "model", "the teacher of the demo that fails on many questions, trained from scratch", "")
+WEAK = Kind("weak", "pretrain", "model", "the demo's teacher that fails on many questions, trained from scratch", "")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..errors import HFDistillError
 from ..evaluation import paper_rows
 from ..flags import stage_class
 from ..kinds import KINDS, LABELS, RESULTS, STAGES, Kind
-from ..sections import RunConfig, StudentConfig
+from ..sections import RunConfig
 from .ablation_tables import MAIN, STUDENT, TEACHER, WITHHELD, ablation_tables
 from .ablations import AblationTable, Wanted
 from .stages import ON_CPU, recipe_step
@@ -138,26 +138,37 @@ class AblationGrid:
         return self._names.get(wanted) or self._steps[wanted].step.name
 
     def artifacts(self, name: str) -> dict[str, str]:
-        """Where everything is that a row's model was made from, and itself, by kind."""
+        """Where everything is that a row's model was made from, and itself, by kind; where its labels were derived
+        from others, those are `teacher_labels`.
+        """
         found: dict[str, str] = {}
+        for wanted, made in self._needed(name).items():
+            if wanted.stage == RELABEL:
+                found["teacher_labels"] = found[LABELS.name]
+            found |= made.refs
+        return found
+
+    def needs(self, name: str, made: GridStep) -> bool:
+        """Whether a row's model is made by a step, or from what it makes."""
+        return made in self._needed(name).values()
+
+    def store(self, suffix: str) -> Store:
+        """Where artifacts with this suffix are."""
+        return Store(replace(self.settings.run, suffix=suffix))
+
+    def _needed(self, name: str) -> dict[Wanted, GridStep]:
+        """The steps behind a row, each after those that it waits for."""
+        found: dict[Wanted, GridStep] = {}
 
         def walk(wanted: Wanted) -> None:
             for _, parent in wanted.parents:
                 walk(parent)
             if wanted in self._steps:
-                refs = self._steps[wanted].refs
-                if wanted.stage == RELABEL:
-                    found["teacher_labels"] = found[LABELS.name]
-                found.update(refs)
+                found.setdefault(wanted, self._steps[wanted])
 
-        wanted = self.wanted[name]
-        if wanted is not None:
-            walk(wanted)
+        if self.wanted[name] is not None:
+            walk(self.wanted[name])
         return found
-
-    def store(self, suffix: str) -> Store:
-        """Where artifacts with this suffix are."""
-        return Store(replace(self.settings.run, suffix=suffix))
 
     def _of_row(self, name: str, wanted: Wanted) -> Wanted | None:
         try:
@@ -207,18 +218,23 @@ class AblationGrid:
         return arguments
 
     def _parent_flags(self, role: str, parent: Wanted) -> list[str]:
-        if parent.stage == STUDENT.stage:
-            return [f"--{role}", self._student.ref]
+        if parent.stage in GIVEN:
+            return [f"--{role}", self._given(parent)]
         if not parent.suffix:
             return []
         store = self.store(parent.suffix)
         return [word for kind in kinds_of(parent.stage) for word in (f"--{kind.name}", store.name(kind))]
 
-    @cached_property
-    def _student(self) -> StudentConfig:
-        """The base student, as the stages will read of it."""
-        arguments = ["--config", self.settings.config, *self.settings.shared]
-        return load_config("evaluate", stage_class("evaluate"), arguments).student
+    def _given(self, wanted: Wanted) -> str:
+        """The base student or the teacher, as the stages will read of it."""
+        settings = self.settings
+        flags = [*settings.shared, *settings.stages.get(RESULTS.stage, ())]
+        config = load_config(RESULTS.stage, stage_class(RESULTS.stage), ["--config", settings.config, *flags])
+        if wanted.stage == STUDENT.stage:
+            return config.student.ref
+        if config.teacher is None:
+            raise HFDistillError("the configuration has no section 'teacher': add the model whose weights are meant")
+        return config.teacher.model
 
     def _make(self, wanted: Wanted) -> None:
         """Add the step that makes it, after those of what it is made from."""
@@ -284,7 +300,7 @@ class AblationGrid:
 
     def _ref(self, wanted: Wanted) -> str:
         if wanted.stage == STUDENT.stage:
-            return self._student.ref
+            return self._given(wanted)
         (ref,) = self._steps[wanted].refs.values()
         return ref
 

@@ -10,8 +10,9 @@ from ..artifacts.references import Artifact
 from ..errors import HFDistillError
 from ..kinds import LABELS, RESULTS, STAGES
 from ..progress import clock
-from ..tasks import Task, load_task
+from ..tasks import load_task
 from .ablation_grid import RELABEL, AblationGrid, GridStep
+from .ablation_problems import lacks_endpoint, lacks_golds, lacks_vocabulary
 from .estimate import Demand, estimate, guess
 from .processes import read_json
 from .schedule import together
@@ -215,73 +216,16 @@ def _as_configured(artifacts: Sequence[Artifact], made: GridStep) -> bool:
 
 
 def _problems(study: StudyPlan) -> list[str]:
-    """What cannot work, each once: of all seeds, then of the labels, the golds and the vocabularies."""
+    """What cannot work, each once."""
     found: list[str] = []
     for seed in study.seeds:
         found += [problem for problem in seed.problems if problem not in found]
-        for made in seed.to_do(LABELS.stage):
-            teacher = made.config.teacher
-            if not (teacher and teacher.endpoints):
-                found.append(
-                    f"the labels of seed {seed.seed} are not there ({made.refs[LABELS.name]}), and the configuration "
-                    "names no endpoint of the teacher: add teacher.endpoints, or give "
-                    "--set teacher.endpoints=http://host:port"
-                )
-    grid = study.seeds[0].grid
-    configs = [made.config for made in grid.steps if made.config]
-    if not configs:
-        return found
-    try:
-        task = load_task(configs[0].task)
-        found += _lacks_golds(grid, task)
-    except HFDistillError as error:
-        found.append(str(error))
-    for made in grid.steps:
-        if made.config and made.stage == "baseline" and "distillation" in vars(made.config.stage).values():
-            found += _vocabularies(made)
+        found += [problem for made in seed.to_do(LABELS.stage) for problem in lacks_endpoint(made)]
+    first = study.seeds[0]
+    found += lacks_golds(first.grid)
+    if not any(first.states[step.name] == TO_DO for step in first.before):
+        found += lacks_vocabulary(first.grid)
     return found
-
-
-def _lacks_golds(grid: AblationGrid, task: Task) -> list[str]:
-    golds, problems = task.golds(), []
-    if grid.evaluation and not any(q.split == "test" and q.question_id in golds for q in task.questions()):
-        problems.append(
-            f"task {task.name!r} has no test questions with gold answers, which accuracies need: give a task that has"
-        )
-    derived = [made.step for made in grid.steps if made.stage == RELABEL]
-    if derived and task.open_ended:
-        problems.append(
-            f"{derived[0].name!r}: a judge labels the responses of task {task.name!r}, and labels of a vote alone can "
-            "be changed: take another table, or leave those rows out by --without"
-        )
-    if any("--gold" in step.command for step in derived) and not any(
-        q.split == "train" and q.question_id in golds for q in task.questions()
-    ):
-        problems.append(
-            f"task {task.name!r} has no gold answers to training questions: leave the row out by --without "
-            "'PPO on golds'"
-        )
-    return problems
-
-
-def _vocabularies(made: GridStep) -> list[str]:
-    """Whether teacher and student have one vocabulary, as distillation of probabilities needs."""
-    from ..artifacts.references import open_artifact
-    from ..student import load_encoder
-    from .opening import FILES
-
-    teacher, student = made.config.teacher, made.config.student
-    way_out = "leave the row out by --without 'On-policy distillation'"
-    if teacher is None:
-        return [f"{made.step.name!r} needs the teacher's weights, and the configuration names no teacher: {way_out}"]
-    try:
-        folders = [open_artifact(ref, "model", FILES).path for ref in (teacher.model, student.ref)]
-        known = [load_encoder(folder, student).tokenizer.get_vocab() for folder in folders]
-    except (HFDistillError, OSError, ValueError) as error:
-        return [f"{made.step.name!r} needs the weights of {teacher.model}: {error}; or {way_out}"]
-    if known[0] != known[1]:
-        return [f"{made.step.name!r}: {teacher.model} and {student.model} have different vocabularies: {way_out}"]
-    return []
 
 
 def _requests(study: StudyPlan) -> list[Demand]:

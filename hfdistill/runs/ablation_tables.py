@@ -88,7 +88,15 @@ def reward_models() -> AblationTable:
             judge("from the student", "learned from the student's answers alone", "-student", *OF_STUDENT),
             judge("from the teacher", "learned from the teacher's answers alone", "-teacher", *OF_TEACHER),
             judge("from both", "learned from both, in triples", "-both", "--source", "both"),
+            judge("at every token", "the classification loss at every token, too", "-every", "--every_token", "0.5"),
+            judge("nearer pairs", "wrong answers near the right one", "-near", "--pairs", "near"),
+            judge("balanced", "pairs whose number of lines tells nothing", "-balanced", "--balance", "true"),
             judge("ensemble", "four heads, each on a bootstrap of its own", "-ensemble", *ENSEMBLE),
+            AblationRow(
+                "from the teacher's weights",
+                "starts from the teacher's weights instead of the warm-up's",
+                want("reward", "-base", labels=LABELS, warmup=WARMUP, base=TEACHER),
+            ),
         ),
     )
 

@@ -11,12 +11,15 @@ from hfdistill.cli import main
 from hfdistill.errors import HFDistillError
 from hfdistill.flags import stage_flags
 from hfdistill.kinds import KINDS, STAGES
+from hfdistill.runs import ablation_grid
 from hfdistill.runs.ablation_grid import AblationGrid, SeedSettings
 from hfdistill.runs.ablation_plan import DONE, FOUND, TO_DO, plan_lines, plan_study
+from hfdistill.runs.ablation_problems import lacks_vocabulary
 from hfdistill.runs.ablation_run import run_study, show_plan, table_content
 from hfdistill.runs.ablation_tables import ablation_tables
 from hfdistill.runs.seeds import settings_of
 from hfdistill.runs.stages import ON_CPU
+from hfdistill.runs.steps import Step
 
 
 # Rows whose settings this version may not know.
@@ -231,8 +234,16 @@ def test_a_row_with_an_unknown_reward_or_stage_is_said_once_and_the_others_stay(
     ("options", "table", "said"),
     [
         ({}, "noise", "task 'generic' has no test questions with gold answers"),
-        ({}, "baselines", "task 'generic' has no gold answers to training questions: leave the row out by --without"),
-        ({"answer": "open"}, "fail", "'relabel fail': a judge labels the responses of task 'generic'"),
+        (
+            {},
+            "baselines",
+            "no gold answers to training questions: leave it out by --without 'PPO on golds'",
+        ),
+        (
+            {"answer": "open"},
+            "fail",
+            "'relabel fail': a judge labels the responses of task 'generic'",
+        ),
     ],
 )
 def test_a_task_that_lacks_what_a_table_needs(config, tmp_path, options, table, said):
@@ -266,6 +277,43 @@ def test_the_table_s_file_says_where_everything_is(config):
     assert content["rows"][0]["seeds"]["0"]["row"] == "Ours"
     part = table_content(study, study.seeds[:1], "", {})
     assert not part["finished"] and part["seeds"] == [0, 1] and list(part["rows"][0]["seeds"]) == ["0"]
+
+
+def test_judges_from_the_teacher_s_weights_need_its_vocabulary(config, tmp_path):
+    from transformers import LlamaConfig
+
+    from hfdistill.demo.models import tokenizer
+
+    for name, words in (("teacher", 32), ("student", len(tokenizer()))):
+        tokenizer().save_pretrained(tmp_path / name)
+        LlamaConfig(vocab_size=words, eos_token_id=2).save_pretrained(tmp_path / name)
+    path = config(teacher={"model": str(tmp_path / "teacher")}, student={"model": str(tmp_path / "student")})
+    (said,) = lacks_vocabulary(grid(path, "rm"))
+    assert said.startswith("'reward base' reads the weights of ") and "has another vocabulary than the student" in said
+    assert said.endswith('leave it out by --without "from the teacher\'s weights"')
+    assert lacks_vocabulary(grid(path, "rm", without=("from the teacher's weights",))) == []
+    same = config(teacher={"model": str(tmp_path / "student")}, student={"model": str(tmp_path / "student")})
+    assert lacks_vocabulary(grid(same, "rm")) == []
+    (said,) = lacks_vocabulary(grid(config(), "rm"))
+    assert said.startswith("'reward base' reads the weights of some/teacher: model 'some/teacher' ")
+
+
+def test_a_seed_that_fails_leaves_the_table_of_those_before_it(config, monkeypatch):
+    """The recipes' places are taken by processes that write what a recipe would, and one that fails."""
+
+    def recipe(stage, arguments, accelerate, name, after, expected, inputs):
+        fails = name == "PPO minus" and "trial-1" in arguments
+        return Step(name, [sys.executable, "-c", f"raise SystemExit({int(fails)})"], after, expected, inputs)
+
+    monkeypatch.setattr(ablation_grid, "recipe_step", recipe)
+    grids = [AblationGrid(each.table("minus"), each) for each in settings(config(), seeds=(0, 1))]
+    folder = grids[0].settings.folder / "ablations"
+    with pytest.raises(HFDistillError, match="step 'PPO minus' ended with status 1"):
+        run_study(plan_study("trial", grids, 2), folder, "hfdistill ablate", {})
+    content = json.loads((folder / "minus.json").read_text())
+    assert not content["finished"] and content["seeds"] == [0, 1]
+    assert all(list(row["seeds"]) == ["0"] for row in content["rows"])
+    assert content["plan"]["steps"] == 12 and 0 < content["plan"]["seconds_taken"] < 30
 
 
 @pytest.mark.parametrize(
