@@ -257,7 +257,8 @@ def _ppo(student: CountedModel, settings: Settings, lengths: Lengths, spread: Sp
     # With its adapter off the policy is its own reference.
     if settings["kl_in"] == "reward" and not settings["offload_ref_model"] and not adapters:
         frozen["reference"] = student.parameters * FLOAT
-    if needs_model(settings["rewards"]):
+    moved = settings["moving_labels"] != "none" and settings["label_weighting"] == "reward"
+    if needs_model(settings["rewards"]) or moved or settings["all_yardsticks"] or settings["yardstick"] == "reward":
         frozen["reward model"] = student.backbone * FLOAT
     states, logits = spread.trained(weights, bf16, adapters), rows * response * student.vocabulary
     training = {

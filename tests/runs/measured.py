@@ -59,6 +59,7 @@ def main() -> None:
     )
     prompt = len(Encoder(tokenizer).prompt_ids(PROMPT))
     settings = {**vars(options), "rewards": ["vote"], "few_shot": False}
+    settings |= {"moving_labels": "none", "yardstick": "labels", "all_yardsticks": False}
     peft = AdapterConfig(r=8) if "adapters" in sys.argv else None
     student = CountedModel(model.config, peft)
     need = stage_need("ppo", student, settings, Lengths(prompt, prompt, RESPONSE), Spread())
