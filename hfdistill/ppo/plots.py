@@ -28,21 +28,23 @@ def curve(log_history: Log, name: str, steps_per_update: int, rollout_batch_size
 
 
 def draw_learning_curve(log_history: Log, steps_per_update: int, rollout_batch_size: int, path: Path) -> None:
-    """Draw validation accuracy, score and KL against episodes."""
+    """Draw what validation says, score and KL against episodes."""
     plot, axes = new_plot(7, 4)
     right = axes.twinx()
     lines = []
     for target, name, label, colour in (
         (axes, "eval_accuracy", "greedy validation accuracy", "tab:blue"),
+        (axes, "eval_reward_score", "sampled answers: belief of the reward model", "tab:red"),
+        (axes, "eval_agreement", "sampled answers: agreement", "tab:green"),
         (right, "objective/scores", "score (sampled)", "tab:orange"),
         (right, "objective/kl", "KL to the warm-up (nats an episode)", "tab:gray"),
     ):
         episodes, values = curve(log_history, name, steps_per_update, rollout_batch_size)
         if episodes:
-            style = {"marker": "o", "markersize": 3} if name == "eval_accuracy" else {"linewidth": 1}
+            style = {"marker": "o", "markersize": 3} if target is axes else {"linewidth": 1}
             lines += target.plot(episodes, values, color=colour, label=label, **style)
     axes.set_xlabel("episodes")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel("validation")
     axes.set_ylim(0, 1.02)
     right.set_ylabel("score, KL")
     right.spines["top"].set_visible(False)

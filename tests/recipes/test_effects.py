@@ -302,6 +302,22 @@ def test_labels_move_and_golds_are_bought_and_it_is_said(runs):
     assert "2 of these labels are gold answers" in (place / "README.md").read_text()
 
 
+@pytest.mark.slow
+def test_moving_labels_and_yardsticks_need_no_golds(runs, capsys):
+    asked = {"moving_labels": "all", "label_every": 1, "label_samples": 2, "label_threshold": 0.1}
+    asked |= {"all_yardsticks": True, "yardstick_samples": 2}
+    with_golds = runs.run("ppo", asked, "-with-golds")
+    golds = runs.folder / "artifacts" / "run-labels" / "gold"
+    aside = golds.rename(runs.folder / "gold")
+    try:
+        assert runs.run("ppo", asked, "-without-golds") == with_golds
+        with pytest.raises(AssertionError):
+            runs.run("ppo", {**asked, "gold_budget": 1}, "-none-to-buy")
+        assert "ppo.gold_budget asks for gold answers" in capsys.readouterr().err
+    finally:
+        aside.rename(golds)
+
+
 def check_decides(runs: Runs, stage: str, name: str, value) -> None:
     suffix = f"-{name.replace('_', '-')}"
     made, before = runs.run(stage, {name: value}, suffix), runs.files(stage)
