@@ -94,3 +94,50 @@ def test_a_finished_demo_says_so_within_seconds(undisturbed):
     assert "is complete" in done.stdout
     assert "Ours w/o R" in done.stdout
     assert (undisturbed / "report.md").read_text().startswith("# What came out")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_table_shares_the_demo_s_steps_and_a_kill_loses_nothing(undisturbed):
+    table = [*demo(undisturbed), "--table", "minus"]
+    steps = undisturbed / f"seed-{FIRST_SEED}" / "steps.json"
+    before = json.loads(steps.read_text())
+
+    # 1. The call itself is killed while its one new policy is trained.
+    call = subprocess.Popen(table, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while call.poll() is None and not (process := working(call, "ppo", "-minus")):
+        time.sleep(0.2)
+    time.sleep(0.3 * before["PPO"]["seconds"])
+    call.kill()
+    call.communicate()
+    assert process.is_running() and "PPO minus" not in json.loads(steps.read_text())
+
+    # 2. The same command ends what is left, goes on, and writes the table and its report.
+    done = subprocess.run(table, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not process.is_running()
+    after = json.loads(steps.read_text())
+    assert after.keys() - before.keys() == {"PPO minus", "evaluate minus"}
+    assert all(after[name] == before[name] for name in before)
+    content = json.loads((undisturbed / "ablations" / "minus.json").read_text())
+    assert content["finished"] and content["rows"][0]["seeds"][str(FIRST_SEED)]["row"] == "Ours"
+    assert (undisturbed / "ablations" / "report.html").is_file()
+
+    # 3. Once more does nothing, and says the same.
+    started = time.monotonic()
+    again = subprocess.run(table, capture_output=True, text=True)
+    assert again.returncode == 0 and time.monotonic() - started < 30
+    assert "begins" not in again.stdout
+    assert json.loads((undisturbed / "ablations" / "minus.json").read_text()) == content
+
+
+def working(call: subprocess.Popen, stage: str, suffix: str) -> psutil.Process | None:
+    """The process that makes a row's artifact, without the launcher above it."""
+    for process in psutil.Process(call.pid).children(recursive=True):
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if len(words) > 1 and words[1].endswith(STAGES[stage].recipe) and suffix in words:
+            return process
+    return None
