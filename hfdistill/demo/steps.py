@@ -133,6 +133,6 @@ class Demo:
         flags = []
         for split in ("train", "validation", "test"):
             flags += [f"--task.{split}", str(max(int(sections["task"][split] * self.scale), 20))]
-        if stage == "ppo":
-            flags += ["--total_episodes", str(max(int(sections["ppo"]["total_episodes"] * self.scale), 256))]
+        if episodes := sections.get(stage, {}).get("total_episodes"):
+            flags += ["--total_episodes", str(max(int(episodes * self.scale), 256))]
         return flags

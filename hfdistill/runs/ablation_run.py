@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
+from ..progress import clock
 from .ablation_grid import AblationGrid
 from .ablation_plan import DONE, SeedPlan, StudyPlan, plan_lines, plan_table
 from .processes import read_json, write_json
@@ -66,6 +67,7 @@ def run_study(
         if not is_done(plan):
             _run_seed(plan, study.jobs, environment, surroundings)
         finished.append(plan)
+        _say_what_is_left(study, finished, time.monotonic() - started)
         told = {
             "seconds_estimated": round(study.seconds, 1),
             "seconds_taken": round(time.monotonic() - started, 1),
@@ -73,6 +75,15 @@ def run_study(
         }
         write_json(path, table_content(study, finished, command, took or told))
     return path
+
+
+def _say_what_is_left(study: StudyPlan, finished: Sequence[SeedPlan], taken: float) -> None:
+    """How long the other seeds will take, as fast as those before them were."""
+    planned = sum(plan.total(study.jobs) for plan in finished)
+    left = sum(plan.total(study.jobs) for plan in study.seeds[len(finished) :])
+    if planned and left:
+        rest = clock(left * taken / planned)
+        print(f"seed {finished[-1].seed} is finished; the others take about {rest}", flush=True)
 
 
 def is_done(plan: SeedPlan) -> bool:

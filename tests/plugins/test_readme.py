@@ -108,7 +108,7 @@ def test_the_entry_points_are_those_of_the_package(package):
 
 
 def test_commands_are_shown():
-    assert {shlex.split(line)[1] for line in COMMANDS} == {"tasks", "label", "extract"}
+    assert {shlex.split(line)[1] for line in COMMANDS} == {"tasks", "label", "relabel", "extract"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
