@@ -15,11 +15,13 @@ class Stage:
         name (`str`): of the stage, and of its section.
         settings (`str`): `module:class` of the dataclass whose fields are the section's keys.
         recipe (`str`): its script in `recipes/`.
+        in_chain (`bool`): whether `hfdistill run` starts it, in the order of the table; others are started by name.
     """
 
     name: str
     settings: str
     recipe: str
+    in_chain: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Kind:
         repo_type (`str`): `"dataset"`, `"model"` or `"space"`.
         note (`str`): what it is, in a phrase, for Collections and pages.
         parents (`tuple[str, ...]`): roles of what it is made from: kinds, and `"student"`, the base model. The models
-            that `results` compares are named by the configuration.
+            that `results` compares are named by the configuration, and a `baseline` has those that its method needs.
         hub_tasks (`tuple[str, ...]`): `task_categories` of a dataset, or the `pipeline_tag` of a model.
         configs (`tuple[str, ...]`): of a dataset, each a folder of Parquet files.
         split (`str`): the one split of these.
@@ -56,8 +58,11 @@ STAGES = {
         Stage("reward", "hfdistill.reward.config:RewardConfig", "train_reward.py"),
         Stage("ppo", "hfdistill.ppo.config:DistillPPOConfig", "train_ppo.py"),
         Stage("evaluate", "hfdistill.evaluation.config:EvaluateConfig", "evaluate.py"),
+        Stage("baseline", "hfdistill.baselines.config:BaselineConfig", "train_baseline.py", in_chain=False),
     )
 }
+# The stages of a run, in order.
+CHAIN = tuple(name for name, stage in STAGES.items() if stage.in_chain)
 
 LABELS = Kind(
     "labels",
@@ -100,13 +105,21 @@ POLICY = Kind(
     parents=("warmup", "reward", "triples", "labels"),
     hub_tasks=("text-generation",),
 )
+BASELINE = Kind(
+    "baseline",
+    stage="baseline",
+    repo_type="model",
+    note="the student after another method, to compare with: GRPO, RLOO, more imitation, distillation or test-time RL",
+    parents=("warmup", "reward", "triples", "labels"),
+    hub_tasks=("text-generation",),
+)
 RESULTS = Kind(
     "results",
     stage="evaluate",
     repo_type="dataset",
     note="accuracies on held-out questions, with every answer",
     hub_tasks=("text-generation", "question-answering"),
-    configs=("results", "responses"),
+    configs=("results", "responses", "samples"),
     split="test",  # answers to test questions: nothing to learn from
 )
 COMPARE = Kind(
@@ -117,4 +130,4 @@ COMPARE = Kind(
 )
 
 # In the order in which a run makes them.
-KINDS = {kind.name: kind for kind in (LABELS, WARMUP, TRIPLES, REWARD, POLICY, RESULTS, COMPARE)}
+KINDS = {kind.name: kind for kind in (LABELS, WARMUP, TRIPLES, REWARD, POLICY, BASELINE, RESULTS, COMPARE)}

@@ -53,7 +53,11 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
             "answerable_high:float64 answerable_n:int64 no_answer:float64 mean_tokens:float64"
         ),
         "responses": _columns(
-            "task row question_id question response answer gold correct:bool category tokens:int64 finish_reason"
+            "task row question_id question response answer gold correct:bool category tokens:int64 finish_reason "
+            "score:float64"
+        ),
+        "samples": _columns(
+            "task row question_id sample:int64 response answer correct:bool score:float64 tokens:int64 finish_reason"
         ),
     },
 }

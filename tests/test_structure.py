@@ -24,6 +24,7 @@ FLOORS = (
     ("space",),
     ("runs",),
     ("report",),
+    ("baselines",),
     ("ppo",),
     ("reward", "warmup"),
     ("evaluation",),

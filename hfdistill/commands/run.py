@@ -4,7 +4,7 @@ import argparse
 import signal
 from pathlib import Path
 
-from ..kinds import STAGES
+from ..kinds import CHAIN
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -19,7 +19,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--accelerate_config", help="accelerate's configuration for the training stages")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
-    first, *_, last = STAGES
+    first, *_, last = CHAIN
     parser.add_argument("--from", dest="first", default=first, help="first stage to run (%(default)s)")
     parser.add_argument("--to", dest="last", default=last, help="last stage to run (%(default)s)")
     parser.add_argument(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import HFDistillError, unknown
-from ..kinds import LABELS, STAGES
+from ..kinds import CHAIN, LABELS, STAGES
 from .steps import Step
 
 
@@ -60,7 +60,7 @@ def between(first: str, last: str) -> list[str]:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if there is no such stage, or the first comes after the last.
     """
-    names = list(STAGES)
+    names = list(CHAIN)
     for stage in (first, last):
         if stage not in names:
             raise unknown("stage", stage, names)

@@ -20,7 +20,7 @@ from .settings import Settings
 
 
 # Parts of the package that the page does not need.
-NOT_SHOWN = ("commands", "demo", "ppo", "runs", "servers", "warmup")
+NOT_SHOWN = ("baselines", "commands", "demo", "ppo", "runs", "servers", "warmup")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import HFDistillError, unknown
-from ..kinds import KINDS
+from ..kinds import CHAIN, KINDS
 
 
 # Every artifact of a run that the Space reads.
-SHOWN = {name: kind for name, kind in KINDS.items() if kind.repo_type != "space"}
+SHOWN = {name: kind for name, kind in KINDS.items() if kind.stage in CHAIN}
 ENVIRONMENT = {
     "RUN": "run",
     "TEACHER_ENDPOINT": "teacher_endpoint",

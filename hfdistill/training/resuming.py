@@ -82,6 +82,9 @@ class ResumableTrainer(Trainer):
         trained = super()._init_training_state(max_steps, steps_per_epoch, epochs, resume_from_checkpoint, trial)
         if resume_from_checkpoint is not None:
             find_best_again(self)
+            if self.state.global_step >= max_steps:
+                # Within a pass over the data, the Trainer would make one step more before it looks.
+                return epochs, 0
         return trained
 
     def _load_callback_state(self) -> None:

@@ -22,7 +22,7 @@ from hfdistill.artifacts.cards import split
 from hfdistill.artifacts.references import open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.encoding import cut
-from hfdistill.kinds import KINDS, POLICY, REWARD, STAGES, TRIPLES
+from hfdistill.kinds import CHAIN, KINDS, POLICY, REWARD, TRIPLES
 from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.reward.distilled import distilled_reward
 from hfdistill.rows import read_rows
@@ -147,7 +147,7 @@ def run(request, smollm2, teacher, tmp_path_factory) -> Run:
     config = folder / "run.yaml"
     config.write_text(yaml.safe_dump(sections, sort_keys=False), encoding="utf-8")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    for stage in STAGES:
+    for stage in CHAIN:
         command = recipe_step(stage, ["--config", str(config)], ON_CPU).command
         done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=folder)
         assert done.returncode == 0, f"{stage}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hfdistill.kinds import STAGES
+from hfdistill.kinds import CHAIN
 from hfdistill.runs.stages import ON_CPU, recipe_step
 from hfdistill.servers.process import ServerProcess, free_port
 from hfdistill.tasks.word_problems import problems
@@ -154,7 +154,7 @@ def recipes(tmp_path_factory) -> Recipes:
 def finished(recipes) -> Path:
     """The configuration of a run whose five stages are done."""
     config = recipes.write_config("pushed", recipes.write_questions("questions"))
-    for stage in STAGES:
+    for stage in CHAIN:
         done = recipes.recipe(stage, config)
         assert done.returncode == 0, f"{stage}\n{done.stdout}\n{done.stderr}"
     return config

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfdistill.kinds import STAGES
+from hfdistill.kinds import CHAIN
 
 from .test_effects import MAKES
 
@@ -56,7 +56,7 @@ def test_the_hf_command_downloads_an_artifact(recipes, finished):
     assert manifest["parents"]["warmup"].startswith("model:local/tiny-warmup@")
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", CHAIN)
 def test_a_second_call_does_nothing(recipes, finished, stage):
     output = recipes.folder / "pushed"
     assert not list(output.glob("*/*/checkpoint-*"))
@@ -125,9 +125,9 @@ def test_run_skips_what_is_complete_and_report_reads_it_back(recipes, finished):
         return done.stdout
 
     shown = hfdistill("run", str(finished), "--cpu")
-    assert all(f"  {stage:<18} done in" in shown for stage in STAGES)
+    assert all(f"  {stage:<18} done in" in shown for stage in CHAIN)
     logs = recipes.folder / "pushed" / "logs"
-    assert all("is complete at" in (logs / f"{stage}.log").read_text() for stage in STAGES)
+    assert all("is complete at" in (logs / f"{stage}.log").read_text() for stage in CHAIN)
     report = hfdistill("report", "local/tiny", "--output", "report.md")
     assert "Ours w/o R" in report and "Pos/Neg" in report
     assert (recipes.folder / "report.md").read_text().startswith("# local/tiny")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hfdistill.errors import HFDistillError
-from hfdistill.kinds import STAGES
+from hfdistill.kinds import CHAIN
 from hfdistill.runs.stages import between, stages
 from hfdistill.teacher.journal import Journal
 
@@ -77,7 +77,7 @@ def test_from_a_later_stage_starts_that_stage(tmp_path, stand_in):
 
 def test_the_stages_between_two(capsys):
     assert between("warmup", "ppo") == ["warmup", "reward", "ppo"]
-    assert between(*list(STAGES)[:: len(STAGES) - 1]) == list(STAGES)
+    assert between(*CHAIN[:: len(CHAIN) - 1]) == list(CHAIN)
     with pytest.raises(HFDistillError, match="unknown stage 'warm_up', did you mean 'warmup'"):
         between("warm_up", "ppo")
     with pytest.raises(HFDistillError, match="--from ppo comes after --to label: the order is label, warmup"):
@@ -85,8 +85,8 @@ def test_the_stages_between_two(capsys):
 
 
 def test_every_stage_gets_its_flags_and_labelling_one_process():
-    flags = {stage: ["--run.overwrite_edits=true"] for stage in STAGES} | {"ppo": ["--kl_in", "loss"]}
-    steps = stages("run.yaml", list(STAGES), flags, ["--config_file", "fsdp.yaml"])
+    flags = {stage: ["--run.overwrite_edits=true"] for stage in CHAIN} | {"ppo": ["--kl_in", "loss"]}
+    steps = stages("run.yaml", CHAIN, flags, ["--config_file", "fsdp.yaml"])
     assert [step.after for step in steps] == [(), ("label",), ("warmup",), ("reward",), ("ppo",)]
     assert all(step.launched for step in steps)
     assert ["fsdp.yaml" in step.command for step in steps] == [False, True, True, True, True]
