@@ -125,9 +125,9 @@ def test_rloo_publishes_what_validates_best(run):
 
 def watch_rewards(monkeypatch) -> list[dict]:
     """What rewards that ask the model are called with from now on."""
-    from hfdistill.reward.scored import ScoredReward
+    from hfdistill.reward.scored import OutcomeReward
 
-    asked, call = [], ScoredReward.__call__
+    asked, call = [], OutcomeReward.__call__
 
     def watched(self: Reward, prompts: Iterable, completions: Iterable, completion_ids: Iterable, **columns):
         encoder = self.scorer.encoder
@@ -135,7 +135,7 @@ def watch_rewards(monkeypatch) -> list[dict]:
         asked.append({"completion_ids": completion_ids, "question_id": columns["question_id"]})
         return call(self, prompts, completions, completion_ids, **columns)
 
-    monkeypatch.setattr(ScoredReward, "__call__", watched)
+    monkeypatch.setattr(OutcomeReward, "__call__", watched)
     return asked
 
 
