@@ -15,6 +15,7 @@ from typing import Any
 from transformers.utils import logging
 
 from ..errors import HFDistillError, unknown
+from ..labels.plurality import plurality
 from ..rows import write_parquet
 from .ballots import Ballot, BallotReader
 from .prompts import PromptDataset, PromptStream
@@ -31,29 +32,23 @@ MARGIN = 0.1
 LEAST_ENTROPY = 0.5
 
 
-def weighted_vote(ballots: Iterable[Ballot], same: Callable[[str, str], bool]) -> tuple[str | None, float]:
+def weighted_vote(ballots: Sequence[Ballot], same: Callable[[str, str], bool]) -> tuple[str | None, float]:
     """The answer with the greatest weight, and its share of the vote.
 
     The share is that of the weights of all answers, times the share of responses that have an answer: one without
     counts as a voter, as in [`~hfdistill.labels.vote.vote`], of which this is the share where all weigh 1.
 
     Returns:
-        `tuple[str | None, float]`: of answers with equal weight the one that was met first; `(None, 0.0)` where there
-        is none.
+        `tuple[str | None, float]`: see [`~hfdistill.labels.plurality.plurality`]; `(None, 0.0)` where no response has
+        an answer.
     """
-    totals: dict[str, float] = {}
-    voters = answered = 0
-    for answer, weight in ballots:
-        voters += 1
-        if answer is not None:
-            answered += 1
-            answer = answer if answer in totals else next((known for known in totals if same(known, answer)), answer)
-            totals[answer] = totals.get(answer, 0.0) + weight
-    whole = sum(totals.values())
+    answered = [ballot for ballot in ballots if ballot.answer is not None]
+    whole = sum(ballot.weight for ballot in answered)
     if not whole:
         return None, 0.0
-    leader = max(totals, key=totals.__getitem__)
-    return leader, totals[leader] / whole * answered / voters
+    leader = plurality([ballot.answer for ballot in answered], same, [ballot.weight for ballot in answered])
+    won = sum(ballot.weight for ballot in answered if same(leader, ballot.answer))
+    return leader, won / whole * len(answered) / len(ballots)
 
 
 def entropy(values: Iterable[Any]) -> float:
