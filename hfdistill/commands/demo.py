@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int | None:
     demos = [Demo(args.dir, seed, args.scale, *ports) for seed in range(first, first + args.seeds)]
     try:
         with FileLock(args.dir / "lock", timeout=0):
-            end_leftovers(args.dir)
+            for folder in (args.dir, *(demo.output_dir for demo in demos)):
+                end_leftovers(folder)
             if args.space:
                 if not is_complete(demos[0]):
                     raise HFDistillError(f"the demo in {args.dir} is not complete: run `hfdistill demo` first")

@@ -11,7 +11,7 @@ from ..errors import HFDistillError
 from ..progress import clock
 from .ablation_grid import AblationGrid
 from .ablation_plan import DONE, SeedPlan, StudyPlan, plan_lines, plan_table
-from .processes import read_json, write_json
+from .processes import end_leftovers, read_json, write_json
 from .runner import Runner
 
 
@@ -59,6 +59,8 @@ def run_study(
     folder.mkdir(parents=True, exist_ok=True)
     table = study.seeds[0].grid.table
     path = folder / f"{table.name}.json"
+    for plan in study.seeds:
+        end_leftovers(plan.grid.settings.folder)
     finished: list[SeedPlan] = []
     # What an earlier call took stands, as long as this one has nothing to do.
     took = read_json(path).get("plan") if all(map(is_done, study.seeds)) else None

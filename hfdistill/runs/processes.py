@@ -68,11 +68,13 @@ def record_processes(folder: Path, kind: str, pids: Sequence[int]) -> None:
 def end_leftovers(folder: Path) -> None:
     """End the processes that an earlier call wrote down and that outlived it."""
     path = folder / "processes.json"
-    for pid, created in [entry for entries in read_json(path).values() for entry in entries]:
+    noted = read_json(path)
+    for pid, created in [entry for entries in noted.values() for entry in entries]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if abs(psutil.Process(pid).create_time() - created) < 1:
                 end(pid)
-    write_json(path, {})
+    if noted:
+        write_json(path, {})
 
 
 def read_json(path: Path) -> dict[str, Any]:
