@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> None:
     from ..runs.ablation_grid import AblationGrid
     from ..runs.ablation_plan import plan_study
     from ..runs.ablation_run import run_study, show_plan
-    from ..runs.ablation_tables import ablation_tables
     from ..runs.seeds import settings_of
     from ..runs.stages import ON_CPU
     from ..runs.validation import stage_config
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
     flags = {stage: stage_flags(args.set, stage) for stage in STAGES}
     accelerate = ON_CPU if args.cpu else configured
     settings = settings_of(args.config, range(first, first + args.seeds), flags, accelerate)
-    table = ablation_tables(settings[0].few_shot)[args.table].without(args.without)
+    table = settings[0].table(args.table, args.without)
     study = plan_study(run.name, [AblationGrid(table, each) for each in settings], args.jobs)
     show_plan(study)
     if args.plan:

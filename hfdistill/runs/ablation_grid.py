@@ -75,6 +75,7 @@ class GridStep:
         kinds (`tuple[Kind, ...]`): what it makes.
         store ([`~hfdistill.artifacts.store.Store`]): where.
         config ([`~hfdistill.config.Config`] or `None`): what it will read; `None` for derived labels.
+        reads (`tuple[str, ...]`): the steps whose artifacts it reads; it may wait for others, too.
     """
 
     step: Step
@@ -82,6 +83,7 @@ class GridStep:
     kinds: tuple[Kind, ...]
     store: Store
     config: Config | None
+    reads: tuple[str, ...]
 
     @property
     def refs(self) -> dict[str, str]:
@@ -242,22 +244,25 @@ class AblationGrid:
             return
         for _, parent in wanted.parents:
             self._make(parent)
-        after = [self._steps[parent].step.name for _, parent in wanted.parents if parent in self._steps]
+        reads = tuple(self._steps[parent].step.name for _, parent in wanted.parents if parent in self._steps)
+        after = reads
         if wanted.stage == "reward":
             # One after the other, since a journal is open to one process.
-            after += [
+            others = [
                 made.step.name
                 for other, made in self._steps.items()
                 if other.stage == "reward" and dict(other.parents)["warmup"] == dict(wanted.parents)["warmup"]
-            ][-1:]
+            ]
+            after = tuple(dict.fromkeys([*reads, *others[-1:]]))
         name = f"{TITLES.get(wanted.stage, wanted.stage)} {wanted.suffix.lstrip('-')}".strip()
         store = self.store(wanted.suffix)
         if wanted.stage == RELABEL:
-            step = self._relabel(wanted, name, tuple(after), store)
-            self._steps[wanted] = GridStep(step, RELABEL, (LABELS,), store, None)
+            step = self._relabel(wanted, name, after, store)
+            self._steps[wanted] = GridStep(step, RELABEL, (LABELS,), store, None, reads)
             return
-        step = self._recipe(wanted.stage, self._arguments(wanted), name, tuple(dict.fromkeys(after)))
-        self._steps[wanted] = GridStep(step, wanted.stage, kinds_of(wanted.stage), store, self._configs[wanted])
+        step = self._recipe(wanted.stage, self._arguments(wanted), name, after)
+        config = self._configs[wanted]
+        self._steps[wanted] = GridStep(step, wanted.stage, kinds_of(wanted.stage), store, config, reads)
 
     def _recipe(self, stage: str, arguments: Sequence[str], name: str, after: tuple[str, ...]) -> Step:
         single = ON_CPU if stage == LABELS.stage else self.settings.accelerate
@@ -296,7 +301,7 @@ class AblationGrid:
             return None
         after = tuple(self._steps[wanted].step.name for wanted in answering.values() if wanted in self._steps)
         step = self._recipe(RESULTS.stage, arguments, f"{RESULTS.stage} {self.table.name}".strip(), after)
-        return GridStep(step, RESULTS.stage, (RESULTS,), self.store(suffix), config)
+        return GridStep(step, RESULTS.stage, (RESULTS,), self.store(suffix), config, after)
 
     def _ref(self, wanted: Wanted) -> str:
         if wanted.stage == STUDENT.stage:

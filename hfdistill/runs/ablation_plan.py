@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts.references import Artifact
 from ..errors import HFDistillError
-from ..kinds import LABELS, RESULTS, STAGES
+from ..kinds import LABELS, STAGES
 from ..progress import clock
 from ..tasks import load_task
 from .ablation_grid import RELABEL, AblationGrid, GridStep
@@ -39,6 +39,7 @@ class SeedPlan:
         seconds (`dict[str, float]`): what each step that is not done is expected to take.
         problems (`list[str]`): what cannot work, a sentence each.
         lost (`list[str]`): steps that ended well, and whose artifact is gone.
+        stale (`list[str]`): steps that ended well, and read what is to be made anew.
     """
 
     grid: AblationGrid
@@ -47,6 +48,7 @@ class SeedPlan:
     seconds: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
 
     @property
     def seed(self) -> int:
@@ -129,40 +131,57 @@ def plan_study(run: str, grids: Sequence[AblationGrid], jobs: int, before: Seque
                 seed.seconds[step.name] = SECONDS_TO_FIND
             elif seed.states[step.name] == TO_DO:
                 seed.seconds[step.name] = times.expected(step, stage)
-    study = StudyPlan(run, seeds, jobs, measured={stage for stage, _ in times.stages})
+    stages = {made.stage for seed in seeds for made in seed.grid.steps}
+    study = StudyPlan(run, seeds, jobs, measured=set(filter(times.knows, stages)))
     study.problems = _problems(study)
     if not study.problems:
         study.requests = _requests(study)
     return study
 
 
-class _Times:
-    """Seconds that steps took: by name and inputs, and by stage and inputs."""
+class _Seconds:
+    """What steps took, by name and inputs, and by stage and inputs."""
 
     def __init__(self) -> None:
         self.names: dict[tuple[str, str], list[float]] = defaultdict(list)
         self.stages: dict[tuple[str, str], list[float]] = defaultdict(list)
 
+    def add(self, step: Step, stage: str, seconds: float) -> None:
+        self.names[step.name, step.inputs].append(seconds)
+        self.stages[stage, step.inputs].append(seconds)
+
+
+class _Times:
+    """What steps took: measured, as artifacts tell, and noted, as runners do, who also note a step that found its
+    artifact complete.
+    """
+
+    def __init__(self) -> None:
+        self.measured, self.noted = _Seconds(), _Seconds()
+
     def read(self, seed: SeedPlan) -> None:
-        """Take what the runner of a seed, and of those beside it, wrote down."""
+        """Take what the runner of a seed, and of those beside it, noted."""
         folder = seed.grid.settings.folder
         stages = {made.step.name: made.stage for made in seed.grid.steps}
-        inputs = {made.step.inputs for made in seed.grid.steps}
         beside = {*folder.parent.glob("*/steps.json"), *folder.glob("*/steps.json")}
         for path in sorted({folder / "steps.json", folder.parent / "steps.json", *beside}):
             for name, entry in read_json(path).items():
                 stage = stages.get(name) or _stage_of(entry["command"]) or name.partition(" ")[0]
-                if entry["inputs"] in inputs | {""}:
-                    self.add(name, stage, entry["inputs"], entry["seconds"])
-
-    def add(self, name: str, stage: str, inputs: str, seconds: float) -> None:
-        self.names[name, inputs].append(seconds)
-        self.stages[stage, inputs].append(seconds)
+                self.noted.add(Step(name, entry["command"], inputs=entry["inputs"]), stage, entry["seconds"])
 
     def expected(self, step: Step, stage: str) -> float:
         """The mean of the same step elsewhere, else of its stage, else what the step says itself."""
-        known = self.names.get((step.name, step.inputs)) or self.stages.get((stage, step.inputs))
+        known = (
+            self.measured.names.get((step.name, step.inputs))
+            or self.noted.names.get((step.name, step.inputs))
+            or self.measured.stages.get((stage, step.inputs))
+            or self.noted.stages.get((stage, step.inputs))
+        )
         return mean(known) if known else step.expected
+
+    def knows(self, stage: str) -> bool:
+        """Whether a stage was ever timed."""
+        return any(stage == known for seconds in (self.measured, self.noted) for known, _ in seconds.stages)
 
 
 def _stage_of(command: Sequence[str]) -> str | None:
@@ -187,17 +206,17 @@ def _look(made: GridStep, seed: SeedPlan, earlier: Mapping[str, Any], times: _Ti
                 f"step {name!r} of seed {seed.seed}: {artifact.repo_id} is broken, {missing[0]} is not there: delete "
                 "it, and it is made anew"
             )
-    waits = any(seed.states.get(other) == TO_DO for other in made.step.after)
+    waits = any(seed.states.get(other) == TO_DO for other in made.reads)
+    seed.states[name] = TO_DO
     if finished and not there:
         seed.lost.append(name)
-    if finished and there:
-        seed.states[name] = DONE
-    elif there and not known and not waits and made.config is not None and _as_configured(artifacts, made):
-        seed.states[name] = FOUND
-        seconds = sum(artifact.manifest["cost"].get("seconds", 0.0) for artifact in artifacts)
-        times.add(name, made.stage, made.step.inputs, seconds + START_SECONDS)
-    else:
-        seed.states[name] = TO_DO
+    elif finished and waits:
+        seed.stale.append(name)
+    elif finished or (there and not known and not waits and _as_configured(artifacts, made)):
+        seed.states[name] = DONE if finished else FOUND
+        costs = [artifact.manifest["cost"] for artifact in artifacts]
+        if all("seconds" in cost for cost in costs):
+            times.measured.add(made.step, made.stage, sum(cost["seconds"] for cost in costs) + START_SECONDS)
 
 
 def _missing(artifact: Artifact) -> list[str]:
@@ -209,7 +228,7 @@ def _missing(artifact: Artifact) -> list[str]:
 
 
 def _as_configured(artifacts: Sequence[Artifact], made: GridStep) -> bool:
-    return all(
+    return made.config is not None and all(
         artifact.manifest["config"] == made.config.identity(kind)
         for artifact, kind in zip(artifacts, made.kinds, strict=True)
     )
@@ -246,7 +265,7 @@ def _requests(study: StudyPlan) -> list[Demand]:
     return [Demand(LABELS.name, total["requests"], *tokens, cost=sum(costs) if costs else None)]
 
 
-def plan_table(study: StudyPlan) -> "Table":
+def steps_table(study: StudyPlan) -> "Table":
     """Stages with their steps, as a `rich` table."""
     from rich.table import Table
 
@@ -278,12 +297,16 @@ def plan_table(study: StudyPlan) -> "Table":
 def plan_lines(study: StudyPlan) -> list[str]:
     """What the plan says beside its table, a line each."""
     states = [state for seed in study.seeds for state in seed.states.values()]
-    found, lost = states.count(FOUND), [name for seed in study.seeds for name in seed.lost]
+    found = states.count(FOUND)
+    lost = [name for seed in study.seeds for name in seed.lost]
+    stale = [name for seed in study.seeds for name in seed.stale]
     lines = []
     if found:
         lines.append(f"{found} of them were made before with these settings, and are only looked at.")
     if lost:
         lines.append(f"{len(lost)} ended well before, and what they made is gone: {', '.join(lost[:3])}.")
+    if stale:
+        lines.append(f"{len(stale)} ended well before, and are looked at again, since what they read is made anew.")
     if len(study.seeds) > 1:
         each = ", ".join(f"{seed.seed}: {clock(seed.total(study.jobs))}" for seed in study.seeds)
         lines.append(f"By seed: {each}.")
@@ -303,9 +326,3 @@ def plan_lines(study: StudyPlan) -> list[str]:
     at_once = f"{study.jobs} steps at once" if study.jobs > 1 else "one step at a time"
     lines.append(f"In all about {clock(study.seconds)}, {at_once}.")
     return lines
-
-
-def evaluates(plan: SeedPlan) -> bool:
-    """Whether the seed's evaluation is still to do."""
-    evaluation = plan.grid.evaluation
-    return evaluation is not None and plan.states[evaluation.step.name] != DONE and evaluation.stage == RESULTS.stage

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import HFDistillError
 from ..progress import clock
 from .ablation_grid import AblationGrid
-from .ablation_plan import DONE, SeedPlan, StudyPlan, plan_lines, plan_table
+from .ablation_plan import DONE, SeedPlan, StudyPlan, plan_lines, steps_table
 from .processes import end_leftovers, read_json, write_json
 from .runner import Runner
 
@@ -30,7 +30,7 @@ def show_plan(study: StudyPlan) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     if study.seeds[0].states:
-        console.print(plan_table(study))
+        console.print(steps_table(study))
         for line in plan_lines(study):
             console.print(line)
     if study.problems:
@@ -129,7 +129,7 @@ def _run_seed(plan: SeedPlan, jobs: int, environment: Mapping[str, str], surroun
     title = f"{plan.grid.table.name}, seed {plan.seed}"
     with ExitStack() as around:
         runner = Runner(settings.folder, environment, jobs)
-        runner.forget(plan.lost)
+        runner.forget([*plan.lost, *plan.stale])
         if plan.models:
             runner.run(plan.models, f"Models for {title}")
         around.enter_context(surroundings(plan))

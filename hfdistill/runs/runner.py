@@ -93,7 +93,7 @@ class Runner:
         return self.keep_finished and ended_well(step, self.finished)
 
     def forget(self, names: Iterable[str]) -> None:
-        """Run these steps again, whose artifacts are gone."""
+        """Run these steps again, though they ended well."""
         for name in names:
             self.finished.pop(name, None)
 

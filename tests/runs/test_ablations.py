@@ -13,7 +13,7 @@ from hfdistill.flags import stage_flags
 from hfdistill.kinds import KINDS, STAGES
 from hfdistill.runs import ablation_grid
 from hfdistill.runs.ablation_grid import AblationGrid, SeedSettings
-from hfdistill.runs.ablation_plan import DONE, FOUND, TO_DO, plan_lines, plan_study
+from hfdistill.runs.ablation_plan import DONE, FOUND, START_SECONDS, TO_DO, plan_lines, plan_study
 from hfdistill.runs.ablation_problems import lacks_vocabulary
 from hfdistill.runs.ablation_run import run_study, show_plan, table_content
 from hfdistill.runs.ablation_tables import ablation_tables
@@ -193,6 +193,27 @@ def test_the_plan_knows_what_is_done_found_and_lost(config):
     assert plan.total(2) == 8 + 50 + 75 + 25
     assert plan.total(1) == 8 + 50 + 75 + 75 + 25
     assert study.requests == []  # the labels are there
+
+
+def test_what_reads_something_that_is_made_anew_is_looked_at_again(config):
+    path = config()
+    made = grid(path, "lambda", without=("0", "2"))
+    made.settings.folder.mkdir()
+    for each in made.steps:
+        make(each.refs, each, seconds=30.0)
+        end_well(each, made.settings.folder, 3.0)
+    assert set(plan_study("trial", [made], 1).seeds[0].states.values()) == {DONE}
+    changed = grid(path, "lambda", "label.threshold=0.5", without=("0", "2"))
+    study = plan_study("trial", [changed], 1)
+    (plan,) = study.seeds
+    assert set(plan.states.values()) == {TO_DO}
+    assert sorted(plan.stale) == sorted(name for name in names(made) if name != "label")
+    assert any(line.startswith("4 ended well before, and are looked at again") for line in plan_lines(study))
+    # A reward model that waits for another one's journal reads nothing of it.
+    more = plan_study("trial", [grid(path, "lambda", without=("2",))], 1).seeds[0]
+    assert more.states["reward lambda-0"] == TO_DO and more.states["reward lambda-0.1"] == DONE
+    # The artifacts tell what their stages took, whatever a call took that found them: and its start.
+    assert more.seconds == {"reward lambda-0": 30.0 * 2 + START_SECONDS}
 
 
 def test_seconds_are_those_of_the_same_step_of_another_seed(config):
