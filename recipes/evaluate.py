@@ -6,23 +6,26 @@
 
     accelerate launch recipes/evaluate.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
 
-Reads:   the base student, {run}-warmup, {run}-policy (or what `models` names), and the teacher's endpoints.
-Writes:  {run}-results, a dataset with the configs `results` (a row a model) and `responses` (a row an answer).
+Reads:   the base student, {run}-warmup, {run}-policy (or what `models` names), and the teacher's endpoints; with
+         `votes` {run}-reward.
+Writes:  {run}-results, a dataset with the configs `results` (a row a model), `responses` (a row an answer) and, with
+         `votes`, `samples` (a row a sample).
 """
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from hfdistill.artifacts.manifest import fingerprint, manifest
-from hfdistill.artifacts.references import open_artifact
+from hfdistill.artifacts.references import Artifact, open_artifact
 from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
 from hfdistill.fields import recorded
-from hfdistill.kinds import POLICY, RESULTS, WARMUP
+from hfdistill.kinds import POLICY, RESULTS, REWARD, WARMUP
 from hfdistill.sections import StudentConfig, TeacherConfig
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
@@ -36,35 +39,45 @@ def main() -> None:
     # 1. The models of the table, pinned to a commit each.
     models = {name: open_artifact(ref, "model") for name, ref in rows(config, store).items()}
     tasks = [load_task(task_section(entry)) for entry in (config.task, *stage.benchmarks)]
-    key = fingerprint(RESULTS, config, models)
+    parents = dict(models)
+    if stage.votes or stage.reward:
+        parents[REWARD.name] = open_artifact(stage.reward or store.parent(REWARD), "model")
+    stage.check_rows([*([TEACHER.name] if stage.asks(teacher) else []), *models])
+    key = fingerprint(RESULTS, config, parents)
     if found := store.find(RESULTS, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
 
     from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
 
-    from hfdistill.evaluation.answering import answer_by_teacher, answer_locally
-    from hfdistill.evaluation.grading import FinishedRows, grade, summary
+    from hfdistill.evaluation.answering import answer_by_teacher, answer_locally, load_answering
+    from hfdistill.evaluation.grading import FinishedRows, grade, read_leniently, summary
     from hfdistill.evaluation.results import write_results
+    from hfdistill.evaluation.sampling import sample_rounds
+    from hfdistill.evaluation.votes import vote_figures
     from hfdistill.student import asked_as, load_encoder
 
     state = PartialState()
     if state.is_main_process:
-        store.prepare(RESULTS, manifest(RESULTS, config, models))
+        store.prepare(RESULTS, manifest(RESULTS, config, parents))
     finished = FinishedRows(Path(stage.output_dir))
     started = time.monotonic()
-    graded, metrics = [], {}
+    graded, sampled, metrics = [], [], {}
     asker = teacher and recorded(TeacherConfig, vars(teacher), RESULTS.name)
     encoders = {
         name: load_encoder(model.path, asked_as(model.manifest, model.repo_id, student))
         for name, model in models.items()
     }
 
+    scores = open_scores(config, parents[REWARD.name], finished) if REWARD.name in parents else None
+
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
     for task, task_name in zip(tasks, distinct_names(tasks), strict=True):
         questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
         golds = task.golds()
         check(task, questions, golds)
+        by_id = {question.question_id: question for question in questions}
         asked = [(question.question, golds[question.question_id]) for question in questions]
         for name, model in {TEACHER.name: None, **models}.items():
             if model is None and not stage.asks(teacher):
@@ -80,19 +93,36 @@ def main() -> None:
                 else:
                     how = encoders[name], shots, stage.batch_size
                     responses = answer_locally(model, student, task, questions, name, *how)
+                row = grade(task, name, questions, golds, responses) if state.is_main_process else None
+                (row,) = broadcast_object_list([row])
                 if state.is_main_process:
-                    row = grade(task, name, questions, golds, responses)
                     finished.put(row_key, row)
-            if state.is_main_process:
-                graded += [{**answered, "task": task_name} for answered in row]
-                metrics.setdefault(task_name, {})[name] = summary(row, task.unanswerable)
+            if scores:
+                row = scores.add(row, row_key, by_id, task, encoders.get(name))
+            figures = summary(row, task.unanswerable)
+            if model and stage.votes_on(name):
+                key = [*row_key, "samples", max(stage.votes), stage.vote_temperature]
+                load = partial(load_answering, model, student)
+                samples = sample_rounds(
+                    load, encoders[name], task, questions, golds, name, stage, finished, key, shots
+                )
+                samples = scores.add(samples, key, by_id, task, encoders[name])
+                sampled += [{**sample, "task": task_name} for sample in samples]
+                figures["votes"] = vote_figures(samples, stage.votes, task.same)
+            table = {name: (row, figures)}
+            if name in stage.lenient:
+                read = read_leniently(task, f"{name} (lenient)", questions, row)
+                table[f"{name} (lenient)"] = read, summary(read, task.unanswerable)
+            for title, (answered, shown) in table.items():
+                graded += [{**one, "task": task_name} for one in answered]
+                metrics.setdefault(task_name, {})[title] = shown
 
     # 3. Publish the table with its intervals, and the difference to the baseline on the same questions.
     if state.is_main_process:
         with tempfile.TemporaryDirectory() as folder:
-            plots = write_results(Path(folder), graded, metrics, OURS.name, stage.baseline)
+            plots = write_results(Path(folder), graded, metrics, OURS.name, stage.baseline, sampled)
             cost = {"seconds": round(time.monotonic() - started, 1)}
-            made = manifest(RESULTS, config, models, metrics, cost)
+            made = manifest(RESULTS, config, parents, metrics, cost)
             published = store.publish(folder, RESULTS, made, plots=plots)
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
             if "value" in row:
@@ -101,6 +131,26 @@ def main() -> None:
                 print_accuracy("  answerable", name, row["answerable"])
         print(f"{published.repo_id} is published at {published.revision[:12]}")
     state.wait_for_everyone()
+
+
+def open_scores(config: Config, reward: Artifact, finished):
+    """The scores of a reward model."""
+    from accelerate import PartialState
+
+    from hfdistill.evaluation.scores import Scores
+    from hfdistill.reward.model import RewardScorer, load_reward_model
+    from hfdistill.student import asked_as, load_encoder
+
+    student = config.student
+    judge = load_encoder(reward.path, asked_as(reward.manifest, reward.repo_id, student))
+
+    def load():
+        how = {"dtype": student.dtype, "attn_implementation": student.attn_implementation}
+        model = load_reward_model(str(reward.path), **how)
+        scorer = RewardScorer(model.to(PartialState().device).eval(), judge)
+        return lambda sequences: scorer.score_ids(sequences).tolist()
+
+    return Scores(finished, reward.digest, judge, load)
 
 
 def print_accuracy(task_name: str, name: str, figures: dict) -> None:

@@ -28,6 +28,8 @@ MADE = [kind for kind in KINDS.values() if kind.stage in STAGES]
 BESIDE = {
     "labeler": {"labeler_options": {"endpoint": "http://a"}},
     "labeler_options": {"labeler": "llm_judge", "labeler_options": {"endpoint": "http://a"}},
+    "vote_rows": {"votes": [4]},
+    "vote_temperature": {"votes": [4]},
     "eval_steps": {"eval_strategy": "steps"},
     "save_steps": {"save_strategy": "steps"},
     "kl_horizon": {"kl_target": 6.0},
@@ -44,6 +46,7 @@ OTHER = {
     "labeler_options": {"endpoint": "http://a", "verdicts": 7},
     "benchmarks": ["gsm_plus"],
     "models": ["Ours=x/y"],
+    "votes": [4],
     "rewards": ["brief"],
     "target_modules": ["q_proj"],
     "top_p": 0.5,

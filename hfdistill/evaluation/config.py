@@ -1,9 +1,10 @@
 """Settings of the evaluation stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..errors import HFDistillError
-from ..fields import NO_EFFECT, check_positive, decides, section
+from ..errors import HFDistillError, unknown
+from ..fields import NO_EFFECT, PARENT, check_positive, decides, section
 from ..labels.config import TASKS
 from ..sections import TeacherConfig
 from ..tasks.base import Task
@@ -13,6 +14,8 @@ from .paper_rows import BASE, OURS, WITHOUT_REWARD
 BY_DEFAULT = [row.name for row in (BASE, WITHOUT_REWARD, OURS)]
 # Which models stand in the rows is said by the parents.
 NAMES = decides(value=lambda asked: [row.partition("=")[0] for row in asked["models"]] or BY_DEFAULT)
+
+OF_VOTES = decides(when=lambda asked: asked["votes"], if_changed=True)
 
 
 @section()
@@ -35,6 +38,17 @@ class EvaluateConfig:
         batch_size (`int`, *optional*, defaults to 256): rows generated at once.
         baseline (`str`, *optional*, defaults to `"Ours w/o R"`): row that the row `Ours` is compared with, question by
             question.
+        votes (`list[int]`, *optional*): also sample so many responses to each question, and report what one of them,
+            their majority, the best by the reward model's score, a vote weighted by the sigmoid of the score, and any
+            of them come to: `[4, 8, 16]`. The smaller numbers are the first samples of the largest.
+        vote_rows (`list[str]`, *optional*): rows that are sampled for it; `Ours w/o R` and `Ours` by default, as far
+            as the table has them.
+        vote_temperature (`float`, *optional*, defaults to 0.7): of these samples.
+        reward (`str`, *optional*): the reward model that scores samples, and greedy responses, too. With `votes`
+            `{run}-reward` by default; without both nothing is scored.
+        lenient (`list[str]`, *optional*): rows that are read a second time, as `"{row} (lenient)"`, in which the last
+            value of the answer's kind counts where no answer is announced: what a base student gains by learning the
+            format is no skill.
     """
 
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
@@ -45,17 +59,37 @@ class EvaluateConfig:
     max_questions: int | None = None
     batch_size: int = field(default=256, metadata=NO_EFFECT)
     baseline: str = "Ours w/o R"
+    votes: list[int] = field(default_factory=list, metadata=decides(if_changed=True))
+    vote_rows: list[str] | None = field(default=None, metadata=OF_VOTES)
+    vote_temperature: float = field(default=0.7, metadata=OF_VOTES)
+    reward: str | None = field(default=None, metadata=PARENT)
+    lenient: list[str] = field(default_factory=list, metadata=decides(if_changed=True))
 
     def __post_init__(self):
         for model in self.models:
             if not all(model.partition("=")):
                 raise HFDistillError(f"evaluate.models holds {model!r}: each row reads name=namespace/repo[@revision]")
-        check_positive("evaluate.", self, "batch_size", "max_questions")
+        check_positive("evaluate.", self, "batch_size", "max_questions", "vote_temperature")
+        few = [count for count in self.votes if count < 2]
+        if few:
+            raise HFDistillError(f"evaluate.votes holds {few[0]}: a vote takes two samples or more")
 
     def shots(self, row: str, task: Task, chat: bool) -> int:
         """How many worked examples a row of the table gets, whose model is asked in conversations or not."""
         few_shot = ([] if chat else [BASE.name]) if self.few_shot is None else self.few_shot
         return task.shots if row in few_shot else 0
+
+    def votes_on(self, row: str) -> bool:
+        """Whether a row of the table is sampled for votes."""
+        rows = [WITHOUT_REWARD.name, OURS.name] if self.vote_rows is None else self.vote_rows
+        return bool(self.votes) and row in rows
+
+    def check_rows(self, names: Sequence[str]) -> None:
+        """Refuse rows that are asked for and that the table does not have."""
+        for option in ("vote_rows", "lenient"):
+            for row in vars(self)[option] or ():
+                if row not in names:
+                    raise unknown(f"row in evaluate.{option}:", row, names)
 
     def asks(self, teacher: TeacherConfig | None) -> bool:
         """Whether the table has a row of the teacher's."""

@@ -13,12 +13,15 @@ from ..tasks.base import Question, Task
 
 @dataclass(frozen=True)
 class Answered:
-    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, and how many `tokens`."""
+    """A response to a test question: its `text`, the `answer` in it or `None`, why it ended, how many `tokens`, and
+    the ids that a local model sampled, its end token included.
+    """
 
     text: str
     answer: str | None
     finish_reason: str
     tokens: int
+    token_ids: list[int] | None = None
 
 
 def grade(
@@ -40,9 +43,28 @@ def grade(
             "category": question.category,
             "tokens": response.tokens,
             "finish_reason": response.finish_reason,
+            "token_ids": response.token_ids,
         }
         for question, response in zip(questions, responses, strict=True)
     ]
+
+
+def read_leniently(
+    task: Task, row: str, questions: Sequence[Question], graded: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The same responses as another row, in which the last value of the answer's kind counts where no answer is
+    announced: what a model knows, apart from whether it knows the format.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the task has no such reading.
+    """
+    read = []
+    for question, answered in zip(questions, graded, strict=True):
+        answer = answered["answer"]
+        if answer is None:
+            answer = task.last_value(answered["response"], question).value
+        read.append({**answered, "row": row, "answer": answer, "correct": task.correct(answer, answered["gold"])})
+    return read
 
 
 def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None) -> dict[str, Any]:

@@ -11,9 +11,15 @@ from .paired import paired_difference
 
 
 def write_results(
-    folder: Path, graded: Sequence[Mapping[str, Any]], metrics: dict[str, dict[str, Any]], ours: str, baseline: str
+    folder: Path,
+    graded: Sequence[Mapping[str, Any]],
+    metrics: dict[str, dict[str, Any]],
+    ours: str,
+    baseline: str,
+    samples: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
-    """Write `results/` and `responses/` as Parquet and a plot a task, and return the names of the plots.
+    """Write `results/`, `responses/` and, if there are any, `samples/` as Parquet and a plot a task, and return the
+    names of the plots.
 
     To the metrics, by task and row, a row `"{ours} minus {baseline}"` with their paired `difference` is added for each
     task that has both.
@@ -23,6 +29,8 @@ def write_results(
     ]
     write_rows(folder, RESULTS, "results", table)
     write_rows(folder, RESULTS, "responses", graded)
+    if samples:
+        write_rows(folder, RESULTS, "samples", samples)
 
     plots = []
     for task, rows in metrics.items():

@@ -108,6 +108,17 @@ class Task(ABC):
     def extract(self, response: str, question: Question) -> Answer:
         """The final answer of `response`; never raises, in time linear in its length."""
 
+    def last_value(self, response: str, question: Question) -> Answer:
+        """The last value of the answer's kind that stands anywhere in `response`, announced or not: the lenient
+        reading of a model that was never told how to announce an answer.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if values of the task's answers cannot be told from other words.
+        """
+        raise HFDistillError(
+            f"task {self.name!r} cannot tell an answer that nothing announces: leave evaluate.lenient out"
+        )
+
     def question(self, text: str, split: str, question_id: str, options: Sequence[str] | None = None) -> Question:
         """A question that came with a response, for a task that has none of its own."""
         return Question(question_id, text, split, None if options is None else tuple(options))

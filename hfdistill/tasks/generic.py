@@ -10,19 +10,20 @@ from ..errors import HFDistillError, unknown
 from ..plugins import need_extra
 from .base import EMPTY, SPLITS, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
-from .letters import extract_letter
+from .letters import extract_letter, last_letter
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
-from .numbers import extract_number, same_number
+from .numbers import extract_number, last_number, same_number
 from .texts import extract_expression, extract_phrase, gold_expression, same_expression, same_phrase
 
 
 class AnswerKind(NamedTuple):
-    """How one kind of answer is read, written as gold and compared."""
+    """How one kind of answer is read, written as gold and compared, and found where nothing announces it."""
 
     extract: Callable[[str, Question], Answer]
     gold: Callable[[object, Question], str]
     same: Callable[[str, str], bool]
+    last: Callable[[str, Question], Answer] | None = None
 
 
 def extract_choice(response: str, question: Question) -> Answer:
@@ -56,8 +57,14 @@ KINDS = {
         lambda response, question: extract_number(response),
         lambda value, question: gold_number(str(value), question.question_id),
         same_number,
+        lambda response, question: last_number(response),
     ),
-    "choice": AnswerKind(extract_choice, gold_choice, str.__eq__),
+    "choice": AnswerKind(
+        extract_choice,
+        gold_choice,
+        str.__eq__,
+        lambda response, question: last_letter(response, question.options or ()),
+    ),
     "exact": AnswerKind(
         lambda response, question: extract_phrase(response),
         lambda value, question: " ".join(str(value).split()),
@@ -238,6 +245,10 @@ class Generic(Task):
 
     def extract(self, response: str, question: Question) -> Answer:
         return KINDS[self.answer].extract(response, question)
+
+    def last_value(self, response: str, question: Question) -> Answer:
+        last = KINDS[self.answer].last
+        return last(response, question) if last else super().last_value(response, question)
 
     def same(self, a: str, b: str) -> bool:
         return KINDS[self.answer].same(a, b)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from ..errors import HFDistillError
 from .base import Answer, Question, Task, check_share, split_of
 from .loading import column, load_rows, refuse_file
-from .numbers import canonical_number, extract_number, same_number
+from .numbers import canonical_number, extract_number, last_number, same_number
 
 
 # The three worked examples of Figure 8, Appendix A.
@@ -73,6 +73,9 @@ class GradeSchoolMath(Task):
 
     def extract(self, response: str, question: Question) -> Answer:
         return extract_number(response)
+
+    def last_value(self, response: str, question: Question) -> Answer:
+        return last_number(response)
 
     def same(self, a: str, b: str) -> bool:
         return same_number(a, b)

@@ -25,6 +25,8 @@ GOES_ON = re.compile(
     r"\s*(?:$|\n|[.,:;!?)\]}*_`\"'”’$\\–—/&|]|-\s|\(|"
     r"(?:because|since|as|which|so|and|or|for|given|due|but|based|where|while|by|from|if|it|this|the|we|in|is)\b)"
 )
+# Where a letter may stand apart.
+APART = re.compile(r"\((?=\s?(?:\\text\w*\{)?[*`]*[A-Za-z])|(?<![\w(*`'’])[A-Z](?!\w)")
 # What joins two letters: a second one makes the answer unsettled.
 JOINT = re.compile(r"[\s)}\]*_`$.\\]*(?:,\s?(?:and|or)\b|,|\band\b|\bor\b|&|/|\+|;)\s*(?:both\s)?")
 # "I and II" speaks of statements, not of options.
@@ -46,6 +48,17 @@ def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     text = before_next_question(response, QUESTION_LINES)
     answer = first_value(read_letter(segment, options) for segment in chain(after(MARKER, text), boxed(text)))
     return answer or (NO_MARKER if text.strip() else EMPTY)
+
+
+def last_letter(response: str, options: tuple[str, ...] | int) -> Answer:
+    """The last letter of an option that stands apart in a response, announced or not; arguments as for
+    [`extract_letter`].
+    """
+    text = before_next_question(response, QUESTION_LINES)
+    count = options if isinstance(options, int) else len(options)
+    found = (_letter_at(text, place.start(), options) for place in APART.finditer(text))
+    letters = [each[0] for each in found if each is not None and ord(each[0]) - ord("A") < count]
+    return Answer(letters[-1]) if letters else NO_VALUE if text.strip() else EMPTY
 
 
 def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from ..errors import HFDistillError
 from .base import Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN
-from .letters import extract_letter
+from .letters import extract_letter, last_letter
 from .loading import column, load_rows, split_files
 
 
@@ -123,3 +123,6 @@ class MmluPro(Task):
         if not question.options:
             raise HFDistillError(f"question {question.question_id} of mmlu_pro has no options to choose from")
         return extract_letter(response, question.options)
+
+    def last_value(self, response: str, question: Question) -> Answer:
+        return last_letter(response, question.options or ())

@@ -8,7 +8,7 @@ import re
 from fractions import Fraction
 
 from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, Answer
-from .markers import CUT, NO_ABBREVIATION, announced, before_next_question, boxed, first_value
+from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, before_next_question, boxed, first_value
 
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
@@ -96,6 +96,15 @@ def extract_number(response: str) -> Answer:
     places = zip(readers, announced(text), strict=True)
     answer = first_value(read(segment) for read, segments in places for segment in segments)
     return answer or (TRUNCATED if "####" in text else NO_MARKER if text.strip() else EMPTY)
+
+
+def last_number(response: str) -> Answer:
+    """The last number of a response, wherever it stands in the last `WINDOW` characters before the cut."""
+    text = before_next_question(response, CUT)
+    tail = _plain_text(text.rstrip()[-WINDOW:])
+    values = (_value(quantity, tail, bullet=False) for quantity in reversed(list(QUANTITY.finditer(tail))))
+    found = next((value for value in values if value is not None), None)
+    return Answer(str(found)) if found is not None else NO_VALUE if text.strip() else EMPTY
 
 
 def read_number(segment: str) -> Answer:

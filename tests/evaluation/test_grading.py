@@ -3,7 +3,7 @@
 import pytest
 
 from hfdistill.artifacts import figures
-from hfdistill.evaluation.grading import Answered, FinishedRows, grade, summary
+from hfdistill.evaluation.grading import Answered, FinishedRows, grade, read_leniently, summary
 from hfdistill.evaluation.results import write_results
 from hfdistill.intervals import wilson_interval
 from hfdistill.rows import COLUMNS, read_rows
@@ -68,5 +68,18 @@ def test_every_answer_is_a_row_with_the_declared_columns(tmp_path):
     metrics = {"gsm_plus": {"Ours": summary(rows), "Ours w/o R": summary(worse)}}
     assert write_results(tmp_path, [*rows, *worse], metrics, "Ours", "Ours w/o R") == ["accuracy-gsm_plus.png"]
     assert metrics["gsm_plus"]["Ours minus Ours w/o R"]["difference"]["value"] == 0.5
-    assert read_rows(tmp_path, "responses") == [*rows, *worse]
-    assert list(rows[0]) == list(COLUMNS["results"]["responses"])
+    columns = COLUMNS["results"]["responses"]
+    assert read_rows(tmp_path, "responses") == [{name: row.get(name) for name in columns} for row in [*rows, *worse]]
+    assert {*rows[0]} - {"token_ids"} == {*columns} - {"score"}
+
+
+def test_a_lenient_reading_takes_the_last_value_where_no_answer_is_announced():
+    task = load_task({"name": "gsm8k"})
+    texts = ["So 2 + 3 = 5", "The answer is 6. And 7.", "nothing", "7 apples, I think"]
+    responses = [Answered(text, task.extract(text, QUESTIONS[0]).value, "eos_token", 4) for text in texts]
+    strict = grade(task, "ICL", QUESTIONS[:4], {"0": "5", "1": "7", "2": "none", "3": "7"}, responses)
+    lenient = read_leniently(task, "ICL (lenient)", QUESTIONS[:4], strict)
+    assert [row["answer"] for row in strict] == [None, "6", None, None]
+    assert [row["answer"] for row in lenient] == ["5", "6", None, "7"]
+    assert [row["correct"] for row in lenient] == [True, False, False, True]
+    assert {row["row"] for row in lenient} == {"ICL (lenient)"} and {row["row"] for row in strict} == {"ICL"}

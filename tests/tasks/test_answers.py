@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfdistill.tasks.base import REASONS
-from hfdistill.tasks.letters import extract_letter
-from hfdistill.tasks.numbers import canonical_number, extract_number, same_number
+from hfdistill.tasks.letters import extract_letter, last_letter
+from hfdistill.tasks.numbers import canonical_number, extract_number, last_number, same_number
 from hfdistill.tasks.texts import extract_expression, extract_phrase, same_expression, same_phrase
 
 
@@ -145,3 +145,40 @@ def test_numbers_are_compared_as_rationals(a, b, equal):
 def test_expressions_are_compared_by_math_verify(a, b, equal):
     pytest.importorskip("math_verify")
     assert same_expression(a, b) == same_expression(b, a) == equal
+
+
+@pytest.mark.parametrize(
+    ("response", "number"),
+    [
+        ("5 + 2 = 7", "7"),
+        ("He has 1,200 pens left.", "1200"),
+        ("It is -4.5 degrees", "-9/2"),
+        ("seven", None),
+        ("", None),
+        ("3 pens\nQ: Another with 9?", "3"),
+    ],
+)
+def test_the_last_number_anywhere(response, number):
+    assert last_number(response).value == number
+
+
+@pytest.mark.parametrize(
+    ("response", "letter"),
+    [
+        ("I would say (B), not (C).", "C"),
+        ("So B.", "B"),
+        ("A triangle has three sides", None),
+        ("(E) is not there, (D) is", "D"),
+        ("DNA", None),
+        ("", None),
+    ],
+)
+def test_the_last_letter_anywhere(response, letter):
+    assert last_letter(response, 4).value == letter
+
+
+@given(st.text(max_size=200))
+def test_a_lenient_reading_never_fails_and_gives_what_the_task_knows(text):
+    number, letter = last_number(text), last_letter(text, 4)
+    assert (number.value is None) == (number.reason in REASONS)
+    assert letter.value in (None, "A", "B", "C", "D")
