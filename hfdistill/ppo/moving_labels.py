@@ -87,7 +87,8 @@ class MovingLabels:
 
     Attributes:
         labels (`dict[str, str]`): those that have moved, by question id, bought ones included.
-        shares (`dict[str, float]`): of the leading answer at the last vote, by question id.
+        leading (`dict[str, str | None]`): the answer that led the last vote, whatever its share, by question id.
+        shares (`dict[str, float]`): of that answer.
         bought (`list[str]`): ids of the questions whose gold answer was bought.
         votes (`int`): how often labels were moved.
         first, last (`dict[str, float]`): what is watched, at the first and the last vote.
@@ -112,6 +113,7 @@ class MovingLabels:
 
     def _begin(self) -> None:
         self.labels: dict[str, str] = {}
+        self.leading: dict[str, str | None] = {}
         self.shares: dict[str, float] = {}
         self.bought: list[str] = []
         self.votes = 0
@@ -127,7 +129,7 @@ class MovingLabels:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps, as plain values."""
-        names = ("labels", "shares", "bought", "votes", "first", "last", "stopped", "why")
+        names = ("labels", "leading", "shares", "bought", "votes", "first", "last", "stopped", "why")
         return {name: vars(self)[name] for name in names}
 
     def restore(self, state: Mapping[str, Any], dataset: PromptDataset) -> None:
@@ -197,12 +199,15 @@ class MovingLabels:
         return {f"labels/{name}": value for name, value in figures.items()}
 
     def rows(self, dataset: PromptDataset) -> list[dict[str, Any]]:
-        """The labels that may move, a row each: the teacher's, the one that stands now, and its share of the vote."""
+        """The labels that may move, a row each: the teacher's, the one that stands now, the answer that led the last
+        vote and its share.
+        """
         rows = []
         for row in self.movable(dataset):
             key, teacher = dataset.rows[row][QUESTION], dataset.rows[row][LABEL]
-            known = {"vote_share": self.shares.get(key), "bought": key in self.bought}
-            rows.append({QUESTION: key, LABEL: teacher, "moved_label": self.labels.get(key, teacher), **known})
+            stands = {QUESTION: key, LABEL: teacher, "moved_label": self.labels.get(key, teacher)}
+            vote = {"leading": self.leading.get(key), "vote_share": self.shares.get(key)}
+            rows.append({**stands, **vote, "bought": key in self.bought})
         return rows
 
     def figures(self, dataset: PromptDataset) -> dict[str, Any]:
@@ -232,7 +237,8 @@ class MovingLabels:
         teacher = {}
         for row, (answer, share) in zip(movable, won, strict=False):
             key = dataset.rows[row][QUESTION]
-            teacher[key], self.shares[key] = dataset.rows[row][LABEL], share
+            teacher[key] = dataset.rows[row][LABEL]
+            self.leading[key], self.shares[key] = answer, share
             if key in self.bought:
                 continue
             self.labels.pop(key, None)
@@ -256,6 +262,7 @@ def write_labels(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     import pyarrow as pa
 
-    types = {QUESTION: "string", LABEL: "string", "moved_label": "string", "vote_share": "float64", "bought": "bool"}
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
+    types = {"vote_share": "float64", "bought": "bool"}
+    names = (QUESTION, LABEL, "moved_label", "leading", "vote_share", "bought")
+    schema = pa.schema([(name, pa.type_for_alias(types.get(name, "string"))) for name in names])
     write_parquet(folder / "moved_labels.parquet", rows, schema)
