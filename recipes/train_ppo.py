@@ -51,6 +51,7 @@ def main() -> None:
             remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
+    from hfdistill.ppo.compute import compute_figures, model_sizes
     from hfdistill.ppo.figures import training_figures
     from hfdistill.ppo.moving_labels import write_labels
     from hfdistill.ppo.plots import draw_diagnostics, draw_learning_curve
@@ -61,6 +62,7 @@ def main() -> None:
 
     # 2. Train; a killed run goes on from its last checkpoint.
     trainer = make_trainer(config, task, parents)
+    sizes = model_sizes(trainer.model)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=last_checkpoint(stage.output_dir))
 
@@ -74,6 +76,8 @@ def main() -> None:
                 draw(trainer.state.log_history, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / name)
             validated = {row["question_id"] for row in trainer.eval_dataset if row["pseudo_label"] is not None}
             metrics = training_figures(trainer.state, len(validated), stage)
+            episodes, prompts = metrics["episodes"], trainer.rollouts.prompts.prompt_ids
+            metrics |= compute_figures(sizes, trainer.state.log_history, prompts, episodes, stage.num_ppo_epochs)
             metrics["questions"] = len(trainer.train_dataset)
             metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             if stage.validation_gold:

@@ -1,6 +1,6 @@
 """What stands behind the rows of a table: answers by question, samples and manifests, read from the artifacts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,8 @@ class MeasuredRow:
         answers (`dict[int, list[dict]]`): by seed, a row of the results' config `responses` for each question; empty
             where the row is about reward models alone.
         samples (`dict[int, list[dict]]`): by seed, rows of the config `samples`, where the evaluation drew some.
+        votes (`tuple[int, ...]`): of how many samples a vote was held.
+        same (`Callable`): whether two answers are one, as the task sees it.
         manifests (`dict[int, dict[str, dict]]`): by seed, the manifests of what it was made with, by the kind's name.
         refs (`dict[int, dict[str, str]]`): by seed, where these are.
         teacher_tokens (`dict[int, int]`): by seed, prompt and completion tokens of the teacher behind its labels.
@@ -43,6 +45,8 @@ class MeasuredRow:
     baseline: bool
     answers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     samples: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    votes: tuple[int, ...] = ()
+    same: Callable[[str, str], bool] = str.__eq__
     manifests: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     refs: dict[int, dict[str, str]] = field(default_factory=dict)
     teacher_tokens: dict[int, int] = field(default_factory=dict)
@@ -135,6 +139,7 @@ class Evidence:
                 if made.results is not None:
                     measured.answers[seed] = self._answers(made, table.task)
                     measured.samples[seed] = self._samples(made, table.task)
+                    self._read_votes(measured, made, table.task)
             except HFDistillError as error:
                 raise HFDistillError(f"table {table.table}, row {row.name!r}, seed {seed}: {error}") from error
         return measured
@@ -165,6 +170,11 @@ class Evidence:
     def _samples(self, made: ReportedSeed, task: str) -> list[dict[str, Any]]:
         drawn = (self._files(made.results, RESULTS, RESULTS.configs) / "samples").is_dir()
         return self._rows(made, task, "samples") if drawn else []
+
+    def _read_votes(self, row: MeasuredRow, made: ReportedSeed, task: str) -> None:
+        results = self.manifest(made.results, RESULTS.name)
+        held = results["metrics"].get(task, {}).get(made.row, {}).get("votes", {})
+        row.votes, row.same = tuple(sorted(map(int, held))), load_task(results["config"]["task"]).same
 
     def _rows(self, made: ReportedSeed, task: str, config: str) -> list[dict[str, Any]]:
         """Rows of several tables are often the same, and are then held once."""

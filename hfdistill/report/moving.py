@@ -1,10 +1,9 @@
 """Whether labels that moved are right: against golds, beside what the teacher said most often."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..labels.plurality import plurality
 from ..rows import read_rows
 from ..tasks.base import Task
 
@@ -33,12 +32,13 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
     golds = {row["question_id"]: row["gold"] for row in read_rows(labels, "gold")}
     rows = [row for row in pq.read_table(policy / MOVED).to_pylist() if row["question_id"] in golds]
     asked = {row["question_id"] for row in rows}
-    careful: dict[str, Counter[str]] = {key: Counter() for key in asked}
-    at_all: dict[str, Counter[str]] = {key: Counter() for key in asked}
+    careful: dict[str, list[str]] = {key: [] for key in asked}
+    at_all: dict[str, list[str]] = {key: [] for key in asked}
     for response in read_rows(labels, "responses", ["question_id", "answer", "confidence"]):
-        if response["question_id"] in asked and response["answer"] is not None:
-            at_all[response["question_id"]][response["answer"]] += 1
-            careful[response["question_id"]][response["answer"]] += response["confidence"] == CAREFUL
+        if response["question_id"] in asked:
+            at_all[response["question_id"]].append(response["answer"])
+            if response["confidence"] == CAREFUL:
+                careful[response["question_id"]].append(response["answer"])
     judged = []
     for row in rows:
         key = row["question_id"]
@@ -51,12 +51,3 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
         right = {name: label is not None and task.same(label, golds[key]) for name, label in said.items()}
         judged.append({"question_id": key, "labelled": said["before"] is not None, "bought": row["bought"], **right})
     return judged
-
-
-def plurality(counts: Mapping[str, int], same: Callable[[str, str], bool]) -> str | None:
-    """The answer that was given most often, equal ones taken together; of several the first, `None` of none."""
-    together: Counter[str] = Counter()
-    for answer, count in counts.items():
-        if count:
-            together[next((known for known in together if same(known, answer)), answer)] += count
-    return max(together, key=lambda answer: together[answer], default=None)

@@ -2,28 +2,27 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..labels.plurality import plurality
 from .evidence import MeasuredRow
 from .statistics import Difference, accuracy, difference
 
 
-COUNTS = (4, 8, 16)
 WAYS = ("majority", "best", "weighted", "any")
 Outcomes = dict[int, dict[str, list[bool]]]  # by seed and way, for each question in order
 
 
 def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
-    """By number of samples, whether each question comes out right by each of `WAYS`."""
+    """By number of samples, whether each question comes out right by each of `WAYS`, of the first so many samples."""
     found: dict[int, Outcomes] = {}
     for seed, samples in row.samples.items():
         questions: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for sample in samples:
+        for sample in sorted(samples, key=lambda sample: sample["sample"]):
             questions[sample["question_id"]].append(sample)
-        drawn = min(map(len, questions.values()), default=0)
-        for count in (count for count in COUNTS if count <= drawn):
-            made = [_outcomes(sorted(asked, key=lambda each: each["sample"])[:count]) for asked in questions.values()]
+        for count in row.votes:
+            made = [_outcomes(asked[:count], row.same) for asked in questions.values()]
             found.setdefault(count, {})[seed] = {
                 way: [outcome[way] for outcome in made] for way in WAYS if all(way in outcome for outcome in made)
             }
@@ -53,22 +52,14 @@ def _ways(by_seed: Outcomes) -> list[str]:
     return [way for way in WAYS if all(way in made for made in by_seed.values())]
 
 
-def _outcomes(samples: Sequence[dict[str, Any]]) -> dict[str, bool]:
+def _outcomes(samples: Sequence[dict[str, Any]], same: Callable[[str, str], bool]) -> dict[str, bool]:
     """Whether each way gets a question right; those that ask the reward model only where every answer has a score."""
     answered = [sample for sample in samples if sample["answer"] is not None]
-    made = {"majority": _voted(answered, [1.0] * len(answered)), "any": any(sample["correct"] for sample in samples)}
-    scores = [sample["score"] for sample in answered]
+    answers, scores = [sample["answer"] for sample in answered], [sample["score"] for sample in answered]
+    right = {sample["answer"]: sample["correct"] for sample in answered}
+    made = {"majority": right.get(plurality(answers, same), False), "any": any(right.values())}
     if None not in scores:
-        best = max(answered, key=lambda sample: sample["score"], default=None)
-        made["best"] = best is not None and best["correct"]
-        made["weighted"] = _voted(answered, [1 / (1 + math.exp(-score)) for score in scores])
+        weights = [1 / (1 + math.exp(-score)) for score in scores]
+        made["weighted"] = right.get(plurality(answers, same, weights), False)
+        made["best"] = bool(answers) and right[answers[scores.index(max(scores))]]
     return made
-
-
-def _voted(answered: Sequence[dict[str, Any]], weights: Sequence[float]) -> bool:
-    """Whether the answer with the greatest weight is right; of equal ones the first sampled."""
-    totals: dict[str, float] = defaultdict(float)
-    for sample, weight in zip(answered, weights, strict=True):
-        totals[sample["answer"]] += weight
-    winner = max(totals, key=lambda answer: totals[answer], default=None)
-    return any(sample["correct"] for sample in answered if sample["answer"] == winner)

@@ -8,7 +8,7 @@ from hfdistill.kinds import LABELS
 from hfdistill.ppo.moving_labels import write_labels
 from hfdistill.report.compared import moved_labels
 from hfdistill.report.evidence import Evidence, MeasuredRow
-from hfdistill.report.moving import judge_labels, plurality
+from hfdistill.report.moving import judge_labels
 from hfdistill.report.tables import ReportedRow, ReportedSeed, ReportedTable
 from hfdistill.rows import write_rows
 from hfdistill.tasks import load_task
@@ -47,11 +47,6 @@ def test_what_is_right_is_judged_by_golds(folders):
     assert [row["before"] for row in judged] == [False, False, True, False]
     assert [row["careful"] for row in judged] == [False, False, True, True]
     assert [row["all"] for row in judged] == [True, False, True, True]
-
-
-def test_equal_answers_are_taken_together():
-    assert plurality({"1/2": 1, "0.5": 1, "3": 2}, lambda one, other: {one, other} <= {"1/2", "0.5"}) == "1/2"
-    assert plurality({}, str.__eq__) is None
 
 
 def test_the_report_leaves_out_what_was_bought(folders):

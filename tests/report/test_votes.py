@@ -13,7 +13,7 @@ def sampled(*questions: list[tuple[str | None, float | None]]) -> MeasuredRow:
         for number, answers in enumerate(questions)
         for index, (answer, score) in enumerate(answers)
     ]
-    return MeasuredRow("Ours", "", False, samples={2: samples[::-1]})  # their order is that of `sample`
+    return MeasuredRow("Ours", "", False, samples={2: samples[::-1]}, votes=(4,))  # their order is that of `sample`
 
 
 def outcome(*answers: tuple[str | None, float | None]) -> dict[str, float]:
@@ -53,4 +53,15 @@ def test_differences_are_on_the_same_samples():
     found = vote_differences(row, "weighted")[4]
     assert (found.gained, found.lost) == (3, 1)
     assert found.value == pytest.approx(0.5)
-    assert list(vote_differences(row, "weighted")) == [4]  # four samples are no eight
+    assert list(vote_differences(row, "weighted")) == [4]
+
+
+def test_equal_answers_vote_together():
+    row = sampled(
+        [("7.0", 0.0), ("8", 0.0), ("8", 0.0), ("7", 0.0)], [("8", 0.0), ("7", 0.0), ("7.0", 0.0), ("9", 0.0)]
+    )
+    for sample in row.samples[2]:
+        sample["correct"] = sample["answer"] in ("7", "7.0")
+    assert vote_accuracies(row)[4]["majority"]["value"] == 0.0
+    row.same = lambda one, other: float(one) == float(other)
+    assert vote_accuracies(row)[4]["majority"]["value"] == 1.0
