@@ -10,7 +10,7 @@ from .pictures import draw_intervals
 from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validation_accuracy
 from .tables import ReportedTable
 from .verdict import labels_in_words
-from .votes import vote_accuracies, vote_differences
+from .votes import one_sample, vote_accuracies, vote_differences
 
 
 READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
@@ -69,14 +69,14 @@ def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
             told = (
                 f"{share(made[way]['value'])} {interval(made[way])}" if way in made else NONE for way in WAYS_SHOWN
             )
-            shares.append([f"{row.name}, {count} samples", *told])
+            shares.append([f"{row.name}, {count} samples", share(one_sample(row)), *told])
         for way in ("weighted", "best"):
             for found in vote_differences(row, way).values():
                 name = f"{row.name}: {found.first} {MINUS} {found.second}"
                 cells.append([name, *_measured(found), *_tested(found)])
     if shares:
         caption = "Several samples a question: accuracy of what is made of them, with 95 % intervals"
-        yield Figures(caption, ("row", *WAYS_SHOWN.values()), shares)
+        yield Figures(caption, ("row", "one of them", *WAYS_SHOWN.values()), shares)
     if cells:
         tests = ("seeds above", "right alone: first / second", "McNemar's p")
         caption = "The reward model in the vote, against the majority of the same samples"

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from statistics import mean
 from typing import Any
 
 from ..labels.plurality import plurality
@@ -27,6 +28,11 @@ def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
                 way: [outcome[way] for outcome in made] for way in WAYS if all(way in outcome for outcome in made)
             }
     return found
+
+
+def one_sample(row: MeasuredRow) -> float:
+    """Share of the samples that are right, mean over seeds: what one of them comes to."""
+    return mean(mean(sample["correct"] for sample in samples) for samples in row.samples.values() if samples)
 
 
 def vote_accuracies(row: MeasuredRow) -> dict[int, dict[str, dict[str, float]]]:

@@ -120,7 +120,7 @@ def write_main(folder: Path, seeds: tuple[int, ...] = (2, 3), questions: int = 6
     for seed in seeds:
         run = Run(folder, seed, questions)
         labels, reward = run.labels("all", 0.9), run.reward("all", 0.75)
-        results = run.results("main", accuracies, ("Ours w/o R",) if "samples" in COLUMNS["results"] else ())
+        results = run.results("main", accuracies, ("Ours w/o R",))
         made = {
             "Ours": {"labels": labels, "reward": reward, "policy": run.policy("ours", 0.84, [EQ7])},
             "PPO on the vote": {"labels": labels, "reward": reward, "policy": run.policy("vote", 0.85, [ONE])},

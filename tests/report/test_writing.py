@@ -90,6 +90,16 @@ def test_what_rows_cost_is_in_the_report(written):
     assert "| PPO on the vote, Ours | 0.750 \\[0.750, 0.750\\] |" in text
 
 
+def test_samples_are_voted_on_and_misjudged_ones_are_shown(written):
+    text = (written.folder / "report.md").read_text()
+    assert re.search(r"\| Ours w/o R, 8 samples \| 0\.\d{3} \| 0\.\d{3} ", text)
+    assert "| Ours w/o R: weighted of 4 − majority of 4 | +" in text
+    assert "and the majority, as a weight in the vote of the student's samples (4 samples, Ours w/o R: +" in text
+    misjudged = text[text.index("## Where the reward model is wrong") :]
+    wrong, right = (float(re.search(rf"{who}, score (-?[\d.]+)", misjudged)[1]) for who in ("Wrong", "Right"))
+    assert wrong > right
+
+
 def test_examples_are_of_the_teachers_wrong_answers(written):
     text = (written.folder / "report.md").read_text()
     part = text[text.index("## Where the student beats the teacher") :]
