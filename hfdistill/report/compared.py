@@ -96,7 +96,9 @@ def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
             }
             judged = {seed: those for seed, those in judged.items() if those}
             if judged:
-                told = (share(accuracy(_right(judged, name))["value"]) for name in ("careful", "all", "moved"))
+                told = (
+                    share(accuracy(_right(judged, name))["value"]) for name in ("careful", "all", "leading", "moved")
+                )
                 other = "before" if labelled else "all"
                 pairs = {
                     seed: ([one["moved"] for one in those], [one[other] for one in those])
@@ -110,7 +112,7 @@ def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
             "Training labels that are right, by golds: the teacher's most frequent answer, and the labels that the "
             "student moved; these against the former at all temperatures, or against the label before where one was"
         )
-        said = ("questions", "teacher, careful", "teacher, all temperatures", "moved")
+        said = ("questions", "teacher, careful", "teacher, all temperatures", "student's vote", "moved")
         tests = ("seeds above", "right alone: moved / other", "McNemar's p")
         yield Figures(caption, ("row", *said, *MEASURED, *tests), cells)
 

@@ -21,9 +21,10 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
         task ([`~hfdistill.tasks.base.Task`]): tells when two answers are one.
 
     Returns:
-        `list[dict]`: `question_id`, whether it was `labelled`, whether its gold answer was `bought`, and whether the
-        label `before`, the label `moved`, the answer that the teacher gave most often where it is `careful` and the
-        one that it gave most often at `all` temperatures are right; no label is not right. Empty without golds.
+        `list[dict]`: `question_id`, whether it was `labelled`, whether its gold answer was `bought`, and whether these
+        are right: the label `before`, the label `moved`, the answer `leading` the student's last vote, and the one
+        that the teacher gave most often where it is `careful` and at `all` temperatures. No label is not right. Empty
+        without golds.
     """
     import pyarrow.parquet as pq
 
@@ -45,6 +46,7 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
         said = {
             "before": row["pseudo_label"],
             "moved": row["moved_label"],
+            "leading": row["leading"],
             "careful": plurality(careful[key], task.same),
             "all": plurality(at_all[key], task.same),
         }

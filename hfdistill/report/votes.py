@@ -1,12 +1,10 @@
 """Several samples a question: what a majority, the best by score or a weighted vote of them come to, over seeds."""
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
 from statistics import mean
 from typing import Any
 
-from ..labels.plurality import plurality
+from ..evaluation.votes import outcome
 from .evidence import MeasuredRow
 from .statistics import Difference, accuracy, difference
 
@@ -23,10 +21,9 @@ def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
         for sample in sorted(samples, key=lambda sample: sample["sample"]):
             questions[sample["question_id"]].append(sample)
         for count in row.votes:
-            made = [_outcomes(asked[:count], row.same) for asked in questions.values()]
-            found.setdefault(count, {})[seed] = {
-                way: [outcome[way] for outcome in made] for way in WAYS if all(way in outcome for outcome in made)
-            }
+            made = [outcome(asked[:count], row.same) for asked in questions.values()]
+            ways = [way for way in WAYS if all(way in each for each in made)]
+            found.setdefault(count, {})[seed] = {way: [each[way] for each in made] for way in ways}
     return found
 
 
@@ -56,16 +53,3 @@ def vote_differences(row: MeasuredRow, way: str, to: str = "majority") -> dict[i
 
 def _ways(by_seed: Outcomes) -> list[str]:
     return [way for way in WAYS if all(way in made for made in by_seed.values())]
-
-
-def _outcomes(samples: Sequence[dict[str, Any]], same: Callable[[str, str], bool]) -> dict[str, bool]:
-    """Whether each way gets a question right; those that ask the reward model only where every answer has a score."""
-    answered = [sample for sample in samples if sample["answer"] is not None]
-    answers, scores = [sample["answer"] for sample in answered], [sample["score"] for sample in answered]
-    right = {sample["answer"]: sample["correct"] for sample in answered}
-    made = {"majority": right.get(plurality(answers, same), False), "any": any(right.values())}
-    if None not in scores:
-        weights = [1 / (1 + math.exp(-score)) for score in scores]
-        made["weighted"] = right.get(plurality(answers, same, weights), False)
-        made["best"] = bool(answers) and right[answers[scores.index(max(scores))]]
-    return made

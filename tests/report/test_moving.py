@@ -36,7 +36,8 @@ def folders(tmp_path_factory):
     write_rows(labels, LABELS, "gold", [{"question_id": key, "gold": "1"} for key in said])
     moved = [("a", None, "1", False), ("b", None, "1", False), ("c", "1", "2", False), ("d", None, "1", True)]
     names = ("question_id", "pseudo_label", "moved_label", "bought")
-    write_labels(policy, [dict(zip(names, row, strict=True)) | {"vote_share": 0.8} for row in moved])
+    vote = {"leading": "1", "vote_share": 0.8}
+    write_labels(policy, [dict(zip(names, row, strict=True)) | vote for row in moved])
     return policy, labels
 
 
@@ -45,6 +46,7 @@ def test_what_is_right_is_judged_by_golds(folders):
     assert [row["question_id"] for row in judged] == ["a", "b", "c", "d"]
     assert [row["moved"] for row in judged] == [True, True, False, True]
     assert [row["before"] for row in judged] == [False, False, True, False]
+    assert all(row["leading"] for row in judged)
     assert [row["careful"] for row in judged] == [False, False, True, True]
     assert [row["all"] for row in judged] == [True, False, True, True]
 
@@ -55,9 +57,9 @@ def test_the_report_leaves_out_what_was_bought(folders):
     (table,) = moved_labels([row, MeasuredRow("vote", "", True)])
     without, with_label = table.rows
     # of a and b the teacher's careful answers get none, all of its answers one, the student both
-    assert without[:5] == ["moving labels, questions with no label", "4", "0.000", "0.500", "1.000"]
-    assert without[5] == "+50.0" and "2 / 0" in without
-    assert with_label[:5] == ["moving labels, questions with a label", "2", "1.000", "1.000", "0.000"]
+    assert without[:6] == ["moving labels, questions with no label", "4", "0.000", "0.500", "1.000", "1.000"]
+    assert without[6] == "+50.0" and "2 / 0" in without
+    assert with_label[:6] == ["moving labels, questions with a label", "2", "1.000", "1.000", "1.000", "0.000"]
     assert list(moved_labels([MeasuredRow("vote", "", True)])) == []
 
 

@@ -24,7 +24,7 @@ def outcome(*answers: tuple[str | None, float | None]) -> dict[str, float]:
 def test_each_way_of_using_samples_by_hand():
     told = outcome(("7", -1.0), ("8", 2.0), ("7", -3.0), ("9", 0.0))
     assert told == {"majority": 1.0, "weighted": 0.0, "best": 0.0, "any": 1.0}
-    told = outcome(("8", -4.0), ("8", -4.0), ("7", 3.0), (None, None))
+    told = outcome(("8", -4.0), ("8", -4.0), ("7", 3.0), (None, -1.0))
     assert told == {"majority": 0.0, "weighted": 1.0, "best": 1.0, "any": 1.0}
 
 
@@ -34,10 +34,10 @@ def test_a_tie_goes_to_the_answer_that_was_sampled_first():
 
 
 def test_samples_without_an_answer_do_not_vote():
-    assert outcome((None, None), (None, None), (None, None), ("7", -9.0)) == dict.fromkeys(
+    assert outcome((None, -1.0), (None, -1.0), (None, -1.0), ("7", -9.0)) == dict.fromkeys(
         ("majority", "weighted", "best", "any"), 1.0
     )
-    assert set(outcome(*[(None, None)] * 4).values()) == {0.0}
+    assert set(outcome(*[(None, -1.0)] * 4).values()) == {0.0}
 
 
 def test_without_scores_nothing_asks_the_reward_model():
