@@ -42,6 +42,7 @@ class SeedSettings:
         stages (`Mapping[str, Sequence[str]]`): further flags of some stages.
         accelerate (`tuple[str, ...]`): options of `accelerate launch` for all stages but labelling.
         few_shot (`bool`): whether the base student is asked behind worked examples.
+        teacher (`bool`): whether the teacher answers test questions, for a row of its own.
         failing ([`~hfdistill.runs.ablations.Wanted`]): the labels of the table `fail`.
         expected (`Mapping[str, float]`): seconds of a stage that was not measured yet.
     """
@@ -52,6 +53,7 @@ class SeedSettings:
     stages: Mapping[str, Sequence[str]] = field(default_factory=dict)
     accelerate: tuple[str, ...] = ()
     few_shot: bool = False
+    teacher: bool = True
     failing: Wanted = WITHHELD
     expected: Mapping[str, float] = field(default_factory=lambda: SECONDS)
 
@@ -62,7 +64,7 @@ class SeedSettings:
 
     def table(self, name: str, without: Sequence[str] = ()) -> AblationTable:
         """A table as these settings have it."""
-        return ablation_tables(self.few_shot, self.failing)[name].without(list(without))
+        return ablation_tables(self.few_shot, self.teacher, self.failing)[name].without(list(without))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from ..errors import HFDistillError
 from ..kinds import LABELS
 from ..student import load_encoder
 from ..tasks import load_task
+from ..teacher.deploy import use_deployed
 from .ablation_grid import RELABEL, AblationGrid, GridStep
 from .opening import FILES
 
@@ -14,8 +15,7 @@ DISTILLATION = "distillation"  # the baseline that learns from the teacher's pro
 
 def lacks_endpoint(made: GridStep) -> list[str]:
     """Why labels that are still to do cannot be asked for."""
-    teacher = made.config.teacher
-    if teacher and teacher.endpoints:
+    if use_deployed(made.config).teacher.endpoints:
         return []
     return [
         f"the labels of seed {made.config.run.seed} are not there ({made.refs[LABELS.name]}), and the configuration "

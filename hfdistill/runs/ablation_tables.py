@@ -31,16 +31,19 @@ FULL, NO_R, NO_D = paper_rows.OURS.name, paper_rows.WITHOUT_REWARD.name, paper_r
 SFT = paper_rows.ALL_DATA.name
 
 
-def ablation_tables(few_shot: bool = False, failing: Wanted = WITHHELD) -> dict[str, AblationTable]:
+def ablation_tables(
+    few_shot: bool = False, teacher: bool = True, failing: Wanted = WITHHELD
+) -> dict[str, AblationTable]:
     """Every table by name.
 
     Args:
         few_shot (`bool`, *optional*, defaults to `False`): whether the base student is asked behind worked examples,
             so that the row "Ours w/o D" is trained behind them, too, with the paper's settings for it.
+        teacher (`bool`, *optional*, defaults to `True`): whether `main` has a row of the teacher's.
         failing ([`~hfdistill.runs.ablations.Wanted`], *optional*): the labels of `fail`.
     """
     tables = (
-        main(few_shot),
+        main(few_shot, teacher),
         reward_models(),
         sources(),
         weights(),
@@ -54,7 +57,7 @@ def ablation_tables(few_shot: bool = False, failing: Wanted = WITHHELD) -> dict[
     return {table.name: table for table in tables}
 
 
-def main(few_shot: bool) -> AblationTable:
+def main(few_shot: bool, teacher: bool) -> AblationTable:
     shots, gentle = (), ()
     if few_shot:
         shots, gentle = ("--few_shot", "true"), ("--learning_rate", "5e-5", "--kl_coef", "0.1")
@@ -67,7 +70,7 @@ def main(few_shot: bool) -> AblationTable:
         NO_D: want("ppo", "-wo-d", *shots, *gentle, **from_base),
         FULL: OURS,
     }
-    return AblationTable(
+    whole = AblationTable(
         "main",
         "What the method gives (Table 2)",
         rows=(
@@ -76,6 +79,7 @@ def main(few_shot: bool) -> AblationTable:
         ),
         comparisons=((FULL, NO_R), (FULL, SFT), (FULL, PPO_ON_THE_VOTE), (FULL, paper_rows.TEACHER.name)),
     )
+    return whole if teacher else whole.without([paper_rows.TEACHER.name])
 
 
 def reward_models() -> AblationTable:

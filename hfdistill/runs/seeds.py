@@ -33,13 +33,14 @@ def settings_of(
     read = load_config(RESULTS.stage, stage_class(RESULTS.stage), ["--config", config, *flags[RESULTS.stage]])
     run = replace(read.run, namespace=Store(read.run).namespace)
     few_shot = bool(load_task(read.task).shots) and not asked_in_chat(read.student)
+    teacher = read.stage.asks(read.teacher)
     made = []
     for seed in seeds:
         own, shared = run, ()
         if seed != run.seed:
             own = replace(run, name=f"{run.name}-{seed}", seed=seed, output_dir=f"{run.output_dir}/seed-{seed}")
             shared = ("--run.name", own.name, "--run.seed", str(seed), "--run.output_dir", own.output_dir)
-        made.append(SeedSettings(config, own, shared, flags, tuple(accelerate), few_shot))
+        made.append(SeedSettings(config, own, shared, flags, tuple(accelerate), few_shot, teacher))
     return made
 
 

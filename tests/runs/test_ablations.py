@@ -136,6 +136,12 @@ def test_ours_without_data_sees_worked_examples_where_the_base_student_does(conf
     assert not any("--few_shot" in each.step.command for each in grid(chat, "main").steps)
 
 
+def test_a_teacher_without_endpoints_has_no_row(config):
+    made = grid(config(teacher={"endpoints": []}), "main")
+    assert "Teacher" not in [row.name for row in made.table.rows]
+    assert not any("Teacher" in pair for pair in made.table.comparisons)
+
+
 def test_the_configuration_s_own_seed_is_the_run_that_is_there(config):
     own, other = settings(config(), seeds=(0, 5))
     assert own.run.name == "trial" and own.shared == ()
