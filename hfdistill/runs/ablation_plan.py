@@ -193,7 +193,7 @@ def _stage_of(command: Sequence[str]) -> str | None:
 def _look(made: GridStep, seed: SeedPlan, earlier: Mapping[str, Any], times: _Times) -> None:
     """Settle the state of a step."""
     name = made.step.name
-    finished, known = ended_well(made.step, earlier), name in earlier
+    finished = ended_well(made.step, earlier)
     try:
         artifacts = [made.store.newest(kind) for kind in made.kinds]
     except HFDistillError as error:
@@ -212,7 +212,7 @@ def _look(made: GridStep, seed: SeedPlan, earlier: Mapping[str, Any], times: _Ti
         seed.lost.append(name)
     elif finished and waits:
         seed.stale.append(name)
-    elif finished or (there and not known and not waits and _as_configured(artifacts, made)):
+    elif finished or (there and not waits and _as_configured(artifacts, made)):
         seed.states[name] = DONE if finished else FOUND
         costs = [artifact.manifest["cost"] for artifact in artifacts]
         if all("seconds" in cost for cost in costs):
