@@ -9,7 +9,7 @@ from pathlib import Path
 from ..config import read_sections
 from ..kinds import STAGES
 from ..runs.ablation_grid import SECONDS, AblationGrid, SeedSettings
-from ..runs.ablation_tables import LABELS, PPO_ON_THE_VOTE
+from ..runs.ablation_tables import LABELS, LENIENT, PPO_ON_THE_VOTE
 from ..runs.ablations import AblationTable, want
 from ..runs.stages import ON_CPU, recipes_folder
 from ..runs.steps import Step
@@ -94,7 +94,7 @@ class Demo:
 
     def distil(self) -> list[Step]:
         """The five recipes, and the paper's two ablations that need training of their own."""
-        table = replace(self.settings.table("main", [PPO_ON_THE_VOTE]), name="")
+        table = replace(self.settings.table("main", [PPO_ON_THE_VOTE, LENIENT]), name="")
         return [made.step for made in AblationGrid(table, self.settings).steps]
 
     def grid(self, table: AblationTable) -> AblationGrid:

@@ -13,6 +13,7 @@ from ..artifacts.store import Store
 from ..config import Config, load_config
 from ..errors import HFDistillError
 from ..evaluation import paper_rows
+from ..evaluation.config import EvaluateConfig
 from ..flags import stage_class
 from ..kinds import KINDS, LABELS, RESULTS, STAGES, Kind
 from ..sections import RunConfig
@@ -42,7 +43,7 @@ class SeedSettings:
         stages (`Mapping[str, Sequence[str]]`): further flags of some stages.
         accelerate (`tuple[str, ...]`): options of `accelerate launch` for all stages but labelling.
         few_shot (`bool`): whether the base student is asked behind worked examples.
-        teacher (`bool`): whether the teacher answers test questions, for a row of its own.
+        left_out (`tuple[str, ...]`): rows that the configuration cannot have.
         failing ([`~hfdistill.runs.ablations.Wanted`]): the labels of the table `fail`.
         expected (`Mapping[str, float]`): seconds of a stage that was not measured yet.
     """
@@ -53,7 +54,7 @@ class SeedSettings:
     stages: Mapping[str, Sequence[str]] = field(default_factory=dict)
     accelerate: tuple[str, ...] = ()
     few_shot: bool = False
-    teacher: bool = True
+    left_out: tuple[str, ...] = ()
     failing: Wanted = WITHHELD
     expected: Mapping[str, float] = field(default_factory=lambda: SECONDS)
 
@@ -64,7 +65,9 @@ class SeedSettings:
 
     def table(self, name: str, without: Sequence[str] = ()) -> AblationTable:
         """A table as these settings have it."""
-        return ablation_tables(self.few_shot, self.teacher, self.failing)[name].without(list(without))
+        table = ablation_tables(self.few_shot, self.failing)[name]
+        left_out = [row.name for row in table.rows if row.name in self.left_out]
+        return table.without([*left_out, *without])
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ class AblationGrid:
         for wanted in MAIN.values():
             self._known(wanted)
         # Names of models in the results, the same in all tables, so that none answers twice.
-        self._names = {self._known(row.wanted): row.name for row in settings.table("main").rows}
+        named = [row for row in settings.table("main").rows if not row.lenient]
+        self._names = {self._known(row.wanted): row.name for row in named}
         self.wanted = {row.name: self._of_row(row.name, row.wanted) for row in table.rows}
         self.evaluation = self._evaluate()
 
@@ -139,7 +143,9 @@ class AblationGrid:
         wanted = self.wanted[name]
         if wanted is None or wanted.stage == "reward":
             return None
-        return self._names.get(wanted) or self._steps[wanted].step.name
+        known = self._names.get(wanted) or self._steps[wanted].step.name
+        lenient = next(row.lenient for row in self.table.rows if row.name == name)
+        return f"{known} (lenient)" if lenient else known
 
     def artifacts(self, name: str) -> dict[str, str]:
         """Where everything is that a row's model was made from, and itself, by kind; where its labels were derived
@@ -281,11 +287,13 @@ class AblationGrid:
 
     def _evaluate(self) -> GridStep | None:
         """The table's models answer the test questions; rows that an earlier table answered are kept."""
-        answering = {}
+        answering, lenient = {}, []
         for row in self.table.rows:
             wanted = self.wanted[row.name]
             if wanted is not None and wanted.stage != "reward":
-                answering[self.row_of(row.name)] = wanted
+                name = self.row_of(row.name).removesuffix(" (lenient)")
+                answering[name] = wanted
+                lenient += [name] if row.lenient else []
         teacher = answering.pop(paper_rows.TEACHER.name, None) is not None
         if not answering:
             return None
@@ -296,14 +304,32 @@ class AblationGrid:
         arguments += [*settings.stages.get(RESULTS.stage, ()), "--models", *models, "--teacher", str(teacher).lower()]
         arguments += ["--few_shot", *few_shot] if settings.few_shot and few_shot else []
         arguments += ["--output_dir", str(settings.folder / RESULTS.stage)]
+        after = tuple(self._steps[wanted].step.name for wanted in answering.values() if wanted in self._steps)
         try:
+            config = load_config(RESULTS.stage, stage_class(RESULTS.stage), arguments)
+            arguments += self._of_these_rows(config.stage, list(answering), lenient)
             config = load_config(RESULTS.stage, stage_class(RESULTS.stage), arguments)
         except HFDistillError as error:
             self._errors.setdefault(str(error), []).append(RESULTS.stage)
             return None
-        after = tuple(self._steps[wanted].step.name for wanted in answering.values() if wanted in self._steps)
+        if config.stage.votes:
+            after = tuple(dict.fromkeys([*after, self._steps[self._known(MAIN["reward"])].step.name]))
         step = self._recipe(RESULTS.stage, arguments, f"{RESULTS.stage} {self.table.name}".strip(), after)
         return GridStep(step, RESULTS.stage, (RESULTS,), self.store(suffix), config, after)
+
+    def _of_these_rows(self, stage: EvaluateConfig, names: list[str], lenient: list[str]) -> list[str]:
+        """What the configuration says of rows, as far as the table has them; votes need one that is sampled, and the
+        run's reward model, which weighs them.
+        """
+        flags = []
+        if (read := [name for name in names if name in {*lenient, *stage.lenient}]) != stage.lenient:
+            flags += ["--evaluate.lenient", *(read or ["[]"])]
+        sampled = [name for name in names if stage.votes_on(name)]
+        if stage.votes and (not sampled or self._known(MAIN["reward"]) not in self._steps):
+            flags += ["--evaluate.votes", "[]"]
+        if stage.vote_rows is not None and sampled != stage.vote_rows:
+            flags += ["--evaluate.vote_rows", *(sampled or ["[]"])]
+        return flags
 
     def _ref(self, wanted: Wanted) -> str:
         if wanted.stage == STUDENT.stage:

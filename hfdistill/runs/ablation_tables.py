@@ -26,24 +26,22 @@ VOTE = want("ppo", "-vote", "--rewards", "vote", **MAIN)
 
 PPO_ON_THE_VOTE = "PPO on the vote"
 VOTE_NOTE = "the warm-up refined by PPO on the vote alone: 1 for its answer, -1 for another, no reward model"
+LENIENT = f"{paper_rows.BASE.name} (lenient)"
 NOTES = {row.name: row.words for row in paper_rows.PAPER_ROWS.values()}
 FULL, NO_R, NO_D = paper_rows.OURS.name, paper_rows.WITHOUT_REWARD.name, paper_rows.WITHOUT_DATA.name
 SFT = paper_rows.ALL_DATA.name
 
 
-def ablation_tables(
-    few_shot: bool = False, teacher: bool = True, failing: Wanted = WITHHELD
-) -> dict[str, AblationTable]:
+def ablation_tables(few_shot: bool = False, failing: Wanted = WITHHELD) -> dict[str, AblationTable]:
     """Every table by name.
 
     Args:
         few_shot (`bool`, *optional*, defaults to `False`): whether the base student is asked behind worked examples,
             so that the row "Ours w/o D" is trained behind them, too, with the paper's settings for it.
-        teacher (`bool`, *optional*, defaults to `True`): whether `main` has a row of the teacher's.
         failing ([`~hfdistill.runs.ablations.Wanted`], *optional*): the labels of `fail`.
     """
     tables = (
-        main(few_shot, teacher),
+        main(few_shot),
         reward_models(),
         sources(),
         weights(),
@@ -57,7 +55,7 @@ def ablation_tables(
     return {table.name: table for table in tables}
 
 
-def main(few_shot: bool, teacher: bool) -> AblationTable:
+def main(few_shot: bool) -> AblationTable:
     shots, gentle = (), ()
     if few_shot:
         shots, gentle = ("--few_shot", "true"), ("--learning_rate", "5e-5", "--kl_coef", "0.1")
@@ -70,16 +68,16 @@ def main(few_shot: bool, teacher: bool) -> AblationTable:
         NO_D: want("ppo", "-wo-d", *shots, *gentle, **from_base),
         FULL: OURS,
     }
-    whole = AblationTable(
+    return AblationTable(
         "main",
         "What the method gives (Table 2)",
         rows=(
             *(AblationRow(name, NOTES[name], wanted) for name, wanted in models.items()),
+            AblationRow(LENIENT, "the same answers, announced or not", STUDENT, lenient=True),
             AblationRow(PPO_ON_THE_VOTE, VOTE_NOTE, VOTE, baseline=True),
         ),
         comparisons=((FULL, NO_R), (FULL, SFT), (FULL, PPO_ON_THE_VOTE), (FULL, paper_rows.TEACHER.name)),
     )
-    return whole if teacher else whole.without([paper_rows.TEACHER.name])
 
 
 def reward_models() -> AblationTable:

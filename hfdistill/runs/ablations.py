@@ -32,12 +32,14 @@ class AblationRow:
         note (`str`): what it is, in words.
         wanted ([`Wanted`]): the model that answers the test questions, or the reward model.
         baseline (`bool`): whether it stands for what people would use instead.
+        lenient (`bool`): whether the model's answers are read leniently, see `evaluate.lenient`.
     """
 
     name: str
     note: str
     wanted: Wanted
     baseline: bool = False
+    lenient: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ from ..artifacts.references import open_artifact
 from ..artifacts.store import Store
 from ..config import load_config
 from ..errors import HFDistillError
+from ..evaluation.paper_rows import TEACHER
 from ..flags import stage_class
 from ..kinds import RESULTS
 from ..sections import StudentConfig
 from ..student import load_encoder
-from ..tasks import load_task
+from ..tasks import Question, Task, load_task
 from .ablation_grid import SeedSettings
+from .ablation_tables import LENIENT
 from .opening import FILES
 
 
@@ -32,16 +34,27 @@ def settings_of(
     """
     read = load_config(RESULTS.stage, stage_class(RESULTS.stage), ["--config", config, *flags[RESULTS.stage]])
     run = replace(read.run, namespace=Store(read.run).namespace)
-    few_shot = bool(load_task(read.task).shots) and not asked_in_chat(read.student)
-    teacher = read.stage.asks(read.teacher)
+    task = load_task(read.task)
+    few_shot = bool(task.shots) and not asked_in_chat(read.student)
+    left_out = [] if read.stage.asks(read.teacher) else [TEACHER.name]
+    left_out += [] if read_leniently(task) else [LENIENT]
     made = []
     for seed in seeds:
         own, shared = run, ()
         if seed != run.seed:
             own = replace(run, name=f"{run.name}-{seed}", seed=seed, output_dir=f"{run.output_dir}/seed-{seed}")
             shared = ("--run.name", own.name, "--run.seed", str(seed), "--run.output_dir", own.output_dir)
-        made.append(SeedSettings(config, own, shared, flags, tuple(accelerate), few_shot, teacher))
+        made.append(SeedSettings(config, own, shared, flags, tuple(accelerate), few_shot, tuple(left_out)))
     return made
+
+
+def read_leniently(task: Task) -> bool:
+    """Whether a task can tell an answer that nothing announces."""
+    try:
+        task.last_value("1", Question("example", "How many?", "test", ("1", "2")))
+    except HFDistillError:
+        return False
+    return True
 
 
 def asked_in_chat(student: StudentConfig) -> bool:

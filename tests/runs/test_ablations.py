@@ -38,7 +38,9 @@ def config(tmp_path):
     def write(**sections) -> str:
         path = tmp_path / "run.yaml"
         made = {**SECTIONS, "run": {**SECTIONS["run"], "output_dir": str(tmp_path / "runs")}}
-        path.write_text(yaml.safe_dump({name: {**made.get(name, {}), **sections.get(name, {})} for name in made}))
+        path.write_text(
+            yaml.safe_dump({name: {**made.get(name, {}), **sections.get(name, {})} for name in [*made, *sections]})
+        )
         return str(path)
 
     return write
@@ -140,6 +142,27 @@ def test_a_teacher_without_endpoints_has_no_row(config):
     made = grid(config(teacher={"endpoints": []}), "main")
     assert "Teacher" not in [row.name for row in made.table.rows]
     assert not any("Teacher" in pair for pair in made.table.comparisons)
+
+
+def test_votes_and_lenient_readings_are_of_the_rows_that_a_table_has(config):
+    path = config(evaluate={"votes": [4, 8], "vote_rows": ["Ours", "PPO on the vote"], "lenient": ["SFT"]})
+    main_table, minus, fail = (
+        grid(path, table, without=without).evaluation
+        for table, without in (("main", ()), ("minus", ()), ("fail", (HEADS, MOVING)))
+    )
+    asked = [(each.config.stage.votes, each.config.stage.vote_rows) for each in (main_table, minus, fail)]
+    assert asked == [([4, 8], ["Ours", "PPO on the vote"]), ([4, 8], ["Ours"]), ([], [])]
+    assert [each.config.stage.lenient for each in (main_table, minus, fail)] == [["ICL", "SFT"], [], []]
+    assert "reward" in main_table.reads
+    rows = grid(path, "main")
+    assert (rows.row_of("ICL"), rows.row_of("ICL (lenient)")) == ("ICL", "ICL (lenient)")
+
+
+def test_a_task_that_cannot_be_read_leniently_has_no_such_row(config):
+    sections = yaml.safe_load(Path(path := config()).read_text())
+    sections["task"] = {"name": "generic", "answer": "exact"}
+    Path(path).write_text(yaml.safe_dump(sections))
+    assert "ICL (lenient)" not in [row.name for row in settings(path)[0].table("main").rows]
 
 
 def test_the_configuration_s_own_seed_is_the_run_that_is_there(config):
