@@ -139,6 +139,7 @@ def write_results(task, folder: Path) -> dict:
         answer: str
         tokens: int = 9
         finish_reason: str = "eos_token"
+        token_ids: list | None = None
 
     questions = [question for question in task.questions() if question.split == "test"][:5]
     golds, graded, metrics = task.golds(), [], {}
