@@ -36,6 +36,11 @@ BESIDE = {
     "transformers_continuous_batching_config": {"use_transformers_continuous_batching": True},
     "vllm_importance_sampling_correction": {"use_vllm": True},
     "vllm_importance_sampling_clip_max": {"use_vllm": True},
+    "yardstick_samples": {"yardstick": "agreement"},
+    "label_every": {"moving_labels": "fail"},
+    "label_samples": {"moving_labels": "fail"},
+    "label_threshold": {"moving_labels": "fail"},
+    "label_weighting": {"moving_labels": "fail"},
 }
 IN_PPO = {"num_train_epochs": {"total_episodes": None}, "max_steps": {"total_episodes": None}}
 
@@ -49,6 +54,7 @@ OTHER = {
     "votes": [4],
     "rewards": ["brief"],
     "target_modules": ["q_proj"],
+    "label_weighting": "none",
     "top_p": 0.5,
     "operations": [2, 4],
     "dtype": "bfloat16",

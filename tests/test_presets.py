@@ -13,6 +13,7 @@ from hfdistill.errors import HFDistillError
 from hfdistill.fields import plain
 from hfdistill.flags import stage_class
 from hfdistill.kinds import CHAIN
+from hfdistill.runs.ablation_tables import ablation_tables
 from hfdistill.runs.validation import validate
 from hfdistill.tasks import load_task
 
@@ -93,6 +94,8 @@ def test_ours_without_data_has_settings_of_its_own():
     words = [*shlex.split(command), "--use_cpu"]
     stage = load_config("ppo", stage_class("ppo"), ["--config", str(PAPER[0]), *words]).stage
     assert (stage.learning_rate, stage.kl_coef, stage.warmup) == (5e-5, 0.1, "BASE")
+    (wanted,) = (row.wanted for row in ablation_tables(few_shot=True)["main"].rows if row.name == "Ours w/o D")
+    assert " ".join(wanted.flags) in command and f"--run.suffix={wanted.suffix}" in command
 
 
 def number(value):
