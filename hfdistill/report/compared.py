@@ -86,6 +86,9 @@ def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
 def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     """Labels that the student's own vote gave, against golds, beside what the teacher said most often; where the gold
     answer was bought they are left out.
+
+    Where there was no label, the answer that leads the student's vote is compared with the one that leads the
+    teacher's, whether a label came of it or not; where there was one, the label with that before.
     """
     cells = []
     for row in rows:
@@ -96,28 +99,30 @@ def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
             }
             judged = {seed: those for seed, those in judged.items() if those}
             if judged:
-                told = (
-                    share(accuracy(_right(judged, name))["value"]) for name in ("careful", "all", "leading", "moved")
-                )
-                other = "before" if labelled else "all"
-                pairs = {
-                    seed: ([one["moved"] for one in those], [one[other] for one in those])
-                    for seed, those in judged.items()
-                }
-                found = difference("moved", other, pairs)
+                told = ("careful", "all", "leading", "stands", "moved")
+                shares = (share(accuracy(_each(judged, name))["value"]) for name in told)
+                first, second = ("moved", "before") if labelled else ("leading", "all")
+                pairs = zip(_each(judged, first), _each(judged, second), strict=True)
+                found = difference(first, second, dict(zip(judged, pairs, strict=True)))
                 asked = f"{sum(map(len, judged.values())):,}"
-                cells.append([f"{row.name}, questions with {scope}", asked, *told, *_measured(found), *_tested(found)])
+                name = f"{row.name}, questions with {scope}"
+                cells.append([name, asked, *shares, *_measured(found), *_tested(found)])
     if cells:
         caption = (
-            "Training labels that are right, by golds: the teacher's most frequent answer, and the labels that the "
-            "student moved; these against the former at all temperatures, or against the label before where one was"
+            "Labels that moved, by golds: the answers that lead the teacher's vote and the student's last one, as shares "
+            "that are right; and the shares of questions with a label at the end, and with a right one. The difference "
+            "is the student's vote less the teacher's at all temperatures, or, where a label was before, the label at "
+            "the end less that"
         )
-        said = ("questions", "teacher, careful", "teacher, all temperatures", "student's vote", "moved")
-        tests = ("seeds above", "right alone: moved / other", "McNemar's p")
+        said = (
+            *("questions", "teacher's vote, careful", "teacher's vote, all temperatures", "student's vote"),
+            *("labelled at the end", "labelled right"),
+        )
+        tests = ("seeds above", "right alone: first / second", "McNemar's p")
         yield Figures(caption, ("row", *said, *MEASURED, *tests), cells)
 
 
-def _right(judged: Mapping[int, Sequence[Mapping[str, Any]]], name: str) -> list[list[bool]]:
+def _each(judged: Mapping[int, Sequence[Mapping[str, Any]]], name: str) -> list[list[bool]]:
     return [[one[name] for one in those] for those in judged.values()]
 
 

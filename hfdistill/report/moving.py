@@ -21,10 +21,10 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
         task ([`~hfdistill.tasks.base.Task`]): tells when two answers are one.
 
     Returns:
-        `list[dict]`: `question_id`, whether it was `labelled`, whether its gold answer was `bought`, and whether these
-        are right: the label `before`, the label `moved`, the answer `leading` the student's last vote, and the one
-        that the teacher gave most often where it is `careful` and at `all` temperatures. No label is not right. Empty
-        without golds.
+        `list[dict]`: `question_id`, whether it was `labelled`, whether a label `stands` at the end, whether its gold
+        answer was `bought`, and whether these are right: the label `before`, the label `moved`, the answer `leading`
+        the student's last vote, and the one that the teacher gave most often where it is `careful` and at `all`
+        temperatures. No label is not right. Empty without golds.
     """
     import pyarrow.parquet as pq
 
@@ -51,5 +51,6 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
             "all": plurality(at_all[key], task.same),
         }
         right = {name: label is not None and task.same(label, golds[key]) for name, label in said.items()}
-        judged.append({"question_id": key, "labelled": said["before"] is not None, "bought": row["bought"], **right})
+        has = {"labelled": said["before"] is not None, "stands": said["moved"] is not None, "bought": row["bought"]}
+        judged.append({"question_id": key, **has, **right})
     return judged

@@ -34,7 +34,7 @@ def folders(tmp_path_factory):
     ]
     write_rows(labels, LABELS, "responses", responses)
     write_rows(labels, LABELS, "gold", [{"question_id": key, "gold": "1"} for key in said])
-    moved = [("a", None, "1", False), ("b", None, "1", False), ("c", "1", "2", False), ("d", None, "1", True)]
+    moved = [("a", None, None, False), ("b", None, "1", False), ("c", "1", "2", False), ("d", None, "1", True)]
     names = ("question_id", "pseudo_label", "moved_label", "bought")
     vote = {"leading": "1", "vote_share": 0.8}
     write_labels(policy, [dict(zip(names, row, strict=True)) | vote for row in moved])
@@ -44,7 +44,8 @@ def folders(tmp_path_factory):
 def test_what_is_right_is_judged_by_golds(folders):
     judged = judge_labels(*folders, load_task({"name": "word_problems"}))
     assert [row["question_id"] for row in judged] == ["a", "b", "c", "d"]
-    assert [row["moved"] for row in judged] == [True, True, False, True]
+    assert [row["moved"] for row in judged] == [False, True, False, True]
+    assert [row["stands"] for row in judged] == [False, True, True, True]
     assert [row["before"] for row in judged] == [False, False, True, False]
     assert all(row["leading"] for row in judged)
     assert [row["careful"] for row in judged] == [False, False, True, True]
@@ -56,10 +57,11 @@ def test_the_report_leaves_out_what_was_bought(folders):
     row = MeasuredRow("moving labels", "", False, moved={2: judged, 3: judged})
     (table,) = moved_labels([row, MeasuredRow("vote", "", True)])
     without, with_label = table.rows
-    # of a and b the teacher's careful answers get none, all of its answers one, the student both
-    assert without[:6] == ["moving labels, questions with no label", "4", "0.000", "0.500", "1.000", "1.000"]
-    assert without[6] == "+50.0" and "2 / 0" in without
-    assert with_label[:6] == ["moving labels, questions with a label", "2", "1.000", "1.000", "1.000", "0.000"]
+    # of a and b the teacher's careful answers get none, all of its answers one, the student both; one has a label
+    assert without[:5] == ["moving labels, questions with no label", "4", "0.000", "0.500", "1.000"]
+    assert without[5:8] == ["0.500", "0.500", "+50.0"] and "2 / 0" in without
+    assert with_label[:5] == ["moving labels, questions with a label", "2", "1.000", "1.000", "1.000"]
+    assert with_label[5:8] == ["1.000", "0.000", "\N{MINUS SIGN}100.0"]
     assert list(moved_labels([MeasuredRow("vote", "", True)])) == []
 
 
@@ -75,4 +77,4 @@ def test_they_are_found_behind_a_row(folders, tmp_path):
     row = ReportedRow("moving labels", "", False, {2: made})
     table = ReportedTable("fail", "", "", "trial", TASK, (2,), True, (row,), (), {})
     (measured,) = Evidence().measure(table)
-    assert [label["moved"] for label in measured.moved[2]] == [True, True, False, True]
+    assert [label["moved"] for label in measured.moved[2]] == [False, True, False, True]
