@@ -109,10 +109,10 @@ def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
                 cells.append([name, asked, *shares, *_measured(found), *_tested(found)])
     if cells:
         caption = (
-            "Labels that moved, by golds: the answers that lead the teacher's vote and the student's last one, as shares "
-            "that are right; and the shares of questions with a label at the end, and with a right one. The difference "
-            "is the student's vote less the teacher's at all temperatures, or, where a label was before, the label at "
-            "the end less that"
+            "Labels that moved, by golds: how often the answers that lead the teacher's vote and the student's last "
+            "one are right, and the shares of questions that have a label at the end, and a right one. The "
+            "difference is the student's vote less the teacher's at all temperatures, or, where a label was before, "
+            "the label at the end less that"
         )
         said = (
             *("questions", "teacher's vote, careful", "teacher's vote, all temperatures", "student's vote"),
