@@ -56,7 +56,7 @@ STAGES = {
         Stage("label", "hfdistill.labels.config:LabelConfig", "label_teacher.py"),
         Stage("warmup", "hfdistill.warmup.config:WarmupConfig", "warm_up.py"),
         Stage("reward", "hfdistill.reward.config:RewardConfig", "train_reward.py"),
-        Stage("ppo", "hfdistill.ppo.config:DistillPPOConfig", "train_ppo.py"),
+        Stage("ppo", "hfdistill.ppo.stage:DistillPPOConfig", "train_ppo.py"),
         Stage("evaluate", "hfdistill.evaluation.config:EvaluateConfig", "evaluate.py"),
         Stage("baseline", "hfdistill.baselines.config:BaselineConfig", "train_baseline.py", in_chain=False),
     )

@@ -26,7 +26,7 @@ from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import POLICY
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
 from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_model
 

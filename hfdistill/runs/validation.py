@@ -6,7 +6,7 @@ from ..config import Config, load_config
 from ..errors import HFDistillError
 from ..flags import stage_class, stage_flags
 from ..kinds import STAGES
-from ..ppo.config import DistillPPOConfig
+from ..ppo.stage import DistillPPOConfig
 from ..reward.config import RewardConfig
 from ..reward.rewards import resolved_entry
 from ..tasks import load_task, task_section

@@ -65,7 +65,7 @@ def test_label(site, tmp_path, labeler, pseudo_label):
 
 def test_its_reward_has_options_and_a_weight(site):
     code = (
-        "from hfdistill.ppo.config import DistillPPOConfig\nfrom hfdistill.reward.rewards import load_rewards\n"
+        "from hfdistill.ppo.stage import DistillPPOConfig\nfrom hfdistill.reward.rewards import load_rewards\n"
         "from hfdistill.tasks import load_task\nentries = ['{name: polite, word: Well, weight: 0.5}']\n"
         "config = DistillPPOConfig('out', rewards=entries, use_cpu=True)\n"
         "(reward,) = load_rewards(config.rewards, load_task({'name': 'syllables'}), None)\n"

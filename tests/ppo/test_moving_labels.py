@@ -11,9 +11,9 @@ from test_resume import StopAt
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.vote import vote
 from hfdistill.ppo.ballots import Ballot
-from hfdistill.ppo.config import DistillPPOConfig
 from hfdistill.ppo.moving_labels import MovingLabels, entropy, weighted_vote, write_labels
 from hfdistill.ppo.prompts import PromptDataset
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.rows import read_rows
 from hfdistill.training.saving import last_checkpoint
 

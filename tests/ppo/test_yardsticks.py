@@ -9,7 +9,7 @@ from hfdistill.encoding import Encoder
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.references import read_golds, with_bought_golds
 from hfdistill.ppo.ballots import Ballot, BallotReader
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.ppo.yardsticks import Yardsticks
 from hfdistill.reward.model import RewardScorer, prepare_reward_model
 from hfdistill.tasks import load_task

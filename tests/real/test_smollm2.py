@@ -23,7 +23,7 @@ from hfdistill.artifacts.references import open_artifact
 from hfdistill.config import Config, load_config
 from hfdistill.encoding import cut
 from hfdistill.kinds import CHAIN, KINDS, POLICY, REWARD, TRIPLES
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.reward.distilled import distilled_reward
 from hfdistill.rows import read_rows
 from hfdistill.runs.stages import ON_CPU, recipe_step

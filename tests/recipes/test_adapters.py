@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from hfdistill.artifacts.store import Store
 from hfdistill.config import load_config
 from hfdistill.kinds import POLICY
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.tasks import load_task
 from hfdistill.training.saving import save_model
 

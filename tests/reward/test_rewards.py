@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.reward.brief import brief
 from hfdistill.reward.distilled import DistilledReward, PessimisticReward
 from hfdistill.reward.rewards import (

@@ -15,7 +15,7 @@ from transformers import Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
 from hfdistill.commands import estimate as command
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError
-from hfdistill.ppo.config import DistillPPOConfig
+from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.runs import fitting
 from hfdistill.runs.memory import PROCESS, CountedModel, Lengths, Spread, read_spread, stage_need
 from hfdistill.sections import AdapterConfig
