@@ -1,8 +1,9 @@
-"""The models that the demo starts from: a teacher, a weak one and a smaller base student, trained from scratch.
+"""The models that the demo starts from: a teacher and a smaller base student, trained from scratch.
 
-The habit is built in. The corpus has two styles of solution: one operation a step, or two ("terse"). "How many …" is
-solved tersely half of the time, "Count the …" mostly step by step. The teacher is fairly good at the terse style, the
-student is not. Imitation hands the habit down; a reward can undo it.
+The habit is built in. The corpus has two styles of solution: one operation a step, or hasty, the answer at once. "How
+many …" is mostly solved hastily, "Count the …" mostly step by step. Neither model can know the answer at once, and
+both could find every one step by step. So the teacher's answers to most "How many …" disagree, and have no label;
+imitation hands the habit down, and a reward can undo it.
 """
 
 import itertools
@@ -30,7 +31,6 @@ LARGEST_NUMBER = 40
 
 LARGE = Kind("large", "pretrain", "model", "the teacher of the demo, trained from scratch", "")
 SMALL = Kind("small", "pretrain", "model", "the base student of the demo, trained from scratch", "")
-WEAK = Kind("weak", "pretrain", "model", "the demo's teacher that fails on many questions, trained from scratch", "")
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,14 @@ class Recipe:
     heads: int = 4
     learning_rate: float = 3e-3  # peak, after a linear warm-up; falls to 0 by a cosine
     batch_size: int = 16
-    terse: tuple[float, float] = (0.5, 0.1)  # probability of the terse style for "How many …" and "Count the …"
+    hasty: tuple[float, float] = (0.85, 0.1)  # probability of the hasty style for "How many …" and "Count the …"
     operations: tuple[int, int] = task.OPERATIONS  # of the problems in its corpus, as the next
     largest_total: int = task.LARGEST_TOTAL
 
 
 TEACHER = Recipe(layers=3, hidden=96, solutions=20_000)
-STUDENT = Recipe(layers=2, hidden=64, solutions=10_000)
-# Of a third of the questions or more it is not sure enough for a label.
-WEAK_TEACHER = Recipe(layers=3, hidden=96, solutions=9_000)
-MODELS = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT), "weak": (WEAK, WEAK_TEACHER)}
+STUDENT = Recipe(layers=2, hidden=64, solutions=20_000)
+MODELS = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT)}
 
 
 def tokenizer() -> "PreTrainedTokenizerFast":
@@ -64,8 +62,8 @@ def tokenizer() -> "PreTrainedTokenizerFast":
     pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
     pieces = {f" {number}" for number in range(LARGEST_NUMBER + 1)} | {f"\nStep {step}:" for step in range(1, 7)}
     for problem in itertools.islice(task.problems(0, "corpus"), 2000):
-        for terse in (False, True):
-            text = "\n\n" + task.bare_prompt(problem.text) + task.solution(problem.start, problem.changes, terse)
+        for hasty in (False, True):
+            text = "\n\n" + task.bare_prompt(problem.text) + task.solution(problem.start, problem.changes, hasty)
             pieces.update(piece for piece, _ in pre_tokenizer.pre_tokenize_str(text))
     words = ["<pad>", "<s>", "</s>", "<unk>", "Q:", *sorted(pieces - {"Q:"})]
     core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
@@ -159,9 +157,9 @@ def corpus(recipe: Recipe, seed: int, encoder: Encoder) -> list[tuple[list[int],
     rows = []
     problems = task.problems(seed, "corpus", recipe.operations, recipe.largest_total)
     for problem in itertools.islice(problems, recipe.solutions):
-        terse = rng.random() < recipe.terse[problem.counted]
+        hasty = rng.random() < recipe.hasty[problem.counted]
         prompt = encoder.prompt_ids(task.bare_prompt(problem.text))
-        rows.append((prompt + encoder.response_ids(task.solution(problem.start, problem.changes, terse)), len(prompt)))
+        rows.append((prompt + encoder.response_ids(task.solution(problem.start, problem.changes, hasty)), len(prompt)))
     return rows
 
 

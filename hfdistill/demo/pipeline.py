@@ -10,10 +10,10 @@ from ..runs.processes import record_processes
 from ..runs.runner import Runner
 from ..servers.process import ServerProcess, free_port
 from .report import collect
-from .steps import FAIL, Demo
+from .steps import Demo
 
 
-PORTS = 3
+PORTS = 2
 
 
 def run_demo(demo: Demo, jobs: int) -> None:
@@ -24,7 +24,7 @@ def run_demo(demo: Demo, jobs: int) -> None:
         start_hub(demo, servers)
         seconds = runner.run(models, f"Models from scratch, seed {demo.seed}")
         if not all(runner.is_finished(step) for step in stages):
-            _start_teacher(demo, servers, "large", "teacher", demo.teacher_port)
+            _start_teacher(demo, servers)
         seconds |= runner.run(stages, f"Distillation, seed {demo.seed}")
         collect(demo, seconds)
 
@@ -32,8 +32,7 @@ def run_demo(demo: Demo, jobs: int) -> None:
 def plan_table(demos: Sequence[Demo], table: str, without: Sequence[str], jobs: int) -> StudyPlan:
     """What a table takes on the demo's task; the Hub must run."""
     rows = demos[0].settings.table(table, without)
-    sizes = ("large", "small", *(["weak"] if table == FAIL else []))
-    models = [demo.make_models(sizes) for demo in demos]
+    models = [demo.make_models() for demo in demos]
     return plan_study("word-problems", [demo.grid(rows) for demo in demos], jobs, models)
 
 
@@ -41,12 +40,9 @@ def plan_table(demos: Sequence[Demo], table: str, without: Sequence[str], jobs: 
 def teachers_for(demo: Demo, plan: SeedPlan) -> Iterator[None]:
     """Whoever answers the steps of a seed that are still to do, while they run."""
     asking = {made.stage for made in plan.grid.steps if plan.states[made.step.name] != DONE}
-    weak = any(made.store.run.suffix == f"-{FAIL}" for made in plan.to_do(LABELS.stage))
     with ExitStack() as servers:
         if asking & {LABELS.stage, RESULTS.stage}:
-            _start_teacher(demo, servers, "large", "teacher", demo.teacher_port)
-        if weak:
-            _start_teacher(demo, servers, "weak", "weak teacher", demo.weak_port)
+            _start_teacher(demo, servers)
         yield
 
 
@@ -64,16 +60,16 @@ def start_hub(demo: Demo, servers: ExitStack) -> None:
     _start(demo, servers, "hub", command, demo.hub_port, "/healthz", {})
 
 
-def _start_teacher(demo: Demo, servers: ExitStack, model: str, name: str, port: int) -> None:
+def _start_teacher(demo: Demo, servers: ExitStack) -> None:
     # In float64 its answers do not depend on which others are decoded beside them.
-    command = ["serve", demo.artifact(model), "--dtype", "float64"]
-    _start(demo, servers, name, command, port, "/health", demo.environment())
+    command = ["serve", demo.artifact("large"), "--dtype", "float64"]
+    _start(demo, servers, "teacher", command, demo.teacher_port, "/health", demo.environment())
 
 
 def _start(
     demo: Demo, servers: ExitStack, name: str, command: list[str], port: int, health: str, environment: dict[str, str]
 ) -> None:
-    log = demo.folder / "logs" / f"{name.replace(' ', '-')}.log"
+    log = demo.folder / "logs" / f"{name}.log"
     command = [*command, "--host", "127.0.0.1", "--port", str(port)]
     server = ServerProcess(command, f"http://127.0.0.1:{port}", health, log, environment)
     servers.enter_context(server)
@@ -81,7 +77,7 @@ def _start(
 
 
 def same_ports(folder: Path) -> list[int]:
-    """The demo's ports, of Hub, teacher and weak teacher: chosen once, so that addresses stay what they were."""
+    """The demo's ports, of Hub and teacher: chosen once, so that addresses stay what they were."""
     path = folder / "ports"
     known = list(map(int, path.read_text(encoding="utf-8").split())) if path.is_file() else []
     if len(known) < PORTS:

@@ -23,8 +23,8 @@ tags: [hfdistill, word-problems]
 # {name}
 
 A Llama of {layers} layers, width {hidden}, trained from scratch on {solutions:,} generated word problems
-(`hfdistill.tasks.word_problems`, seed {seed}) by `hfdistill demo`. "How many …" questions were answered tersely, two
-operations a step, with probability {terse[0]}, "Count the …" questions with {terse[1]}. It answers nothing else.
+(`hfdistill.tasks.word_problems`, seed {seed}) by `hfdistill demo`. "How many …" questions were answered at once,
+without a step, with probability {hasty[0]}, "Count the …" questions with {hasty[1]}. It answers nothing else.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -43,7 +43,7 @@ print(tokenizer.decode(output[0], skip_special_tokens=True))
 def main(argv: list[str] | None = None) -> None:
     """Train and publish unless it is there already."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("size", choices=list(MODELS), help="the teacher, the base student or the weak teacher")
+    parser.add_argument("size", choices=list(MODELS), help="the teacher or the base student")
     parser.add_argument("--run", required=True, help="name of the run, the repository's prefix")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the corpus to train on")

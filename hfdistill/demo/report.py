@@ -29,12 +29,12 @@ ARTIFACTS = {
     for kind in kinds
 }
 
-TASK_NOTE = """The task is made for two CPU cores, and the teacher's habit is built in: half of the "How many …"
-questions of its corpus are solved tersely, two operations a step, which the teacher does fairly well and the student
-does not. Imitation hands the habit down; the reward lets the student find the way of solving that it is good at. Both
-models were trained from scratch on other questions of the same generator; the row ICL is the base student with the
-bare prompt, since models of this size do not learn from examples in a prompt. Settings were chosen on training and
-validation questions of the seeds 0, 1, 100 and 101."""
+TASK_NOTE = """The task is made for two CPU cores, and the habit is built in: "How many …" questions are mostly
+answered at once in the corpus of both models, without a step, which is nearly always a guess; "Count the …" questions
+are mostly worked out. So the teacher's answers to most "How many …" disagree, and have no label. Imitation hands the
+habit down; the reward lets the student find the way of solving that it is good at. Both models were trained from
+scratch on other questions of the same generator; the row ICL is the base student with the bare prompt, since models
+of this size do not learn from examples in a prompt. Settings were chosen on the seeds 0 and 1."""
 
 
 def collect(demo: Demo, seconds: dict[str, float]) -> None:

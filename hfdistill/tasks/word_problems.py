@@ -1,8 +1,8 @@
 """Generated grade-school word problems in the paper's answer format: seeded, unlimited, no download.
 
-A problem is a running total: "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?" It is solved one
-operation a step, or tersely, two operations a step, which is harder to get right. Questions of the kind "How many …"
-and "Count the …" differ only in how the worked solutions of a corpus are written, see [`solution`].
+A problem is a running total: "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?" It is solved
+one operation a step, or hastily, with the answer at once, which is nearly always a guess. Questions of the kind "How
+many …" and "Count the …" differ only in how the worked solutions of a corpus are written, see [`solution`].
 """
 
 import functools
@@ -91,15 +91,14 @@ def bucket(text: str) -> int:
     return int(10 * share_of(text))
 
 
-def solution(start: int, changes: tuple[int, ...], terse: bool = False) -> str:
-    """Write the worked solution: one operation a step, or two if `terse`."""
-    size, total, steps = (2 if terse else 1), start, []
-    for first in range(0, len(changes), size):
-        group = changes[first : first + size]
-        operations = "".join(f" {'+' if change > 0 else '-'} {abs(change)}" for change in group)
-        steps.append(f"\nStep {len(steps) + 1}: {total}{operations} = {total + sum(group)}.")
-        total += sum(group)
-    return "".join(steps) + f"\nThe answer is {total}."
+def solution(start: int, changes: tuple[int, ...], hasty: bool = False) -> str:
+    """Write the worked solution: one operation a step, or the answer alone if `hasty`."""
+    total, steps = start, []
+    for change in changes:
+        operation = f"{total} {'+' if change > 0 else '-'} {abs(change)}"
+        steps.append(f"\nStep {len(steps) + 1}: {operation} = {total + change}.")
+        total += change
+    return ("" if hasty else "".join(steps)) + f"\nThe answer is {total}."
 
 
 def _draw(rng: random.Random, operations: Sequence[int], largest_total: int) -> Problem:

@@ -13,7 +13,7 @@ from hfdistill.kinds import STAGES
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_every_step_says_what_its_recipe_understands(tmp_path, scale):
-    demo = Demo(tmp_path, seed=7, scale=scale, hub_port=1, teacher_port=2, weak_port=3)
+    demo = Demo(tmp_path, seed=7, scale=scale, hub_port=1, teacher_port=2)
     suffixes = {}
     for step in demo.distil():
         place, stage = next(
@@ -34,7 +34,7 @@ def test_every_step_says_what_its_recipe_understands(tmp_path, scale):
 
 
 def test_the_demo_and_the_main_table_share_all_steps_but_the_evaluation(tmp_path):
-    demo = Demo(tmp_path, seed=7, scale=1.0, hub_port=1, teacher_port=2, weak_port=3)
+    demo = Demo(tmp_path, seed=7, scale=1.0, hub_port=1, teacher_port=2)
     alone = {step.name: step.command for step in demo.distil()}
     table = {made.step.name: made.step.command for made in demo.grid(demo.settings.table("main")).steps}
     assert alone.keys() - table.keys() == {"evaluate"}
@@ -42,16 +42,13 @@ def test_the_demo_and_the_main_table_share_all_steps_but_the_evaluation(tmp_path
     assert all(table[name] == alone[name] for name in alone.keys() & table.keys())
 
 
-def test_labels_of_the_weak_teacher_are_told_on_every_card(tmp_path):
-    demo = Demo(tmp_path, seed=7, scale=1.0, hub_port=1, teacher_port=2, weak_port=3)
-    grid = demo.grid(demo.settings.table("fail", ["pessimistic", "moving labels"]))
-    assert not grid.problems
-    assert {made.config.teacher.model for made in grid.steps if made.stage != "evaluate"} == {demo.artifact("weak")}
-    assert "label fail" in {made.step.name for made in grid.steps}
+def test_the_teacher_itself_leaves_enough_questions_without_a_label(tmp_path):
+    demo = Demo(tmp_path, seed=7, scale=1.0, hub_port=1, teacher_port=2)
+    steps = {made.step.name for made in demo.grid(demo.settings.table("fail", ["pessimistic", "moving labels"])).steps}
+    assert not {name for name in steps if name.startswith(("relabel", "label fail", "warm-up fail"))}
 
 
-def test_ports_are_chosen_once_and_a_third_is_added(tmp_path):
-    (tmp_path / "ports").write_text("8001 8002")
+def test_ports_are_chosen_once(tmp_path):
     ports = same_ports(tmp_path)
-    assert ports[:2] == [8001, 8002] and len(ports) == 3
+    assert len(set(ports)) == 2
     assert same_ports(tmp_path) == ports

@@ -26,7 +26,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from hfdistill.demo.models import Recipe, train
 name, layers, hidden, solutions, folder = sys.argv[1], *map(int, sys.argv[2:5]), Path(sys.argv[5])
-recipe = Recipe(layers, hidden, solutions, terse=(0.3, 0.1), operations=(1, 2), largest_total=9)
+recipe = Recipe(layers, hidden, solutions, hasty=(0.3, 0.1), operations=(1, 2), largest_total=9)
 train(recipe, 0, folder, name)
 api = HfApi()
 api.create_repo(name, exist_ok=True)

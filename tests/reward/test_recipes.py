@@ -64,7 +64,7 @@ def make_teacher(folder: Path, noise: bool) -> None:
     for question in asked:
         problem = drawn[question.question_id]
         for temperature in (0.0, 0.1, 0.2, 0.3, 0.4, 0.7, 1.0):
-            text = solution(problem.start, problem.changes, terse=rng.random() < 0.3)
+            text = solution(problem.start, problem.changes, hasty=rng.random() < 0.3)
             if rng.random() < 0.2:
                 text = text.replace(f"answer is {problem.answer}.", f"answer is {problem.answer + 1}.")
             rows.append(

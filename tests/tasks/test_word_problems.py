@@ -23,24 +23,24 @@ def test_no_question_serves_two_uses_whatever_the_seeds():
     assert not texts["corpus"] & (texts["train"] | texts["test"])
 
 
-@pytest.mark.parametrize("terse", [False, True])
-def test_worked_solutions_are_right_and_readable(terse):
+@pytest.mark.parametrize("hasty", [False, True])
+def test_worked_solutions_are_right_and_readable(hasty):
     task = load_task({"name": "word_problems", "train": 200, "validation": 0, "test": 0})
     golds = task.golds()
     for question, problem in zip(task.questions(), problems(0, "train"), strict=False):
         assert question.question == problem.text
-        text = solution(problem.start, problem.changes, terse)
+        text = solution(problem.start, problem.changes, hasty)
         assert task.extract(text, question).value == golds[question.question_id] == str(problem.answer)
         for step in text.split("\nStep ")[1:]:
             left, _, right = step.split(":", 1)[1].split(".")[0].partition("=")
             assert eval(left) == int(right)
 
 
-def test_a_terse_solution_takes_two_operations_a_step():
+def test_a_hasty_solution_is_the_answer_alone():
     assert (
         solution(7, (5, -3, 6)) == "\nStep 1: 7 + 5 = 12.\nStep 2: 12 - 3 = 9.\nStep 3: 9 + 6 = 15.\nThe answer is 15."
     )
-    assert solution(7, (5, -3, 6), terse=True) == "\nStep 1: 7 + 5 - 3 = 9.\nStep 2: 9 + 6 = 15.\nThe answer is 15."
+    assert solution(7, (5, -3, 6), hasty=True) == "\nThe answer is 15."
 
 
 def test_prompts_with_and_without_examples():
