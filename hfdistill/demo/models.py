@@ -44,13 +44,13 @@ class Recipe:
     heads: int = 4
     learning_rate: float = 3e-3  # peak, after a linear warm-up; falls to 0 by a cosine
     batch_size: int = 16
-    hasty: tuple[float, float] = (0.85, 0.1)  # probability of the hasty style for "How many …" and "Count the …"
+    hasty: tuple[float, float] = (0.85, 0.03)  # probability of the hasty style for "How many …" and "Count the …"
     operations: tuple[int, int] = task.OPERATIONS  # of the problems in its corpus, as the next
     largest_total: int = task.LARGEST_TOTAL
 
 
 TEACHER = Recipe(layers=3, hidden=96, solutions=20_000)
-STUDENT = Recipe(layers=2, hidden=64, solutions=20_000)
+STUDENT = Recipe(layers=2, hidden=64, solutions=30_000)
 MODELS = {"large": (LARGE, TEACHER), "small": (SMALL, STUDENT)}
 
 
