@@ -28,7 +28,7 @@ def places(scores: Sequence[float]) -> list[float]:
     return [2 * ((score - low) / (high - low)) - 1 for score in scores]
 
 
-def stratified_rewards(judged: Sequence[Judged], *, beta: float = 0.5) -> list[float]:
+def stratified_rewards(judged: Sequence[Judged], *, beta: float = 0.9) -> list[float]:
     """Rewards of the responses of one call (HERO, https://arxiv.org/abs/2510.07242, min-max within a stratum).
 
     A stratum is the right, or the wrong, answers to one question; a place in it is between -1 and 1, see [`places`].
@@ -45,7 +45,7 @@ def stratified_rewards(judged: Sequence[Judged], *, beta: float = 0.5) -> list[f
 
     Args:
         judged (`Sequence[Judged]`): the responses, of any questions.
-        beta (`float`, *optional*, defaults to 0.5): how far the model may move a reward.
+        beta (`float`, *optional*, defaults to 0.9): how far the model may move a reward.
     """
     strata: dict[tuple[str, bool], list[int]] = defaultdict(list)
     rewards = [NO_ANSWER_REWARD] * len(judged)
@@ -66,13 +66,13 @@ class StratifiedReward(OutcomeReward):
     prompt (`ppo.num_generations`, TRL's `num_generations`) give the model something to order.
 
     Args:
-        beta (`float`, *optional*, defaults to 0.5): as there; at least 0 and below 1.
+        beta (`float`, *optional*, defaults to 0.9): as there; at least 0 and below 1.
         pessimism (`float`, *optional*, defaults to 0.0): standard deviations of an ensemble taken off its mean score.
     """
 
     name: ClassVar[str] = "stratified"
 
-    beta: float = 0.5
+    beta: float = 0.9
     pessimism: float = 0.0
 
     def __post_init__(self):
