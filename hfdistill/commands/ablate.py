@@ -27,7 +27,7 @@ def add_table_flags(parser: argparse.ArgumentParser, needed: bool = True, jobs: 
     parser.add_argument(
         "--table",
         required=needed,
-        help="main, rm, source, lambda, ratio or minus (the paper's), rewards, baselines, noise or fail",
+        help="main, rm, source, lambda, ratio or minus (the paper's), rewards, baselines, noise, fail or yardstick",
     )
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (1)")
     parser.add_argument("--first_seed", type=int, help="the first of them, by default the configuration's")

@@ -10,7 +10,7 @@ from ..errors import HFDistillError
 
 FORMAT = 1
 # The order in which a report tells them; others follow by name.
-TOLD_FIRST = ("main", "noise", "fail", "rewards", "baselines", "rm", "source", "lambda", "ratio", "minus")
+TOLD_FIRST = ("main", "noise", "fail", "yardstick", "rewards", "baselines", "rm", "source", "lambda", "ratio", "minus")
 
 
 @dataclass(frozen=True)

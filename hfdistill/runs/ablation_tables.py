@@ -7,6 +7,9 @@ from .ablations import AblationRow, AblationTable, Wanted, made_on, want
 # Rewards that compare answers to one question need several of them; all rows beside such a one get as many.
 GROUPS = ("--num_generations", "4")
 ENSEMBLE = ("--ensemble", "4")
+STRATIFIED = "stratified"
+MOVING = "moving labels"
+MOVES = ("--moving_labels",)
 # Which teacher's answers stand beside the student's is told for `both` alone.
 OF_STUDENT = ("--source", "student", "--teacher_per_pair", "1")
 OF_TEACHER = ("--source", "teacher", "--teacher_per_pair", "1")
@@ -51,6 +54,7 @@ def ablation_tables(few_shot: bool = False, failing: Wanted = WITHHELD) -> dict[
         baselines(),
         noise(),
         fail(failing),
+        yardsticks(failing),
     )
     return {table.name: table for table in tables}
 
@@ -199,7 +203,40 @@ def noise() -> AblationTable:
 
 def fail(labels: Wanted) -> AblationTable:
     made = on_labels(labels, "-fail", "fail")
-    return AblationTable("fail", "No label for a third or more of the questions", made.rows, made.comparisons)
+    unweighted, bought = "moving labels, unweighted", "moving labels, 50 bought"
+    on = {"suffix": "-fail", "made": made_on(labels, "-fail")}
+    rows = (
+        *made.rows,
+        on_reward(
+            *(unweighted, "the same, and every answer has one vote", "unweighted", STRATIFIED, *MOVES, "fail"),
+            *("--label_weighting", "none"),
+            **on,
+        ),
+        on_reward(
+            *(bought, "moving labels, and golds of the 50 least sure questions", "bought", STRATIFIED, *MOVES, "fail"),
+            *("--gold_budget", "50"),
+            **on,
+        ),
+    )
+    pairs = (*made.comparisons, (MOVING, "stratified"), (MOVING, unweighted), (bought, MOVING))
+    return AblationTable("fail", "No label for a third or more of the questions", rows, pairs)
+
+
+def yardsticks(labels: Wanted) -> AblationTable:
+    def row(name: str, note: str, *flags: str) -> AblationRow:
+        apart = f"yardstick-{name.replace(' ', '-')}"
+        return on_reward(name, note, apart, STRATIFIED, *flags, suffix="-fail", made=made_on(labels, "-fail"))
+
+    rows = (
+        row("labels", "greedy agreement with the labels that there are", "--yardstick", "labels"),
+        row("reward", "the reward model's word on sampled answers, labelled or not", "--yardstick", "reward"),
+        row("agreement", "the student's agreement with itself", "--yardstick", "agreement"),
+        row("50 golds", "labels, and 50 bought golds", "--yardstick", "labels", "--validation_gold", "50"),
+        row("golds", "golds alone, which nobody has", "--yardstick", "labels", "--validation_labels", "gold"),
+    )
+    pairs = (*((row.name, "labels") for row in rows[1:]), *((row.name, "golds") for row in rows[1:4]))
+    title = "What chooses the checkpoint where many questions have no label"
+    return AblationTable("yardstick", title, rows, pairs)
 
 
 def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> AblationTable:
@@ -207,7 +244,6 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
     `moving` says which labels the student may move.
     """
     made = made_on(labels, suffix)
-    moves = ("--moving_labels", moving)
     rows = (
         AblationRow(NO_R, NOTES[NO_R], made["warmup"]),
         on_reward("vote", "PPO on the vote alone, no reward model", "vote", baseline=True, suffix=suffix, made=made),
@@ -220,8 +256,8 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
             made=made,
         ),
         on_reward(
-            *("moving labels", "stratified, and the student's own weighted vote moves the labels", "moving"),
-            *("stratified", *moves),
+            *(MOVING, "stratified, and the student's own weighted vote moves the labels", "moving"),
+            *(STRATIFIED, *MOVES, moving),
             suffix=suffix,
             made=made,
         ),
