@@ -46,7 +46,7 @@ class Recipe:
     batch_size: int = 16
     hasty: tuple[float, float] = (0.85, 0.03)  # probability of the hasty style for "How many …" and "Count the …"
     operations: tuple[int, int] = task.OPERATIONS  # of the problems in its corpus, as the next
-    largest_total: int = task.LARGEST_TOTAL
+    largest_total: int = 12
 
 
 TEACHER = Recipe(layers=3, hidden=96, solutions=20_000)
