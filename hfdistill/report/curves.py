@@ -13,6 +13,9 @@ from .verdict import labels_in_words
 
 Curve = Sequence[Mapping[str, Any]]
 
+# Figures of validations that are drawn against episodes, and what they are.
+DRAWN = {"accuracy": "accuracy on labelled questions", "agreement": "agreement of samples, all questions"}
+
 
 def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
     """Every picture of a table's trainings, a set for each of the labels that rows learned from, and of its scores."""
@@ -23,8 +26,9 @@ def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
     for place, group in enumerate(by_labels.values()):
         name, of = f"{table}-{place}", f" (labels: {labels_in_words(group[0])})" if len(by_labels) > 1 else ""
         caption = f"Learning curves{of}: means over seeds; a training that ended early keeps its last figure."
-        if lines := {row.name: points for row in group if len(points := mean_points(row, "accuracy")) > 1}:
-            yield draw_lines(f"{name}-curves", lines, caption, ("episodes", "validation accuracy"))
+        for figure, title in DRAWN.items():
+            if lines := {row.name: points for row in group if len(points := mean_points(row, figure)) > 1}:
+                yield draw_lines(f"{name}-{figure}", lines, caption, ("episodes", f"validation: {title}"))
         if lines := {row.name: points for row in group if len(points := gain_against_kl(row)) > 1}:
             caption = f"What was gained for how far the policy went{of}: a point a validation, means over seeds."
             yield draw_lines(f"{name}-kl", lines, caption, ("KL to the warm-up (nats an answer)", "gain in accuracy"))
