@@ -10,7 +10,7 @@ from .pictures import draw_intervals
 from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validation_accuracy
 from .tables import ReportedTable
 from .verdict import labels_in_words
-from .votes import one_sample, vote_accuracies, vote_differences
+from .votes import one_sample, pairs_in_order, vote_accuracies, vote_differences
 
 
 READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
@@ -63,8 +63,10 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
 
 def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     """What several samples a question come to, and whether the reward model helps their vote."""
-    shares, cells = [], []
+    shares, cells, pairs = [], [], []
     for row in rows:
+        if (ordered := pairs_in_order(row)) is not None:
+            pairs.append([row.name, share(ordered)])
         for count, made in vote_accuracies(row).items():
             told = (
                 f"{share(made[way]['value'])} {interval(made[way])}" if way in made else NONE for way in WAYS_SHOWN
@@ -81,6 +83,9 @@ def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         tests = ("seeds above", "right alone: first / second", "McNemar's p")
         caption = "The reward model in the vote, against the majority of the same samples"
         yield Figures(caption, ("votes", *MEASURED, *tests), cells)
+    if pairs:
+        caption = "Pos/Neg of these samples by gold: pairs of a right and a wrong one to a question that are in order"
+        yield Figures(caption, ("samples of", "Pos/Neg"), pairs)
 
 
 def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:

@@ -32,6 +32,27 @@ def one_sample(row: MeasuredRow) -> float:
     return mean(mean(sample["correct"] for sample in samples) for samples in row.samples.values() if samples)
 
 
+def pairs_in_order(row: MeasuredRow) -> float | None:
+    """Pos/Neg by gold: of all pairs of a right and a wrong response to one test question, equal texts once, the share
+    whose right one scores higher, mean over seeds; ties count one half.
+    """
+    shares = []
+    for samples in row.samples.values():
+        by_question: dict[str, tuple[dict[str, float], dict[str, float]]] = defaultdict(lambda: ({}, {}))
+        for sample in samples:
+            if sample["score"] is not None:
+                by_question[sample["question_id"]][sample["correct"]][sample["response"]] = sample["score"]
+        pairs = [
+            (right > wrong) + 0.5 * (right == wrong)
+            for wrongs, rights in by_question.values()
+            for right in rights.values()
+            for wrong in wrongs.values()
+        ]
+        if pairs:
+            shares.append(mean(pairs))
+    return mean(shares) if shares else None
+
+
 def vote_accuracies(row: MeasuredRow) -> dict[int, dict[str, dict[str, float]]]:
     """By number of samples and way, the accuracy with its interval over seeds and questions; `any` is pass@k."""
     return {

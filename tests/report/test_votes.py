@@ -3,7 +3,7 @@
 import pytest
 
 from hfdistill.report.evidence import MeasuredRow
-from hfdistill.report.votes import vote_accuracies, vote_differences
+from hfdistill.report.votes import pairs_in_order, vote_accuracies, vote_differences
 
 
 def sampled(*questions: list[tuple[str | None, float | None]]) -> MeasuredRow:
@@ -65,3 +65,13 @@ def test_equal_answers_vote_together():
     assert vote_accuracies(row)[4]["majority"]["value"] == 0.0
     row.same = lambda one, other: float(one) == float(other)
     assert vote_accuracies(row)[4]["majority"]["value"] == 1.0
+
+
+def test_pairs_in_order_by_hand():
+    """Questions of 1 × 2 and of 1 × 1 pairs; a text that was sampled twice counts once."""
+    answers = [("q1", "a", True, 1.0), ("q1", "b", False, 0.5), ("q1", "c", False, 1.0), ("q1", "b", False, 0.5)]
+    answers += [("q2", "a", True, -1.0), ("q2", "b", False, 0.0), ("q3", "a", True, 2.0)]
+    keys = ("question_id", "response", "correct", "score")
+    samples = [dict(zip(keys, answer, strict=True)) for answer in answers]
+    assert pairs_in_order(MeasuredRow("Ours", "", False, samples={2: samples})) == (1 + 0.5 + 0) / 3
+    assert pairs_in_order(MeasuredRow("Ours", "", False, samples={2: samples[-1:]})) is None
