@@ -7,7 +7,7 @@ from .document import Block, Figures
 from .evidence import MeasuredRow, seeds_of
 from .numbers import MINUS, NONE, interval, points, probability, share
 from .pictures import draw_intervals
-from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validation_accuracy
+from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validated
 from .tables import ReportedTable
 from .verdict import labels_in_words
 from .votes import one_sample, pairs_in_order, vote_accuracies, vote_differences
@@ -52,8 +52,8 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     for group in groups(rows):
         pair = best_with_model(group) if sum(row.asks_model for row in group) > 1 else None
         if pair and (made := compare(*pair)):
-            validated = [share(validation_accuracy(row, seeds_of(pair))) for row in pair]
-            cells.append([labels_in_words(pair[1]), pair[0].name, *validated, *_measured(made)])
+            figures = [share(validated(row, seeds_of(pair))) for row in pair]
+            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *_measured(made)])
     if cells:
         caption = (
             "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"

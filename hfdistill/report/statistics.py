@@ -98,12 +98,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def validation_accuracy(row: MeasuredRow, seeds: Sequence[int]) -> float | None:
-    """Accuracy of a row's policies on validation questions, by their labels: mean over these seeds, `None` where one
-    of them was not validated.
+def validated(row: MeasuredRow, seeds: Sequence[int]) -> float | None:
+    """How good a row's policies were on validation questions, mean over these seeds, `None` where one of them was not
+    validated: their agreement with themselves where all logged it, which sees questions without a label, and else
+    their accuracy by labels.
     """
-    figures = row.trained("metrics", "validation_accuracy", "value")
-    return mean(figures[seed] for seed in seeds) if seeds and figures.keys() >= set(seeds) else None
+    found = {}
+    for seed, metrics in row.trained("metrics").items():
+        if (accuracy := metrics.get("validation_accuracy")) is not None:
+            curve = {point["step"]: point for point in metrics.get("curve", ())}
+            published = curve.get(metrics.get("best_step", max(curve, default=None)), {})
+            found[seed] = (published.get("agreement"), accuracy["value"])
+    if not seeds or not found.keys() >= set(seeds):
+        return None
+    agreements = [found[seed][0] for seed in seeds]
+    return mean(found[seed][1] for seed in seeds) if None in agreements else mean(agreements)
 
 
 def groups(rows: Sequence[MeasuredRow]) -> list[list[MeasuredRow]]:
@@ -119,13 +128,13 @@ def best_with_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredRow, Measured
     """Of rows with the same labels, that of the best reward with a model, and that of the vote alone; `None` where one
     of them is missing.
 
-    The best agrees best with the labels of the validation questions, the first of equal ones. Test questions have no
-    part in the choice, so that its figures on them are not those of a winner picked by luck.
+    The best has the largest figure of [`validated`], the first of equal ones. Test questions have no part in the
+    choice, so that its figures on them are not those of a winner picked by luck.
     """
     vote = next((row for row in group if row.is_vote), None)
     if vote is None:
         return None
     seeds = seeds_of([vote])
-    validated = [(validation_accuracy(row, seeds), row) for row in group if row.asks_model]
-    best = max((pair for pair in validated if pair[0] is not None), key=lambda pair: pair[0], default=None)
+    figures = [(validated(row, seeds), row) for row in group if row.asks_model]
+    best = max((pair for pair in figures if pair[0] is not None), key=lambda pair: pair[0], default=None)
     return (best[1], vote) if best else None

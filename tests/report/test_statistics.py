@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
 from hfdistill.report.evidence import MeasuredRow
-from hfdistill.report.statistics import accuracy, best_with_model, compare, groups, holm
+from hfdistill.report.statistics import accuracy, best_with_model, compare, groups, holm, validated
 
 
 def row(name: str, answers: dict[int, list[bool]], validated: float | None = None, reward: str = "vote", labels="l"):
@@ -87,3 +87,12 @@ def test_moving_labels_weighted_by_the_reward_model_are_no_vote_alone():
     moved.manifests[2]["policy"]["config"]["stage"]["moving_labels"] = "fail"
     assert not moved.is_vote and moved.asks_model
     assert row("vote", {2: GOOD}).is_vote and not row("vote", {2: GOOD}).asks_model
+
+
+def test_agreement_is_preferred_to_labels_where_every_seed_logged_it():
+    made = row("a", {2: GOOD, 3: GOOD}, validated=0.9)
+    metrics = made.manifests[2]["policy"]["metrics"]
+    metrics |= {"best_step": 8, "curve": [{"step": 8, "agreement": 0.5}, {"step": 16, "agreement": 0.7}]}
+    assert validated(made, [2]) == 0.5
+    assert validated(made, [2, 3]) == 0.9, "a seed without it"
+    assert validated(made, [2, 4]) is None
