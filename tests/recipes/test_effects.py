@@ -262,6 +262,16 @@ def test_activation_checkpointing_changes_no_more_than_the_rounding(runs, stage)
     assert all(torch.allclose(ours[name], theirs[name], rtol=0, atol=1e-5) for name in theirs)
 
 
+def test_without_golds_the_policy_is_the_same(runs):
+    golds = runs.folder / "artifacts" / "run-labels" / "gold"
+    aside = golds.rename(runs.folder / "gold")
+    try:
+        made = runs.run("ppo", suffix="-without-golds")
+    finally:
+        aside.rename(golds)
+    assert made == runs.files("ppo")
+
+
 def test_without_validation_the_last_model_is_published_and_said_to_be(runs):
     blind = {"eval_strategy": "no", "load_best_model_at_end": True, "early_stopping_patience": 5}
     made = runs.run("ppo", blind, "-blind")

@@ -73,6 +73,8 @@ def test_a_second_call_does_nothing(recipes, finished, stage):
     assert "is published at" not in done.stdout
 
 
+# Warm-up and reward model in one process: tests/reward/test_recipes.py; PPO without any golds: test_effects.py.
+@pytest.mark.slow
 def test_noise_instead_of_golds_changes_no_training_artifact(recipes, finished):
     noise = random.Random(1)
     questions = recipes.write_questions("noisy", gold=lambda answer: str(noise.randint(100, 999)))
