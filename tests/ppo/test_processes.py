@@ -57,7 +57,10 @@ def assert_equal_runs(one, two, atol=1e-4):
     assert all(torch.isfinite(value).all() for weights in two[1].values() for value in weights.values())
 
 
-@pytest.mark.parametrize("configuration", ["ddp", "fsdp", pytest.param("zero2", marks=pytest.mark.slow), "zero3"])
+@pytest.mark.parametrize(
+    "configuration",
+    ["ddp", "fsdp", pytest.param("zero2", marks=pytest.mark.slow), pytest.param("zero3", marks=pytest.mark.slow)],
+)
 def test_two_processes(tmp_path, one_process, configuration):
     assert_equal_runs(one_process(**UNEVEN), train(tmp_path, configuration, num_processes=2, **UNEVEN))
 
