@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import tanh
 from typing import Any
 
 import numpy as np
 
 from ..intervals import interval
-from ..labels.plurality import plurality
+from ..labels.plurality import plurality, score_weight
 from .paired import RESAMPLES, paired_difference
 
 
@@ -59,7 +58,7 @@ def outcome(samples: Sequence[Mapping[str, Any]], same: Callable[[str, str], boo
     answered = [row for row in samples if row["answer"] is not None]
     if all(row["score"] is not None for row in samples):
         best = max(answered, key=lambda row: row["score"], default={"answer": None})
-        weights = [(1 + tanh(row["score"] / 2)) / 2 for row in samples]
+        weights = [score_weight(row["score"]) for row in samples]
         made |= {"best": right(best["answer"]), "weighted": right(plurality(answers, same, weights))}
     return {**made, "any": made["one"] > 0}
 

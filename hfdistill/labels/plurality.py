@@ -1,6 +1,7 @@
 """The answer that most responses have: a vote without a threshold, in which each may weigh by its score."""
 
 from collections.abc import Callable, Sequence
+from math import tanh
 
 
 def plurality(
@@ -22,3 +23,8 @@ def plurality(
             known = answer if answer in totals else next((each for each in totals if same(each, answer)), answer)
             totals[known] = totals.get(known, 0.0) + weight
     return max(totals, key=totals.__getitem__, default=None)
+
+
+def score_weight(score: float) -> float:
+    """What a response weighs by the reward model's score: the sigmoid of it."""
+    return (1 + tanh(score / 2)) / 2

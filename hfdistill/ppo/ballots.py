@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import tanh
 from typing import Any, ClassVar, NamedTuple
 
+from ..labels.plurality import score_weight
 from ..reward.model import RewardScorer
 from ..reward.scored import Judged, OutcomeReward
 from ..tasks.base import Task
@@ -37,7 +37,7 @@ class Belief(OutcomeReward):
 
     def values(self, judged: Sequence[Judged]) -> list[float]:
         """See [`~hfdistill.reward.scored.OutcomeReward.values`]."""
-        return [0.0 if one.score is None else (1 + tanh(one.score / 2)) / 2 for one in judged]
+        return [0.0 if one.score is None else score_weight(one.score) for one in judged]
 
 
 class BallotReader:
