@@ -1,6 +1,7 @@
 """Rows of a table against one another, as tables of differences with intervals and tests."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
 from typing import Any
 
 from .document import Block, Figures
@@ -10,7 +11,7 @@ from .pictures import draw_intervals
 from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validated
 from .tables import ReportedTable
 from .verdict import labels_in_words
-from .votes import one_sample, pairs_in_order, vote_accuracies, vote_differences
+from .votes import pairs_in_order, vote_accuracies, vote_differences
 
 
 READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
@@ -23,11 +24,11 @@ WAYS_SHOWN = {
 }
 
 
-def differences(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
-    """The comparisons that a table declares."""
+def differences(table: ReportedTable, rows: Sequence[MeasuredRow], sampled: bool = False) -> Iterator[Block]:
+    """The comparisons that a table declares, of greedy answers or of samples."""
     by_name = {row.name: row for row in rows}
     pairs = [tuple(by_name[name] for name in pair) for pair in table.comparisons if by_name.keys() >= {*pair}]
-    found = {f"{first.name} {MINUS} {second.name}": compare(first, second) for first, second in pairs}
+    found = {f"{first.name} {MINUS} {second.name}": compare(first, second, sampled) for first, second in pairs}
     found = {name: made for name, made in found.items() if made}
     if not found:
         return
@@ -37,13 +38,31 @@ def differences(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[B
         for (name, made), p in zip(found.items(), adjusted, strict=True)
     ]
     tests = ("seeds above", "right alone: first / second", "McNemar's p", "p by Holm")
-    yield Figures("Differences in accuracy on the same questions", ("rows", *MEASURED, *tests), cells)
+    of = "one sample's accuracy" if sampled else "accuracy"
+    yield Figures(f"Differences in {of} on the same questions", ("rows", *MEASURED, *tests), cells)
     drawn = {
         name: {"value": 100 * made.value, "low": 100 * made.low, "high": 100 * made.high}
         for name, made in found.items()
     }
-    name = f"{table.table}-differences"
-    yield draw_intervals(name, drawn, "Differences with their 95 % intervals.", "points of accuracy")
+    name = f"{table.table}-sampled-differences" if sampled else f"{table.table}-differences"
+    yield draw_intervals(name, drawn, f"Differences in {of} with their 95 % intervals.", "points of accuracy")
+
+
+def samples(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
+    """What one sampled answer is worth, which tells policies apart whose greedy answers are all right or all wrong."""
+    sampled = [row for row in rows if row.sampled_right]
+    if not sampled:
+        return
+    seeds = sorted({seed for row in sampled for seed in row.sampled_right})
+    cells = []
+    for row in sampled:
+        found = accuracy([list(right.values()) for right in row.sampled_right.values()])
+        by_seed = [share(mean(row.sampled_right[s].values())) if s in row.sampled_right else NONE for s in seeds]
+        cells.append([row.name, share(found["value"]), interval(found), *by_seed])
+    temperatures = " or ".join(dict.fromkeys(f"{row.vote_temperature:g}" for row in sampled))
+    caption = f"Accuracy of one answer sampled at temperature {temperatures}: mean over seeds, and each seed"
+    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells)
+    yield from differences(table, rows, sampled=True)
 
 
 def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
@@ -53,25 +72,30 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         pair = best_with_model(group) if sum(row.asks_model for row in group) > 1 else None
         if pair and (made := compare(*pair)):
             figures = [share(validated(row, seeds_of(pair))) for row in pair]
-            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *_measured(made)])
+            sampled = compare(*pair, sampled=True)
+            of_samples = _measured(sampled)[:2] if sampled else (NONE, NONE)
+            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *_measured(made), *of_samples])
     if cells:
         caption = (
             "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
         )
-        yield Figures(caption, ("labels", "chosen", "its validation", "the vote's validation", *MEASURED), cells)
+        of_samples = ("one sample, points", "95 % interval")
+        headings = ("labels", "chosen", "its validation", "the vote's validation", *MEASURED, *of_samples)
+        yield Figures(caption, headings, cells)
 
 
 def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     """What several samples a question come to, and whether the reward model helps their vote."""
     shares, cells, pairs = [], [], []
     for row in rows:
+        one = mean(mean(right.values()) for right in row.sampled_right.values()) if row.sampled_right else None
         if (ordered := pairs_in_order(row)) is not None:
             pairs.append([row.name, share(ordered)])
         for count, made in vote_accuracies(row).items():
             told = (
                 f"{share(made[way]['value'])} {interval(made[way])}" if way in made else NONE for way in WAYS_SHOWN
             )
-            shares.append([f"{row.name}, {count} samples", share(one_sample(row)), *told])
+            shares.append([f"{row.name}, {count} samples", share(one), *told])
         for way in ("weighted", "best"):
             for found in vote_differences(row, way).values():
                 name = f"{row.name}: {found.first} {MINUS} {found.second}"

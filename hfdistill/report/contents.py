@@ -5,7 +5,7 @@ from statistics import mean
 
 from ..evaluation.paper_rows import OURS
 from ..progress import clock
-from .compared import chosen, differences, moved_labels, votes
+from .compared import chosen, differences, moved_labels, samples, votes
 from .curves import draw_training
 from .document import Block, Command, Figures, Prose, Section
 from .evidence import MeasuredRow
@@ -16,11 +16,13 @@ from .tables import ReportedTable
 from .underneath import costs, reward_models
 
 
-def section_of(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Section:
-    """The part of the report about one table, which begins with the command that makes it."""
+def section_of(table: ReportedTable, rows: Sequence[MeasuredRow], with_votes: bool) -> Section:
+    """The part of the report about one table, which begins with the command that makes it; `with_votes` says whether
+    its samples tell what votes come to.
+    """
     section = Section(table.table, table.title, [Prose(_state(table)), Command(table.command)])
-    section.blocks += [*_accuracies(table, rows), _notes(rows), *differences(table, rows), *chosen(rows), *votes(rows)]
-    section.blocks += [*moved_labels(rows)]
+    section.blocks += [*_accuracies(table, rows), _notes(rows), *differences(table, rows), *samples(table, rows)]
+    section.blocks += [*chosen(rows), *(votes(rows) if with_votes else ()), *moved_labels(rows)]
     section.blocks += [*reward_models(table.table, rows), *costs(rows), *draw_training(table.table, rows)]
     return section
 

@@ -1,14 +1,17 @@
 """What stands behind the rows of a table: answers by question, samples and manifests, read from the artifacts."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from ..artifacts.digests import MANIFEST
 from ..artifacts.references import open_artifact, read_manifest
 from ..errors import HFDistillError
+from ..evaluation.config import EvaluateConfig
 from ..kinds import KINDS, LABELS, POLICY, RESULTS, Kind
 from ..reward.rewards import Reward, is_path, load_reward, read_entry
 from ..rows import read_rows
@@ -32,6 +35,7 @@ class MeasuredRow:
             where the row is about reward models alone.
         samples (`dict[int, list[dict]]`): by seed, rows of the config `samples`, where the evaluation drew some.
         votes (`tuple[int, ...]`): of how many samples a vote was held.
+        vote_temperature (`float`, *optional*): of these samples.
         same (`Callable`): whether two answers are one, as the task sees it.
         manifests (`dict[int, dict[str, dict]]`): by seed, the manifests of what it was made with, by the kind's name.
         refs (`dict[int, dict[str, str]]`): by seed, where these are.
@@ -46,6 +50,7 @@ class MeasuredRow:
     answers: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     samples: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     votes: tuple[int, ...] = ()
+    vote_temperature: float | None = None
     same: Callable[[str, str], bool] = str.__eq__
     manifests: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
     refs: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -56,6 +61,18 @@ class MeasuredRow:
     def right(self) -> dict[int, dict[str, bool]]:
         """By seed, whether each question was answered right, by its id."""
         return {seed: {row["question_id"]: row["correct"] for row in rows} for seed, rows in self.answers.items()}
+
+    @cached_property
+    def sampled_right(self) -> dict[int, dict[str, float]]:
+        """By seed, the share of the samples to each question that are right, by its id."""
+        found: dict[int, dict[str, float]] = {}
+        for seed, samples in self.samples.items():
+            by_question: dict[str, list[bool]] = defaultdict(list)
+            for sample in samples:
+                by_question[sample["question_id"]].append(sample["correct"])
+            if by_question:
+                found[seed] = {question_id: mean(right) for question_id, right in by_question.items()}
+        return found
 
     @property
     def rewards(self) -> list[dict[str, Any]]:
@@ -175,6 +192,8 @@ class Evidence:
         results = self.manifest(made.results, RESULTS.name)
         held = results["metrics"].get(task, {}).get(made.row, {}).get("votes", {})
         row.votes, row.same = tuple(sorted(map(int, held))), load_task(results["config"]["task"]).same
+        stage = results["config"].get("stage", {})
+        row.vote_temperature = stage.get("vote_temperature", EvaluateConfig.vote_temperature)
 
     def _rows(self, made: ReportedSeed, task: str, config: str) -> list[dict[str, Any]]:
         """Rows of several tables are often the same, and are then held once."""

@@ -10,17 +10,18 @@ from ..evaluation.paired import mcnemar, paired_over_seeds
 from .evidence import MeasuredRow, seeds_of
 
 
-def accuracy(right: Sequence[Sequence[bool]]) -> dict[str, float]:
+def accuracy(right: Sequence[Sequence[float]]) -> dict[str, float]:
     """Mean accuracy over seeds with its 95 % interval: the difference to a model that is never right.
 
     Args:
-        right (`Sequence[Sequence[bool]]`): for each seed, whether each question was answered right.
+        right (`Sequence[Sequence[float]]`): for each seed, whether each question was answered right, or by which share
+            of the samples.
 
     Returns:
         `dict[str, float]`: `value`, `low`, `high`, `seeds` and `n`, see
         [`~hfdistill.evaluation.paired.paired_over_seeds`].
     """
-    return paired_over_seeds(right, [[False] * len(answers) for answers in right])
+    return paired_over_seeds(right, [[0] * len(answers) for answers in right])
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Difference:
         value (`float`), low (`float`), high (`float`): accuracy of the first less the second's, with its 95 %
             interval over seeds and questions.
         by_seed (`dict[int, float]`): the same of each seed.
-        gained (`int`), lost (`int`): questions of all seeds that only the first, or only the second, answered right.
+        gained (`int`), lost (`int`): questions of all seeds that only the first, or only the second, answered right;
+            of samples: more often than the other.
         p (`float`): McNemar's exact test on these, pooled: it knows nothing of the chance of training.
     """
 
@@ -52,15 +54,17 @@ class Difference:
         return (self.low > 0) - (self.high < 0)
 
 
-def compare(first: MeasuredRow, second: MeasuredRow) -> Difference | None:
-    """The paired difference of two rows, on the seeds that both have; `None` without any.
+def compare(first: MeasuredRow, second: MeasuredRow, sampled: bool = False) -> Difference | None:
+    """The paired difference of two rows' greedy answers, or of their samples, on the seeds that both have; `None`
+    without any.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if they answered other questions.
     """
     pairs = {}
-    for seed in seeds_of([first, second]):
-        ours, theirs = first.right[seed], second.right[seed]
+    of_first, of_second = ((row.sampled_right if sampled else row.right) for row in (first, second))
+    for seed in sorted(of_first.keys() & of_second.keys()):
+        ours, theirs = of_first[seed], of_second[seed]
         if ours.keys() != theirs.keys():
             raise HFDistillError(
                 f"rows {first.name!r} and {second.name!r} of seed {seed} answered other questions, and cannot be "
@@ -70,18 +74,19 @@ def compare(first: MeasuredRow, second: MeasuredRow) -> Difference | None:
     return difference(first.name, second.name, pairs) if pairs else None
 
 
-def difference(first: str, second: str, pairs: Mapping[int, tuple[Sequence[bool], Sequence[bool]]]) -> Difference:
-    """The same of two lists of answers a seed, in one order of questions: whether each was right."""
+def difference(first: str, second: str, pairs: Mapping[int, tuple[Sequence[float], Sequence[float]]]) -> Difference:
+    """The same of two lists of answers a seed, in one order of questions: whether, or how often, each was right."""
     made = paired_over_seeds([ours for ours, _ in pairs.values()], [theirs for _, theirs in pairs.values()])
     ours = [right for answers, _ in pairs.values() for right in answers]
     theirs = [right for _, answers in pairs.values() for right in answers]
+    pairwise = list(zip(ours, theirs, strict=True))
     return Difference(
         first,
         second,
         **{name: made[name] for name in ("value", "low", "high")},
         by_seed={seed: mean(our) - mean(their) for seed, (our, their) in pairs.items()},
-        gained=sum(our and not their for our, their in zip(ours, theirs, strict=True)),
-        lost=sum(their and not our for our, their in zip(ours, theirs, strict=True)),
+        gained=sum(our > their for our, their in pairwise),
+        lost=sum(their > our for our, their in pairwise),
         p=mcnemar(ours, theirs),
     )
 

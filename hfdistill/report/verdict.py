@@ -10,7 +10,7 @@ from .evidence import MeasuredRow
 from .numbers import points
 from .statistics import Difference, best_with_model, compare, groups
 from .tables import ReportedTable
-from .votes import vote_differences
+from .votes import table_of_votes, vote_differences
 
 
 Measured = tuple[ReportedTable, Sequence[MeasuredRow]]
@@ -70,8 +70,8 @@ def _claims(tables: Sequence[Measured]) -> Iterator[Claim]:
     yield from _of_the_method(by_name.get("main", ()))
     for name in POOR_LABELS:
         yield from _of_the_best(by_name.get(name, ()))
-    with_votes = [name for name, rows in by_name.items() if any(any(row.samples.values()) for row in rows)]
-    yield from _of_the_votes(by_name["main" if "main" in with_votes else with_votes[0]] if with_votes else ())
+    with_votes = table_of_votes(tables)
+    yield from _of_the_votes(by_name[with_votes] if with_votes else ())
 
 
 def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
@@ -87,14 +87,11 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
-    for pair in filter(None, map(best_with_model, groups(rows))):
-        if found := compare(*pair):
-            best, vote = pair
-            yield Claim(
-                "PPO on the vote's labels where some are wrong or missing",
-                f"{labels_in_words(vote)}: “{best.name}”",
-                found,
-            )
+    for best, vote in filter(None, map(best_with_model, groups(rows))):
+        for sampled, answers in ((False, "greedy"), (True, "one sample")):
+            if found := compare(best, vote, sampled):
+                where = f"{labels_in_words(vote)}, {answers}: “{best.name}”"
+                yield Claim("PPO on the vote's labels where some are wrong or missing", where, found)
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:

@@ -1,16 +1,27 @@
 """Several samples a question: what a majority, the best by score or a weighted vote of them come to, over seeds."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
 from ..evaluation.votes import outcome
 from .evidence import MeasuredRow
 from .statistics import Difference, accuracy, difference
+from .tables import ReportedTable
 
 
+MAIN = "main"
 WAYS = ("majority", "best", "weighted", "any")
 Outcomes = dict[int, dict[str, list[bool]]]  # by seed and way, for each question in order
+
+
+def table_of_votes(tables: Sequence[tuple[ReportedTable, Sequence[MeasuredRow]]]) -> str | None:
+    """The table whose samples tell what votes come to: `main` where it has some, and else the first that has. One of
+    them tells it for all, whose rows are many and often the same.
+    """
+    named = [table.table for table, rows in tables if any(row.sampled_right for row in rows)]
+    return MAIN if MAIN in named else next(iter(named), None)
 
 
 def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
@@ -25,11 +36,6 @@ def vote_outcomes(row: MeasuredRow) -> dict[int, Outcomes]:
             ways = [way for way in WAYS if all(way in each for each in made)]
             found.setdefault(count, {})[seed] = {way: [each[way] for each in made] for way in ways}
     return found
-
-
-def one_sample(row: MeasuredRow) -> float:
-    """Share of the samples that are right, mean over seeds: what one of them comes to."""
-    return mean(mean(sample["correct"] for sample in samples) for samples in row.samples.values() if samples)
 
 
 def pairs_in_order(row: MeasuredRow) -> float | None:

@@ -15,15 +15,16 @@ from .page import as_page
 from .pictures import as_file
 from .tables import ReportedTable, read_tables
 from .verdict import first_words
+from .votes import table_of_votes
 
 
 NOTE = (
-    "Accuracies are of greedy answers. An interval is a 95 % percentile bootstrap in two steps: seeds are drawn anew, "
-    "and within each its questions; with few seeds it understates the chance of training. A difference is of answers "
-    "to the same questions, and is called better or worse where its interval leaves out zero. McNemar's exact test "
-    "counts the questions that only one of two rows answers right, pooled over seeds, and knows nothing of the chance "
-    "of training; Holm's adjustment is for all rows of a table of differences. The best reward with a model was "
-    "chosen on validation questions."
+    "Accuracies are of greedy answers, unless sampled ones are named. An interval is a 95 % percentile bootstrap in "
+    "two steps: seeds are drawn anew, and within each its questions; with few seeds it understates the chance of "
+    "training. A difference is of answers to the same questions, and is called better or worse where its interval "
+    "leaves out zero. McNemar's exact test counts the questions that only one of two rows answers right (of "
+    "samples: more often), pooled over seeds, and knows nothing of the chance of training; Holm's adjustment is for "
+    "all rows of a table of differences. The best reward with a model was chosen on validation questions."
 )
 
 
@@ -74,7 +75,8 @@ def write_report(tables: Path, output: Path | None = None) -> WrittenReport:
 
 def compose(measured: Sequence[tuple[ReportedTable, Sequence[MeasuredRow]]]) -> Document:
     """The document about tables; examples are those of the first table that has some."""
-    sections = [section_of(table, rows) for table, rows in measured]
+    of_votes = table_of_votes(measured)
+    sections = [section_of(table, rows, table.table == of_votes) for table, rows in measured]
     told = {section.anchor for section in sections}
     for _, rows in measured:
         for section in sections_of_examples(rows):

@@ -15,7 +15,7 @@ from ..errors import HFDistillError
 from ..evaluation import paper_rows
 from ..evaluation.config import EvaluateConfig
 from ..flags import stage_class
-from ..kinds import KINDS, LABELS, RESULTS, STAGES, Kind
+from ..kinds import KINDS, LABELS, RESULTS, REWARD, STAGES, Kind
 from ..sections import RunConfig
 from .ablation_tables import MAIN, STUDENT, TEACHER, WITHHELD, ablation_tables
 from .ablations import AblationTable, Wanted
@@ -313,23 +313,34 @@ class AblationGrid:
             self._errors.setdefault(str(error), []).append(RESULTS.stage)
             return None
         if config.stage.votes:
-            after = tuple(dict.fromkeys([*after, self._steps[self._known(MAIN["reward"])].step.name]))
+            after = tuple(dict.fromkeys([*after, self._judge.step.name]))
         step = self._recipe(RESULTS.stage, arguments, f"{RESULTS.stage} {self.table.name}".strip(), after)
         return GridStep(step, RESULTS.stage, (RESULTS,), self.store(suffix), config, after)
 
     def _of_these_rows(self, stage: EvaluateConfig, names: list[str], lenient: list[str]) -> list[str]:
-        """What the configuration says of rows, as far as the table has them; votes need one that is sampled, and the
-        run's reward model, which weighs them.
+        """What the configuration says of rows, as far as the table has them; votes need one that is sampled, and a
+        reward model, which weighs them. A table may have all of its rows sampled.
         """
         flags = []
         if (read := [name for name in names if name in {*lenient, *stage.lenient}]) != stage.lenient:
             flags += ["--evaluate.lenient", *(read or ["[]"])]
+        judge = self._judge
+        if stage.votes and judge and judge.store.run.suffix:
+            flags += ["--reward", judge.refs[REWARD.name]]
+        if stage.votes and judge and self.table.samples:
+            return [*flags, "--evaluate.votes", str(self.table.samples), "--evaluate.vote_rows", *names]
         sampled = [name for name in names if stage.votes_on(name)]
-        if stage.votes and (not sampled or self._known(MAIN["reward"]) not in self._steps):
+        if stage.votes and not (sampled and judge):
             flags += ["--evaluate.votes", "[]"]
         if stage.vote_rows is not None and sampled != stage.vote_rows:
             flags += ["--evaluate.vote_rows", *(sampled or ["[]"])]
         return flags
+
+    @property
+    def _judge(self) -> GridStep | None:
+        """The step of the reward model that weighs votes: the run's own, or else the first of the table."""
+        judges = {wanted: made for wanted, made in self._steps.items() if made.stage == REWARD.stage}
+        return judges.get(self._known(MAIN["reward"])) or next(iter(judges.values()), None)
 
     def _ref(self, wanted: Wanted) -> str:
         if wanted.stage == STUDENT.stage:

@@ -10,6 +10,7 @@ ENSEMBLE = ("--ensemble", "4")
 STRATIFIED = "stratified"
 MOVING = "moving labels"
 MOVES = ("--moving_labels",)
+SAMPLES = 4
 # Which teacher's answers stand beside the student's is told for `both` alone.
 OF_STUDENT = ("--source", "student", "--teacher_per_pair", "1")
 OF_TEACHER = ("--source", "teacher", "--teacher_per_pair", "1")
@@ -121,6 +122,7 @@ def sources() -> AblationTable:
             row("both", "both, in triples", "--source", "both"),
         ),
         comparisons=(("both", "student"), ("both", "teacher")),
+        samples=SAMPLES,
     )
 
 
@@ -154,6 +156,7 @@ def minus() -> AblationTable:
             row("r - 1", "the score of a wrong answer less 1", "minus"),
         ),
         comparisons=(("min(r, 0)", "r - 1"),),
+        samples=SAMPLES,
     )
 
 
@@ -167,7 +170,8 @@ def rewards() -> AblationTable:
         on_reward("stratified", "the vote decides, the score orders among the right and the wrong", "stratified"),
         on_reward("pessimistic", "Eq. 7 with the mean less the spread of four heads", "pessimistic", ensemble=True),
     )
-    return AblationTable("rewards", "Rewards by name", rows, tuple((row.name, "vote") for row in rows[1:]))
+    pairs = tuple((row.name, "vote") for row in rows[1:])
+    return AblationTable("rewards", "Rewards by name", rows, pairs, SAMPLES)
 
 
 def baselines() -> AblationTable:
@@ -187,7 +191,7 @@ def baselines() -> AblationTable:
         AblationRow("PPO on golds", "the ceiling: PPO on gold answers instead of the vote", on_golds),
     )
     title = "Methods that people would use instead"
-    return AblationTable("baselines", title, rows, tuple((FULL, row.name) for row in rows[1:]))
+    return AblationTable("baselines", title, rows, tuple((FULL, row.name) for row in rows[1:]), SAMPLES)
 
 
 def noise() -> AblationTable:
@@ -198,7 +202,7 @@ def noise() -> AblationTable:
         tables.append(on_labels(labels, suffix, "all", f"{percent} %: "))
     rows = tuple(row for table in tables for row in table.rows)
     comparisons = tuple(pair for table in tables for pair in table.comparisons)
-    return AblationTable("noise", "Wrong labels: 0, 10, 20 and 40 % of them", rows, comparisons)
+    return AblationTable("noise", "Wrong labels: 0, 10, 20 and 40 % of them", rows, comparisons, SAMPLES)
 
 
 def fail(labels: Wanted) -> AblationTable:
@@ -219,7 +223,7 @@ def fail(labels: Wanted) -> AblationTable:
         ),
     )
     pairs = (*made.comparisons, (MOVING, "stratified"), (MOVING, unweighted), (bought, MOVING))
-    return AblationTable("fail", "No label for a third or more of the questions", rows, pairs)
+    return AblationTable("fail", "No label for a third or more of the questions", rows, pairs, SAMPLES)
 
 
 def yardsticks(labels: Wanted) -> AblationTable:
@@ -236,7 +240,7 @@ def yardsticks(labels: Wanted) -> AblationTable:
     )
     pairs = (*((row.name, "labels") for row in rows[1:]), *((row.name, "golds") for row in rows[1:4]))
     title = "What chooses the checkpoint where many questions have no label"
-    return AblationTable("yardstick", title, rows, pairs)
+    return AblationTable("yardstick", title, rows, pairs, SAMPLES)
 
 
 def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> AblationTable:

@@ -1,6 +1,6 @@
 """What a table of a study is: rows, each with what makes its model, and the differences that it is about."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import HFDistillError, unknown
 
@@ -50,12 +50,15 @@ class AblationTable:
         name (`str`), title (`str`): as it is asked for, and as the report shows it.
         rows (`tuple[AblationRow, ...]`): in order.
         comparisons (`tuple[tuple[str, str], ...]`): the differences that it is about: the first row minus the second.
+        samples (`int`, *optional*): so many sampled answers of every row tell what one of them is worth, which greedy
+            answers near 1 cannot show. Without it `evaluate.votes` says whose answers are sampled.
     """
 
     name: str
     title: str
     rows: tuple[AblationRow, ...]
     comparisons: tuple[tuple[str, str], ...] = ()
+    samples: int | None = None
 
     def without(self, names: list[str]) -> "AblationTable":
         """The table without some of its rows."""
@@ -67,7 +70,7 @@ class AblationTable:
         if not rows:
             raise HFDistillError(f"--without leaves no row of table {self.name!r}: name fewer")
         kept = tuple(pair for pair in self.comparisons if not {*pair} & {*names})
-        return AblationTable(self.name, self.title, rows, kept)
+        return replace(self, rows=rows, comparisons=kept)
 
 
 def want(stage: str, suffix: str = "", *flags: str, **parents: Wanted) -> Wanted:

@@ -36,6 +36,18 @@ def test_mcnemar_is_the_binomial_of_the_questions_that_one_alone_answers():
     assert paired_difference(ours, theirs)["p"] == pytest.approx(22 / 1024)
 
 
+def test_shares_of_samples_are_compared_like_answers():
+    # 300 questions alike, 60 of which half of the samples were gained, 40 of which all were lost.
+    ours, theirs = [0.75] * 300 + [1.0] * 60 + [0.0] * 40, [0.75] * 300 + [0.5] * 60 + [1.0] * 40
+    made = paired_difference(ours, theirs)
+    assert made["value"] == pytest.approx(-10 / 400)
+    half = 1.96 * math.sqrt((60 * 0.25 + 40 - 10**2 / 400) / 400**2)
+    assert (made["low"], made["high"]) == pytest.approx((-0.025 - half, -0.025 + half), abs=0.003)
+    assert made["p"] == mcnemar([True] * 60 + [False] * 40, [False] * 60 + [True] * 40)
+    over = paired_over_seeds([ours] * 4, [theirs] * 4)
+    assert over["high"] - over["low"] == pytest.approx(half, rel=0.05)
+
+
 def seed_of(gained: int, lost: int, alike: int) -> tuple[list[bool], list[bool]]:
     return [True] * gained + [False] * lost + [True] * alike, [False] * gained + [True] * lost + [True] * alike
 

@@ -33,6 +33,20 @@ def test_a_difference_is_over_the_seeds_that_both_rows_have():
     assert compare(row("Ours", {2: GOOD}), row("vote", {3: GOOD})) is None
 
 
+def test_samples_are_compared_by_the_share_that_is_right():
+    first, second = row("Ours", {2: GOOD}), row("vote", {2: GOOD})
+    for each, right in ((first, [True, True]), (second, [True, False])):
+        each.samples[2] = [
+            {"question_id": f"q{number}", "sample": index, "correct": correct and number < 80}
+            for index, correct in enumerate(right)
+            for number in reversed(range(100))
+        ]
+    made = compare(first, second, sampled=True)
+    assert (made.value, made.gained, made.lost) == (pytest.approx(0.4), 80, 0)
+    assert compare(first, second).value == 0
+    assert compare(first, row("other", {2: GOOD}), sampled=True) is None
+
+
 def test_a_verdict_is_the_intervals():
     assert compare(row("a", {2: GOOD, 3: GOOD}), row("b", {2: POOR, 3: POOR})).verdict == 1
     assert compare(row("a", {2: POOR, 3: POOR}), row("b", {2: GOOD, 3: GOOD})).verdict == -1

@@ -54,7 +54,7 @@ def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
             made["labels"] = {"metrics": {"pseudo_labels_right": {"value": 0.6}}}
     better, _ = first_words([measured("noise", *rows)])
     against = "PPO on the vote's labels where some are wrong or missing"
-    assert better.startswith(f"Distilling rewards is better than {against} (40 % wrong: “40 %: stratified” +")
+    assert better.startswith(f"Distilling rewards is better than {against} (40 % wrong, greedy: “40 %: stratified” +")
     assert "40 %: distilled" not in better
 
 

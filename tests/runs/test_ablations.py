@@ -150,8 +150,9 @@ def test_votes_and_lenient_readings_are_of_the_rows_that_a_table_has(config):
         grid(path, table, without=without).evaluation
         for table, without in (("main", ()), ("minus", ()), ("fail", (HEADS, MOVING)))
     )
-    asked = [(each.config.stage.votes, each.config.stage.vote_rows) for each in (main_table, minus, fail)]
-    assert asked == [([4, 8], ["Ours", "PPO on the vote"]), ([4, 8], ["Ours"]), ([], [])]
+    asked = [(each.config.stage.votes, each.config.stage.vote_rows) for each in (main_table, minus)]
+    assert asked == [([4, 8], ["Ours", "PPO on the vote"]), ([4], ["Ours", "PPO minus"])]
+    assert fail.config.stage.votes == [4] and "PPO fail-vote-groups" in fail.config.stage.vote_rows
     assert [each.config.stage.lenient for each in (main_table, minus, fail)] == [["ICL", "SFT"], [], []]
     assert "reward" in main_table.reads
     rows = grid(path, "main")
