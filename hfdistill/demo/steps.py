@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from ..config import read_sections
+from ..evaluation.paper_rows import PPO_ON_THE_VOTE
 from ..kinds import STAGES
 from ..runs.ablation_grid import SECONDS, AblationGrid, SeedSettings
-from ..runs.ablation_tables import LABELS, LENIENT, PPO_ON_THE_VOTE
+from ..runs.ablation_tables import LABELS, LENIENT
 from ..runs.ablations import AblationTable
 from ..runs.stages import ON_CPU, recipes_folder
 from ..runs.steps import Step

@@ -8,7 +8,7 @@ from ..fields import NO_EFFECT, PARENT, check_positive, decides, section
 from ..labels.config import TASKS
 from ..sections import TeacherConfig
 from ..tasks.base import Task
-from .paper_rows import BASE, OURS, WITHOUT_REWARD
+from .paper_rows import BASE, OURS, PPO_ON_THE_VOTE, WITHOUT_REWARD
 
 
 BY_DEFAULT = [row.name for row in (BASE, WITHOUT_REWARD, OURS)]
@@ -41,8 +41,8 @@ class EvaluateConfig:
         votes (`list[int]`, *optional*): also sample so many responses to each question, and report what one of them,
             their majority, the best by the reward model's score, a vote weighted by the sigmoid of the score, and any
             of them come to: `[4, 8, 16]`. The smaller numbers are the first samples of the largest.
-        vote_rows (`list[str]`, *optional*): rows that are sampled for it; `Ours w/o R` and `Ours` by default, as far
-            as the table has them.
+        vote_rows (`list[str]`, *optional*): rows that are sampled for it; `Ours w/o R`, `Ours` and `PPO on the vote`
+            by default, as far as the table has them.
         vote_temperature (`float`, *optional*, defaults to 0.7): of these samples.
         reward (`str`, *optional*): the reward model that scores samples, and greedy responses, too. With `votes`
             `{run}-reward` by default; without both nothing is scored.
@@ -81,7 +81,7 @@ class EvaluateConfig:
 
     def votes_on(self, row: str) -> bool:
         """Whether a row of the table is sampled for votes."""
-        rows = [WITHOUT_REWARD.name, OURS.name] if self.vote_rows is None else self.vote_rows
+        rows = [WITHOUT_REWARD.name, OURS.name, PPO_ON_THE_VOTE] if self.vote_rows is None else self.vote_rows
         return bool(self.votes) and row in rows
 
     def check_rows(self, names: Sequence[str]) -> None:

@@ -34,6 +34,9 @@ OURS = PaperRow(
     "Ours", "policy", "Student after reward", "trained on the majority answers, then practised with the reward model"
 )
 
+# Not the paper's, and the control of its last row: what the policy comes to without a reward model.
+PPO_ON_THE_VOTE = "PPO on the vote"
+
 # In the paper's order.
 PAPER_ROWS = {row.name: row for row in (TEACHER, BASE, ALL_DATA, WITHOUT_REWARD, WITHOUT_DATA, OURS)}
 

@@ -1,6 +1,7 @@
 """The tables of a study, as data: which rows each has, how a row's model is made, and what is compared with what."""
 
 from ..evaluation import paper_rows
+from ..evaluation.paper_rows import PPO_ON_THE_VOTE
 from .ablations import AblationRow, AblationTable, Wanted, made_on, want
 
 
@@ -28,7 +29,6 @@ OURS = want("ppo", **MAIN)
 ALL_DATA = want("warmup", "-sft", "--data", "all", labels=LABELS)
 VOTE = want("ppo", "-vote", "--rewards", "vote", **MAIN)
 
-PPO_ON_THE_VOTE = "PPO on the vote"
 VOTE_NOTE = "the warm-up refined by PPO on the vote alone: 1 for its answer, -1 for another, no reward model"
 LENIENT = f"{paper_rows.BASE.name} (lenient)"
 NOTES = {row.name: row.words for row in paper_rows.PAPER_ROWS.values()}
