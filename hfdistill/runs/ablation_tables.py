@@ -1,5 +1,7 @@
 """The tables of a study, as data: which rows each has, how a row's model is made, and what is compared with what."""
 
+from typing import Any
+
 from ..evaluation import paper_rows
 from ..evaluation.paper_rows import PPO_ON_THE_VOTE
 from .ablations import AblationRow, AblationTable, Wanted, made_on, want
@@ -206,9 +208,9 @@ def noise() -> AblationTable:
 
 
 def fail(labels: Wanted) -> AblationTable:
-    made = on_labels(labels, "-fail", "fail")
+    on = of_failing(labels)
+    made = on_labels(labels, on["suffix"], "fail")
     unweighted, bought = "moving labels, unweighted", "moving labels, 50 bought"
-    on = {"suffix": "-fail", "made": made_on(labels, "-fail")}
     rows = (
         *made.rows,
         on_reward(
@@ -229,7 +231,7 @@ def fail(labels: Wanted) -> AblationTable:
 def yardsticks(labels: Wanted) -> AblationTable:
     def row(name: str, note: str, *flags: str) -> AblationRow:
         apart = f"yardstick-{name.replace(' ', '-')}"
-        return on_reward(name, note, apart, STRATIFIED, *flags, suffix="-fail", made=made_on(labels, "-fail"))
+        return on_reward(name, note, apart, STRATIFIED, *flags, **of_failing(labels))
 
     rows = (
         row("labels", "greedy agreement with the labels that there are", "--yardstick", "labels"),
@@ -241,6 +243,12 @@ def yardsticks(labels: Wanted) -> AblationTable:
     pairs = (*((row.name, "labels") for row in rows[1:]), *((row.name, "golds") for row in rows[1:4]))
     title = "What chooses the checkpoint where many questions have no label"
     return AblationTable("yardstick", title, rows, pairs, SAMPLES)
+
+
+def of_failing(labels: Wanted) -> dict[str, Any]:
+    """The suffix of what is made on the labels of `fail`, and what it is made on: the run's own where those are."""
+    suffix = "" if labels == LABELS else "-fail"
+    return {"suffix": suffix, "made": made_on(labels, suffix)}
 
 
 def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> AblationTable:
@@ -260,7 +268,7 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
             made=made,
         ),
         on_reward(
-            *(MOVING, "stratified, and the student's own weighted vote moves the labels", "moving"),
+            *(MOVING, "stratified, and the student's own weighted vote moves the labels", f"moving-{moving}"),
             *(STRATIFIED, *MOVES, moving),
             suffix=suffix,
             made=made,

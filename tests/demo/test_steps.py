@@ -44,8 +44,14 @@ def test_the_demo_and_the_main_table_share_all_steps_but_the_evaluation(tmp_path
 
 def test_the_teacher_itself_leaves_enough_questions_without_a_label(tmp_path):
     demo = Demo(tmp_path, seed=7, scale=1.0, hub_port=1, teacher_port=2)
-    steps = {made.step.name for made in demo.grid(demo.settings.table("fail", ["pessimistic", "moving labels"])).steps}
+    steps = {made.step.name: made.step.command for made in demo.grid(demo.settings.table("fail")).steps}
     assert not {name for name in steps if name.startswith(("relabel", "label fail", "warm-up fail"))}
+    # What has the run's own labels, too, is shared with it, and what moves other labels is apart.
+    rewards = {made.step.name: made.step.command for made in demo.grid(demo.settings.table("rewards")).steps}
+    noise = {made.step.name: made.step.command for made in demo.grid(demo.settings.table("noise")).steps}
+    assert {"warm-up", "reward", "PPO vote-groups", "PPO pessimistic-groups"} <= steps.keys() & rewards.keys()
+    for other in (rewards, noise):
+        assert all(steps[name] == other[name] for name in steps.keys() & other.keys())
 
 
 def test_ports_are_chosen_once(tmp_path):
