@@ -27,8 +27,8 @@ RELABEL = "relabel"
 # What there is before a run.
 GIVEN = (STUDENT.stage, TEACHER.stage)
 TITLES = {"warmup": "warm-up", "ppo": "PPO"}
-# Seconds of a stage, its start included, until one was measured: those of the demo.
-SECONDS = {"label": 70.0, RELABEL: 8.0, "warmup": 45.0, "reward": 60.0, "ppo": 75.0, "evaluate": 25.0}
+# Seconds of a stage, its start included, until one was measured: those of the demo, two steps at once.
+SECONDS = {"label": 70.0, RELABEL: 5.0, "warmup": 20.0, "reward": 30.0, "ppo": 35.0, "baseline": 60.0, "evaluate": 4.0}
 OF_ANOTHER_STAGE = 120.0
 
 
@@ -45,7 +45,7 @@ class SeedSettings:
         few_shot (`bool`): whether the base student is asked behind worked examples.
         left_out (`tuple[str, ...]`): rows that the configuration cannot have.
         failing ([`~hfdistill.runs.ablations.Wanted`]): the labels of the table `fail`.
-        expected (`Mapping[str, float]`): seconds of a stage that was not measured yet.
+        expected (`Mapping[str, float]`): seconds of a stage that was not measured yet, of evaluation for each row.
     """
 
     config: str
@@ -274,7 +274,8 @@ class AblationGrid:
 
     def _recipe(self, stage: str, arguments: Sequence[str], name: str, after: tuple[str, ...]) -> Step:
         single = ON_CPU if stage == LABELS.stage else self.settings.accelerate
-        return recipe_step(stage, arguments, single, name, after, self._expected(stage), self._inputs(stage))
+        expected = self._expected(stage) * (len(self.table.rows) if stage == RESULTS.stage else 1)
+        return recipe_step(stage, arguments, single, name, after, expected, self._inputs(stage))
 
     def _relabel(self, wanted: Wanted, name: str, after: tuple[str, ...], store: Store) -> Step:
         run = self.settings.run
