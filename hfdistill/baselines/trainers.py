@@ -1,5 +1,6 @@
 """TRL's trainers as they are, but for what every training here does: greedy validation, and going on when cut off."""
 
+import warnings
 from typing import Any
 
 from transformers.trainer_utils import EvalLoopOutput
@@ -12,6 +13,10 @@ from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
 from ..warmup.trainer import WarmupTrainer
 from ..warmup.validation import Validation
+
+
+# TRL reads a property by its old name at each generation, which a user can do nothing about.
+warnings.filterwarnings("ignore", r"`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 class FromWarmup(ResumableTrainer):

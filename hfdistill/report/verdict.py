@@ -95,7 +95,8 @@ def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
-    for row in rows:
+    sampled = [row for row in rows if row.sampled_right]
+    for row in [row for row in sampled if row.name in (WITHOUT_REWARD.name, OURS.name)] or sampled[:1]:
         for count, found in vote_differences(row, "weighted").items():
             if count <= SMALL_VOTES:
                 where = f"{count} samples, {row.name}:"
