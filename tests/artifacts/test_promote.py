@@ -555,6 +555,7 @@ out = {"tree": text_tree(lineage("local/demo-policy")), "warmup": newest("warmup
     assert out["of_new"] == out["labels"] != out["of_old"] and out["tags"] == 2
 
 
+@pytest.mark.slow
 def test_an_older_version_that_is_needed_later_does_not_become_the_newest(start_hub):
     source, target = start_hub(), start_hub()
     make = """

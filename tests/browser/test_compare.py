@@ -105,6 +105,7 @@ def test_the_run_page(page, space):
     assert "not there" in page.locator("#about").inner_text()
 
 
+@pytest.mark.slow
 def test_nothing_sticks_out_at_any_width_in_light_and_dark(page, space):
     open_space(page, space)
     page.get_by_role("button", name="Surprise me").click()

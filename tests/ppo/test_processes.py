@@ -59,7 +59,7 @@ def assert_equal_runs(one, two, atol=1e-4):
 
 @pytest.mark.parametrize(
     "configuration",
-    ["ddp", "fsdp", pytest.param("zero2", marks=pytest.mark.slow), pytest.param("zero3", marks=pytest.mark.slow)],
+    ["ddp", *(pytest.param(name, marks=pytest.mark.slow) for name in EVERYWHERE[1:])],
 )
 def test_two_processes(tmp_path, one_process, configuration):
     assert_equal_runs(one_process(**UNEVEN), train(tmp_path, configuration, num_processes=2, **UNEVEN))

@@ -67,6 +67,7 @@ def test_ctrl_c_loses_no_answer_and_the_same_command_goes_on(tmp_path, stand_in)
     assert (tmp_path / "runs" / "trial" / "artifacts" / "trial-labels" / "hfdistill.json").is_file()
 
 
+@pytest.mark.slow
 def test_from_a_later_stage_starts_that_stage(tmp_path, stand_in):
     running = start(tmp_path, stand_in().url, "--from", "warmup")
     output, _ = running.communicate(timeout=200)
