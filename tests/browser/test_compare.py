@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 
 TYPED = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
 
