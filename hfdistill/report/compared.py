@@ -72,15 +72,13 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         pair = best_with_model(group) if sum(row.asks_model for row in group) > 1 else None
         if pair and (made := compare(*pair)):
             figures = [share(validated(row, seeds_of(pair))) for row in pair]
-            sampled = compare(*pair, sampled=True)
-            of_samples = _measured(sampled)[:2] if sampled else (NONE, NONE)
-            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *_measured(made), *of_samples])
+            told = [_in_one(made), _in_one(compare(*pair, sampled=True))]
+            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *told])
     if cells:
         caption = (
             "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
         )
-        of_samples = ("one sample, points", "95 % interval")
-        headings = ("labels", "chosen", "its validation", "the vote's validation", *MEASURED, *of_samples)
+        headings = ("labels", "chosen", "its validation", "the vote's", "greedy answers, points", "one sample, points")
         yield Figures(caption, headings, cells)
 
 
@@ -157,6 +155,13 @@ def _each(judged: Mapping[int, Sequence[Mapping[str, Any]]], name: str) -> list[
 
 def _measured(made: Difference) -> list[str]:
     return [points(made.value), f"[{points(made.low)}, {points(made.high)}]", READINGS[made.verdict]]
+
+
+def _in_one(made: Difference | None) -> str:
+    if made is None:
+        return NONE
+    value, around, reading = _measured(made)
+    return f"{value} {around}, {reading}"
 
 
 def _tested(made: Difference) -> list[str]:
