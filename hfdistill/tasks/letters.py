@@ -29,6 +29,10 @@ GOES_ON = re.compile(
 APART = re.compile(r"\((?=\s?(?:\\text\w*\{)?[*`]*[A-Za-z])|(?<![\w(*`'’])[A-Z](?!\w)")
 # What joins two letters: a second one makes the answer unsettled.
 JOINT = re.compile(r"[\s)}\]*_`$.\\]*(?:,\s?(?:and|or)\b|,|\band\b|\bor\b|&|/|\+|;)\s*(?:both\s)?")
+# Answers to the question's own parts, "(a) .148 (b) .352", name no option.
+SUB_PARTS = re.compile(
+    r"\(a\)\s*[-−$]?\.?\d[\d.,/%]*(?:\s(?!not\b|since\b|because\b|than\b|is\b|or\b)[a-zA-Z%/]+){0,2}[,;]?\s+(?:and\s)?\(b\)"
+)
 # "I and II" speaks of statements, not of options.
 ROMAN = re.compile(r"\(?[IVX]{2,4}\b")
 
@@ -66,6 +70,8 @@ def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:
     start = LEAD.match(segment).end()
     if not segment[start:].strip():
         return TRUNCATED
+    if SUB_PARTS.match(segment, start):
+        return SEVERAL
     found = _letter_at(segment, start, options)
     if found is None:
         return NO_VALUE

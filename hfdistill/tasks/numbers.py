@@ -13,32 +13,61 @@ from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, before_next_questi
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
 PLAIN = re.compile(
-    r":?\s?\$?(\d{1,9})(?! (?:hundred|[a-z]+illion|thousand|pi|sqrt)\b)(?: [a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
+    r":?\s?\$?(\d{1,9})(?! (?:(?:hundred|[a-z]+illion|thousand|lakh|crore)s?|grand|pi|sqrt|squared|cubed|factorial)\b)"
+    r"(?: [a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
 )
-SCALE_WORDS = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALE_WORDS = {"hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7} | {
+    "billion": 10**9,
+    "trillion": 10**12,
+}
+SCALE_LETTERS = {
+    "k": "thousand",
+    "grand": "thousand",
+    "m": "million",
+    "mn": "million",
+    "b": "billion",
+    "bn": "billion",
+}
 
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+"
+# Grouped by thousands or, as in India, by hundreds above the first thousand; `0,333` is neither.
+_NUMBER = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|[1-9]\d?(?:,\d{2})+,\d{3}(?!\d)|\d+)(?:\.\d+)?|\.\d+"
 QUANTITY = re.compile(
     rf"(?<![A-Za-z0-9_])(?P<whole>{_NUMBER})"
     r"(?:[eE](?P<exponent>[-+]?\d{1,2})(?![\w.])"
     r"|\s?[*×]\s?10\s?\^\s?\{?(?P<power>-?\d{1,2})\}?(?!\d)"
     rf"|\s*/\s*(?P<denominator>{_NUMBER})"
-    r"|(?:\s|\sand\s)(?P<part>\d{1,6})\s?/\s?(?P<parts>\d{1,6})(?![\d,.]*\d))?"
-    r"(?:\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?"
+    r"|(?:\s{1,8}|\sand\s)(?P<part>\d{1,6})\s?/\s?(?P<parts>\d{1,6})(?![\d,.]*\d))?"
+    rf"(?:\s?(?P<scale>{'|'.join(SCALE_WORDS)})s?\b)?"
 )
 UNIT_POWER = re.compile(r"\b([cmk]?m|ft|in|yd|inches|feet|yards|miles|meters|metres|units)\s?\^\s?\{?[23]\}?")
 OPERATOR = re.compile(r"[-+*/^×÷:–]|\bx\b|[a-zA-Z]?\(|\)")
-# An unknown or a root directly at a number: `3x`, `5 + n`, `x * 2`, `2π`.
-UNKNOWN = re.compile(r"\d\s?(?:[xyzn]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b[a-zA-Z]\s*[+*/^]\s*[\d(]|[√π±<>≤≥∞^]")
+# What changes a number or leaves it open: an unknown or a root at it (`3x`, `5 + n`, `x - 16`, `2π`), a letter that
+# may be a thousand or a unit (`5K`), characters of a longer form (`3h30`, `1e300`, `0x1F`, `1_000`, `5²`), a word.
+UNKNOWN = re.compile(
+    r"\d\s?(?:[xyznk]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b[a-zA-Z]\s*[+*/^]\s*[\d(]"
+    r"|(?<![\w'’])[b-hj-zK-Z]\s*-\s*\d|[√π±<>≤≥∞^]"
+    r"|\d[KMB]\b|\d(?!(?:[cdkm]?m|ft|in|yd)[23]\b)[a-zA-Z]{1,3}\d|\d_\d|\d[⁰¹²³⁴-⁹ⁿ]"
+    r"|\b(?:half|third|quarter|twice|double|triple)(?:\sof)?\s+\d|\b(?:root\sof|log|ln|sin|cos|tan)\s+\d"
+    r"|\d\s(?:squared|cubed|factorial)\b"
+)
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s|$)|<[|/]")
 # A clause that explains a number which already stands.
 EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
-# Between a number that opens the sentence and the next one: "7 dozen eggs in 4 weeks" settles on 7, while "5 hours 30
-# minutes", "86 glasses and 42 plates" and "15 out of 20" settle on nothing.
+# Between a number that opens the sentence and the next one: "7 dozen eggs in 4 weeks" settles on 7, and so does "60
+# selling 10 jars" on 60, while "5 hours 30 minutes", "86 glasses and 42 plates" and "15 out of 20" settle on nothing.
 SUBORDINATE = re.compile(
-    r"\s(?:(?:on|after|for|during|within|every|per|at)|[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s\$?\s?"
+    r"\s(?:(?:on|after|for|during|within|every|per|at|[a-z]+ing)"
+    r"|(?=[a-zA-Z'’/\s-]*\b(?:in|on|at|for|of|with|from|by|per|each|every|after|before|during|within|than|over|under|if|"
+    r"when|while|that|who|to|[a-z]+(?:ing|ed))\b)[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s+"
 )
-COORDINATE = re.compile(r"\b(?:and|or|plus|minus|times|but|versus|vs)\b|\b(?:to|by|through|until)\s*$|^\s*out of\s*$")
+COORDINATE = re.compile(
+    r"\b(?:and|or|plus|minus|times|but|versus|vs)\b|^\s*out of\s*$"
+    r"|\b(?:to|by|through|until)(?:\s(?:about|around|nearly|almost))?\s*$"
+)
+# The hour by which a number holds: "40 roses by 5 pm".
+HOUR = re.compile(r"\s(?:by|at|before|after|around)\s\d{1,2}\s?(?:[ap]\.?m\b|o['’]clock\b)")
+FULL_HOUR = re.compile(r"(?<![\d:.,])(1?\d|2[0-4]):00(?![\d:])")
+SUB_PARTS = re.compile(r"\(?(?:a\)[\s\S]*?\bb\)|i\)[\s\S]*?\bii\))")
 HEADING = re.compile(
     r"[\s*_]*(?:step|part|case|question|problem|example|option|method|phase|solution)\b", re.IGNORECASE
 )
@@ -69,16 +98,29 @@ CHARACTERS = {
     "·": "*",
     "⋅": "*",
     "÷": "/",
+    "…": "...",
 }
 TRANSLATION = str.maketrans(CHARACTERS)
 
-FRAC = re.compile(r"\\[dt]?frac\s?(?:\{([^{}]*)\}\s?\{([^{}]*)\}|(\d)(\d))")
+OVERLINED = re.compile("(?:[0-9][\u0304\u0305\u0307])+")
+# A block under a bar or in brackets, or dots behind a decimal.
+ENDLESS = re.compile(
+    r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s?(?:\{\s?(\d+)\s?\}|(\d))|\((\d+)\)|(?<=\d)\s?(?:\.{2,}|\\[lc]?dots\b))"
+    r"(?!\d|\\(?:overline|bar|dot)\b)"
+)
+THRICE = re.compile(r"(\d*?)(\d+?)\2\2+")
+RECURRING = re.compile(r"\.\d+\s?\(?(?:repeating|recurring)\b")
+# The amount's letter, unless a closing dollar makes a formula of it.
+AMOUNT = re.compile(r"(\$\s?[\d.,]*\d)\s{0,3}(grand|[mb]n|[kmb])\b(?![^$\n]*\$(?!\s?\d))", re.IGNORECASE)
+
+FRAC = re.compile(r"\\[cdt]?frac\s?(\{[^{}]*\}|\d)\s?(\{[^{}]*\}|\d)")
 LATEX = (
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<=\d)\\[,!;:](?=\d)"), ""),
     (re.compile(r"\\([$%#&])"), r"\1"),
     (re.compile(r"\\(?:times|cdot)\b"), "*"),
     (re.compile(r"\\div\b"), "/"),
+    (re.compile(r"(?<=[\d.])\\(?:overline|bar|dot)\b"), "√"),
     (re.compile(r"\\approx\b"), "≈"),
     (re.compile(r"\\(?:text(?:bf|it|rm|sf)?|math(?:rm|bf|it|sf)|mbox|operatorname)\b"), " "),
     (re.compile(r"\\(?:quad|qquad|left|right|displaystyle|degree|circ)\b|\\[ ,!;:\[\]()]|\^\s?\{?\\circ\}?"), " "),
@@ -114,6 +156,8 @@ def read_number(segment: str) -> Answer:
         return Answer(str(int(plain[1])))
     start = LEADING.match(segment).end()
     new_line = "\n" in segment[:start]
+    if SUB_PARTS.match(segment, start):
+        return SEVERAL
     segment = segment[start:].partition("\n")[0]
     if not segment.strip():
         return TRUNCATED
@@ -135,7 +179,9 @@ def _read_leading_number(segment: str) -> Answer:
 def _plain_text(segment: str) -> str:
     """Without LaTeX, emphasis and currency signs; a box is taken for the whole."""
     if not segment.isascii():
-        segment = segment.translate(TRANSLATION)
+        segment = OVERLINED.sub(lambda digits: f"({re.sub('[^0-9]', '', digits[0])})", segment.translate(TRANSLATION))
+    if "." in segment:
+        segment = ENDLESS.sub(lambda decimal: _endless(decimal) or "√", segment)
     if "\\" in segment or "{" in segment:
         content = next(boxed(segment), None)
         segment = segment if content is None else content
@@ -146,29 +192,48 @@ def _plain_text(segment: str) -> str:
         segment = UNIT_POWER.sub(r"\1", segment)
     if "<<" in segment:
         segment = re.sub(r"<<[^<>]*>>", "", segment)
+    if ":00" in segment:
+        segment = FULL_HOUR.sub(r"\1", segment)
     if "$" in segment:
+        segment = AMOUNT.sub(lambda amount: f"{amount[1]} {SCALE_LETTERS[amount[2].lower()]}", segment)
         segment = re.sub(r"-\$\s?(?=[\d.])|(?<!\d)\s?\$\s?-(?=[\d.])", " -", segment).replace("$", " ")
     return segment.replace("**", " ").replace("`", " ").replace("__", " ")
 
 
 def _fraction(match: re.Match) -> str:
-    top, bottom = (match[1], match[2]) if match[3] is None else (match[3], match[4])
+    top, bottom = (part.strip("{}") for part in match.groups())
     if re.fullmatch(r"\s*[-\d.,{}]+\s*", top) and re.fullmatch(r"\s*[\d.,{}]+\s*", bottom):
         return f" {top.strip()}/{bottom.strip()} "
     return f" √ {top} √ {bottom} "
 
 
+def _endless(decimal: re.Match) -> str | None:
+    """The fraction of a decimal that never ends; `None` where the digits written do not tell how it goes on: a block
+    that no bar marks stands there three times.
+    """
+    whole, digits, *blocks = decimal.groups()
+    block = next(filter(None, blocks), None)
+    if block is None:
+        seen = THRICE.fullmatch(digits)
+        if seen is None:
+            return None
+        digits, block = seen.groups()
+    nines = 10 ** len(digits) * (10 ** len(block) - 1)
+    return str(Fraction(int(whole + digits + block) - int(whole + digits or "0"), nines))
+
+
 def _settle(clause: str, bullet: bool) -> Answer:
     """The one value of a sentence; `bullet`: a dash in front stands at the start of a line."""
     first = QUANTITY.search(clause)
-    if first is None:
-        return EXPRESSION if "√" in clause or "=" in clause else NO_VALUE
+    if first is None or RECURRING.search(clause):
+        return EXPRESSION if first or "√" in clause or "=" in clause else NO_VALUE
     if "(" in clause:
         clause = ASIDE.sub(" ", clause)
     explanation = EXPLANATION.search(clause, first.end())
     if explanation:
         clause = clause[: explanation.start()]
     if not clause[: first.start()].strip(" -+") and "=" not in clause:
+        clause = clause[: first.end()] + HOUR.sub("", clause[first.end() :])
         following = QUANTITY.search(clause, first.end())
         gap = clause[first.end() : following.start()] if following else ""
         if SUBORDINATE.fullmatch(gap) and not COORDINATE.search(gap):
