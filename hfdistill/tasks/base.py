@@ -12,7 +12,8 @@ from ..errors import HFDistillError
 SPLITS = ("train", "validation", "test")
 
 REASONS = {
-    "empty": "the response is blank",
+    "empty": "the response is blank, or nothing follows its thoughts",
+    "unfinished_thought": "the response ends within a thought",
     "no_marker": "nothing announces a final answer",
     "no_value": "what follows the marker holds no answer of the task's kind",
     "several_answers": "two or more different answers stand after the marker",
@@ -55,7 +56,9 @@ class Answer:
 
 
 # What a reader says where it finds no answer.
-EMPTY, NO_MARKER, NO_VALUE, SEVERAL, OUT_OF_RANGE, EXPRESSION, TRUNCATED = (Answer(None, reason) for reason in REASONS)
+EMPTY, UNFINISHED, NO_MARKER, NO_VALUE, SEVERAL, OUT_OF_RANGE, EXPRESSION, TRUNCATED = (
+    Answer(None, reason) for reason in REASONS
+)
 
 
 @dataclass
@@ -106,7 +109,9 @@ class Task(ABC):
 
     @abstractmethod
     def extract(self, response: str, question: Question) -> Answer:
-        """The final answer of `response`; never raises, in time linear in its length."""
+        """The final answer of `response`; never raises, in time linear in its length. The readers of this package pass
+        thoughts by; a task that reads by itself does so with [`~hfdistill.tasks.thoughts.spoken`].
+        """
 
     def last_value(self, response: str, question: Question) -> Answer:
         """The last value of the answer's kind that stands anywhere in `response`, announced or not: the lenient

@@ -8,13 +8,14 @@ from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
 from ..plugins import need_extra
-from .base import EMPTY, SPLITS, Answer, Question, Task, check_share, split_of
+from .base import EMPTY, SPLITS, UNFINISHED, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
 from .letters import extract_letter, last_letter
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
 from .numbers import extract_number, last_number, same_number
 from .texts import extract_expression, extract_phrase, gold_expression, same_expression, same_phrase
+from .thoughts import spoken
 
 
 class AnswerKind(NamedTuple):
@@ -48,7 +49,10 @@ def gold_choice(value: object, question: Question) -> str:
 
 
 def extract_open(response: str, question: Question) -> Answer:
-    text = " ".join(response.split())
+    text = spoken(response)
+    if text is None:
+        return UNFINISHED
+    text = " ".join(text.split())
     return Answer(text) if text else EMPTY
 
 

@@ -7,8 +7,8 @@ A letter counts only where it stands apart from any word and belongs to one of t
 import re
 from itertools import chain
 
-from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, Answer
-from .markers import QUESTION_LINES, after, before_next_question, boxed, first_value
+from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, UNFINISHED, Answer
+from .markers import QUESTION_LINES, after, boxed, final_part, first_value
 
 
 MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?:)|ANSWER(?:\s{1,4}IS\b|\**:)")
@@ -49,7 +49,9 @@ def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
         [`Answer`]: an upper-case letter that belongs to an option, or the reason why there is none.
     """
     # Truth tables have lines that begin with `Q:`, so only the whole word cuts.
-    text = before_next_question(response, QUESTION_LINES)
+    text = final_part(response, QUESTION_LINES)
+    if text is None:
+        return UNFINISHED
     answer = first_value(read_letter(segment, options) for segment in chain(after(MARKER, text), boxed(text)))
     return answer or (NO_MARKER if text.strip() else EMPTY)
 
@@ -58,7 +60,9 @@ def last_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     """The last letter of an option that stands apart in a response, announced or not; arguments as for
     [`extract_letter`].
     """
-    text = before_next_question(response, QUESTION_LINES)
+    text = final_part(response, QUESTION_LINES)
+    if text is None:
+        return UNFINISHED
     count = options if isinstance(options, int) else len(options)
     found = (_letter_at(text, place.start(), options) for place in APART.finditer(text))
     letters = [each[0] for each in found if each is not None and ord(each[0]) - ord("A") < count]

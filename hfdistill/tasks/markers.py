@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .base import Answer
+from .thoughts import spoken_parts
 
 
 WINDOW = 400
@@ -22,6 +23,19 @@ NO_ABBREVIATION = "".join(rf"(?<!\b{word})" for word in ("Mr", "Mrs", "Ms", "Dr"
 
 QUESTION_LINES = ("\nQuestion:", "\n Question:", "\n**Question:", "\n### Question:")
 CUT = ("\nQ:", "\n Q:", "\n**Q:", "\n### Q:", *QUESTION_LINES)
+
+
+def final_part(response: str, lines: tuple[str, ...]) -> str | None:
+    """What a response says outside of its thoughts, as far as the next question, which one of the `lines` begins;
+    `None` where it ends within a thought.
+    """
+    parts, unfinished = spoken_parts(response)
+    text = ""
+    for part in parts:
+        text = before_next_question(part, lines)
+        if len(text) < len(part):
+            return text
+    return None if unfinished else text
 
 
 def before_next_question(text: str, lines: tuple[str, ...]) -> str:

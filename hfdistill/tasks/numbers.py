@@ -7,8 +7,8 @@ is not carried out give no number, and neither does an expression with an unknow
 import re
 from fractions import Fraction
 
-from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, Answer
-from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, before_next_question, boxed, first_value
+from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, UNFINISHED, Answer
+from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, boxed, final_part, first_value
 
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
@@ -133,7 +133,9 @@ def extract_number(response: str) -> Answer:
     """The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
     `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
     """
-    text = before_next_question(response, CUT)
+    text = final_part(response, CUT)
+    if text is None:
+        return UNFINISHED
     readers = (read_number, _read_unless_heading, _read_leading_number, read_number)
     places = zip(readers, announced(text), strict=True)
     answer = first_value(read(segment) for read, segments in places for segment in segments)
@@ -142,7 +144,9 @@ def extract_number(response: str) -> Answer:
 
 def last_number(response: str) -> Answer:
     """The last number of a response, wherever it stands in the last `WINDOW` characters before the cut."""
-    text = before_next_question(response, CUT)
+    text = final_part(response, CUT)
+    if text is None:
+        return UNFINISHED
     tail = _plain_text(text.rstrip()[-WINDOW:])
     values = (_value(quantity, tail, bullet=False) for quantity in reversed(list(QUANTITY.finditer(tail))))
     found = next((value for value in values if value is not None), None)

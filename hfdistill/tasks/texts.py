@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import chain
 
-from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, Answer
-from .markers import CUT, NO_ABBREVIATION, announced, before_next_question, boxed, first_value
+from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, UNFINISHED, Answer
+from .markers import CUT, NO_ABBREVIATION, announced, boxed, final_part, first_value
 
 
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
@@ -55,7 +55,9 @@ def same_expression(a: str, b: str) -> bool:
 
 
 def _extract(response: str, read: Callable[[str], Answer]) -> Answer:
-    text = before_next_question(response, CUT)
+    text = final_part(response, CUT)
+    if text is None:
+        return UNFINISHED
     *lines, boxes = announced(text)
     # Given back in its braces, so that the reader sees that nothing else belongs to it.
     segments = chain(*lines, (f"\\boxed{{{content}}}" for content in boxes))
