@@ -219,10 +219,10 @@ def test_the_plan_knows_what_is_done_found_and_lost(config):
     study = plan_study("trial", [made], 2)
     assert "1 ended well before, and what they made is gone: reward." in plan_lines(study)
     # The reward model took 50 s before; what was never run takes what its stage is expected to.
-    assert (plan.seconds["reward"], plan.seconds["PPO"]) == (50.0, 35.0)
+    assert (plan.seconds["reward"], plan.seconds["PPO"]) == (50.0, 50.0)
     rows = 2 * 4  # of the evaluation
-    assert plan.total(2) == 8 + 50 + 35 + rows
-    assert plan.total(1) == 8 + 50 + 35 + 35 + rows
+    assert plan.total(2) == 8 + 50 + 50 + rows
+    assert plan.total(1) == 8 + 50 + 50 + 50 + rows
     assert study.requests == []  # the labels are there
 
 
