@@ -35,7 +35,6 @@ def test_every_verb_has_its_help_at_once():
     [
         (["hub", "serve"], "nh3", "a Hub of one's own needs nh3: pip install 'hfdistill[hub]'"),
         (["serve", "model"], "starlette", "`hfdistill serve` needs starlette: pip install 'hfdistill[serve]'"),
-        (["tasks", "{name: generic, answer: math}"], "math_verify", "math_verify: pip install 'hfdistill[math]'"),
     ],
 )
 def test_what_is_not_installed_is_one_sentence(command, module, message):

@@ -12,7 +12,7 @@ from .estimate import add_memory_flags, print_fits
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "accelerate", "huggingface_hub", "gradio")
 SECONDS = 10.0  # that an endpoint may take
-EXTRAS = {"deepspeed": "ZeRO", "vllm": "fast rollouts", "peft": "LoRA", "math_verify": "answers of kind math"}
+EXTRAS = {"deepspeed": "ZeRO", "vllm": "fast rollouts", "peft": "LoRA"}
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:

@@ -20,6 +20,7 @@ REASONS = {
     "out_of_range": "the letter is beyond the question's options",
     "expression": "an unknown or an unfinished calculation stands where the number should",
     "truncated": "the response ends right after the marker",
+    "too_long": "what follows the marker goes on for longer than an answer that is read",
 }
 
 
@@ -56,7 +57,7 @@ class Answer:
 
 
 # What a reader says where it finds no answer.
-EMPTY, UNFINISHED, NO_MARKER, NO_VALUE, SEVERAL, OUT_OF_RANGE, EXPRESSION, TRUNCATED = (
+EMPTY, UNFINISHED, NO_MARKER, NO_VALUE, SEVERAL, OUT_OF_RANGE, EXPRESSION, TRUNCATED, TOO_LONG = (
     Answer(None, reason) for reason in REASONS
 )
 

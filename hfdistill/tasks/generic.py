@@ -7,14 +7,14 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
-from ..plugins import need_extra
 from .base import EMPTY, SPLITS, UNFINISHED, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
 from .letters import extract_letter, last_letter
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
 from .numbers import extract_number, last_number, same_number
-from .texts import extract_expression, extract_phrase, gold_expression, same_expression, same_phrase
+from .symbolic import same_expression
+from .texts import extract_expression, extract_phrase, gold_expression, same_phrase
 from .thoughts import spoken
 
 
@@ -107,7 +107,7 @@ class Generic(Task):
         options_column (`str`, *optional*): the list of options, for `answer: choice`.
         category_column (`str`, *optional*): what figures are broken down by.
         id_column (`str`, *optional*): unique ids; the row's number within its split by default.
-        answer (`str`): `number`, `choice`, `exact`, `math` (needs the extra `math`) or `open`.
+        answer (`str`): `number`, `choice`, `exact`, `math` or `open`.
         train_split (`str`): the split to train on.
         validation_split, test_split (`str`, *optional*): splits for these; without one, a share of `train_split`.
         validation_share, test_share (`float`): those shares, chosen by a hash of the question.
@@ -141,8 +141,6 @@ class Generic(Task):
     def __post_init__(self):
         if self.answer not in KINDS:
             raise unknown("kind of answer", str(self.answer), KINDS)
-        if self.answer == "math":
-            need_extra("answers of the kind 'math'", "math", "math_verify")
         if self.answer == "choice" and self.options_column is None and (self.dataset or self.path):
             raise HFDistillError("answer: choice needs options_column, the column with the list of options")
         check_share(self.name, validation_share=self.validation_share, test_share=self.test_share)

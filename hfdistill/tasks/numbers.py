@@ -185,7 +185,7 @@ def _plain_text(segment: str) -> str:
     if not segment.isascii():
         segment = OVERLINED.sub(lambda digits: f"({re.sub('[^0-9]', '', digits[0])})", segment.translate(TRANSLATION))
     if "." in segment:
-        segment = ENDLESS.sub(lambda decimal: _endless(decimal) or "√", segment)
+        segment = ENDLESS.sub(lambda decimal: endless_fraction(decimal) or "√", segment)
     if "\\" in segment or "{" in segment:
         content = next(boxed(segment), None)
         segment = segment if content is None else content
@@ -211,7 +211,7 @@ def _fraction(match: re.Match) -> str:
     return f" √ {top} √ {bottom} "
 
 
-def _endless(decimal: re.Match) -> str | None:
+def endless_fraction(decimal: re.Match) -> str | None:
     """The fraction of a decimal that never ends; `None` where the digits written do not tell how it goes on: a block
     that no bar marks stands there three times.
     """

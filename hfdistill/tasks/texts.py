@@ -2,19 +2,20 @@
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import chain
 
-from .base import EMPTY, NO_MARKER, NO_VALUE, TRUNCATED, UNFINISHED, Answer
-from .markers import CUT, NO_ABBREVIATION, announced, boxed, final_part, first_value
+from .base import EMPTY, NO_MARKER, NO_VALUE, SEVERAL, TOO_LONG, TRUNCATED, UNFINISHED, Answer
+from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, boxed, final_part, first_value, inside_braces
 
 
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
-MATH = re.compile(r"\\\((.+?)\\\)|\\\[(.+?)\\\]|\$\$(.+?)\$\$|\$([^$]+)\$")
+MATH = re.compile(r"\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\]|\$\$([\s\S]+?)\$\$|(?<!\\)\$((?:\\.|[^$\\])+)\$")
+OPEN_MATH = re.compile(r"\\[(\[]|\$|\\(?:boxed|fbox)\{")
+# Between two formulas: what makes a list of them, and what makes two quantities of them.
+JOINT = re.compile(r"\s*(?:,\s*(?:and|or)\b|,|and\b|or\b)\s*(?=\\[(\[]|\$)")
+QUANTITIES = re.compile(r"(?:\s+[a-zA-Z]+){1,3},?\s+(?:and|or)\s+(?=\\[(\[]|\$)")
+EXPLANATION = re.compile(r",?\s(?:because|since)\s")
 EDGES = " \t\r\n:*_`\"'“”‘’"
-
-# Symbolic comparison of these can take any time: powers of powers, long exponents, factorials.
-UNBOUNDED = re.compile(r"\^\s*\{?[^{}]{0,40}\^|\^\s*\{?\s*\d{4}|\d\s*!|\d{60}")
 
 
 def extract_phrase(response: str) -> Answer:
@@ -28,7 +29,9 @@ def same_phrase(a: str, b: str) -> bool:
 
 
 def extract_expression(response: str) -> Answer:
-    r"""The expression after the marker: what a `\boxed{}` or the first math delimiters hold, or the phrase."""
+    r"""The expression after the marker: what a `\boxed{}` or the first math delimiters hold, with those that `and`,
+    `or` or a comma joins to them, or the phrase.
+    """
     return _extract(response, _read_expression)
 
 
@@ -40,28 +43,21 @@ def gold_expression(text: str) -> str:
     return content.strip().strip("$").strip()
 
 
-@lru_cache(maxsize=65_536)
-def same_expression(a: str, b: str) -> bool:
-    """Whether two expressions are one by math-verify, asked both ways; what it cannot bound is compared as text."""
-    if a == b:
-        return True
-    if UNBOUNDED.search(a) or UNBOUNDED.search(b):
-        return "".join(a.split()) == "".join(b.split())
-    from math_verify import parse, verify
-
-    # math-verify's own time limits are signals, which only work in the main thread; `UNBOUNDED` stands in for them.
-    first, second = (parse(f"${text}$", parsing_timeout=None) for text in (a, b))
-    return any(verify(*pair, timeout_seconds=None) for pair in ((first, second), (second, first)))
-
-
 def _extract(response: str, read: Callable[[str], Answer]) -> Answer:
     text = final_part(response, CUT)
     if text is None:
         return UNFINISHED
     *lines, boxes = announced(text)
     # Given back in its braces, so that the reader sees that nothing else belongs to it.
-    segments = chain(*lines, (f"\\boxed{{{content}}}" for content in boxes))
-    return first_value(map(read, segments)) or (NO_MARKER if text.strip() else EMPTY)
+    within = [TOO_LONG] if _last_box_is_cut(text) else (read(f"\\boxed{{{content}}}") for content in boxes)
+    return first_value(chain(map(read, chain(*lines)), within)) or (NO_MARKER if text.strip() else EMPTY)
+
+
+def _last_box_is_cut(text: str) -> bool:
+    """Whether the last box goes on past what is read, so that no earlier one may stand in for it."""
+    at = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
+    start = text.find("{", at)
+    return 0 <= at <= start < len(text) - WINDOW and inside_braces(text[start : start + WINDOW]) is None
 
 
 def _read_phrase(segment: str) -> Answer:
@@ -69,6 +65,8 @@ def _read_phrase(segment: str) -> Answer:
     content = next(boxed(line), None)
     if content is None:
         end = SENTENCE_END.search(line)
+        if end is None and len(segment) >= WINDOW and segment.endswith(line):
+            return TOO_LONG
         content = line[: end.start()] if end else line
     content = " ".join(content.strip(EDGES + ".").split())
     if not content:
@@ -77,14 +75,26 @@ def _read_phrase(segment: str) -> Answer:
 
 
 def _read_expression(segment: str) -> Answer:
-    line = segment.lstrip(EDGES)
-    if not line:
+    paragraph = segment.lstrip(EDGES).partition("\n\n")[0]
+    if not paragraph:
         return TRUNCATED
-    content = next(boxed(line[: line.find("\n\n")] if "\n\n" in line else line), None)
+    content = next(boxed(paragraph), None)
     if content is None:
-        delimited = MATH.search(line.partition("\n")[0])
-        content = next((group for group in delimited.groups() if group), None) if delimited else None
-    if content is None:
-        return _read_phrase(segment)
-    content = " ".join(content.split()).strip(" .$")
+        opening = OPEN_MATH.search(paragraph.partition("\n")[0])
+        if opening is None:
+            return _read_phrase(EXPLANATION.split(segment, maxsplit=1)[0])
+        delimited = MATH.search(paragraph, opening.start())
+        if delimited is None:
+            return TOO_LONG if len(segment) >= WINDOW else _read_phrase(segment)
+        parts = [delimited]
+        while (joint := JOINT.match(paragraph, parts[-1].end())) and (following := MATH.match(paragraph, joint.end())):
+            parts.append(following)
+        if QUANTITIES.match(paragraph, parts[-1].end()):
+            return SEVERAL
+        content = ", ".join(_inside(part) for part in parts)
+    content = " ".join(content.split()).strip(" .")
     return Answer(content) if content else NO_VALUE
+
+
+def _inside(delimited: re.Match) -> str:
+    return next(group for group in delimited.groups() if group).strip(" .$")

@@ -61,7 +61,6 @@ def test_phrases_and_expressions(tmp_path):
     path = write(tmp_path, train=[{"question": "q", "answer": "New  York"}])
     task = load_task({"name": "generic", "path": path, "answer": "exact", "answer_column": "answer"})
     assert task.correct(task.extract("The answer is new york.", task.questions()[0]).value, task.golds()["train-0"])
-    pytest.importorskip("math_verify")
     path = write(tmp_path, train=[{"question": "q", "answer": "so \\boxed{\\frac{1}{2}}"}])
     task = load_task({"name": "generic", "path": path, "answer": "math", "answer_column": "answer"})
     assert task.golds() == {"train-0": "\\frac{1}{2}"}
