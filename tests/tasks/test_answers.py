@@ -1,6 +1,7 @@
 """Extraction against hand-labelled responses, each written for the rule that it names."""
 
 import json
+import re
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -165,3 +166,13 @@ def test_a_lenient_reading_never_fails_and_gives_what_the_task_knows(text):
     number, letter = last_number(text), last_letter(text, 4)
     assert (number.value is None) == (number.reason in REASONS)
     assert letter.value in (None, "A", "B", "C", "D")
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", re.findall(r"^.+ -> .+$", PAGE, re.MULTILINE))
+def test_the_page_on_answers_tells_what_is_read(line):
+    response, _, said = line.rpartition(" -> ")
+    answer = extract_number(response.rstrip())
+    assert said in (answer.value, answer.reason)

@@ -1,8 +1,10 @@
 """When two mathematical answers are one."""
 
 import random
+import re
 import time
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -150,3 +152,11 @@ def test_ten_thousand_answers_with_hostile_ones_among_them():
         same_expression(a, b)
     # At least 200 a second is asked for.
     assert time.process_time() - started < len(texts) / 200
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("a", "sign", "b"), re.findall(r"^(\S.*?)\s{2,}([=≠]) (.+)$", PAGE, re.MULTILINE))
+def test_the_page_on_answers_tells_which_are_one(a, sign, b):
+    assert same_expression(a, b) == (sign == "=")
