@@ -101,8 +101,12 @@ def load_config(stage: str, stage_class: type, argv: list[str] | None = None) ->
     if not task.get("name"):
         raise HFDistillError("the configuration has no task.name: add `task: {name: gsm8k}`, or --task.name gsm8k")
     defaults = {"output_dir": str(Path(run.output_dir) / (stage + run.suffix)), "seed": run.seed}
-    for name in LENGTHS & {*keys_of(stage_class)}:
+    known = keys_of(stage_class)
+    for name in LENGTHS & {*known}:
         defaults[name] = load_task(task).max_new_tokens
+    label = sections.get("label") or {}
+    if "judge" in known and label.get("labeler") and load_task(task).open_ended:
+        defaults["judge"] = {"name": label["labeler"], **(plain(label.get("labeler_options")) or {})}
     built, asked = _build(stage, stage_class, sections.get(stage) or {}, argv, defaults)
     return Config(task=task, stage=built, asked=asked, **shared)
 

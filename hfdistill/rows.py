@@ -50,7 +50,7 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
     "results": {
         "results": _columns(
             "task row value:float64 low:float64 high:float64 n:int64 answerable:float64 answerable_low:float64 "
-            "answerable_high:float64 answerable_n:int64 no_answer:float64 mean_tokens:float64"
+            "answerable_high:float64 answerable_n:int64 no_answer:float64 mean_tokens:float64 undecided:float64"
         ),
         "responses": _columns(
             "task row question_id question response answer gold correct:bool category tokens:int64 finish_reason "
@@ -186,3 +186,10 @@ def known_questions(asked: Iterable[Mapping[str, Any]], task: "Task") -> dict[st
             )
         found[row["question_id"]] = question
     return found
+
+
+def has_label(asked: Mapping[str, Any], task: "Task") -> bool:
+    """Whether a row of the labels' config `questions` is outside D_fail: it has a pseudo-label, or, in an open-ended
+    task, which has none, a response that the judge calls good.
+    """
+    return not asked["failed"] if task.open_ended else asked["pseudo_label"] is not None

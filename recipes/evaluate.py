@@ -7,7 +7,7 @@
     accelerate launch recipes/evaluate.py --config recipes/configs/gsm8k/llama3-70b_to_1b.yaml
 
 Reads:   the base student, {run}-warmup, {run}-policy (or what `models` names), and the teacher's endpoints; with
-         `votes` {run}-reward.
+         `votes` {run}-reward. In an open-ended task a judge says which answers are good (`judge`).
 Writes:  {run}-results, a dataset with the configs `results` (a row a model), `responses` (a row an answer) and, with
          `votes`, `samples` (a row a sample).
 """
@@ -25,7 +25,8 @@ from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
 from hfdistill.fields import recorded
-from hfdistill.kinds import POLICY, RESULTS, REWARD, WARMUP
+from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP
+from hfdistill.labels.judges import open_judge
 from hfdistill.sections import StudentConfig, TeacherConfig
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
@@ -42,6 +43,10 @@ def main() -> None:
     parents = dict(models)
     if stage.votes or stage.reward:
         parents[REWARD.name] = open_artifact(stage.reward or store.parent(REWARD), "model")
+    for task in tasks:
+        stage.check_task(task)
+    open_ended = [task for task in tasks if task.open_ended]
+    judge = open_judge("evaluate", config, open_ended[0], labels_manifest(config, store)) if open_ended else None
     stage.check_rows([*([TEACHER.name] if stage.asks(teacher) else []), *models])
     key = fingerprint(RESULTS, config, parents)
     if found := store.find(RESULTS, key):
@@ -53,6 +58,7 @@ def main() -> None:
 
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally, load_answering
     from hfdistill.evaluation.grading import FinishedRows, grade, read_leniently, summary
+    from hfdistill.evaluation.judging import Judging
     from hfdistill.evaluation.results import write_results
     from hfdistill.evaluation.sampling import sample_rounds
     from hfdistill.evaluation.votes import vote_figures
@@ -70,6 +76,7 @@ def main() -> None:
         for name, model in models.items()
     }
 
+    judging = Judging(judge, teacher, Path(stage.output_dir)) if judge else None
     scores = open_scores(config, parents[REWARD.name], finished) if REWARD.name in parents else None
 
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
@@ -78,7 +85,7 @@ def main() -> None:
         golds = task.golds()
         check(task, questions, golds)
         by_id = {question.question_id: question for question in questions}
-        asked = [(question.question, golds[question.question_id]) for question in questions]
+        asked = [(question.question, golds.get(question.question_id)) for question in questions]
         for name, model in {TEACHER.name: None, **models}.items():
             if model is None and not stage.asks(teacher):
                 continue
@@ -97,6 +104,8 @@ def main() -> None:
                 (row,) = broadcast_object_list([row])
                 if state.is_main_process:
                     finished.put(row_key, row)
+            if judging and task.open_ended:
+                row = judging.add(row, questions, task)
             if scores:
                 row = scores.add(row, row_key, by_id, task, encoders.get(name))
             figures = summary(row, task.unanswerable)
@@ -122,6 +131,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             plots = write_results(Path(folder), graded, metrics, OURS.name, stage.baseline, sampled)
             cost = {"seconds": round(time.monotonic() - started, 1)}
+            if judging:
+                cost["judge"] = judging.judge.figures()
             made = manifest(RESULTS, config, parents, metrics, cost)
             published = store.publish(folder, RESULTS, made, plots=plots)
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
@@ -165,8 +176,24 @@ def rows(config: Config, store: Store) -> dict[str, str]:
     return {BASE.name: config.student.ref, WITHOUT_REWARD.name: store.parent(WARMUP), OURS.name: store.parent(POLICY)}
 
 
+def labels_manifest(config: Config, store: Store) -> dict | None:
+    """Of the run's labels, which tell who judged them, where the configuration does not."""
+    if config.asked["judge"] is not None:
+        return None
+    try:
+        return open_artifact(store.parent(LABELS), LABELS.repo_type, []).manifest
+    except HFDistillError as error:
+        raise HFDistillError(f"{error}; they would say who judged them: give evaluate.judge instead") from error
+
+
 def check(task: Task, questions: list, golds: dict[str, str]) -> None:
-    missing = [question.question_id for question in questions if question.question_id not in golds]
+    if task.open_ended and not questions:
+        raise HFDistillError(
+            f"task {task.name!r} has no test questions, whose answers a judge could be shown: give "
+            "task.test_split, or task.test_share for a share of the others before anything is labelled"
+        )
+    needed = [] if task.open_ended else questions
+    missing = [question.question_id for question in needed if question.question_id not in golds]
     if not questions or missing:
         what = f"no gold answer for {missing[0]!r}" if missing else "no test questions"
         raise HFDistillError(f"task {task.name!r} has {what}: accuracy needs test questions with gold answers")

@@ -62,6 +62,7 @@ def main() -> None:
     if config.student is not None:  # what the student lacks is found before the teacher is paid
         print(say_of_student(config.student, task))
     labeler = load_labeler(stage.labeler_section())
+    labeler.check(task)
     questions = questions_to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")

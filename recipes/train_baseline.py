@@ -106,6 +106,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.labels.references import validation_references
     from hfdistill.ppo.inputs import room_for_prompts
     from hfdistill.ppo.questions import training_rows
+    from hfdistill.reward.rewards import asks_vote
     from hfdistill.rows import known_questions, read_rows
     from hfdistill.student import load_encoder, settle_generation
     from hfdistill.training.adapters import add_adapter, lora_config
@@ -114,6 +115,12 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.warmup.validation import Validation
 
     stage, student, task = config.stage, config.student, load_task(config.task)
+    if task.open_ended and (stage.method == "ttrl" or asks_vote(stage.rewards)):
+        what = "method is ttrl" if stage.method == "ttrl" else "rewards hold vote"
+        raise HFDistillError(
+            f"baseline.{what}, which compares final answers, and task {task.name!r} is open-ended, so that it has "
+            "none: name another"
+        )
     encoder = load_encoder(parents["warmup"].path, student)
     labelled = read_rows(parents["labels"].path, "questions")
     golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None

@@ -37,6 +37,8 @@ def main() -> None:
     stage = config.stage
     store = Store(config.run)
     task = load_task(config.task)
+    stage.settle_task(task)
+    config.asked["yardstick"] = stage.yardstick
 
     # 1. Inputs, pinned to a commit each.
     wanted = ["questions/*", *(["gold/*"] if stage.reads_golds else [])]
@@ -79,7 +81,8 @@ def main() -> None:
             episodes, prompts = metrics["episodes"], trainer.rollouts.prompts.prompt_ids
             metrics |= compute_figures(sizes, trainer.state.log_history, prompts, episodes, stage.num_ppo_epochs)
             metrics["questions"] = len(trainer.train_dataset)
-            metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
+            if not task.open_ended:
+                metrics["questions_without_label"] = sum(row["pseudo_label"] is None for row in trainer.train_dataset)
             if stage.validation_gold:
                 asked = read_rows(parents["labels"].path, "questions", ["question_id", "pseudo_label"])
                 labelled = {row["question_id"] for row in asked if row["pseudo_label"] is not None}
@@ -119,7 +122,9 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
 
     stage, student = config.stage, config.student
     trained = {"dtype": TRAINED, "attn_implementation": student.attn_implementation}
-    labelled = read_rows(parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label"])
+    labelled = read_rows(
+        parents["labels"].path, "questions", ["question_id", "question", "split", "pseudo_label", "failed"]
+    )
     validated, golds = labelled, None
     if stage.validation_labels == "gold":
         golds = read_rows(parents["labels"].path, "gold")

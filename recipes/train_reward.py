@@ -12,6 +12,7 @@
 Reads:   {run}-labels and {run}-warmup (or what --labels and --warmup name).
 Writes:  {run}-triples, the student's labelled responses and the triples; {run}-reward, the reward model with the best
          Pos/Neg accuracy on validation questions, or the last without validation.
+In an open-ended task a judge labels the student's responses (reward.judge); what it said is in verdicts-*.sqlite.
 What is finished is found and left alone. No response is sampled twice, and training goes on from its last checkpoint.
 """
 
@@ -25,6 +26,8 @@ from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import REWARD, TRIPLES
+from hfdistill.labels.judges import open_judge
+from hfdistill.labels.labeler import Labeler
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
 from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_trained
@@ -41,10 +44,11 @@ def main() -> None:
     parents = store.open_parents(TRIPLES, config, {"labels": ["questions/*", "responses/*"]})
 
     # 2. The student's responses and the triples.
+    judge = open_judge("reward", config, task, parents["labels"].manifest) if task.open_ended else None
     triples = store.find(TRIPLES, fingerprint(TRIPLES, config, parents))
     if triples and stage.should_save:
         print(f"{triples.repo_id} is complete at {triples.revision[:12]}")
-    triples = triples or make_triples(config, store, task, parents)
+    triples = triples or make_triples(config, store, task, parents, judge)
 
     # 3. The reward model.
     parents = {"triples": triples, "warmup": parents["warmup"]}
@@ -62,7 +66,9 @@ def main() -> None:
     train_reward(config, store, task, parents)
 
 
-def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Artifact]) -> Artifact:
+def make_triples(
+    config: Config, store: Store, task: Task, parents: dict[str, Artifact], judge: Labeler | None
+) -> Artifact:
     """Sample the student on every labelled question, label its answers, draw the triples, and publish both."""
     import torch
     from accelerate import PartialState
@@ -71,8 +77,8 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
 
     from hfdistill.generation import Sampling
     from hfdistill.reward.dataset import draw_triples, write_triples
-    from hfdistill.reward.student import label_samples, sample_student
-    from hfdistill.rows import known_questions, read_rows
+    from hfdistill.reward.student import judge_samples, label_samples, sample_student
+    from hfdistill.rows import has_label, known_questions, read_rows
     from hfdistill.student import load_encoder
 
     stage, student, state = config.stage, config.student, PartialState()
@@ -80,7 +86,7 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
         store.prepare(TRIPLES, manifest(TRIPLES, config, parents))
     started = time.monotonic()
     warmup, dataset = parents["warmup"], parents["labels"].path
-    asked = [row for row in read_rows(dataset, "questions") if row["pseudo_label"] is not None]
+    asked = [row for row in read_rows(dataset, "questions") if has_label(row, task)]
     questions = known_questions(asked, task)
     model = AutoModelForCausalLM.from_pretrained(
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation
@@ -105,8 +111,15 @@ def make_triples(config: Config, store: Store, task: Task, parents: dict[str, Ar
     if state.is_main_process:
         labels = {row["question_id"]: row["pseudo_label"] for row in asked}
         splits = {row["question_id"]: row["split"] for row in asked}
-        rows = label_samples(samples, questions, labels, task, Path(warmup.repo_id).name)
-        triples, metrics = draw_triples(rows, read_rows(dataset, "responses"), splits, stage, config.run.seed)
+        name = Path(warmup.repo_id).name
+        if judge is None:
+            rows = label_samples(samples, questions, labels, task, name)
+        else:
+            rows = judge_samples(samples, questions, task, name, judge, config.teacher, Path(stage.output_dir))
+        by = "vote" if judge is None else "judge"
+        triples, metrics = draw_triples(rows, read_rows(dataset, "responses"), splits, stage, config.run.seed, by)
+        if judge is not None:
+            metrics["judge"] = judge.figures()
         with tempfile.TemporaryDirectory() as folder:
             write_triples(Path(folder), rows, triples)
             made = manifest(TRIPLES, config, parents, metrics, {"seconds": round(time.monotonic() - started, 1)})

@@ -49,6 +49,7 @@ OTHER = {
     "pairs": "near",
     "labeler": "llm_judge",
     "labeler_options": {"endpoint": "http://a", "verdicts": 7},
+    "judge": {"endpoint": "http://a"},
     "benchmarks": ["gsm_plus"],
     "models": ["Ours=x/y"],
     "votes": [4],

@@ -39,11 +39,14 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
     Returns:
         `str`: text of README.md, metadata included.
     """
+    from ..tasks import load_task
+
     text = _template(f"{kind.name}.md").render(
         repo_id=repo_id,
         name=repo_id.rstrip("/").rpartition("/")[2],
         manifest=manifest,
         task=manifest["config"]["task"]["name"],
+        open_ended=load_task(manifest["config"]["task"]).open_ended,
         teacher=_named(manifest, "teacher", "a larger model"),
         student=_named(manifest, "student", "a small model"),
         licences=list(_licences(manifest)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..errors import HFDistillError, unknown
 from ..fields import NO_EFFECT, PARENT, check_positive, decides, section
 from ..labels.config import TASKS
+from ..labels.judges import judge_identity
 from ..sections import TeacherConfig
 from ..tasks.base import Task
 from .paper_rows import BASE, OURS, PPO_ON_THE_VOTE, WITHOUT_REWARD
@@ -15,6 +16,7 @@ BY_DEFAULT = [row.name for row in (BASE, WITHOUT_REWARD, OURS)]
 # Which models stand in the rows is said by the parents.
 NAMES = decides(value=lambda asked: [row.partition("=")[0] for row in asked["models"]] or BY_DEFAULT)
 
+OF_THE_JUDGE = decides(value=lambda asked: judge_identity(asked["judge"]), if_changed=True)
 OF_VOTES = decides(when=lambda asked: asked["votes"], if_changed=True)
 
 
@@ -49,6 +51,9 @@ class EvaluateConfig:
         lenient (`list[str]`, *optional*): rows that are read a second time, as `"{row} (lenient)"`, in which the last
             value of the answer's kind counts where no answer is announced: what a base student gains by learning the
             format is no skill.
+        judge (`dict`, *optional*): who tells good answers of an open-ended task from bad ones: a labeler and its
+            options, as `{endpoint: http://host:port, model: NAME, verdicts: 3}`; by default section `label`'s, or the
+            one that the labels were made by. It grades each answer by itself, whatever its `mode` in labelling.
     """
 
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
@@ -64,6 +69,7 @@ class EvaluateConfig:
     vote_temperature: float = field(default=0.7, metadata=OF_VOTES)
     reward: str | None = field(default=None, metadata=PARENT)
     lenient: list[str] = field(default_factory=list, metadata=decides(if_changed=True))
+    judge: dict | str | None = field(default=None, metadata=OF_THE_JUDGE)
 
     def __post_init__(self):
         for model in self.models:
@@ -90,6 +96,15 @@ class EvaluateConfig:
             for row in vars(self)[option] or ():
                 if row not in names:
                     raise unknown(f"row in evaluate.{option}:", row, names)
+
+    def check_task(self, task: Task) -> None:
+        """Refuse what needs final answers to compare, where a task is open-ended."""
+        for option in ("votes", "lenient") if task.open_ended else ():
+            if vars(self)[option]:
+                raise HFDistillError(
+                    f"evaluate.{option} compares final answers, and task {task.name!r} is open-ended, so that it has "
+                    "none: leave it out"
+                )
 
     def asks(self, teacher: TeacherConfig | None) -> bool:
         """Whether the table has a row of the teacher's."""

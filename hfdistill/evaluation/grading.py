@@ -28,7 +28,8 @@ def grade(
     task: Task, row: str, questions: Sequence[Question], golds: dict[str, str], responses: Sequence[Answered]
 ) -> list[dict[str, Any]]:
     """Compare the answers to questions with their canonical golds, by question id: rows of the config `responses` of
-    the results. `row` says who answered, the name of its row in the table.
+    the results. `row` says who answered, the name of its row in the table. In an open-ended task a judge is to tell
+    what is `correct`, see [`~hfdistill.evaluation.judging.Judging`].
     """
     return [
         {
@@ -38,8 +39,8 @@ def grade(
             "question": question.question,
             "response": response.text,
             "answer": response.answer,
-            "gold": golds[question.question_id],
-            "correct": task.correct(response.answer, golds[question.question_id]),
+            "gold": None if task.open_ended else golds[question.question_id],
+            "correct": None if task.open_ended else task.correct(response.answer, golds[question.question_id]),
             "category": question.category,
             "tokens": response.tokens,
             "finish_reason": response.finish_reason,
@@ -68,7 +69,8 @@ def read_leniently(
 
 
 def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None) -> dict[str, Any]:
-    """Accuracy with its 95 % Wilson interval, by category too, share without an answer, and mean length.
+    """Accuracy with its 95 % Wilson interval, by category too, share without an answer, and mean length. Where a judge
+    told what is correct, it is the share of all answers that it calls good.
 
     Args:
         graded (`Sequence[Mapping]`): one model's answers to one task, from [`grade`].
@@ -79,17 +81,18 @@ def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None
         `dict`: `value`, `low`, `high`, `n`, `no_answer`, `mean_tokens`, `categories`; where there are questions
         without an answer, `answerable`, the accuracy on the others.
     """
-    n = len(graded)
+    n, judged = len(graded), any(row["gold"] is None for row in graded)
     categories: dict[str, list[bool]] = {}
     for row in graded:
         if row["category"] is not None:
-            categories.setdefault(row["category"], []).append(row["correct"])
-    answerable = [row["correct"] for row in graded if row["gold"] != unanswerable]
+            categories.setdefault(row["category"], []).append(bool(row["correct"]))
+    answerable = [bool(row["correct"]) for row in graded if judged or row["gold"] != unanswerable]
     return {
-        **interval(sum(row["correct"] for row in graded), n),
+        **interval(sum(bool(row["correct"]) for row in graded), n),
         **({"answerable": interval(sum(answerable), len(answerable))} if 0 < len(answerable) < n else {}),
         "no_answer": sum(row["answer"] is None for row in graded) / n,
         "mean_tokens": sum(row["tokens"] for row in graded) / n,
+        **({"undecided": sum(row["correct"] is None for row in graded) / n} if judged else {}),
         "categories": {name: sum(right) / len(right) for name, right in sorted(categories.items())},
     }
 

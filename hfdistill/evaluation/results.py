@@ -35,11 +35,13 @@ def write_results(
     plots = []
     for task, rows in metrics.items():
         path = folder / f"accuracy-{task}.png"
-        accuracy_bars(rows, path, f"{task}: greedy accuracy on {next(iter(rows.values()))['n']} test questions")
+        first = next(iter(rows.values()))
+        what = "answers that the judge calls good, of" if "undecided" in first else "greedy accuracy on"
+        accuracy_bars(rows, path, f"{task}: {what} {first['n']} test questions")
         plots.append(path.name)
         if ours in rows and baseline in rows:
             right = {
-                name: [row["correct"] for row in graded if (row["task"], row["row"]) == (task, name)]
+                name: [bool(row["correct"]) for row in graded if (row["task"], row["row"]) == (task, name)]
                 for name in (ours, baseline)
             }
             rows[f"{ours} minus {baseline}"] = {"difference": paired_difference(right[ours], right[baseline])}

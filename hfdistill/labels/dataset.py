@@ -36,10 +36,15 @@ def labelled_dataset(
     Returns:
         `tuple[Iterator[dict], list[dict]]`: the rows of the config `responses`, in the order given and made as they
         are read (one pass), and those of the config `questions`, in the order of `questions`.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the labeler cannot label this task, or a response is to a question
+            that was not asked.
     """
     if iter(responses) is responses:
         raise TypeError("responses are read twice: give a list or a re-iterable, not an iterator")
     labeler = labeler or VoteLabeler()
+    labeler.check(task)
     by_id = {question.question_id: question for question in questions}
     known_answers: dict[str | None, str | None] = {}
     answers: list[str | None] = []

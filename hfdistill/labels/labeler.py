@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
@@ -66,6 +66,11 @@ class Labeler(ABC):
     name: ClassVar[str] = ""
     reads_text: ClassVar[bool] = False
 
+    def check(self, task: Task) -> None:  # noqa: B027
+        """Called before anything is bought: raises [`~hfdistill.errors.HFDistillError`] for a task whose responses it
+        cannot label.
+        """
+
     def prepare(  # noqa: B027
         self,
         asked: Iterable[tuple[Question, Sequence[Candidate]]],
@@ -85,3 +90,11 @@ class Labeler(ABC):
     @abstractmethod
     def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:
         """Labels one question."""
+
+    def figures(self) -> dict[str, Any]:
+        """What asking a model took and came to, for manifest and card; empty where none was asked."""
+        return {}
+
+    def requests(self, responses: int) -> int:
+        """How many replies of a model it takes to label so many responses to one question, if all differ."""
+        return 0

@@ -35,8 +35,8 @@ def label_and_write(
             killed buys none twice.
 
     Returns:
-        `dict`: what [`~hfdistill.labels.statistics.LabelStatistics.result`] returns, and `overlap` of the
-        training questions with the test questions of the task and of each benchmark.
+        `dict`: what [`~hfdistill.labels.statistics.LabelStatistics.result`] returns, `overlap` of the training
+        questions with the test questions of the task and of each benchmark, and `judge`, what asking one came to.
     """
     response_rows, question_rows = labelled_dataset(
         questions, responses, task, labeler=labeler, teacher=teacher, folder=verdicts
@@ -51,6 +51,8 @@ def label_and_write(
 
     write_dataset(folder, counted(), question_rows, golds)
     figures = statistics.result()
+    if asked := labeler.figures():
+        figures["judge"] = asked
     draw(figures, Path(folder) / "plots")
     trained = [question for question in questions if question.split == "train"]
     compared = (task, *benchmarks)

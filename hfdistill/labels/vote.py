@@ -100,6 +100,14 @@ class VoteLabeler(Labeler):
     def __post_init__(self):
         exact_threshold(self.threshold)
 
+    def check(self, task: Task) -> None:
+        """See [`~hfdistill.labels.labeler.Labeler.check`]."""
+        if task.open_ended:
+            raise HFDistillError(
+                f"task {task.name!r} is open-ended, so that no two responses have one final answer to vote for: let a "
+                "judge label them (labeler llm_judge), or give the task's answers a form (answer: number)"
+            )
+
     def label(self, question: Question, candidates: Sequence[Candidate], task: Task) -> Verdict:
         counts: Counter[str | None] = Counter()
         for candidate in candidates:

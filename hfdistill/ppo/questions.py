@@ -8,7 +8,7 @@ from ..errors import HFDistillError
 from ..labels.references import validation_references
 from ..reward.rewards import text_of
 from ..reward.triples import student_failures
-from ..rows import known_questions
+from ..rows import has_label, known_questions
 from ..tasks.base import Question, Task
 
 
@@ -19,7 +19,7 @@ def training_rows(
     student_responses: Iterable[Mapping[str, Any]],
     few_shot: bool = False,
 ) -> list[dict[str, Any]]:
-    """Prompts of D_S and D_fail with their pseudo-labels, `None` in D_fail.
+    """Prompts of D_S and D_fail with their pseudo-labels, `None` in D_fail, and of an open-ended task always.
 
     Made of the config `questions` of the labels and the config `responses` of the triples; with `few_shot` the task's
     worked examples stand in the prompts.
@@ -28,7 +28,7 @@ def training_rows(
     trained = [
         row
         for row in labelled
-        if row["split"] == "train" and (row["pseudo_label"] is None or row["question_id"] in failures)
+        if row["split"] == "train" and (not has_label(row, task) or row["question_id"] in failures)
     ]
     questions = known_questions(trained, task)
     rows = [_row(task, encoder, questions[row["question_id"]], row["pseudo_label"], few_shot) for row in trained]
@@ -56,7 +56,10 @@ def validation_rows(
         asked = [row["question_id"] for row in labelled if row["split"] == "validation"][:limit]
         references: dict[str, str | None] = {key: known.get(key) for key in asked}
         if not references:
-            raise HFDistillError("there is no validation question: the best checkpoint cannot be chosen")
+            raise HFDistillError(
+                "there is no validation question by which to choose the best checkpoint: label some, or train "
+                "without validation (--eval_strategy no)"
+            )
     else:
         references = validation_references(labelled, golds, limit)
     if not references:

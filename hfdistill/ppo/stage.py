@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
-from ..reward.rewards import check_rewards, resolved_entry
+from ..reward.rewards import asks_vote, check_rewards, resolved_entry
+from ..tasks.base import Task
 from ..training.arguments import EFFECTS, validates
-from ..training.best_checkpoint import AGREEMENT, REWARD_SCORE
+from ..training.best_checkpoint import ACCURACY, AGREEMENT, REWARD_SCORE
 from ..training.loading import settle_bf16
 from .config import PPOConfig
 
@@ -46,7 +47,7 @@ class DistillPPOConfig(PPOConfig):
         yardstick (`str`, *optional*, defaults to `"labels"`): what chooses the checkpoint: `"labels"`, greedy
             accuracy on validation questions with a label; or on all, by sampled answers, `"reward"`, the mean sigmoid
             of the reward model's score (0 without an answer), or `"agreement"`, the share of answers that most agree
-            on.
+            on. In an open-ended task it is `"reward"`.
         yardstick_samples (`int`, *optional*, defaults to 8): answers to each question, at temperature 0.7.
         all_yardsticks (`bool`, *optional*, defaults to `False`): log the other ones, too, to tell which chooses best.
         moving_labels (`str`, *optional*, defaults to `"none"`): which training questions the student's own vote gives
@@ -127,6 +128,32 @@ class DistillPPOConfig(PPOConfig):
                     "ppo.triples now, on the command line --triples"
                 )
         self.reward_weights = check_rewards(self.rewards)
+
+    def settle_task(self, task: Task) -> None:
+        """Choose the checkpoint of an open-ended task by the reward model, and refuse what needs labels to compare
+        answers with.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: for a setting that has no meaning in an open-ended task.
+        """
+        if not task.open_ended:
+            return
+        needs_labels = {
+            "rewards: vote": asks_vote(self.rewards),
+            f"moving_labels: {self.moving_labels}": self.moving_labels != "none",
+            "yardstick: agreement": self.yardstick == "agreement" or self.all_yardsticks,
+            "validation_labels: gold": self.validation_labels == "gold",
+            f"validation_gold: {self.validation_gold}": self.validation_gold > 0,
+        }
+        for setting in (setting for setting, given in needs_labels.items() if given):
+            raise HFDistillError(
+                f"ppo.{setting} compares final answers, and task {task.name!r} is open-ended, so that it has none: "
+                "leave it out; the reward model's score is the reward, and chooses the checkpoint"
+            )
+        if self.yardstick == "labels" and self.eval_strategy != "no":
+            self.yardstick = "reward"
+            if self.metric_for_best_model in (None, ACCURACY):
+                self.metric_for_best_model = REWARD_SCORE
 
     @property
     def yardsticks(self) -> list[str]:

@@ -70,7 +70,7 @@ def _scores(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
         scores: dict[bool, list[float]] = {True: [], False: []}
         for answer in answers:
             if answer.get("score") is not None:
-                scores[answer["correct"]].append(answer["score"])
+                scores[bool(answer["correct"])].append(answer["score"])
         if all(scores.values()):
             what = "samples" if drawn else "greedy answers"
             caption = f"{row.name}: scores of right and wrong {what} to test questions, all seeds."

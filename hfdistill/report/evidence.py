@@ -59,8 +59,10 @@ class MeasuredRow:
 
     @cached_property
     def right(self) -> dict[int, dict[str, bool]]:
-        """By seed, whether each question was answered right, by its id."""
-        return {seed: {row["question_id"]: row["correct"] for row in rows} for seed, rows in self.answers.items()}
+        """By seed, whether each question was answered right, or so that a judge calls it good, by its id."""
+        return {
+            seed: {row["question_id"]: bool(row["correct"]) for row in rows} for seed, rows in self.answers.items()
+        }
 
     @cached_property
     def sampled_right(self) -> dict[int, dict[str, float]]:

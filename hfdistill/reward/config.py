@@ -6,6 +6,7 @@ from transformers import TrainingArguments
 
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
+from ..labels.judges import judge_identity
 from ..training.arguments import EFFECTS_OF_BATCHES, validates
 from ..training.best_checkpoint import POS_NEG
 from ..training.global_batch import divide_global_batch
@@ -16,6 +17,7 @@ from .triples import SOURCES
 
 # What decides the student's responses and the triples, and the reward model through their data.
 OF_TRIPLES = decides("triples")
+OF_THE_JUDGE = decides("triples", value=lambda asked: judge_identity(asked["judge"]), if_changed=True)
 
 
 @section(inherited=EFFECTS_OF_BATCHES)
@@ -35,6 +37,9 @@ class RewardConfig(TrainingArguments):
         few_shot (`bool`, *optional*, defaults to `False`): sample the student behind the task's worked examples, and
             end responses at its stop strings: for a base student, which was not warmed up to bare prompts. The reward
             model reads responses behind the bare prompt all the same.
+        judge (`dict`, *optional*): in an open-ended task, who labels the student's responses: a labeler and its
+            options, as `{endpoint: http://host:port, model: NAME, verdicts: 3}`; by default section `label`'s, or the
+            one that the labels were made by.
         samples (`int`, *optional*, defaults to 30): student responses a question.
         temperature (`float`, *optional*, defaults to 0.7): of the student's responses.
         max_new_tokens (`int`, *optional*): longest student response; the task's figure by default.
@@ -80,6 +85,7 @@ class RewardConfig(TrainingArguments):
     warmup: str | None = field(default=None, metadata=PARENT)
     base: str | None = field(default=None, metadata=PARENT)
     few_shot: bool = field(default=False, metadata=decides("triples", if_changed=True))
+    judge: dict | str | None = field(default=None, metadata=OF_THE_JUDGE)
     samples: int = field(default=30, metadata=OF_TRIPLES)
     temperature: float = field(default=0.7, metadata=OF_TRIPLES)
     max_new_tokens: int | None = field(default=None, metadata=OF_TRIPLES)

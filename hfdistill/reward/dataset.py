@@ -20,9 +20,10 @@ def draw_triples(
     splits: Mapping[str, str],
     config: RewardConfig,
     seed: int,
+    by: str = "vote",
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Draw the triples of training and of validation questions, `splits` by question id, from labelled responses: rows
-    of the config `triples`, and figures for the card.
+    """Draw the triples of training and of validation questions, `splits` by question id, from responses labelled `by`
+    the `"vote"` or the `"judge"`: rows of the config `triples`, and figures for the card.
 
     Source, ratio and matching change what is learned from; what is validated on stays the same.
     """
@@ -44,7 +45,7 @@ def draw_triples(
         }
         if mine:
             # Each response of a question counts, so the interval would be too narrow: it is left out.
-            metrics[split]["right_by_the_vote"] = sum(row["label"] == "correct" for row in mine) / len(mine)
+            metrics[split][f"right_by_the_{by}"] = sum(row["label"] == "correct" for row in mine) / len(mine)
     return triples, metrics
 
 

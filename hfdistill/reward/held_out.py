@@ -23,14 +23,14 @@ def held_out_figures(
         encoder ([`~hfdistill.encoding.Encoder`]): turns questions and answers into ids.
         task ([`~hfdistill.tasks.base.Task`]): has the questions.
         responses (`Iterable[Mapping]`): rows of the config `responses` of the triples. Those without an answer, which
-            no reward asks the model about, are left out.
+            no reward asks the model about, and those without a label are left out.
         temperature (`float`): what scores are divided by.
 
     Returns:
         `dict`: [`~hfdistill.reward.figures.response_figures`]; empty where there are no such answers.
     """
     asked = {question.question_id: question for question in task.questions() if question.split == "validation"}
-    rows = [row for row in responses if row["answer"] is not None and row["question_id"] in asked]
+    rows = [row for row in responses if row["answer"] is not None and row["label"] and row["question_id"] in asked]
     if not rows:
         return {}
     prompts = {key: encoder.question_ids(task, asked[key]) for key in {row["question_id"] for row in rows}}

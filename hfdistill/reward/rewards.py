@@ -170,6 +170,11 @@ def needs_model(entries: Sequence[str | dict[str, Any]]) -> bool:
     return any(isinstance(reward, Reward) and reward.asks_model for reward in rewards)
 
 
+def asks_vote(entries: Sequence[str | dict[str, Any]]) -> bool:
+    """Whether one of these rewards is the vote alone, which says nothing of responses to an open-ended task."""
+    return any(read_entry(entry)[0]["name"] == "vote" for entry in entries)
+
+
 def load_reward(section: dict[str, Any]) -> Callable[..., list[float | None]]:
     """The reward of a section such as `{"name": "distilled", "variant": "minus"}`, not yet prepared."""
     name, known = section["name"], installed_rewards()

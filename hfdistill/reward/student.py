@@ -12,12 +12,19 @@ from transformers import PreTrainedModel
 
 from ..encoding import Encoder, cut
 from ..generation import Sampling, StopStrings, generate
+from ..labels.dataset import labelled_dataset
+from ..labels.labeler import Labeler
 from ..labels.sampled import response_row
 from ..labels.vote import response_label
 from ..progress import Progress
+from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal, Response
 from ..training.shares import gather_shares, my_share
+
+
+# What labelling adds to a response.
+JUDGED = ("question", "answer", "label")
 
 
 def sample_student(
@@ -95,10 +102,32 @@ def label_samples(
         question = questions[row.question_id]
         answer = task.extract(row.text, question).value
         label = response_label(answer, pseudo_labels[row.question_id], task.same)
-        made = {"question": question.question, "answer": answer, "confidence": None, "label": label}
-        made["token_ids"] = json.loads(row.token_ids) if row.token_ids else None
-        labelled.append({**response_row(row), **made, "model": model, "endpoint_kind": "local"})
+        labelled.append({**_sampled_row(row, model), "question": question.question, "answer": answer, "label": label})
     return labelled
+
+
+def judge_samples(
+    rows: Sequence[Response],
+    questions: Mapping[str, Question],
+    task: Task,
+    model: str,
+    judge: Labeler,
+    teacher: TeacherConfig | None,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """The same for an open-ended task, whose responses have no final answer to compare: each is right or wrong by the
+    judge, or neither. What it says is kept in `folder`; limits and prices are the teacher's.
+    """
+    sampled = [_sampled_row(row, model) for row in rows]
+    made, _ = labelled_dataset(list(questions.values()), sampled, task, judge, teacher, folder)
+    return [{**row, **{name: one[name] for name in JUDGED}} for row, one in zip(sampled, made, strict=True)]
+
+
+def _sampled_row(row: Response, model: str) -> dict[str, Any]:
+    """What is known of a response before it is labelled."""
+    token_ids = json.loads(row.token_ids) if row.token_ids else None
+    told = {"confidence": None, "token_ids": token_ids, "model": model, "endpoint_kind": "local"}
+    return {**response_row(row), **told}
 
 
 def _draw(

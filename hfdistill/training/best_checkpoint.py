@@ -14,6 +14,8 @@ from .saving import damage, say
 
 # Share of validation questions answered right, greedily: of the warm-up (warmup/validation.py) and of PPO.
 ACCURACY = "accuracy"
+# Of the warm-up to an open-ended task: the probability of a token of good responses (warmup/validation.py).
+LIKELIHOOD = "likelihood"
 # Of PPO, without labels: how far the reward model believes sampled answers, and these each other (ppo/yardsticks.py).
 REWARD_SCORE, AGREEMENT = "reward_score", "agreement"
 # Share of validation pairs whose right response scores higher: of the reward model (reward/figures.py).

@@ -6,8 +6,9 @@ from trl import SFTConfig
 
 from ..errors import HFDistillError
 from ..fields import PARENT, check_choices, decides, section
+from ..tasks.base import Task
 from ..training.arguments import EFFECTS_OF_BATCHES, validates
-from ..training.best_checkpoint import ACCURACY
+from ..training.best_checkpoint import ACCURACY, LIKELIHOOD
 from ..training.global_batch import divide_global_batch
 from ..training.loading import load_whole, settle_bf16
 
@@ -39,8 +40,9 @@ class WarmupConfig(SFTConfig):
             max_length (`int`, *optional*, defaults to 512): as in `SFTConfig`, but a longer example is left out
             instead of cut, since it would end without its answer.
         per_device_eval_batch_size (`int`, *optional*, defaults to 256): validation answers generated at once.
-        eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate. With `"no"` the last checkpoint is
-            published.
+        eval_strategy (`str`, *optional*, defaults to `"epoch"`): when to validate: by greedy accuracy, or in an
+            open-ended task by how probable a token of the good responses to validation questions is. With `"no"` the
+            last checkpoint is published.
         gradient_checkpointing (`bool`, *optional*): saves memory for about 30 % more computing.
         bf16 (`bool`, *optional*): on where the processor is fast at it, by default.
     """
@@ -82,3 +84,15 @@ class WarmupConfig(SFTConfig):
                     "warmup.global_batch_size examples of like length are computed together, which saves padding, too"
                 )
         check_choices("warmup.", self, data=("labelled", "all"), validation_labels=("pseudo", "gold"))
+
+    def settle_task(self, task: Task) -> None:
+        """Choose the checkpoint of an open-ended task by likelihood, as its answers cannot be compared."""
+        if not task.open_ended:
+            return
+        if self.validation_labels == "gold":
+            raise HFDistillError(
+                f"warmup.validation_labels is 'gold', and task {task.name!r} is open-ended, so that no answer can be "
+                "compared with a gold one: leave it out"
+            )
+        if self.metric_for_best_model == ACCURACY:
+            self.metric_for_best_model = LIKELIHOOD

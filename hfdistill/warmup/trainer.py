@@ -16,17 +16,18 @@ from ..training.resuming import ResumableTrainer
 from ..training.whole import WholeModel
 from ..training.windows import LengthSortedWindows, TellEpoch
 from .config import WarmupConfig
-from .validation import Validation
+from .validation import LikelihoodValidation, Validation
 
 
 class WarmupTrainer(ResumableTrainer, SFTTrainer):
-    """[`~trl.SFTTrainer`] on ready ids, which chooses its checkpoint by greedy accuracy.
+    """[`~trl.SFTTrainer`] on ready ids, which chooses its checkpoint by a figure of its own.
 
     Args:
         model (`PreTrainedModel` or `peft.PeftModel`): the base student, with an adapter or without.
         args ([`WarmupConfig`]): settings.
         train_dataset (`Dataset`): from [`encode_examples`].
-        validation ([`Validation`]): gives `eval_accuracy` and the other figures.
+        validation ([`Validation`] or [`LikelihoodValidation`]): gives `eval_accuracy`, or `eval_likelihood`, and
+            other figures.
         callbacks (`list[TrainerCallback]`, *optional*): further callbacks.
     """
 
@@ -35,13 +36,13 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
         model: PreTrainedModel,
         args: WarmupConfig,
         train_dataset: Dataset,
-        validation: Validation,
+        validation: Validation | LikelihoodValidation,
         callbacks: list[TrainerCallback] | None = None,
     ):
         if not len(train_dataset):
             raise HFDistillError(
-                "no teacher response is left to learn from: the teacher's answers agree with no pseudo-label, or all "
-                "examples are longer than warmup.max_length"
+                "no teacher response is left to learn from: the teacher's answers agree with no pseudo-label, no "
+                "judge calls one good, or all examples are longer than warmup.max_length"
             )
         if not validation.questions and args.eval_strategy != "no":
             raise HFDistillError(
@@ -78,7 +79,7 @@ class WarmupTrainer(ResumableTrainer, SFTTrainer):
         return self.sampler or super()._get_train_sampler(train_dataset)
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix: str = "eval", **kwargs):
-        """Answer the validation questions greedily; the data loader's batches would only give a loss."""
+        """Ask `validation`; the data loader's batches would only give a loss."""
         with self.whole.gathered() as model, self.accelerator.autocast():
             figures = self.validation.figures(model, self.args.process_index, self.args.world_size)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}

@@ -34,6 +34,7 @@ class Judge:
         self.status = 200
         self.fails_after: int | None = None
         self.seconds = 0.0
+        self.finish_reason = "stop"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -44,6 +45,16 @@ class Judge:
         app = Starlette(routes=routes)
         self.server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error"))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self) -> "Judge":
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.server.should_exit = True
+        self.thread.join()
 
     @property
     def url(self) -> str:
@@ -66,28 +77,24 @@ class Judge:
         self.seen_at_once = max(self.active, self.seen_at_once)
         await asyncio.sleep(self.seconds)
         self.active -= 1
-        prompt = body["messages"][0]["content"]
-        if "[Answer B]" in prompt:
-            first, second = prompt.partition("[Answer A]")[2].split("[Answer B]")
-            reply = "Verdict: A" if "please" in first or "please" not in second else "Verdict: B"
-        elif "mumble" in prompt:
-            reply = "Hard to say."
-        else:
-            reply = f"A polite answer would help. **Verdict:** {'yes' if 'please' in prompt else 'no'}"
-        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+        reply = self.reply(body["messages"][0]["content"], body.get("seed", 0))
+        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": self.finish_reason}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         return JSONResponse({"id": "1", "created": 1, "model": "judge", "choices": [choice], "usage": usage})
+
+    def reply(self, prompt: str, seed: int) -> str:
+        if "[Answer B]" in prompt:
+            first, second = prompt.partition("[Answer A]")[2].split("[Answer B]")
+            return "Verdict: A" if "please" in first or "please" not in second else "Verdict: B"
+        if "mumble" in prompt:
+            return "Hard to say."
+        return f"A polite answer would help. **Verdict:** {'yes' if 'please' in prompt else 'no'}"
 
 
 @pytest.fixture
 def judge():
-    judge = Judge()
-    judge.thread.start()
-    while not judge.server.started:
-        time.sleep(0.01)
-    yield judge
-    judge.server.should_exit = True
-    judge.thread.join()
+    with Judge() as judge:
+        yield judge
 
 
 TASK = load_task({"name": "generic", "answer": "open"})
@@ -252,6 +259,47 @@ def test_the_teacher_judges_by_itself_within_its_limits(judge, tmp_path, monkeyp
         assert judge.tokens == {token} and set(requests(judge)) == asked
     kept = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert b"for the teacher" not in kept and b"for the judge" not in kept
+
+
+def test_none_of_the_first_replies_can_be_read(judge, tmp_path):
+    rows = [{**ROWS[0], "response": f"mumble {number}"} for number in range(50)]
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
+    made = QUESTIONS[:1], rows, TASK
+    said = (
+        r"none of its first 20 replies can be read \(20 without a verdict\): its prompt asks for yes or no, .*'Hard to"
+    )
+    for _ in range(2):
+        with pytest.raises(HFDistillError, match=said):
+            labelled_dataset(*made, labeler=labeler, folder=tmp_path)
+        assert len(judge.asked) == 20
+    judge.finish_reason = "length"
+    rows = [{**ROWS[0], "response": f"please {number}"} for number in range(3)]
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
+    with pytest.raises(
+        HFDistillError, match=r"\(3 cut off by max_new_tokens\).* raise the judge's max_new_tokens \(256\)"
+    ):
+        labelled_dataset(QUESTIONS[:1], rows, TASK, labeler=labeler)
+
+
+def test_what_it_took_and_came_to(judge):
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 2})
+    blank = [*ROWS, {**ROWS[0], "response": " "}]
+    made, _ = labelled_dataset(QUESTIONS, blank, TASK, labeler=labeler)
+    assert [row["label"] for row in made][-1] == "incorrect"
+    told = labeler.figures()
+    assert told["replies"] == told["requests"] == len(judge.asked) == 10 and told["model"] == "judge"
+    assert told["unreadable"] == {"no_verdict": 2} and "A polite" not in str(told)
+    assert labeler.requests(55) == 110
+
+
+def test_scores_where_the_task_asks_for_them(judge):
+    judge.reply = lambda prompt, seed: f"[[{3 if 'please' in prompt else 1}]]"
+    task = load_task(
+        {"name": "generic", "answer": "open", "judge_template": "Score {response} from 1 to 3: [[score]]"}
+    )
+    labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 1, "good_from": 3})
+    made, _ = labelled_dataset(QUESTIONS[:1], ROWS[:2], task, labeler=labeler)
+    assert [row["label"] for row in made] == ["correct", "incorrect"]
 
 
 def test_at_temperature_zero_one_reply_is_all_verdicts(judge):
