@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         rates = guess(task, config.stage, len(config.teacher.endpoints))
     student = _student(args, rates.completion_tokens) if config.student else None
-    rows = estimate(config, task, rates, student)
+    rows = estimate(config, task, rates, student, _judges(args, config, task))
     device, fits, unknown = None, [], ""
     if config.student:
         try:
@@ -81,6 +81,21 @@ def run(args: argparse.Namespace) -> None:
         print_fits(device, fits)
     elif unknown:
         print(unknown)
+
+
+def _judges(args: argparse.Namespace, config, task) -> dict:
+    """Who labels the teacher's responses, and in an open-ended task the student's."""
+    from ..kinds import LABELS, TRIPLES
+    from ..labels.judges import open_judge
+    from ..labels.labelers import load_labeler
+    from ..runs.validation import stage_config
+
+    labeler = load_labeler(config.stage.labeler_section())
+    labeler.check(task)
+    judges = {LABELS.name: labeler}
+    if task.open_ended and config.student:
+        judges[TRIPLES.name] = open_judge("reward", stage_config("reward", args.config, args.set), task, None)
+    return judges
 
 
 def _student(args: argparse.Namespace, completion_tokens: float):
@@ -122,6 +137,11 @@ def _print(rows: list, rates, student) -> None:
     lines = [f"The teacher's tokens and hours: {rates.measured}."]
     if rows[0].cost is None:
         lines.append("For its cost set teacher.gpu_hour_price, or teacher.input_price and teacher.output_price.")
+    if any(row.kind.endswith("judge") for row in rows):
+        lines.append(
+            "A judge's replies are taken to be half as long as they may be, at the teacher's prices; its grading of "
+            "answers to test questions comes on top."
+        )
     if student is not None:
         lines.append("The student's responses are taken to be as long as the teacher's.")
         if student.tokens_per_second is None:

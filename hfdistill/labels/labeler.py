@@ -94,7 +94,3 @@ class Labeler(ABC):
     def figures(self) -> dict[str, Any]:
         """What asking a model took and came to, for manifest and card; empty where none was asked."""
         return {}
-
-    def requests(self, responses: int) -> int:
-        """How many replies of a model it takes to label so many responses to one question, if all differ."""
-        return 0

@@ -16,6 +16,7 @@ from ..errors import HFDistillError
 from ..fields import NO_EFFECT, decides, section
 from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
+from ..tasks.thoughts import spoken
 from ..teacher.journal import Journal
 from ..teacher.plan import Grid, Plan
 from ..teacher.protocols import Decoding
@@ -185,7 +186,7 @@ class LLMJudge(Labeler):
         return {"replies": len(read), "unreadable": dict(sorted(unreadable.items())), **self._cost} if read else {}
 
     def requests(self, responses: int) -> int:
-        """See [`~hfdistill.labels.labeler.Labeler.requests`]."""
+        """How many replies it takes to label so many responses to one question, if all differ."""
         if self.mode == "grade":
             return responses * (self.verdicts if self.temperature else 1)
         return min(2 * responses * self.verdicts, responses * (responses - 1))
@@ -228,16 +229,23 @@ class LLMJudge(Labeler):
         """What the judge is asked about one candidate; in mode `compare` with it first, then with it second."""
         if _blank(candidates[place], task):
             return []
-        response = candidates[place].response or ""
+        response = _shown(candidates[place])
         if self.mode == "grade":
             return [task.judge_prompt(question, response)]
         turned = (candidates[(place + step) % len(candidates)] for step in range(1, len(candidates)))
-        others = [other.response or "" for other in turned if not _blank(other, task)]
+        others = [_shown(other) for other in turned if not _blank(other, task)]
         return [
             task.judge_prompt(question, *pair)
             for other in others[: self.verdicts]
             for pair in ((response, other), (other, response))
         ]
+
+
+def _shown(candidate: Candidate) -> str:
+    """What the judge is shown of a response: no thoughts, unless it ends within one."""
+    response = candidate.response or ""
+    said = spoken(response)
+    return response if said is None else said
 
 
 def _blank(candidate: Candidate, task: Task) -> bool:

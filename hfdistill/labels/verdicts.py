@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import HFDistillError
+from ..tasks.thoughts import spoken
 
 
 # What a verdict is for: the response, or of two the first one; or neither.
@@ -55,8 +56,6 @@ PROSE = {
 STRONG = ("verdict", "winner")
 WEAK = ("final answer", "judgement", "judgment", "decision", "conclusion", "result", "score", "rating", "grade")
 TAIL = 4000  # characters at the end of a reply that are read
-THOUGHT_OPENS = re.compile(r"<(think|thinking|reasoning)>|\[THINK\]", re.IGNORECASE)
-THOUGHT_ENDS = re.compile(r"</(think|thinking|reasoning)>|\[/THINK\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class VerdictReader:
         """
         if finish_reason == "length":
             return Reading(None, "cut")
-        text = _without_thought(reply)
+        text = spoken(reply)
         if text is None:
             return Reading(None, "unfinished_thought")
         text = self._both.sub("", text[-TAIL:])
@@ -217,10 +216,3 @@ def _scale(prompt: str) -> tuple[tuple[float, float] | None, int]:
         return (float(ranges[-1][1]), float(ranges[-1][2])), max(spoken[-1], ranges[-1].end())
     tops = [*OUT_OF.finditer(prompt)]
     return ((0.0, float(tops[-1][1])), max(spoken[-1], tops[-1].end())) if tops else (None, -1)
-
-
-def _without_thought(reply: str) -> str | None:
-    """What follows a reply's thoughts, whose opening may be missing; `None` where one does not end."""
-    ends = [found.end() for found in THOUGHT_ENDS.finditer(reply)]
-    rest = reply[ends[-1] :] if ends else reply
-    return None if THOUGHT_OPENS.search(rest) else rest

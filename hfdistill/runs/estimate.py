@@ -2,15 +2,18 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ..artifacts.references import open_artifact
 from ..config import Config, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import LABELS, POLICY, TRIPLES
 from ..labels.config import LabelConfig
+from ..labels.labeler import Labeler
+from ..labels.llm_judge import LLMJudge
 from ..labels.questions import questions_to_label
 from ..tasks.base import Question, Task
 from ..teacher.journal import Journal
@@ -135,7 +138,13 @@ def rates_of(run: str, completion_tokens: float) -> tuple[float, float]:
     )
 
 
-def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | None = None) -> list[Demand]:
+def estimate(
+    config: Config,
+    task: Task,
+    rates: Rates,
+    student: StudentRates | None = None,
+    judges: Mapping[str, Labeler] = MappingProxyType({}),
+) -> list[Demand]:
     """Demand of labelling, and of the later stages that generate.
 
     Args:
@@ -144,9 +153,11 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
         rates ([`Rates`]): from [`probe`] or [`guess`]. The student's responses are taken to be as long as the
             teacher's, from which it learns.
         student ([`StudentRates`], *optional*): adds the student's samples and PPO.
+        judges (`Mapping[str, Labeler]`, *optional*): by the kind whose responses they label; those that are a model
+            add what they are asked, at the teacher's prices.
 
     Returns:
-        `list[Demand]`: an artifact each.
+        `list[Demand]`: an artifact each, and behind it its judge.
     """
     settings: LabelConfig = config.stage
     questions = questions_to_label(task, settings.max_questions)
@@ -156,10 +167,39 @@ def estimate(config: Config, task: Task, rates: Rates, student: StudentRates | N
     requests = len(questions) * grid.requests
     teacher = Demand(LABELS.name, requests, round(asked * grid.requests), round(requests * rates.completion_tokens))
     rows = [_priced(teacher, rates, config.teacher)]
+    rows += _judge_rows(LABELS.name, judges, task, questions, grid.requests, rates, config.teacher)
     if student is not None:
         bare = sum(len(task.prompt(question, shots=0)) for question in questions) / rates.characters_per_token
-        rows += _student_rows(student, len(questions), bare / max(len(questions), 1), rates.completion_tokens)
+        samples, policy = _student_rows(
+            student, len(questions), bare / max(len(questions), 1), rates.completion_tokens
+        )
+        judged = _judge_rows(TRIPLES.name, judges, task, questions, student.samples, rates, config.teacher)
+        rows += [samples, *judged, policy]
     return rows
+
+
+def _judge_rows(
+    kind: str,
+    judges: Mapping[str, Labeler],
+    task: Task,
+    questions: Sequence[Question],
+    responses: int,
+    rates: Rates,
+    teacher: TeacherConfig,
+) -> list[Demand]:
+    """What a judge is asked about so many responses to each question; all are taken to differ, and its replies to be
+    half as long as they may be. How fast it is nobody measured.
+    """
+    judge = judges.get(kind)
+    if not isinstance(judge, LLMJudge) or not questions:
+        return []
+    shown = [""] if judge.mode == "grade" else ["", ""]
+    asked = sum(len(task.judge_prompt(question, *shown)) for question in questions) / rates.characters_per_token
+    requests = judge.requests(responses)
+    prompts = requests * (asked + len(questions) * len(shown) * rates.completion_tokens)
+    replies = requests * len(questions) * judge.max_new_tokens / 2
+    row = Demand(f"{kind}: judge", requests * len(questions), round(prompts), round(replies))
+    return [_priced(row, dataclasses.replace(rates, requests_per_hour=None), teacher)]
 
 
 def _student_rows(student: StudentRates, questions: int, prompt: float, completion: float) -> list[Demand]:

@@ -6,6 +6,7 @@ from ..config import Config, load_config
 from ..errors import HFDistillError
 from ..flags import stage_class, stage_flags
 from ..kinds import STAGES
+from ..labels.vote import VoteLabeler
 from ..ppo.stage import DistillPPOConfig
 from ..reward.config import RewardConfig
 from ..reward.rewards import resolved_entry
@@ -30,8 +31,21 @@ def validate(path: str, settings: Sequence[str] = ()) -> dict[str, Config]:
             f"{path} names no endpoint of the teacher: add teacher.endpoints, or give "
             "--set teacher.endpoints=http://host:port"
         )
+    check_open_ended(configs)
     check_judge(configs["reward"].stage, configs["ppo"].stage)
     return configs
+
+
+def check_open_ended(configs: dict[str, Config]) -> None:
+    """Refuse what needs final answers to compare, where the task is open-ended."""
+    label, evaluate = configs["label"], configs["evaluate"]
+    task = load_task(label.task)
+    if label.stage.labeler == "vote":
+        VoteLabeler().check(task)
+    for stage in ("warmup", "ppo"):
+        configs[stage].stage.settle_task(task)
+    for entry in (evaluate.task, *evaluate.stage.benchmarks):
+        evaluate.stage.check_task(load_task(task_section(entry)))
 
 
 def check_judge(reward: RewardConfig, ppo: DistillPPOConfig) -> None:

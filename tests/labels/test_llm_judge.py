@@ -265,9 +265,7 @@ def test_none_of_the_first_replies_can_be_read(judge, tmp_path):
     rows = [{**ROWS[0], "response": f"mumble {number}"} for number in range(50)]
     labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
     made = QUESTIONS[:1], rows, TASK
-    said = (
-        r"none of its first 20 replies can be read \(20 without a verdict\): its prompt asks for yes or no, .*'Hard to"
-    )
+    said = r"none of its first 20 replies can be read \(20 without a verdict\): its prompt asks for yes or no, .*'Hard"
     for _ in range(2):
         with pytest.raises(HFDistillError, match=said):
             labelled_dataset(*made, labeler=labeler, folder=tmp_path)

@@ -117,3 +117,24 @@ def test_the_command_tells_what_it_does_not_know_of_the_student(tmp_path, capsys
 def test_an_endpoint_that_is_not_there_is_one_clear_error(tmp_path, capsys):
     with pytest.raises(HFDistillError, match="cannot be reached"):
         run(tmp_path, capsys, endpoints=["http://127.0.0.1:9"])
+
+
+def test_a_judge_is_counted_for_teacher_and_student(tmp_path, capsys):
+    (tmp_path / "q.jsonl").write_text(
+        "".join(json.dumps({"question": f"Why {number}?"}) + "\n" for number in range(20))
+    )
+    task = {"name": "generic", "answer": "open", "path": str(tmp_path / "q.jsonl"), "max_new_tokens": 64}
+    label = {"labeler": "llm_judge", "labeler_options": {"verdicts": 3, "endpoint": "http://judge"}}
+    teacher = {"model": "teacher", "input_price": 1.0, "output_price": 2.0}
+    words = ("--questions", "0", "--set", "ppo.total_episodes=320", "reward.samples=10")
+    more = {"task": task, "label": label, "teacher": teacher, "student": {"model": "student"}}
+    rows = json.loads(run(tmp_path, capsys, *words, "--json", endpoints=[], **more))["rows"]
+    assert [row["kind"] for row in rows] == ["labels", "labels: judge", "triples", "triples: judge", "policy"]
+    _, teachers, _, students, _ = rows
+    assert (teachers["requests"], students["requests"]) == (20 * 51 * 3, 20 * 10 * 3)
+    assert teachers["completion_tokens"] == 20 * 51 * 3 * 128
+    # Each prompt holds the judge's instructions and a response of 32 tokens.
+    assert teachers["prompt_tokens"] > 20 * 51 * 3 * (32 + 50) and teachers["cost"] > students["cost"] > 0
+    assert "A judge's replies are taken" in run(tmp_path, capsys, *words, endpoints=[], **more)
+    with pytest.raises(HFDistillError, match="no two responses have one final answer"):
+        run(tmp_path, capsys, *words, endpoints=[], **{**more, "label": {}})
