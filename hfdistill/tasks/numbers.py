@@ -13,8 +13,10 @@ from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, boxed, final_part,
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
 PLAIN = re.compile(
-    r":?\s?\$?(\d{1,9})(?! (?:(?:hundred|[a-z]+illion|thousand|lakh|crore)s?|grand|pi|sqrt|squared|cubed|factorial)\b)"
-    r"(?: [a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
+    r":?\s?\$?(\d{1,9})"
+    r"(?! (?:(?:hundred|[a-z]+illion|thousand|lakh|crore|third|[a-z]+th)s?|grand|mil|mn|bn|pi|sqrt|squared|cubed"
+    r"|factorial)\b)"
+    r"(?: (?!and\b|plus\b)[a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
 )
 SCALE_WORDS = {"hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7} | {
     "billion": 10**9,
@@ -41,15 +43,24 @@ QUANTITY = re.compile(
 )
 UNIT_POWER = re.compile(r"\b([cmk]?m|ft|in|yd|inches|feet|yards|miles|meters|metres|units)\s?\^\s?\{?[23]\}?")
 OPERATOR = re.compile(r"[-+*/^×÷:–]|\bx\b|[a-zA-Z]?\(|\)")
-# What changes a number or leaves it open: an unknown or a root at it (`3x`, `5 + n`, `x - 16`, `2π`), a letter that
-# may be a thousand or a unit (`5K`), characters of a longer form (`3h30`, `1e300`, `0x1F`, `1_000`, `5²`), a word.
+# What leaves a number open: an unknown or a root at it (`3x`, `5 + n`, `x - 16`, `2π`), a letter that may be a
+# thousand or a unit (`5K`), characters of a longer form (`3h30`, `1e300`, `0x1F`, `1_000`, `5²`), and words.
+_PART = "(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth)"
 UNKNOWN = re.compile(
     r"\d\s?(?:[xyznk]|pi|sqrt)\b|[\d)]\s*[-+*/^]\s*[a-zA-Z]\b|\b[a-zA-Z]\s*[+*/^]\s*[\d(]"
-    r"|(?<![\w'’])[b-hj-zK-Z]\s*-\s*\d|[√π±<>≤≥∞^]"
-    r"|\d[KMB]\b|\d(?!(?:[cdkm]?m|ft|in|yd)[23]\b)[a-zA-Z]{1,3}\d|\d_\d|\d[⁰¹²³⁴-⁹ⁿ]"
-    r"|\b(?:half|third|quarter|twice|double|triple)(?:\sof)?\s+\d|\b(?:root\sof|log|ln|sin|cos|tan)\s+\d"
-    r"|\d\s(?:squared|cubed|factorial)\b"
+    r"|(?<![\w'’])[a-hj-zK-Z]\s*[-–]\s*\d|[√π±<>≤≥∞^]"
+    r"|\d[KMB]\b|\d\s?(?:mil|mn|bn)\b|\d\sR\d|\d_\d|\d[⁰¹²³⁴-⁹ⁿ]"
+    r"|\d(?!(?:[cdkm]?m|ft|in|yd)[23]\b)[a-zA-Z]{1,3}\d"
+    r"|\b(?:half|third|quarter|twice|double|triple)(?:\sof)?\s+\d|\b(?:root\sof|log|ln|sin|cos|tan|past)\s+\d"
+    r"|\b(?:half|quarter)\s(?:past|to)\b|\band\s(?:(?:a|one|three)\s)?(?:half|quarters?|thirds?)\b"
+    rf"|\d\s{_PART}(?:s\b|\sof\b|\s*$)|\d\s(?:squared|cubed|factorial|to\sthe\s(?:power|\d))\b"
+    r"|\b(?:plus|minus|times)\s[a-z]\b"
 )
+# An equation that is not solved for its unknown: `2x + 1 = 5`; and the last of two: `x = 3 and y = 4`.
+UNSOLVED = re.compile(
+    r"[^=]*(?:\d\s?[xyzn]\b(?!\s*\d)|(?<![\w'’])[b-hj-z]\s*[-+*/]\s*\d|\d\s*[-+*/]\s*[b-z]\b(?!\s*\d))[^=]*=[^=]*"
+)
+TWO_NAMES = re.compile(r"\b[a-zA-Z]\s*=\s*[^=]*?(?:[,;]|\b(?:and|or)\b)\s*(?:(?:and|or)\s)?[a-zA-Z]\s*=[^=]*$")
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s|$)|<[|/]")
 # A clause that explains a number which already stands.
 EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
@@ -57,11 +68,12 @@ EXPLANATION = re.compile(r"\s(?:because|since|which|as)\s|;")
 # selling 10 jars" on 60, while "5 hours 30 minutes", "86 glasses and 42 plates" and "15 out of 20" settle on nothing.
 SUBORDINATE = re.compile(
     r"\s(?:(?:on|after|for|during|within|every|per|at|[a-z]+ing)"
-    r"|(?=[a-zA-Z'’/\s-]*\b(?:in|on|at|for|of|with|from|by|per|each|every|after|before|during|within|than|over|under|if|"
+    r"|(?=[a-zA-Z'’/\s-]*\b(?:in|on|at|for|of|with|from|by|per|each|every|after|before|during|within|over|under|if|"
     r"when|while|that|who|to|[a-z]+(?:ing|ed))\b)[a-zA-Z'’/-]+(?:\s[a-zA-Z'’/-]+)+)\s+"
 )
 COORDINATE = re.compile(
-    r"\b(?:and|or|plus|minus|times|but|versus|vs)\b|^\s*out of\s*$"
+    r"\b(?:and|or|plus|minus|times|but|versus|vs|power)\b|^\s*(?:in|out of)(?:\s(?:every|each))?\s*$"
+    r"|^\s*for\s(?:every|each)\s*$"
     r"|\b(?:to|by|through|until)(?:\s(?:about|around|nearly|almost))?\s*$"
 )
 # The hour by which a number holds: "40 roses by 5 pm".
@@ -242,6 +254,11 @@ def _settle(clause: str, bullet: bool) -> Answer:
         gap = clause[first.end() : following.start()] if following else ""
         if SUBORDINATE.fullmatch(gap) and not COORDINATE.search(gap):
             clause = clause[: first.end()]
+    if "=" in clause:
+        if TWO_NAMES.search(clause):
+            return SEVERAL
+        if UNSOLVED.fullmatch(clause):
+            return EXPRESSION
     for sign in "=≈":
         if sign in clause:
             clause = clause.rpartition(sign)[2]
