@@ -8,10 +8,20 @@ import re
 from itertools import chain
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, OUT_OF_RANGE, SEVERAL, TRUNCATED, UNFINISHED, Answer
-from .markers import QUESTION_LINES, after, boxed, final_part, first_value
+from .markers import A_COLON, QUESTION_LINES, after, boxed, final_part, first_value, last_line_after
+from .set_apart import given, labelled, labelled_final
 
 
-MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?:)|ANSWER(?:\s{1,4}IS\b|\**:)")
+MARKER = re.compile(r"[aA]nswers?(?:\s{1,4}(?:is|are)\b|\**\s?[:：])|ANSWER(?:\s{1,4}IS\b|\**[:：])")
+CLOSEST = re.compile(
+    r"\b(?:closest|nearest|correct|best|right|most\s[a-z]{1,20})\s"
+    r"(?:(?:answer|given|available|matching|possible|listed)\s){0,2}(?:option|choice|match|one)\s"
+    r"(?:is|would\sbe|seems\sto\sbe|appears\sto\sbe)\b"
+)
+# A response of nothing but a letter, perhaps with the text of its option.
+WHOLE = re.compile(r"(?:option\s|choice\s)?\(?([A-Za-z])(?:\)|[.:]|\)[.:])?(?:\s+(.*))?", re.IGNORECASE)
+MARKUP = " \t\r\n*_`\"'“”‘’$[]{}"
+LONGEST_WHOLE = 400
 
 # Markup and filler between the marker and the letter.
 LEAD = re.compile(
@@ -52,7 +62,16 @@ def extract_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     text = final_part(response, QUESTION_LINES)
     if text is None:
         return UNFINISHED
-    answer = first_value(read_letter(segment, options) for segment in chain(after(MARKER, text), boxed(text)))
+    segments = chain(
+        given(text),
+        after(MARKER, text),
+        labelled_final(text),
+        labelled(text),
+        last_line_after(A_COLON, text),
+        after(CLOSEST, text),
+        boxed(text),
+    )
+    answer = first_value(read_letter(segment, options) for segment in segments) or _whole(text, options)
     return answer or (NO_MARKER if text.strip() else EMPTY)
 
 
@@ -92,6 +111,19 @@ def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:
         joint = JOINT.match(segment, following[1])
     count = options if isinstance(options, int) else len(options)
     return Answer(letter) if ord(letter) - ord("A") < count else OUT_OF_RANGE
+
+
+def _whole(text: str, options: tuple[str, ...] | int) -> Answer | None:
+    """The letter that is all of a response, if it is."""
+    letter = WHOLE.fullmatch(text.strip(MARKUP)) if len(text) <= LONGEST_WHOLE else None
+    if letter is None:
+        return None
+    place, beside = ord(letter[1].upper()) - ord("A"), (letter[2] or "").strip(MARKUP + ".")
+    if place >= (options if isinstance(options, int) else len(options)):
+        return None if beside else OUT_OF_RANGE
+    if beside and (isinstance(options, int) or beside.casefold() != options[place].strip(MARKUP + ".").casefold()):
+        return None
+    return Answer(letter[1].upper())
 
 
 def _letter_at(segment: str, start: int, options: tuple[str, ...] | int) -> tuple[str, int] | None:

@@ -83,6 +83,14 @@ SUB_PARTS = re.compile(r"\(?(?:a\)[\s\S]*?\bb\)|i\)[\s\S]*?\bii\))")
 HEADING = re.compile(
     r"[\s*_]*(?:step|part|case|question|problem|example|option|method|phase|solution)\b", re.IGNORECASE
 )
+# Words with their number in brackets: "twenty-five (25) apples".
+_WORD = (
+    r"(?:(?:four|six|seven|eigh|nine)(?:teen|ty)|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+    r"thirteen|fifteen|twenty|thirty|forty|fifty|hundred|thousand|million|billion)"
+)
+IN_WORDS = re.compile(
+    rf"\b{_WORD}(?:(?:\sand\s|,?\s|-){_WORD}){{0,15}}[*_]{{0,2}}\s\((?=\$?\d[\d,.]*\))", re.IGNORECASE
+)
 ASIDE = re.compile(r"(?<=[\w%])\s\([^()]*\)(?!\s*[-=+*/^])")
 LEADING = re.compile(r"(?:[\s:*_`\"'“]|\\[\[(]|\$\$)*")
 # Headings (`#### Step 3`) and prose after `Answer:` hold numbers that are no final answer.
@@ -189,7 +197,8 @@ def _read_unless_heading(segment: str) -> Answer:
 
 
 def _read_leading_number(segment: str) -> Answer:
-    return read_number(segment) if STARTS_WITH_NUMBER.match(segment) else NO_VALUE
+    starts = STARTS_WITH_NUMBER.match(segment) or IN_WORDS.match(segment.lstrip(" *_"))
+    return read_number(segment) if starts else NO_VALUE
 
 
 def _plain_text(segment: str) -> str:
@@ -208,6 +217,8 @@ def _plain_text(segment: str) -> str:
         segment = UNIT_POWER.sub(r"\1", segment)
     if "<<" in segment:
         segment = re.sub(r"<<[^<>]*>>", "", segment)
+    if " (" in segment:
+        segment = IN_WORDS.sub("(", segment)
     if ":00" in segment:
         segment = FULL_HOUR.sub(r"\1", segment)
     if "$" in segment:

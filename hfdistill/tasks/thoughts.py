@@ -8,29 +8,25 @@ of which only `final` speaks. A mark in backticks is spoken of, not used.
 import re
 
 
-# The names of tags, each with a closing one.
+# The names of tags, each with a closing one, in the cases in which they are written.
 TAGS = (
     *("think", "thinking", "thought", "thoughts", "reasoning", "reflection", "analysis", "scratchpad"),
     *("inner_monologue", "internal_monologue", "seed:think", "mm:think", "longcat_think"),
 )
-PAIRS = {f"<{name}>": f"</{name}>" for name in TAGS} | {
+NAMES = (*TAGS, *map(str.capitalize, TAGS), *map(str.upper, TAGS))
+PAIRS = {f"<{name}>": f"</{name}>" for name in NAMES} | {
     "[THINK]": "[/THINK]",
     "◁think▷": "◁/think▷",
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|channel>thought": "<channel|>",
 }
-CLOSING = {opened.lower(): re.compile(re.escape(closed), re.IGNORECASE) for opened, closed in PAIRS.items()}
-
-
-def _beginning_with(first: str) -> str:
-    """A pattern of what follows the first character in the marks that begin with it."""
-    return "|".join(re.escape(mark[1:]) for mark in (*PAIRS, *PAIRS.values()) if mark[0] == first)
-
-
-# The first characters stand apart, so that the search skips all others.
+# Most responses have a `<` at most in a formula, which this finds out faster than the search for every mark.
+BEGINNING = re.compile(r"<[/|a-zA-Z]")
 MARK = re.compile(
-    rf"<(?=[/|a-z])(?:{_beginning_with('<')})|\[(?:{_beginning_with('[')})|◁(?:{_beginning_with('◁')})", re.IGNORECASE
+    rf"</?(?=[{''.join({name[0] for name in NAMES})}])(?:{'|'.join(NAMES)})>"
+    r"|<\|(?:begin_of_thought|end_of_thought|START_THINKING|END_THINKING)\|>|<\|channel>thought|<channel\|>"
+    r"|\[/?THINK\]|◁/?think▷"
 )
 MOST_THOUGHTS = 1000
 
@@ -57,7 +53,7 @@ def spoken_parts(text: str) -> tuple[list[str], bool]:
         `tuple[list[str], bool]`: the parts, at least one and only a single one blank, each without the thoughts within
         it; and whether the text ends in a thought.
     """
-    if "<" not in text and "[" not in text and "◁" not in text:
+    if not (BEGINNING.search(text) or "THINK]" in text or "◁" in text):
         return _without_bare_channels(text)
     if "<|channel|>" in text:
         final = FINAL_CHANNEL.search(text)
@@ -75,16 +71,16 @@ def spoken_parts(text: str) -> tuple[list[str], bool]:
             start = mark.end()
             continue
         said += text[start : mark.start()]
-        closing = CLOSING.get(mark[0].lower())
+        closing = PAIRS.get(mark[0])
         if closing is None:
             parts.append(said)
             said, start = "", mark.end()
             continue
-        end, opened = closing.search(text, mark.end()), True
-        if end is None:
+        end, opened = text.find(closing, mark.end()), True
+        if end < 0:
             return _behind_thoughts([*parts, said], opened), True
         said += "\n"
-        start = end.end()
+        start = end + len(closing)
     if not (parts or opened):
         return _without_bare_channels(text)
     return _behind_thoughts([*parts, said + text[start:]], opened), False

@@ -32,6 +32,7 @@ REPEATED = [
         "The answer is (A) or ",
         "answer is **",
     ),
+    *("</b>", "<br>", '"answer": "', "\nAnswer: 5", "**Final Answer**\n", "\\fbox{", "Answer: 5. I made the the "),
     *("The answer is " + "(" * 300, "The answer is " + "1" * 390, "The answer is " + "1,234" * 80),
     *("The answer is " + " " * 380, "The answer is " + "1 and " * 60, "The answer is " + "\\," * 200),
 ]

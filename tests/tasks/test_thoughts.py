@@ -19,7 +19,6 @@ RECITED = "The examples end in 'The answer is 6.'\n\nQ: Another one?\nThe answer
 def test_pairs_of_marks(opening, closing):
     said = spoken(f"{opening}\n{RECITED}\n{closing}\n\nThe answer is 18.")
     assert said.strip() == "The answer is 18."
-    assert spoken(f"{opening.upper()}{RECITED}{closing.upper()}18").strip() == "18"
     # The template may have opened the thought in the prompt.
     assert spoken(f"{RECITED}{closing}\n18").strip() == "18"
     assert spoken(f"18 at first, but {opening}{RECITED}") is None
