@@ -42,11 +42,10 @@ OPENING = ("(", "[", "{", "\\{", "\\langle", "\\begin")
 CLOSING = (")", "]", "}", "\\}", "\\rangle", "\\end")
 
 CLEANED = (
+    (re.compile(r",\s?\\!\s?"), ","),
     (re.compile(r"(?<=\d)(?:\\[,!;:]|\{,\})(?=\d{3})"), ","),
-    (
-        re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|q?quad)(?![a-zA-Z])\.?|(?<!\\)\\[ ,!;:]|\\?\$"),
-        " ",
-    ),
+    (re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|limits|q?quad|boxed|fbox)(?![a-zA-Z])\.?"), " "),
+    (re.compile(r"(?<!\\)\\[ ,!;:]|\\?\$"), " "),
     (re.compile(r"\\[cdt]frac(?![a-zA-Z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![a-zA-Z])"), r"\\binom"),
     (re.compile(r"\\[lr]?[vV]ert(?![a-zA-Z])"), "|"),
@@ -150,12 +149,13 @@ def _mixed(match: re.Match) -> str:
     return match[0]
 
 
-def value_of(tokens: list[str], sign: int = 1) -> Value:
+def value_of(tokens: list[str], sign: int = 1, known: dict[str, Value] | None = None) -> Value:
     """The value of the expression that `tokens` are.
 
     Args:
         tokens (`list[str]`): as [`tokens_of`] gives them.
         sign (`int`): what `\\pm` stands for, 1 or -1.
+        known (`dict[str, Value]`, *optional*): values of letters, instead of those that unknowns have.
 
     Returns:
         `Value`: a number, or a tuple of the numbers at `POINTS` points where there are unknowns.
@@ -163,7 +163,7 @@ def value_of(tokens: list[str], sign: int = 1) -> Value:
     Raises:
         [`Unreadable`]: if it is none, has no value, or passes a bound.
     """
-    reader = _Reader(tokens, sign)
+    reader = _Reader(tokens, sign, known or {})
     try:
         value = reader.sum()
     except (ValueError, ZeroDivisionError, OverflowError, ArithmeticError, NotImplementedError) as error:
@@ -176,8 +176,8 @@ def value_of(tokens: list[str], sign: int = 1) -> Value:
 class _Reader:
     """Reads tokens from left to right; each method reads one rule of the grammar and gives its value."""
 
-    def __init__(self, tokens: list[str], sign: int):
-        self.tokens, self.sign = tokens, sign
+    def __init__(self, tokens: list[str], sign: int, known: dict[str, Value]):
+        self.tokens, self.sign, self.known = tokens, sign, known
         self.at = self.depth = self.bars = self.angle = 0
 
     def peek(self) -> str:
@@ -320,7 +320,7 @@ class _Reader:
             start = self.at
             self.index()
             token += "_" + "".join(self.tokens[start : self.at]).strip("{}")
-        return unknown(token)
+        return self.known[token] if token in self.known else unknown(token)
 
     def index(self) -> None:
         """Passes an index by: one token, or all of a group."""

@@ -18,7 +18,7 @@ from fractions import Fraction
 from functools import lru_cache
 from threading import Lock
 
-from .arithmetic import Scalar, Unreadable, Value, mp, rounded
+from .arithmetic import POINTS, Scalar, Unreadable, Value, add, divide, each, mp, negate, rounded
 from .latex import CLOSING, GREEK, OPENING, tokens_of, value_of
 from .units import unit_of
 
@@ -70,9 +70,16 @@ def _answer(tokens: list[str]) -> Key:
     items = [item for item in _split(tokens, SEPARATORS) if item]
     if len(items) <= 1:
         return _statement(tokens)[1]
-    found = [_statement(item) for item in items]
+    found = [_item(item) for item in items]
     named = len({name for name, _ in found if name is not None}) > 1
     return _collected(("named", name, key) if named and name else key for name, key in found)
+
+
+def _item(tokens: list[str]) -> tuple[str | None, Key]:
+    try:
+        return _statement(tokens)
+    except Unreadable:
+        return None, ("text", "".join(tokens).casefold())
 
 
 def _split(tokens: list[str], separators: Iterable[str]) -> list[list[str]]:
@@ -129,10 +136,42 @@ def _equation(sides: list[list[str]], names: list[str | None]) -> tuple[str | No
         return names[0], _thing(sides[-1])
     if len(sides) == 2 and names[1]:
         return names[1], _thing(sides[0])
-    values = [value_of(side) for side in sides]
-    if not isinstance(values[0], tuple) or len(sides) > 2:
+    try:
+        first = value_of(sides[0])
+    except Unreadable:
+        return "".join(sides[0]), _thing(sides[-1])
+    values = [first, *map(value_of, sides[1:])]
+    if len(sides) > 2 or not any(isinstance(value, tuple) for value in values):
         return None, _thing(sides[-1])
+    solved = _solved(*sides)
+    if solved is not None:
+        return None, solved
     return None, ("equation", *_up_to_a_factor(values[0], values[1], lambda number: number))
+
+
+def _solved(left: list[str], right: list[str]) -> Key | None:
+    """What `y`, or the only unknown, is by an equation that is linear in it: so `2x - y = 3` is `y = 2x - 3`."""
+    letters = {token for token in left + right if token.isalpha() and token not in "ei"}
+    name = "y" if "y" in letters else min(letters) if len(letters) == 1 else None
+    if name is None:
+        return None
+    places: list[dict[str, Value]] = [{name: Fraction(place)} for place in range(3)]
+    try:
+        at_0, at_1, at_2 = (_difference(*(value_of(side, known=known) for side in (left, right))) for known in places)
+    except Unreadable:
+        return None
+    slope = _difference(at_1, at_0)
+    zero = _number_key(Fraction(0))
+    if _value_key(_difference(_difference(at_2, at_1), slope)) != zero or zero in (
+        _value_key(slope),
+        *_value_key(slope),
+    ):
+        return None
+    return _value_key(each(divide, each(negate, at_0), slope))
+
+
+def _difference(a: Value, b: Value) -> Value:
+    return each(add, a, each(negate, b))
 
 
 def _inequality(sides: list[list[str]], signs: list[str], names: list[str | None]) -> tuple[str | None, Key]:
@@ -162,8 +201,8 @@ def _interval(low: Key, high: Key, with_low: bool, with_high: bool) -> Key:
 
 
 def _up_to_a_factor(a: Value, b: Value, size: Callable[[Scalar], Scalar]) -> tuple[Key, ...]:
-    points = [value if isinstance(value, tuple) else (value,) * 3 for value in (a, b)]
-    differences = [rounded(x) - rounded(y) for x, y in zip(*points, strict=True)]
+    difference = _difference(a, b)
+    differences = [rounded(x) for x in (difference if isinstance(difference, tuple) else (difference,) * POINTS)]
     scale = next((size(difference) for difference in differences if abs(difference) > mp.mpf(2) ** -KEY_BITS), None)
     if scale is None:
         raise Unreadable("both sides are one")
@@ -180,6 +219,8 @@ def _thing(tokens: list[str]) -> Key:
         return _collected(_thing(part) for part in united)
     if tokens in (["\\emptyset"], ["\\varnothing"]):
         return _collected(())
+    if "".join(tokens) == "\\mathbb{R}":
+        return _interval(_thing(["-", "\\infty"]), _thing(["\\infty"]), False, False)
     if tokens[0].startswith("\\begin") and _closes(tokens):
         rows = _split(tokens[1:-1], ("\\\\",))
         return "matrix", tuple(tuple(map(_thing, _split(row, ("&",)))) for row in rows if row)
