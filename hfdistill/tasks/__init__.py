@@ -3,6 +3,7 @@ made of.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from ..errors import HFDistillError
@@ -58,13 +59,21 @@ def load_task(section: dict[str, Any]) -> Task:
 
 
 def resolved(entry: str | dict[str, Any]) -> dict[str, Any]:
-    """The section of a task with every option, so that a default that is written out changes nothing.
+    """The section of a task with every option, so that a default that is written out changes nothing. An option that
+    is recorded only if it was changed is left out at its default.
 
     Args:
         entry (`str` or `dict`): as [`task_section`] reads it.
     """
     section = task_section(entry)
-    return resolved_options(section, load_task(section))
+    task = load_task(section)
+    options = resolved_options(section, task)
+    unchanged = {
+        field.name
+        for field in fields(task)
+        if (effect := field.metadata.get("effect")) and effect.if_changed and options[field.name] == field.default
+    }
+    return {name: value for name, value in options.items() if name not in unchanged}
 
 
 def task_section(entry: str | dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 from ..errors import HFDistillError, unknown
+from ..fields import decides
 from .base import EMPTY, SPLITS, UNFINISHED, Answer, Question, Task, check_share, split_of
 from .gsm8k import LEAD_IN, gold_number
+from .languages import checked_markers, in_english
 from .letters import extract_letter, last_letter
 from .loading import column, load_rows, refuse_file
 from .mmlu_pro import LETTERS, options_block
@@ -114,6 +116,8 @@ class Generic(Task):
         prompt_template (`str`, *optional*): with `{question}` and, for choices, `{options}`.
         examples (`list[dict]`): worked examples, `question`, `response` and, for choices, `options`.
         judge_template (`str`, *optional*): what a judge is asked, with `{question}` and `{response}`.
+        answer_markers (`list[str]`): languages in which responses announce their answers besides English (`de`, `es`,
+            `fr`, `ja`, `ko`, `zh`), and phrases of your own in the place of "The answer is".
     """
 
     name: ClassVar[str] = "generic"
@@ -136,6 +140,7 @@ class Generic(Task):
     prompt_template: str | None = None
     examples: list[dict] = field(default_factory=list)
     judge_template: str | None = None
+    answer_markers: Sequence[str] = field(default=(), metadata=decides(if_changed=True))
     stop: tuple[str, ...] | None = None
 
     def __post_init__(self):
@@ -147,6 +152,7 @@ class Generic(Task):
         if self.stop is None:
             self.stop = STOPS.get(self.answer, DEFAULT_STOP)
         super().__post_init__()
+        self.answer_markers = checked_markers(self.answer_markers)
         self.prompt_template = self.prompt_template or PROMPTS.get(self.answer, DEFAULT_PROMPT)
         if "{question}" not in self.prompt_template:
             raise HFDistillError("prompt_template must hold {question}, the place where the question goes")
@@ -246,11 +252,22 @@ class Generic(Task):
         return fill(self.judge_template, {"question": question.question, "response": response})
 
     def extract(self, response: str, question: Question) -> Answer:
-        return KINDS[self.answer].extract(response, question)
+        text = self._in_english(response)
+        return UNFINISHED if text is None else KINDS[self.answer].extract(text, question)
 
     def last_value(self, response: str, question: Question) -> Answer:
         last = KINDS[self.answer].last
-        return last(response, question) if last else super().last_value(response, question)
+        text = self._in_english(response)
+        if last is None:
+            return super().last_value(response, question)
+        return UNFINISHED if text is None else last(text, question)
+
+    def _in_english(self, response: str) -> str | None:
+        """The response as readers take it; `None` where other markers are looked for and it ends within a thought."""
+        if not self.answer_markers or self.open_ended:
+            return response
+        text = spoken(response)
+        return None if text is None else in_english(text, self.answer_markers, self.answer)
 
     def same(self, a: str, b: str) -> bool:
         return KINDS[self.answer].same(a, b)
