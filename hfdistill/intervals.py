@@ -22,7 +22,9 @@ def wilson_interval(correct: float, n: float, level: float = 0.95) -> tuple[floa
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # At a share of 0 or 1 rounding would put an end beside it, and plots refuse that.
+    low, high = min(share, (centre - half) / scale), max(share, (centre + half) / scale)
+    return max(0.0, low), min(1.0, high)
 
 
 def clustered_interval(values: Sequence[float], clusters: Sequence[str], level: float = 0.95) -> dict[str, float]:

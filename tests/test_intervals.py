@@ -49,3 +49,10 @@ def test_a_clustered_interval_holds_its_value(rows):
     values, clusters = zip(*rows, strict=True)
     found = clustered_interval(values, clusters)
     assert 0 <= found["low"] <= found["value"] + 1e-9 and found["value"] - 1e-9 <= found["high"] <= 1
+
+
+def test_an_interval_holds_its_share():
+    for n in range(1, 400):
+        for correct in (0, 1, n // 2, n):
+            low, high = wilson_interval(correct, n)
+            assert 0 <= low <= correct / n <= high <= 1, (correct, n)

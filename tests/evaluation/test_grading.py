@@ -3,6 +3,8 @@
 import pytest
 
 from hfdistill.artifacts import figures
+from hfdistill.errors import HFDistillError
+from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.evaluation.grading import Answered, FinishedRows, grade, read_leniently, summary
 from hfdistill.evaluation.results import write_results
 from hfdistill.intervals import wilson_interval
@@ -83,3 +85,22 @@ def test_a_lenient_reading_takes_the_last_value_where_no_answer_is_announced():
     assert [row["answer"] for row in lenient] == ["5", "6", None, "7"]
     assert [row["correct"] for row in lenient] == [True, False, False, True]
     assert {row["row"] for row in lenient} == {"ICL (lenient)"} and {row["row"] for row in strict} == {"ICL"}
+
+
+def test_a_judges_verdicts_make_a_share_and_a_difference(tmp_path):
+    task = load_task({"name": "generic", "answer": "open"})
+    responses = [Answered("Dear Ann", "Dear Ann", "eos_token", 4)] * 5
+    rows = grade(task, "Ours", QUESTIONS, {}, responses)
+    assert {(row["gold"], row["correct"]) for row in rows} == {(None, None)}
+    ours = [{**row, "correct": verdict} for row, verdict in zip(rows, (True, None, True, False, True), strict=True)]
+    theirs = [{**row, "row": "Ours w/o R", "correct": False} for row in rows]
+    made = {name: summary(row) for name, row in (("Ours", ours), ("Ours w/o R", theirs))}
+    assert (made["Ours"]["value"], made["Ours"]["undecided"], made["Ours"]["n"]) == (0.6, 0.2, 5)
+    assert "answerable" not in made["Ours"]
+    metrics = {"generic": made}
+    write_results(tmp_path, [*ours, *theirs], metrics, "Ours", "Ours w/o R")
+    assert metrics["generic"]["Ours minus Ours w/o R"]["difference"]["value"] == pytest.approx(0.6)
+    assert [row["undecided"] for row in read_rows(tmp_path, "results")] == [0.2, 0.0]
+    for option in ("votes", "lenient"):
+        with pytest.raises(HFDistillError, match=f"evaluate.{option} compares final answers"):
+            EvaluateConfig(**{option: [4] if option == "votes" else ["Ours"]}).check_task(task)

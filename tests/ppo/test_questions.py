@@ -140,3 +140,14 @@ def test_validation_counts_extracted_answers(task):
         True,
         False,
     ]
+
+
+def test_an_open_ended_task_fails_where_the_judge_likes_nothing(tmp_path, encoder):
+    (tmp_path / "q.jsonl").write_text("".join(f'{{"question": "Why {number}?"}}\n' for number in range(4)))
+    task = load_task({"name": "generic", "answer": "open", "path": str(tmp_path / "q.jsonl"), "validation_share": 0.0})
+    (failed, *liked) = train_ids(task)
+    asked = [{**row, "failed": row["question_id"] == failed} for row in labelled(task, {})]
+    sampled = [(liked[0], "incorrect"), (liked[1], "correct"), (liked[2], None)]
+    responses = [{"question_id": key, "label": label} for key, label in sampled]
+    rows = training_rows(task, encoder, asked, responses)
+    assert [(row["question_id"], row["pseudo_label"]) for row in rows] == [(failed, None), (liked[0], None)]

@@ -126,3 +126,23 @@ def test_the_setting_names_the_figures(tmp_path):
     assert (config.metric_for_best_model, config.yardsticks) == ("reward_score", ["reward_score"])
     config = DistillPPOConfig(output_dir=str(tmp_path), use_cpu=True, all_yardsticks=True)
     assert (config.metric_for_best_model, config.yardsticks) == ("accuracy", [*BOTH])
+
+
+def test_an_open_ended_task_is_chosen_for_by_the_reward_model(tmp_path):
+    task = load_task({"name": "generic", "answer": "open"})
+
+    def settled(**options):
+        stage = DistillPPOConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, **options)
+        stage.settle_task(task)
+        return stage.yardstick, stage.metric_for_best_model
+
+    assert settled() == ("reward", "reward_score")
+    assert settled(eval_strategy="no")[0] == "labels"
+    for options, setting in (
+        ({"rewards": ["distilled", "vote"]}, "rewards: vote"),
+        ({"moving_labels": "fail"}, "moving_labels: fail"),
+        ({"yardstick": "agreement"}, "yardstick: agreement"),
+        ({"validation_gold": 2}, "validation_gold: 2"),
+    ):
+        with pytest.raises(HFDistillError, match=f"ppo.{setting} compares final answers, and task 'generic'"):
+            settled(**options)

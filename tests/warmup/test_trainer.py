@@ -1,4 +1,5 @@
 import copy
+import math
 
 import pytest
 import torch
@@ -6,12 +7,13 @@ from transformers import TrainerCallback
 from trl import SFTTrainer
 
 from hfdistill.errors import HFDistillError
+from hfdistill.tasks import load_task
 from hfdistill.tasks.base import Question
 from hfdistill.training.best_checkpoint import published_figure
 from hfdistill.training.saving import last_checkpoint, save_trained
 from hfdistill.warmup.examples import encode_examples
 from hfdistill.warmup.trainer import WarmupTrainer
-from hfdistill.warmup.validation import Validation
+from hfdistill.warmup.validation import LikelihoodValidation, Validation
 
 from ..reward.words import Words
 
@@ -149,3 +151,24 @@ def test_what_cannot_be_trained_on(student, make_args, encoder):
     nothing, _ = encode_examples([], {}, encoder, None)
     with pytest.raises(HFDistillError, match="no teacher response is left"):
         WarmupTrainer(student, make_args(), nothing, validation)
+
+
+def test_an_open_ended_task_is_validated_by_likelihood(student, make_args, encoder):
+    data = examples(encoder)
+    held_out = LikelihoodValidation(load_task({"name": "generic", "answer": "open"}), encoder, QUESTIONS, data)
+    args = make_args(num_train_epochs=2)
+    args.settle_task(held_out.task)
+    trainer = WarmupTrainer(student, args, data, held_out)
+    before = held_out.figures(trainer.model)["likelihood"]
+    student.eval()
+    losses, tokens = [], 0
+    for row in data:
+        logits = student(torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)
+        scored = [(place, label) for place, label in enumerate(row["labels"][1:]) if label != -100]
+        losses += [logits[place, label].item() for place, label in scored]
+        tokens += len(scored)
+    assert before == pytest.approx(math.exp(sum(losses) / tokens), rel=1e-5)
+    trainer.train()
+    assert before < published_figure(trainer, "likelihood") <= 1
+    with pytest.raises(HFDistillError, match=r"warmup.validation_labels is 'gold', and task 'generic' is open-ended"):
+        make_args(validation_labels="gold").settle_task(held_out.task)
