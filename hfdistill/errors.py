@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -37,19 +38,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> HFDistillError:
 
 
 def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
-    """Decorate an entry point: a [`HFDistillError`], or a full disk, becomes one line and exit status 2,
-    Ctrl-C status 130.
+    """Decorate an entry point: a [`HFDistillError`], a full disk, or an output that nobody reads any
+    more becomes one line and exit status 2, Ctrl-C status 130.
     """
 
     def wrapped(*args, **kwargs) -> None:
         try:
             status = main(*args, **kwargs) or 0
+            sys.stdout.flush()
             _settle_process_group()
             sys.exit(status)
         except HFDistillError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except OSError as error:
+            if error.errno == errno.EPIPE and _output_is_closed():
+                print("error: whoever read the output closed it before its end", file=sys.stderr)
+                sys.exit(2)
             if error.errno not in NO_ROOM:
                 raise
             place = error.filename or "what comes next"
@@ -60,6 +65,16 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
             sys.exit(130)
 
     return wrapped
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads standard output any more; what is still to be written then goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _settle_process_group() -> None:

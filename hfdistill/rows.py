@@ -36,7 +36,8 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
     "labels": {
         "responses": RESPONSE_COLUMNS,
         "questions": _columns(
-            "question_id question split category pseudo_label vote_share:float64 votes:int64 voters:int64 failed:bool"
+            "question_id question split category options:texts pseudo_label vote_share:float64 votes:int64 "
+            "voters:int64 failed:bool"
         ),
         "gold": _columns("question_id gold"),
     },
@@ -85,9 +86,9 @@ def write_rows(
     import pyarrow as pa
 
     types = COLUMNS[kind.name][config]
-    ids = {"ids": pa.list_(pa.int32())}
+    lists = {"ids": pa.list_(pa.int32()), "texts": pa.list_(pa.string())}
     schema = pa.schema(
-        [(column, ids.get(types[column]) or pa.type_for_alias(types[column])) for column in columns or types]
+        [(column, lists.get(types[column]) or pa.type_for_alias(types[column])) for column in columns or types]
     )
     return write_parquet(Path(folder) / config / f"{kind.split}-00000-of-00001.parquet", rows, schema)
 

@@ -27,6 +27,7 @@ from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
 from hfdistill.fields import recorded
 from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP
 from hfdistill.labels.judges import open_judge
+from hfdistill.labels.questions import held_out, take_questions
 from hfdistill.sections import StudentConfig, TeacherConfig
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
 
@@ -39,8 +40,11 @@ def main() -> None:
 
     # 1. The models of the table, pinned to a commit each.
     models = {name: open_artifact(ref, "model") for name, ref in rows(config, store).items()}
-    tasks = [load_task(task_section(entry)) for entry in (config.task, *stage.benchmarks)]
     parents = dict(models)
+    if not load_task(config.task).has_questions:
+        where = stage.labels or store.parent(LABELS)
+        parents[LABELS.name] = open_artifact(where, LABELS.repo_type, ["questions/*", "gold/*"])
+    tasks = open_tasks(config, parents.get(LABELS.name))
     if stage.votes or stage.reward:
         parents[REWARD.name] = open_artifact(stage.reward or store.parent(REWARD), "model")
     for task in tasks:
@@ -81,7 +85,7 @@ def main() -> None:
 
     # 2. Every model answers every task's test questions; rows that were answered in an earlier call are kept.
     for task, task_name in zip(tasks, distinct_names(tasks), strict=True):
-        questions = [question for question in task.questions() if question.split == "test"][: stage.max_questions]
+        questions = held_out(task)[: stage.max_questions]
         golds = task.golds()
         check(task, questions, golds)
         by_id = {question.question_id: question for question in questions}
@@ -144,6 +148,24 @@ def main() -> None:
     state.wait_for_everyone()
 
 
+def open_tasks(config: Config, labels: Artifact | None) -> list[Task]:
+    """The run's task and the benchmarks. A task whose questions are those of the labels, and none of them a test
+    question with a gold answer, leaves the table to the benchmarks.
+    """
+    benchmarks = [load_task(task_section(entry)) for entry in config.stage.benchmarks]
+    task = load_task(config.task)
+    if labels is None:
+        return [task, *benchmarks]
+    take_questions(task, labels.path, golds=True)
+    if (
+        benchmarks
+        and not task.open_ended
+        and not {question.question_id for question in held_out(task)} & task.golds().keys()
+    ):
+        return benchmarks
+    return [task, *benchmarks]
+
+
 def open_scores(config: Config, reward: Artifact, finished):
     """The scores of a reward model."""
     from accelerate import PartialState
@@ -196,7 +218,11 @@ def check(task: Task, questions: list, golds: dict[str, str]) -> None:
     missing = [question.question_id for question in needed if question.question_id not in golds]
     if not questions or missing:
         what = f"no gold answer for {missing[0]!r}" if missing else "no test questions"
-        raise HFDistillError(f"task {task.name!r} has {what}: accuracy needs test questions with gold answers")
+        way_out = ""
+        if not task.has_questions:
+            way_out = "; label with golds (--columns gold=…) and task.test_share, or name evaluate.benchmarks"
+        needs = "accuracy needs test questions with gold answers"
+        raise HFDistillError(f"task {task.name!r} has {what}: {needs}{way_out}")
 
 
 if __name__ == "__main__":

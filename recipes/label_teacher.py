@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 from hfdistill.artifacts.manifest import fingerprint, manifest
+from hfdistill.artifacts.references import Artifact
 from hfdistill.artifacts.store import Store
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
@@ -50,6 +51,12 @@ def main() -> None:
         warn_of_another_model(config.teacher, found.manifest["metrics"].get("served", {}), found.repo_id)
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
         return
+    task, labeler = load_task(config.task), load_labeler(stage.labeler_section())
+    if not task.has_questions:
+        own = open_own_labels(store, task)
+        print(f"{own.repo_id} holds responses of your own at {own.revision[:12]}: there is nothing to ask the teacher")
+        return
+    labeler.check(task)
     store.prepare(LABELS, manifest(LABELS, config, {}))
 
     from hfdistill.labels.labelling import label_and_write
@@ -57,12 +64,9 @@ def main() -> None:
     from hfdistill.runs.opening import describe_teacher, say_of_student
 
     # 2. What to ask: every temperature of the grid, for every question but those of the test split.
-    task = load_task(config.task)
     print(describe_teacher(config.teacher, task))
     if config.student is not None:  # what the student lacks is found before the teacher is paid
         print(say_of_student(config.student, task))
-    labeler = load_labeler(stage.labeler_section())
-    labeler.check(task)
     questions = questions_to_label(task, stage.max_questions)
     if not questions:
         raise HFDistillError(f"task {task.name!r} has no training questions: there is nothing to label")
@@ -110,6 +114,16 @@ def main() -> None:
     print(
         f"{published.repo_id} is published at {published.revision[:12]}: {metrics['responses']} responses to "
         f"{metrics['questions']} questions, {metrics['without_label']['value']:.1%} of them without a label"
+    )
+
+
+def open_own_labels(store: Store, task: Task) -> Artifact:
+    """The labels that `hfdistill label` made of a task without questions of its own."""
+    if own := store.newest(LABELS):
+        return own
+    raise HFDistillError(
+        f"task {task.name!r} names neither `dataset` nor `path`, so there is no question to ask: name one, or label "
+        f"responses that you have by `hfdistill label --output {store.name(LABELS)}`"
     )
 
 

@@ -103,6 +103,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from transformers import AutoModelForCausalLM
 
     from hfdistill.baselines.prompts import prompt_dataset
+    from hfdistill.labels.questions import take_questions
     from hfdistill.labels.references import validation_references
     from hfdistill.ppo.inputs import room_for_prompts
     from hfdistill.ppo.questions import training_rows
@@ -114,7 +115,8 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.training.progress import show_progress
     from hfdistill.warmup.validation import Validation
 
-    stage, student, task = config.stage, config.student, load_task(config.task)
+    stage, student = config.stage, config.student
+    task = take_questions(load_task(config.task), parents["labels"].path)
     if task.open_ended and (stage.method == "ttrl" or asks_vote(stage.rewards)):
         what = "method is ttrl" if stage.method == "ttrl" else "rewards hold vote"
         raise HFDistillError(

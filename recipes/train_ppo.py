@@ -26,6 +26,7 @@ from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, load_config
 from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import POLICY
+from hfdistill.labels.questions import take_questions
 from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.tasks import Task, load_task
 from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_model
@@ -43,6 +44,7 @@ def main() -> None:
     # 1. Inputs, pinned to a commit each.
     wanted = ["questions/*", *(["gold/*"] if stage.reads_golds else [])]
     parents = store.open_parents(POLICY, config, {"triples": ["responses/*"], "labels": wanted})
+    take_questions(task, parents["labels"].path)
     key = fingerprint(POLICY, config, parents)
     # Each set of inputs has checkpoints of its own.
     stage.output_dir = str(Path(stage.output_dir) / key)

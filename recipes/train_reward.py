@@ -28,6 +28,7 @@ from hfdistill.errors import exit_on_user_error
 from hfdistill.kinds import REWARD, TRIPLES
 from hfdistill.labels.judges import open_judge
 from hfdistill.labels.labeler import Labeler
+from hfdistill.labels.questions import take_questions
 from hfdistill.reward.config import RewardConfig
 from hfdistill.tasks import Task, load_task
 from hfdistill.training.saving import last_checkpoint, remove_checkpoints, save_trained
@@ -38,10 +39,10 @@ def main() -> None:
     config = load_config("reward", RewardConfig)
     stage = config.stage
     store = Store(config.run)
-    task = load_task(config.task)
 
     # 1. Inputs, pinned to a commit each.
     parents = store.open_parents(TRIPLES, config, {"labels": ["questions/*", "responses/*"]})
+    task = take_questions(load_task(config.task), parents["labels"].path)
 
     # 2. The student's responses and the triples.
     judge = open_judge("reward", config, task, parents["labels"].manifest) if task.open_ended else None
@@ -87,6 +88,7 @@ def make_triples(
     started = time.monotonic()
     warmup, dataset = parents["warmup"], parents["labels"].path
     asked = [row for row in read_rows(dataset, "questions") if has_label(row, task)]
+    asked = [row for row in asked if row["split"] != "test"]  # which responses of one's own may be about
     questions = known_questions(asked, task)
     model = AutoModelForCausalLM.from_pretrained(
         warmup.path, dtype=student.dtype, attn_implementation=student.attn_implementation

@@ -90,6 +90,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
     """Examples (Eq. 1), validation questions, student and trainer; and figures about the examples."""
     from transformers import AutoModelForCausalLM
 
+    from hfdistill.labels.questions import take_questions
     from hfdistill.labels.references import validation_references
     from hfdistill.rows import known_questions, read_rows, scan_rows
     from hfdistill.student import load_encoder, settle_generation
@@ -102,7 +103,7 @@ def make_trainer(config: Config, task: Task, parents: dict[str, Artifact]):
 
     stage, student, dataset = config.stage, config.student, parents["labels"].path
     asked = read_rows(dataset, "questions")
-    questions = known_questions(asked, task)
+    questions = known_questions(asked, take_questions(task, dataset))
     encoder = load_encoder(parents["student"].path, student)
 
     def examples_of(question_ids: list[str], data: str):

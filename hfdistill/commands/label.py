@@ -7,6 +7,11 @@ from pathlib import Path
 from ..errors import HFDistillError
 
 
+SOURCES = "JSON in any form, CSV or Parquet, perhaps .gz or .zst; a folder of them, or a Hub dataset"
+PLACES = "where columns are: distilabel, lm_eval, messages, openai_batch, sharegpt, trl, vllm, or pairs such as "
+PLACES += "response=choices.-1.text"
+
+
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the verb to the command line."""
     parser = subparsers.add_parser(
@@ -17,7 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "without either all do. Exit status: 0, 1 when rows were rejected, 2 for a mistake.",
     )
     parser.add_argument("--task", required=True, help="a name, `{name: …, options}` in YAML, or a run's YAML file")
-    parser.add_argument("--responses", required=True, help="JSON lines, Parquet, a folder of them, or a Hub dataset")
+    parser.add_argument("--responses", required=True, help=SOURCES)
+    parser.add_argument("--requests", metavar="FILE", help="the requests that an OpenAI batch answered, by custom_id")
     parser.add_argument("--split", default="train", help="of a Hub dataset (default: %(default)s)")
     parser.add_argument("--output", required=True, help="folder to write, or with --push a repository")
     parser.add_argument("--push", action="store_true", help="publish to the Hub as the repository OUTPUT")
@@ -30,7 +36,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="+",
         default=[],
         metavar="WORD",
-        help="where columns are: distilabel, openai_batch, lm_eval, or pairs such as response=choices.0.text",
+        help=PLACES,
     )
     parser.add_argument("--labeler", default="vote", help="a name, or `{name: …, options}` in YAML")
     parser.add_argument("--threshold", type=float, help="share of votes to exceed (default: 0.7); 1 labels nothing")
@@ -52,7 +58,8 @@ def _label(args: argparse.Namespace) -> int:
     from ..config import Config
     from ..kinds import LABELS
     from ..labels.checked import CheckedResponses
-    from ..labels.foreign import RowReader, column_mapping, foreign_rows
+    from ..labels.columns import column_mapping
+    from ..labels.foreign import RowReader, batch_requests, foreign_rows
     from ..labels.labelers import load_labeler
     from ..labels.labelling import label_and_write
     from ..labels.matching import QuestionMatcher
@@ -69,7 +76,10 @@ def _label(args: argparse.Namespace) -> int:
         labeler_section["threshold"] = args.threshold
     task, labeler = load_task(section), load_labeler(labeler_section)
     benchmarks = load_benchmarks([section_of(text) for text in args.benchmarks])
-    reader = RowReader(column_mapping(args.columns), args.high_temperature)
+    labeler.check(task)
+    requests = batch_requests(args.requests) if args.requests else None
+    mapping = column_mapping(args.columns or (["openai_batch"] if args.requests else []))
+    reader = RowReader(mapping, args.high_temperature, requests, plain_text=task.open_ended)
     name = args.output.rstrip("/")
     run = RunConfig(
         name.rpartition("/")[2], push=args.push, private=args.private, overwrite_edits=args.overwrite_edits
@@ -82,17 +92,18 @@ def _label(args: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory() as work,
     ):
         # 2. Rows, checked and matched with the task's questions.
-        questions = task.questions()
-        matcher = QuestionMatcher(questions, None if questions else task.question, task.needs_options)
+        matcher = QuestionMatcher(task)
         responses = CheckedResponses(Path(work) / "responses.jsonl")
         responses.fill(foreign_rows(args.responses, args.split), reader, matcher, rejects.add)
         if responses.accepted == 0:
             rejects.report()
-            raise HFDistillError(
-                f"no row of {args.responses} can be labelled"
-                + (f", all {rejects.count:,} were rejected" if rejects.count else ": it holds none")
-            )
+            why = f"all {rejects.count:,} were rejected" if rejects.count else "it holds none"
+            raise HFDistillError(f"no row of {args.responses} can be labelled: {why}")
+        responses.check_voters(args.high_temperature, labeler)
         asked = [question for question in matcher.by_id.values() if question.question_id in responses.question_ids]
+
+        if not task.has_questions:
+            task.adopt(asked, matcher.golds)
 
         # 3. Labels, figures, card.
         verdicts = Path(output + ".verdicts")
@@ -106,6 +117,7 @@ def _label(args: argparse.Namespace) -> int:
         made = manifest(LABELS, Config(run, section, teacher, None, None, given), {}, metrics)
         plots = sorted(path.relative_to(folder).as_posix() for path in folder.glob("plots/*.png"))
         published = store.publish(folder, LABELS, made, plots=plots)
+        _note(reader.repeated, matcher.bad_golds)
         _report(metrics, f"{published.repo_id}@{published.revision}" if args.push else published.repo_id)
         return rejects.report()
 
@@ -116,6 +128,13 @@ def check_place(output: str, push: bool) -> None:
     replaceable = place.is_dir() and (not any(place.iterdir()) or (place / "hfdistill.json").is_file())
     if not push and place.exists() and not replaceable:
         raise HFDistillError(f"{place} holds other files: give --output a new folder, or one that hfdistill wrote")
+
+
+def _note(repeated: int, bad_golds: dict[str, str]) -> None:
+    if repeated:
+        print(f"note: {repeated:,} rows hold the responses of earlier ones under another filter, and are left out")
+    for question_id, why in list(bad_golds.items())[:1]:
+        print(f"note: {len(bad_golds):,} questions have no gold answer that can be used; {question_id}: {why}")
 
 
 def _report(made: dict, place: str) -> None:

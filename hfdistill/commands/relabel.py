@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from ..errors import HFDistillError
     from ..kinds import LABELS
     from ..labels.derived import RelabelConfig, relabel_and_write
+    from ..labels.questions import take_questions
     from ..sections import RunConfig, TeacherConfig
     from ..tasks import load_task
 
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
     store.prepare(LABELS, manifest(LABELS, config, parents))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        metrics = relabel_and_write(folder, parent.path, load_task(section), settings, args.seed)
+        task = take_questions(load_task(section), parent.path)
+        metrics = relabel_and_write(folder, parent.path, task, settings, args.seed)
         known = parent.manifest["metrics"]
         told = {name: known[name] for name in ("served", "overlap") if name in known}
         cost = {"seconds": round(time.monotonic() - started, 1)}

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
 
     names = between(args.first, args.last)
     settings = [*args.set, *(["run.overwrite_edits=true"] if args.overwrite_edits else [])]
-    run = validate(args.config, settings)[names[0]].run
+    run = validate(args.config, settings, names)[names[0]].run
     configured = ["--config_file", args.accelerate_config] if args.accelerate_config else []
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     flags = {name: stage_flags(settings, name) for name in names}

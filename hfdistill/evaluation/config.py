@@ -48,6 +48,8 @@ class EvaluateConfig:
         vote_temperature (`float`, *optional*, defaults to 0.7): of these samples.
         reward (`str`, *optional*): the reward model that scores samples, and greedy responses, too. With `votes`
             `{run}-reward` by default; without both nothing is scored.
+        labels (`str`, *optional*): labels with the test questions and golds of a task that has no questions of its
+            own; `{run}-labels` by default.
         lenient (`list[str]`, *optional*): rows that are read a second time, as `"{row} (lenient)"`, in which the last
             value of the answer's kind counts where no answer is announced: what a base student gains by learning the
             format is no skill.
@@ -68,6 +70,7 @@ class EvaluateConfig:
     vote_rows: list[str] | None = field(default=None, metadata=OF_VOTES)
     vote_temperature: float = field(default=0.7, metadata=OF_VOTES)
     reward: str | None = field(default=None, metadata=PARENT)
+    labels: str | None = field(default=None, metadata=PARENT)
     lenient: list[str] = field(default_factory=list, metadata=decides(if_changed=True))
     judge: dict | str | None = field(default=None, metadata=OF_THE_JUDGE)
 

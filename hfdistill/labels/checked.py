@@ -7,9 +7,11 @@ from typing import Any
 
 import orjson
 
+from ..errors import HFDistillError
+from ..rows import RESPONSE_COLUMNS
 from ..tasks.base import Question
 from .foreign import RowReader
-from .labeler import HIGH
+from .labeler import HIGH, Labeler
 from .matching import QuestionMatcher
 from .rejects import RejectedRow
 
@@ -24,6 +26,8 @@ class CheckedResponses:
         self._says: dict[str, set[str]] = {}
         self._voters: Counter[str] = Counter()
         self._silent: Counter[str] = Counter()
+        self._unnumbered: Counter[str] = Counter()
+        self._lowest: float | None = None
 
     def fill(
         self,
@@ -40,11 +44,10 @@ class CheckedResponses:
                         reject(response)
                         continue
                     question = matcher.find(response)
-                    if isinstance(question, tuple):
+                    if not isinstance(question, Question):
                         reject(RejectedRow(number, *question, row))
                         continue
-                    self._keep(response, question, number)
-                    kept.write(orjson.dumps(response) + b"\n")
+                    kept.write(orjson.dumps(self._keep(response, question, number)) + b"\n")
         mixed = self.mixed
         if mixed:
             for row in self._rows():
@@ -53,17 +56,22 @@ class CheckedResponses:
                     detail = f"question {row['question_id']}"
                     reject(RejectedRow(row["row"], "mixed_voters", detail, {"response": row["response"]}))
 
-    def _keep(self, response: dict[str, Any], question: Question, number: int) -> None:
-        response.pop("options", None)
-        response.pop("n_options", None)
+    def _keep(self, response: dict[str, Any], question: Question, number: int) -> dict[str, Any]:
+        response = {name: value for name, value in response.items() if name in RESPONSE_COLUMNS}
         response |= {"question_id": question.question_id, "question": question.question, "row": number}
-        confidence = response.get("confidence")
+        if response.get("sample") is None:
+            response["sample"] = self._unnumbered[question.question_id]
+            self._unnumbered[question.question_id] += 1
+        confidence, temperature = response.get("confidence"), response.get("temperature")
+        if temperature is not None:
+            self._lowest = min(temperature, temperature if self._lowest is None else self._lowest)
         self._says.setdefault(question.question_id, set()).add(confidence or "none")
         if confidence == HIGH:
             self._voters[question.question_id] += 1
         elif confidence is None:
             self._silent[question.question_id] += 1
         self.accepted += 1
+        return response
 
     @property
     def mixed(self) -> set[str]:
@@ -81,6 +89,20 @@ class CheckedResponses:
         return Counter(
             self._voters[question_id] + (0 if question_id in mixed else self._silent[question_id])
             for question_id in self._says
+        )
+
+    def check_voters(self, high_temperature: float, labeler: Labeler) -> None:
+        """Refuse responses of which none votes, where votes decide.
+
+        Args:
+            high_temperature (`float`): up to which they would.
+            labeler ([`~hfdistill.labels.labeler.Labeler`]): what decides.
+        """
+        if labeler.reads_text or self.accepted == 0 or self.voters().keys() - {0}:
+            return
+        raise HFDistillError(
+            f"none of {self.accepted:,} responses votes, since each has the confidence 'low' or a temperature above "
+            f"--high_temperature {high_temperature:g}: raise it{' to ' + f'{self._lowest:g}' if self._lowest else ''}"
         )
 
     def _rows(self) -> Iterator[dict[str, Any]]:

@@ -97,7 +97,8 @@ def write_dataset(
     question_rows: Sequence[Mapping[str, Any]],
     golds: Mapping[str, str] | None = None,
 ) -> dict[str, int]:
-    """Writes the labelled dataset: the configs `responses`, `questions` and, where the task has golds, `gold`.
+    """Writes the labelled dataset: the configs `responses`, `questions` (with `options` where there are some) and
+    `gold`, where the task has golds.
 
     Args:
         folder (`str` or `Path`): written into; each config is a subfolder of Parquet files.
@@ -112,4 +113,7 @@ def write_dataset(
     asked = [row["question_id"] for row in question_rows if golds and row["question_id"] in golds]
     if asked:
         rows["gold"] = [{"question_id": question_id, "gold": golds[question_id]} for question_id in asked]
-    return {config: write_rows(folder, LABELS, config, of_config) for config, of_config in rows.items()}
+    columns = dict.fromkeys(rows)
+    if not any(row.get("options") for row in question_rows):
+        columns["questions"] = [column for column in COLUMNS["labels"]["questions"] if column != "options"]
+    return {config: write_rows(folder, LABELS, config, rows[config], columns[config]) for config in rows}

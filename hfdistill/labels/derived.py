@@ -13,6 +13,7 @@ from ..rows import read_rows, scan_rows
 from ..tasks.base import Task
 from .dataset import write_dataset
 from .plots import draw
+from .references import has_golds
 from .statistics import LabelStatistics, share
 from .vote import response_label
 
@@ -176,11 +177,6 @@ def answers_of(responses: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]
         if row["answer"] is not None:
             counts[row["answer"]] += 1
     return found
-
-
-def has_golds(folder: Path) -> bool:
-    """Whether a labelled dataset has the config `gold`."""
-    return any((folder / "gold").glob("*.parquet"))
 
 
 def _splits(rows: Sequence[QuestionRow]) -> list[str]:

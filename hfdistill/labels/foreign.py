@@ -1,54 +1,27 @@
-"""Responses that someone else sampled: rows of JSON lines, Parquet or a Hub dataset, under any column names, checked
-one by one. What cannot be used is kept apart with its number and the reason.
+"""Responses that someone else sampled: rows of files or a Hub dataset, under any column names, checked one by one.
+What cannot be used is kept apart with its number and the reason.
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import HFDistillError, unknown
-from ..rows import RESPONSE_COLUMNS
-from ..tasks.loading import parquet_rows
+from ..errors import HFDistillError
+from ..tasks.files import SUFFIXES, rows_of, without_compression
+from ..tasks.json_rows import BrokenRow
+from .columns import found, what_to_give
 from .labeler import HIGH, LOW
 from .rejects import RejectedRow
 
 
-# Where well-known tools put things; a path walks through objects and lists, and `*` means every element of a list.
-LAYOUTS = {
-    "hfdistill": {},
-    "distilabel": {"question": "instruction", "response": "generation", "model": "model_name"},
-    "lm_eval": {"question": "doc.question", "response": "resps.*.*"},
-    "openai_batch": {
-        "question_id": "custom_id",
-        "response": "response.body.choices.*.message.content",
-        "model": "response.body.model",
-        "prompt_tokens": "response.body.usage.prompt_tokens",
-    },
-}
-COLUMNS = (*(column for column in RESPONSE_COLUMNS if column not in ("answer", "label")), "options", "n_options")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # what UTF-8 cannot hold
 INTEGERS = ("sample", "seed", "prompt_tokens", "completion_tokens")
-
-
-def column_mapping(columns: Iterable[str]) -> dict[str, str]:
-    """Where each column is found, from words such as `distilabel` or `response=choices.0.text`; later words win."""
-    mapping = {column: column for column in COLUMNS}
-    for word in columns:
-        column, equals, path = word.partition("=")
-        if not equals:
-            if word not in LAYOUTS:
-                raise unknown("layout", word, LAYOUTS)
-            mapping.update(LAYOUTS[word])
-        elif column not in mapping:
-            raise unknown("column", column, mapping)
-        elif not path:
-            raise HFDistillError(f"--columns {word}: name the place of {column}, as in {column}=some.path")
-        else:
-            mapping[column] = path
-    return mapping
+TEXTS = ("question_id", "question", "finish_reason", "model", "endpoint_kind", "split")
+# Columns that say something of each of several responses in a row, where they hold as many values.
+EACH = ("finish_reason", "model", "prompt_tokens", "completion_tokens", "seed", "temperature")
 
 
 def foreign_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[str, Any] | RejectedRow]]:
@@ -57,44 +30,18 @@ def foreign_rows(source: str, split: str = "train") -> Iterator[tuple[int, dict[
     if place.is_file():
         files = [place]
     elif place.is_dir():
-        files = sorted(file for file in place.rglob("*") if file.suffix in (".jsonl", ".json", ".parquet"))
+        files = sorted(file for file in place.rglob("*") if without_compression(file).suffix in SUFFIXES)
         if not files:
-            raise HFDistillError(f"{source} holds no JSON-lines or Parquet file")
-    elif place.suffix or not 1 <= source.count("/") <= 1:
+            raise HFDistillError(
+                f"{source} holds no file of rows ({', '.join(SUFFIXES)}, perhaps with .gz or .zst behind)"
+            )
+    elif without_compression(place).suffix or not 1 <= source.count("/") <= 1:
         raise HFDistillError(f"no file {source}; a Hub dataset is named namespace/name")
     else:
         yield from _hub_rows(source, split)
         return
-    read = (row for file in files for row in (parquet_rows if file.suffix == ".parquet" else _json_rows)(file))
-    for number, row in enumerate(read, 1):
-        yield number, row._replace(row=number) if isinstance(row, RejectedRow) else row
-
-
-def _json_rows(file: Path) -> Iterator[dict[str, Any] | RejectedRow]:
-    import orjson
-
-    with file.open("rb") as lines:
-        for line in lines:
-            if not line.strip():
-                continue
-            try:
-                row = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                yield _broken_line(line, str(error))
-                continue
-            if isinstance(row, dict):
-                yield row
-            else:
-                yield RejectedRow(0, "not_an_object", f"the line holds a {type(row).__name__}", row)
-
-
-def _broken_line(line: bytes, message: str) -> RejectedRow:
-    shown = line.rstrip(b"\n").decode("utf-8", "backslashreplace")
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return RejectedRow(0, "invalid_utf8", f"byte {error.start} is not UTF-8", shown)
-    return RejectedRow(0, "not_json", message, shown)
+    for number, row in enumerate((row for file in files for row in rows_of(file)), 1):
+        yield number, RejectedRow(number, *row) if isinstance(row, BrokenRow) else row
 
 
 def _hub_rows(source: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -111,22 +58,27 @@ def _hub_rows(source: str, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from enumerate(rows, 1)
 
 
-def found(row: Any, path: str) -> list[Any]:
-    """What stands at a dotted path: one value, none where it is missing, several where a `*` is in it."""
-    if isinstance(row, dict) and path in row:
-        return [row[path]]
-    values = [row]
-    for word in path.split("."):
-        following: list[Any] = []
-        for value in values:
-            if isinstance(value, list) and word == "*":
-                following += value
-            elif isinstance(value, list) and word.isdecimal() and int(word) < len(value):
-                following.append(value[int(word)])
-            elif isinstance(value, dict) and word in value:
-                following.append(value[word])
-        values = following
-    return values
+def batch_requests(source: str) -> dict[str, dict[str, Any]]:
+    """What the requests of an OpenAI batch asked: `question`, the last text of the user, and `temperature`, by
+    `custom_id`.
+    """
+    requests: dict[str, dict[str, Any]] = {}
+    questions: dict[str, str] = {}
+    for number, row in foreign_rows(source):
+        identity = None if isinstance(row, RejectedRow) else row.get("custom_id")
+        body = None if isinstance(row, RejectedRow) else row.get("body")
+        asked = found(body, "messages.role=user.content|input.role=user.content|input|prompt")
+        text = _text(asked[-1]) if asked else None
+        if not isinstance(identity, str) or not isinstance(text, str):
+            raise HFDistillError(
+                f"row {number} of {source} is no request of an OpenAI batch, which has a custom_id and a body with "
+                "messages, input or prompt: give --requests the file that was uploaded"
+            )
+        if identity in requests:
+            raise HFDistillError(f"two requests of {source} have the custom_id {identity!r}: it must name one of them")
+        # One string object a question, which is asked many times.
+        requests[identity] = {"question": questions.setdefault(text, text), "temperature": body.get("temperature")}
+    return requests
 
 
 @dataclass
@@ -134,58 +86,183 @@ class RowReader:
     """Turns rows into responses.
 
     Args:
-        mapping (`dict[str, str]`): where each column is found, from [`column_mapping`].
+        mapping (`dict[str, str]`): where each column is found, from [`~hfdistill.labels.columns.column_mapping`].
         high_temperature (`float`): rows without a confidence vote when their temperature is at most this.
+        requests (`Mapping[str, dict]`, *optional*): what the rows' requests asked, from [`batch_requests`].
+        plain_text (`bool`, *optional*, defaults to `False`): a response that is a JSON list of texts is one text.
+
+    Attributes:
+        repeated (`int`): rows left out because an earlier one holds the same responses under another filter.
     """
 
     mapping: dict[str, str]
     high_temperature: float = 0.3
+    requests: Mapping[str, dict[str, Any]] | None = None
+    plain_text: bool = False
+    repeated: int = field(default=0, init=False)
+    _filters: dict[int, Any] = field(default_factory=dict, init=False, repr=False)
 
     def responses(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any] | RejectedRow]:
         """Every response of a row, or why there is none; `confidence` stays `None` where nothing tells it."""
-        fields: dict[str, Any] = {}
-        for column, path in self.mapping.items():
-            if column != "response":
-                values = found(row, path)
-                if values and values[0] is not None:
-                    fields[column] = values[0]
-        problem = self._check(fields)
-        if problem:
-            yield RejectedRow(number, *problem, row)
+        if "rows" not in self.mapping:
+            yield from self._responses(number, row)
             return
-        texts = found(row, self.mapping["response"])
-        if len(texts) == 1 and isinstance(texts[0], list):
-            texts = texts[0]
-        if not texts:
-            yield RejectedRow(number, "no_response", f"nothing at '{self.mapping['response']}'", row)
-        for sample, text in enumerate(texts):
-            if text is None:
-                yield RejectedRow(number, "no_response", f"'{self.mapping['response']}' is null", row)
-            elif not isinstance(text, str):
-                yield RejectedRow(number, "response_not_text", f"a {type(text).__name__}", row)
-            elif SURROGATE.search(text):
-                yield RejectedRow(number, "invalid_utf8", "the response holds half a surrogate pair", None)
+        inner = found(row, self.mapping["rows"])
+        if len(inner) == 1 and isinstance(inner[0], list):
+            inner = inner[0]
+        if not inner:
+            yield RejectedRow(number, "no_response", f"no rows at '{self.mapping['rows']}'", row)
+        for item in inner:
+            if isinstance(item, dict):
+                yield from self._responses(number, item)
             else:
-                yield {"sample": sample if len(texts) > 1 else None, **fields, "response": text}
+                yield RejectedRow(number, "not_an_object", f"a {type(item).__name__} stands there", item)
+
+    def _responses(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any] | RejectedRow]:
+        content = row
+        if self.requests is not None:
+            request = self.requests.get(row.get("custom_id", ""))
+            if request is None:
+                yield RejectedRow(number, "no_request", f"custom_id {row.get('custom_id')!r}"[:200], content)
+                return
+            row = {**row, "request": request}
+        texts = found(row, self.mapping["response"])
+        if len(texts) == 1 and isinstance(texts[0], list) and isinstance(_text(texts[0]), list):
+            texts = texts[0]
+        shared, each = self._fields(row, len(texts))
+        problem = self._ask(shared, row)
+        if problem:
+            yield RejectedRow(number, *problem, content)
+            return
+        if self._repeats(shared):
+            self.repeated += 1
+            return
+        if not texts or all(text is None for text in texts):
+            yield RejectedRow(number, *self._nothing(shared, texts, row), content)
+            return
+        for place, value in enumerate(texts):
+            fields = {**shared, **{column: values[place] for column, values in each.items()}}
+            text = _text(value)
+            problem = self._check(fields) or self._unreadable(text)
+            if problem:
+                yield RejectedRow(number, *problem, None if problem[0] == "invalid_utf8" else content)
+            else:
+                yield {**fields, "response": text}
+
+    def _fields(self, row: dict[str, Any], texts: int) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+        """The values of columns that say something of all responses, and of those that say it of each."""
+        shared: dict[str, Any] = {}
+        each: dict[str, list[Any]] = {}
+        for column, path in self.mapping.items():
+            if column in ("response", "rows"):
+                continue
+            values = [row[path]] if path in row else found(row, path) if "." in path or "|" in path else []
+            if column in EACH:
+                if len(values) == 1 and isinstance(values[0], list):
+                    values = values[0]
+                if len(values) == texts > 1:
+                    each[column] = values
+                if len(values) > 1:
+                    continue
+            if column == "question" and len(values) > 1:
+                shared["questions"] = len(values)
+            if values and values[0] is not None:
+                shared[column] = values[0]
+        return shared, each
+
+    def _ask(self, fields: dict[str, Any], row: dict[str, Any]) -> tuple[str, str] | None:
+        """Why a row asks nothing, or too much."""
+        turns = fields.pop("questions", 1)
+        if turns > 1:
+            place = self.mapping["question"]
+            return (
+                "several_turns",
+                f"{turns} texts at '{place}', of which one must be named: messages.-2.content",
+            )
+        if "question" in fields:
+            fields["question"] = _text(fields["question"])
+        if fields.get("question") is None and fields.get("question_id") is None:
+            return "no_question", what_to_give(row, self.mapping)
+        return None
+
+    def _repeats(self, fields: dict[str, Any]) -> bool:
+        """Whether an earlier row holds the same responses: lm-eval writes them once a filter."""
+        under = fields.pop("filter", None)
+        if under is None:
+            return False
+        key = hash((fields.get("question_id"), fields.get("question"), str(fields.get("options"))))
+        return self._filters.setdefault(key, under) != under
+
+    def _nothing(self, fields: dict[str, Any], texts: list[Any], row: dict[str, Any]) -> tuple[str, str]:
+        if fields.get("error") is not None:
+            return "request_failed", str(fields["error"])[:200]
+        if texts:
+            return "no_response", f"'{self.mapping['response']}' is null"
+        return "no_response", f"nothing at '{self.mapping['response']}'; {what_to_give(row, self.mapping)}"
+
+    def _unreadable(self, text: Any) -> tuple[str, str] | None:
+        """Why a response cannot be used."""
+        if text is None:
+            return "no_response", "it is null"
+        if isinstance(text, list) and len(text) == 2 and str(text[1]) in ("True", "False"):
+            return "response_not_text", "log-likelihoods of choices; lm-eval has responses of tasks that generate text"
+        if not isinstance(text, str):
+            return "response_not_text", f"a {type(text).__name__}"
+        if SURROGATE.search(text):
+            return "invalid_utf8", "the response holds half a surrogate pair"
+        if not self.plain_text and text.startswith("[") and _is_list_of_texts(text):
+            return "list_in_text", f"give --columns response={self.mapping['response']}.json"
+        return None
 
     def _check(self, fields: dict[str, Any]) -> tuple[str, str] | None:
         """Brings the fields into their types; the reason and detail of the first that cannot be."""
-        temperature, confidence = fields.get("temperature"), fields.get("confidence")
-        if temperature is not None:
-            if isinstance(temperature, bool) or not isinstance(temperature, int | float):
-                return "bad_temperature", repr(temperature)[:100]
-            if not math.isfinite(temperature) or temperature < 0:
-                return "bad_temperature", repr(temperature)
-            fields["temperature"] = float(temperature)
-        if confidence is None and temperature is not None:
-            fields["confidence"] = HIGH if temperature <= self.high_temperature else LOW
+        fields.pop("error", None)
+        if fields.pop("do_sample", None) is False:
+            fields["temperature"] = 0.0
+        if fields.get("temperature") is not None:
+            temperature = _number(fields["temperature"])
+            if temperature is None or not math.isfinite(temperature) or temperature < 0:
+                return "bad_temperature", repr(fields["temperature"])[:100]
+            fields["temperature"] = temperature
+        confidence = fields.get("confidence")
+        if confidence is None and fields.get("temperature") is not None:
+            fields["confidence"] = HIGH if fields["temperature"] <= self.high_temperature else LOW
         elif confidence is not None and confidence not in (HIGH, LOW):
             return "bad_confidence", repr(confidence)[:100]
         for column in INTEGERS:
-            value = fields.get(column)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63):
-                return "bad_integer", f"{column} is {value!r}"[:100]
-        for column in ("question_id", "question", "finish_reason", "model", "endpoint_kind"):
-            if column in fields and not isinstance(fields[column], str):
+            if fields.get(column) is not None:
+                number = _number(fields[column])
+                if number is None or not number.is_integer() or abs(number) >= 2**63:
+                    return "bad_integer", f"{column} is {fields[column]!r}"[:100]
+                # A seed may have more digits than a float.
+                fields[column] = int(fields[column]) if not isinstance(fields[column], float) else int(number)
+        for column in TEXTS:
+            if fields.get(column) is not None:
                 fields[column] = str(fields[column])
+                if SURROGATE.search(fields[column]):
+                    return "invalid_utf8", f"{column} holds half a surrogate pair"
         return None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, ValueError):
+        return None
+
+
+def _text(value: Any) -> Any:
+    """The text of a message's content, which may be in parts; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(part, dict) for part in value):
+        texts = [part.get("text") for part in value if part.get("type") in ("text", "output_text", "input_text")]
+        if texts and all(isinstance(text, str) for text in texts):
+            return "".join(texts)
+    return value
+
+
+def _is_list_of_texts(text: str) -> bool:
+    values = found(text, "json")
+    items = values[0] if values and isinstance(values[0], list) else []
+    return len(items) > 1 and all(isinstance(item, str) for item in items)

@@ -1,10 +1,13 @@
-"""Which questions a teacher is asked, and which must not be among them."""
+"""Which questions a teacher is asked, which must not be among them, and which labels came with."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
+from ..rows import read_rows
 from ..tasks import Question, Task, load_task, task_section
+from .references import has_golds
 
 
 def questions_to_label(task: Task, max_questions: int | None = None) -> list[Question]:
@@ -20,6 +23,32 @@ def questions_to_label(task: Task, max_questions: int | None = None) -> list[Que
         share = max_questions / len(train)
         train, validation = train[:max_questions], validation[: max(1, round(share * len(validation)))]
     return [*train, *validation]
+
+
+def take_questions(task: Task, folder: str | Path, golds: bool = False) -> Task:
+    """Give a task that has no questions of its own those of the labels, as every stage behind these does.
+
+    Args:
+        task ([`~hfdistill.tasks.base.Task`]): the run's.
+        folder (`str` or `Path`): files of the labels.
+        golds (`bool`, *optional*, defaults to `False`): their golds, too; evaluation alone asks for them.
+
+    Returns:
+        [`~hfdistill.tasks.base.Task`]: the same one.
+    """
+    if not task.has_questions:
+        known = {}
+        if golds and has_golds(folder):
+            known = {row["question_id"]: row["gold"] for row in read_rows(folder, "gold")}
+        task.adopt([question_of(row) for row in read_rows(folder, "questions")], known)
+    return task
+
+
+def question_of(row: dict[str, Any]) -> Question:
+    """The question of a row of the config `questions`."""
+    options = row.get("options")
+    known = {name: row[name] for name in ("question_id", "question", "split", "category")}
+    return Question(**known, options=None if options is None else tuple(options))
 
 
 def held_out(task: Task) -> list[Question]:

@@ -31,13 +31,18 @@ def validation_references(
     return dict([(question_id, answer) for question_id, answer in answers.items() if answer is not None][:limit])
 
 
+def has_golds(folder: str | Path) -> bool:
+    """Whether a labelled dataset has the config `gold`."""
+    return any((Path(folder) / "gold").glob("*.parquet"))
+
+
 def read_golds(folder: str | Path, option: str) -> dict[str, str]:
     """The gold answers of labels by question id, for an option that asks for them by name.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the labels have none.
     """
-    if not any((Path(folder) / "gold").glob("*.parquet")):
+    if not has_golds(folder):
         raise HFDistillError(
             f"{option} asks for gold answers, and the {LABELS.name} in {folder} have none, as their task had none: "
             "leave it out"

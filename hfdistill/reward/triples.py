@@ -139,7 +139,8 @@ def _triple(**responses: Row | None) -> dict[str, Any]:
 
 def response_id(speaker: str, row: Row) -> str:
     """Name of a response: who answered what, at which temperature, and which sample it is."""
-    return f"{speaker}/{row['question_id']}/{row['temperature']:g}/{row['sample']}"
+    temperature = "unknown" if row["temperature"] is None else f"{row['temperature']:g}"
+    return f"{speaker}/{row['question_id']}/{temperature}/{row['sample']}"
 
 
 def count_triples(triples: Sequence[Row]) -> dict[str, int]:

@@ -108,6 +108,8 @@ def prompt_lengths(config: Config) -> Lengths:
     """Tokens of the longest prompts of the run's task, at four characters a token, and of its longest response."""
     task = load_task(config.task)
     questions = task.questions()
+    if not questions:
+        raise HFDistillError(f"task {task.name!r} has no questions of its own, so that nobody knows how long they are")
     bare, few_shot = (max(len(task.prompt(question, shots)) for question in questions) for shots in (0, None))
     return Lengths(round(bare / CHARACTERS_PER_TOKEN), round(few_shot / CHARACTERS_PER_TOKEN), task.max_new_tokens)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..config import Config, load_config
 from ..errors import HFDistillError
 from ..flags import stage_class, stage_flags
-from ..kinds import STAGES
+from ..kinds import CHAIN, STAGES
 from ..labels.vote import VoteLabeler
 from ..ppo.stage import DistillPPOConfig
 from ..reward.config import RewardConfig
@@ -18,15 +18,15 @@ def stage_config(stage: str, path: str, settings: Sequence[str]) -> Config:
     return load_config(stage, stage_class(stage), ["--config", path, *stage_flags(settings, stage)])
 
 
-def validate(path: str, settings: Sequence[str] = ()) -> dict[str, Config]:
+def validate(path: str, settings: Sequence[str] = (), stages: Sequence[str] = CHAIN) -> dict[str, Config]:
     """Build every stage's settings and the tasks, as the recipes will: the configuration as each stage sees it, by
-    stage. The first thing that is wrong is an error.
+    stage. The first thing that is wrong is an error; the teacher's endpoints are missed where one of `stages` asks it.
     """
     configs = {stage: stage_config(stage, path, settings) for stage in STAGES}
     label = configs["label"]
     for entry in (label.task, *label.stage.benchmarks, *configs["evaluate"].stage.benchmarks):
         load_task(task_section(entry))
-    if not label.teacher.endpoints:
+    if "label" in stages and load_task(label.task).has_questions and not label.teacher.endpoints:
         raise HFDistillError(
             f"{path} names no endpoint of the teacher: add teacher.endpoints, or give "
             "--set teacher.endpoints=http://host:port"

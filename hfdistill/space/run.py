@@ -8,6 +8,7 @@ from typing import Any
 
 from ..artifacts.references import Artifact, open_artifact
 from ..errors import HFDistillError
+from ..labels.questions import question_of
 from ..labels.vote import Vote
 from ..reward.rewards import read_entry
 from ..rows import read_rows
@@ -111,10 +112,10 @@ class ShownRun:
             return None
         columns, where = ["response", "temperature", "sample", "finish_reason"], {"question_id": question.question_id}
         rows = self._rows("labels", "responses", columns, where)
-        best = min(rows, key=lambda row: (row["temperature"], row["sample"]), default=None)
-        return best and Response(
-            question.question_id, best["temperature"], best["sample"], best["response"], best["finish_reason"]
-        )
+        # Responses of one's own may tell neither.
+        known = [(row["temperature"] or 0.0, row["sample"] or 0, row) for row in rows]
+        temperature, sample, best = min(known, key=lambda entry: entry[:2], default=(0.0, 0, None))
+        return best and Response(question.question_id, temperature, sample, best["response"], best["finish_reason"])
 
     def plots(self) -> list[tuple[str, Path]]:
         """Plots with the kind of artifact that each is of, those of the results first."""
@@ -133,13 +134,17 @@ class ShownRun:
                 return value
         return None
 
-    def _rows(self, kind: str, config: str, columns: list[str], where: dict | None = None) -> list[dict[str, Any]]:
+    def _rows(
+        self, kind: str, config: str, columns: list[str] | None = None, where: dict | None = None
+    ) -> list[dict[str, Any]]:
         if kind not in self.manifests:
             return []
         folder = open_artifact(self.settings.ref(kind), "dataset", patterns=[f"{config}/*"]).path
         return read_rows(folder, config, columns, where)
 
     def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
+        if not self.task.has_questions:
+            return [question_of(row) for row in self._rows("labels", "questions")]
         try:
             return self.task.questions()
         except HFDistillError as error:

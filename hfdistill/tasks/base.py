@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,6 +77,8 @@ class Task(ABC):
     open_ended: ClassVar[bool] = False
     # Whether answers can only be read with the question's options at hand.
     needs_options: ClassVar[bool] = False
+    # Whether there are questions without the responses that are to be labelled.
+    has_questions: ClassVar[bool] = True
     # The gold of questions that have no answer; accuracy is then also given without them.
     unanswerable: ClassVar[str | None] = None
 
@@ -125,9 +127,35 @@ class Task(ABC):
             f"task {self.name!r} cannot tell an answer that nothing announces: leave evaluate.lenient out"
         )
 
-    def question(self, text: str, split: str, question_id: str, options: Sequence[str] | None = None) -> Question:
+    def question(
+        self, text: str, split: str, question_id: str, options: Sequence[str] | None = None, category: object = None
+    ) -> Question:
         """A question that came with a response, for a task that has none of its own."""
-        return Question(question_id, text, split, None if options is None else tuple(options))
+        return Question(
+            question_id,
+            text,
+            split,
+            None if options is None else tuple(str(option) for option in options),
+            None if category is None else str(category),
+        )
+
+    def adopt(self, questions: Sequence[Question], golds: Mapping[str, str] | None = None) -> None:
+        """Take questions that came with responses for the task's own, and with them canonical golds by question id.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if the task has questions of its own.
+        """
+        raise HFDistillError(f"task {self.name!r} has questions of its own, and takes none that came with responses")
+
+    def read_gold(self, value: object, question: Question) -> str:
+        """The canonical form of a gold answer that came with a response.
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if it is none.
+        """
+        raise HFDistillError(
+            f"task {self.name!r} has gold answers of its own, and takes none that came with responses"
+        )
 
     def golds(self) -> dict[str, str]:
         """Canonical gold answers by question id; only evaluation and validation against gold call this."""

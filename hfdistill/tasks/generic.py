@@ -1,7 +1,7 @@
 """Any dataset of questions, without code: columns, splits, prompt and kind of answer come from the config."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -100,7 +100,7 @@ class Generic(Task):
 
     Args:
         dataset (`str`, *optional*): repository on the Hub. Without `dataset` and `path` the task has no questions of
-            its own: those of the responses to be labelled are taken.
+            its own: those of the responses to be labelled are taken, and later stages read them from the labels.
         subset (`str`, *optional*): the dataset's configuration.
         revision (`str`, *optional*): commit, tag or branch of the dataset.
         path (`str`, *optional*): a file, or a folder with files named after the splits, instead of the Hub.
@@ -153,6 +153,7 @@ class Generic(Task):
             self.stop = STOPS.get(self.answer, DEFAULT_STOP)
         super().__post_init__()
         self.answer_markers = checked_markers(self.answer_markers)
+        self._adopted: tuple[list[Question], dict[str, str]] = [], {}
         self.prompt_template = self.prompt_template or PROMPTS.get(self.answer, DEFAULT_PROMPT)
         if "{question}" not in self.prompt_template:
             raise HFDistillError("prompt_template must hold {question}, the place where the question goes")
@@ -198,13 +199,7 @@ class Generic(Task):
         if split == "train":
             validation = 0.0 if self.validation_split else self.validation_share
             split = split_of(text, validation, 0.0 if self.test_split else self.test_share)
-        return Question(
-            question_id,
-            text,
-            split,
-            tuple(str(option) for option in options) if options is not None else None,
-            None if category is None else str(category),
-        )
+        return super().question(text, split, question_id, options, category)
 
     @property
     def open_ended(self) -> bool:
@@ -214,10 +209,24 @@ class Generic(Task):
     def needs_options(self) -> bool:
         return self.answer == "choice"
 
+    @property
+    def has_questions(self) -> bool:
+        return bool(self.dataset or self.path)
+
+    def adopt(self, questions: Sequence[Question], golds: Mapping[str, str] | None = None) -> None:
+        if self.has_questions:
+            super().adopt(questions, golds)
+        self._adopted = list(questions), dict(golds or {})
+
+    def read_gold(self, value: object, question: Question) -> str:
+        return KINDS[self.answer].gold(value, question)
+
     def questions(self) -> list[Question]:
-        return [question for question, _ in self._rows]
+        return [question for question, _ in self._rows] if self.has_questions else list(self._adopted[0])
 
     def golds(self) -> dict[str, str]:
+        if not self.has_questions:
+            return dict(self._adopted[1])
         if self.answer_column is None:
             return {}
         return {

@@ -1,14 +1,14 @@
-"""Rows of a benchmark: from the Hub, or from JSON lines or Parquet files of one's own."""
+"""Rows of a benchmark: from the Hub, or from files of one's own."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import HFDistillError
+from .files import SUFFIXES, rows_of, without_compression
+from .json_rows import BrokenRow
 
 
-SUFFIXES = (".jsonl", ".json", ".parquet")
 SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -67,7 +67,9 @@ def split_files(name: str, path: str, split: str) -> list[Path]:
     return sorted(
         file
         for file in place.iterdir()
-        if file.suffix in SUFFIXES and squeeze(SHARD.sub("", file.stem)) in wanted and file.is_file()
+        if without_compression(file).suffix in SUFFIXES
+        and squeeze(SHARD.sub("", without_compression(file).stem)) in wanted
+        and file.is_file()
     )
 
 
@@ -82,33 +84,11 @@ def squeeze(name: str) -> str:
 
 
 def read_file(file: Path) -> Iterator[dict]:
-    """Rows of one JSON-lines or Parquet file, in order; a line that is no object is an error with its number."""
-    if file.suffix == ".parquet":
-        yield from parquet_rows(file)
-        return
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise HFDistillError(f"{file}, line {number}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise HFDistillError(f"{file}, line {number}: an object was expected, not {type(row).__name__}")
-            yield row
-
-
-def parquet_rows(file: Path) -> Iterator[dict]:
-    """Rows of a Parquet file, in order."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        for batch in pq.ParquetFile(file).iter_batches(4096):
-            yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise HFDistillError(f"{file} is no readable Parquet file: {error}") from error
+    """Rows of one file, in order; one that is broken is an error with its number."""
+    for number, row in enumerate(rows_of(file), 1):
+        if isinstance(row, BrokenRow):
+            raise HFDistillError(f"{file}, row {number}: {row.reason.replace('_', ' ')} ({row.detail})")
+        yield row
 
 
 def column(row: dict, name: str, number: int, source: str) -> object:

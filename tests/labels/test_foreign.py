@@ -6,7 +6,8 @@ import pytest
 
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.checked import CheckedResponses
-from hfdistill.labels.foreign import RowReader, column_mapping, foreign_rows, found
+from hfdistill.labels.columns import column_mapping, found
+from hfdistill.labels.foreign import RowReader, foreign_rows
 from hfdistill.labels.matching import QuestionMatcher
 from hfdistill.labels.rejects import RejectedRow
 from hfdistill.tasks import load_task
@@ -14,7 +15,7 @@ from hfdistill.tasks import load_task
 
 def checked(tmp_path: Path, task: dict, rows: list[dict], columns: tuple[str, ...] = ()):
     made, rejected = load_task(task), []
-    matcher = QuestionMatcher(made.questions(), made.question, made.needs_options)
+    matcher = QuestionMatcher(made)
     responses = CheckedResponses(tmp_path / "responses.jsonl")
     responses.fill(iter(enumerate(rows, 1)), RowReader(column_mapping(columns)), matcher, rejected.append)
     return responses, matcher, [(row.row, row.reason) for row in rejected]
@@ -80,7 +81,7 @@ def test_files_of_a_folder_are_numbered_through(tmp_path):
 
 
 def test_places_that_hold_no_rows(tmp_path):
-    with pytest.raises(HFDistillError, match="holds no JSON-lines or Parquet file"):
+    with pytest.raises(HFDistillError, match="holds no file of rows"):
         list(foreign_rows(str(tmp_path)))
     (tmp_path / "x.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(HFDistillError, match="no readable Parquet file"):

@@ -53,8 +53,8 @@ def test_rows_come_from_files_named_after_the_split(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{broken", "line 1: not JSON"),
-        ("[1]", "line 1: an object was expected, not list"),
+        ("{broken", "row 1: not json"),
+        ("[1]", "row 1: not an object"),
         ('{"question": "q"}', "no column 'answer'; it has question"),
     ],
 )
