@@ -157,11 +157,8 @@ def open_tasks(config: Config, labels: Artifact | None) -> list[Task]:
     if labels is None:
         return [task, *benchmarks]
     take_questions(task, labels.path, golds=True)
-    if (
-        benchmarks
-        and not task.open_ended
-        and not {question.question_id for question in held_out(task)} & task.golds().keys()
-    ):
+    tested = {question.question_id for question in held_out(task)}
+    if benchmarks and not (tested if task.open_ended else tested & task.golds().keys()):
         return benchmarks
     return [task, *benchmarks]
 
