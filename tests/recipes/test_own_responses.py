@@ -27,11 +27,10 @@ def asked() -> Asked:
     rng = random.Random(0)
     rows = []
     for problem in itertools.islice(problems(0, "train"), QUESTIONS):
-        text = solution(problem.start, problem.changes, hasty=False)
-        wrong = text.replace(f"answer is {problem.answer}.", f"answer is {problem.answer + 1}.")
-        rows.append(
-            (problem.text, str(problem.answer), [wrong if rng.random() < 0.1 else text for _ in range(SAMPLES)])
-        )
+        right, hasty = (solution(problem.start, problem.changes, hasty=hasty) for hasty in (False, True))
+        wrong = right.replace(f"answer is {problem.answer}.", f"answer is {problem.answer + 1}.")
+        responses = [wrong if rng.random() < 0.1 else rng.choice([right, hasty]) for _ in range(SAMPLES)]
+        rows.append((problem.text, str(problem.answer), responses))
     return rows
 
 
@@ -101,10 +100,10 @@ def test_a_file_of_responses_makes_a_policy_and_a_table(tmp_path, monkeypatch, c
         "teacher": {"model": "teacher"},
         "student": {"model": str(tmp_path / "base")},
         "warmup": {
-            "num_train_epochs": 12,
+            "num_train_epochs": 30,
             "learning_rate": 1e-2,
-            "per_device_train_batch_size": 16,
-            "early_stopping_patience": 0,
+            "eval_strategy": "no",
+            "save_strategy": "no",
             **ON_CPU,
         },
         "reward": {
