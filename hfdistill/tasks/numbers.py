@@ -150,8 +150,8 @@ LATEX = (
 
 
 def extract_number(response: str) -> Answer:
-    """The final number of a response. "The answer is" (the first that settles on a number, after the cut) goes before
-    `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
+    """The final number of a response. A tag, a JSON field and "The answer is" (the first that settles on a number,
+    after the cut) go before `####` (the last one), which goes before `Answer:` on the last line and `\\boxed{}`.
     """
     text = final_part(response, CUT)
     if text is None:

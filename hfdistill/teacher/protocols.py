@@ -10,6 +10,7 @@ from .transport import Faulty
 
 
 TGI, COMPLETIONS, CHAT = "tgi", "openai_completions", "openai_chat"
+OPENED_THOUGHT = "<think>"
 TGI_STOPS = 4  # more are refused; the rest is cut on receipt alone
 
 # Settings that these servers would otherwise take from the model's generation_config.json or from their own defaults,
@@ -40,7 +41,9 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A response, cut at its first stop text."""
+    """A response, cut at its first stop text. Thoughts that a server gives apart from the text are left out; where it
+    gives nothing else, the text is `OPENED_THOUGHT`, so that it has no answer for that reason.
+    """
 
     text: str
     finish_reason: str
@@ -135,7 +138,7 @@ class Protocol:
 
     def _read_openai(self, content: dict[str, Any]) -> tuple[str, str, int | None, int | None]:
         choice = content["choices"][0]
-        text = choice["message"]["content"] if self.kind == CHAT else choice["text"]
+        text = _said(choice["message"]) if self.kind == CHAT else choice["text"]
         if text is None:  # what some servers send for a response without any token
             text = ""
         reason = choice["finish_reason"]
@@ -143,6 +146,13 @@ class Protocol:
             reason = "stop_sequence" if isinstance(choice.get("stop_reason"), str) else "eos_token"
         usage = content.get("usage") or {}
         return text, reason, usage.get("prompt_tokens"), usage.get("completion_tokens")
+
+
+def _said(message: dict[str, Any]) -> Any:
+    """The content of a message, beside which vLLM, SGLang and others keep a thought of its own."""
+    text = message["content"]
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    return OPENED_THOUGHT if thought and (text is None or text == "") else text
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -174,5 +174,5 @@ PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="u
 @pytest.mark.parametrize("line", re.findall(r"^.+ -> .+$", PAGE, re.MULTILINE))
 def test_the_page_on_answers_tells_what_is_read(line):
     response, _, said = line.rpartition(" -> ")
-    answer = extract_number(response.rstrip())
+    answer = extract_number(response.rstrip().replace("\\n", "\n"))
     assert said in (answer.value, answer.reason)

@@ -1,6 +1,8 @@
 """Answers that are announced in other languages."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -69,6 +71,16 @@ def test_numbers(markers, response, value):
     question = task.question("?", "train", "q")
     assert task.extract(response, question).value == value
     assert task.extract("The answer is 7.", question).value == "7"
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "answers.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| `(.+)` \| (.+) \| (.+) \|$", PAGE, re.MULTILINE))
+def test_the_page_on_answers_tells_what_is_read(row):
+    markers, response, value = row
+    task = load_task({"name": "generic", "answer_markers": [markers]})
+    assert task.extract(response, task.question("?", "train", "q")).value == value
 
 
 @pytest.mark.parametrize(

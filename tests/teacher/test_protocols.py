@@ -1,5 +1,7 @@
 import pytest
 
+from hfdistill.tasks import extract_number
+from hfdistill.tasks.base import UNFINISHED
 from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol
 from hfdistill.teacher.transport import Faulty
 
@@ -104,6 +106,19 @@ def test_chat_answers():
     content = {"choices": [{"message": {"role": "assistant", "content": None}, "finish_reason": "length"}]}
     completion = Protocol(CHAT, "openai", "teacher").read(content, {}, DECODING)
     assert (completion.text, completion.finish_reason, completion.completion_tokens) == ("", "length", None)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_a_thought_beside_the_text_is_no_part_of_it(field):
+    def text(content: str | None) -> str:
+        message = {"role": "assistant", "content": content, field: "The answer is 3? No, 4."}
+        read = Protocol(CHAT, "vllm", "teacher").read(
+            {"choices": [{"message": message, "finish_reason": "stop"}]}, {}, DECODING
+        )
+        return read.text
+
+    assert text("The answer is 4.") == "The answer is 4."
+    assert extract_number(text("")) == extract_number(text(None)) == UNFINISHED
 
 
 @pytest.mark.parametrize(
