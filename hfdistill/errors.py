@@ -70,7 +70,7 @@ def exit_on_user_error(main: Callable[..., int | None]) -> Callable[..., None]:
 def _output_is_closed() -> bool:
     """Whether nobody reads standard output any more; what is still to be written then goes nowhere."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True

@@ -1,6 +1,9 @@
 """The command line as a whole: one spelling of flags."""
 
 import argparse
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -41,3 +44,14 @@ def test_values_may_have_dashes_and_so_may_verbs():
     args = make_parser().parse_args(["serve", "model", "--api_key=a--b-c"])
     assert args.api_key == "a--b-c"
     assert make_parser().parse_args(["install-hf-extension"]).force is False
+
+
+def test_an_output_that_nobody_reads_is_one_sentence():
+    script = "from hfdistill.errors import exit_on_user_error\n"
+    script += "exit_on_user_error(lambda: print('line\\n' * 100_000))()"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-c", script], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.returncode == 2
+    assert done.stderr == "error: whoever read the output closed it before its end\n"

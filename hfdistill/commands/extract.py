@@ -5,20 +5,27 @@ from collections import Counter
 from pathlib import Path
 
 from ..errors import HFDistillError
+from .label import PLACES, SOURCES
+
+
+# What is added to a row, and the part of an answer that it is.
+ADDED = {"answer": "value", "reason": "reason"}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the verb to the command line."""
     parser = subparsers.add_parser(
         "extract",
-        help="add the final answer to every row of a JSON-lines file",
-        description="Adds `answer` (or null) and `reason` (why it is null) to every row. Rows that cannot be used are "
+        help="add the final answer to every row of a file",
+        description="Adds `answer` (or null) and `reason` (why it is null) to every row, lists of them where the row "
+        "holds several responses. Rows that cannot be used are "
         "reported in a file of their own. Exit status: 0, 1 when rows were rejected, 2 for a mistake.",
     )
     parser.add_argument("--task", required=True, help="a name, `{name: …, options}` in YAML, or a run's YAML file")
-    parser.add_argument("--input", required=True, help="JSON lines, Parquet, a folder of them, or a Hub dataset")
+    parser.add_argument("--input", required=True, help=SOURCES)
     parser.add_argument("--output", required=True, type=Path, help="JSON lines to write")
-    parser.add_argument("--field", default="response", help="where the response stands (default: %(default)s)")
+    parser.add_argument("--columns", nargs="+", default=[], metavar="WORD", help=PLACES)
+    parser.add_argument("--field", help="where the response stands: short for --columns response=FIELD")
     parser.add_argument("--rejects", type=Path, help="rows that could not be used (default: OUTPUT.rejects.jsonl)")
     parser.set_defaults(func=_extract)
 
@@ -26,12 +33,16 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def _extract(args: argparse.Namespace) -> int:
     import orjson
 
-    from ..labels.foreign import foreign_rows, found
+    from ..labels.columns import column_mapping, what_to_give
+    from ..labels.foreign import foreign_rows, texts_at
     from ..labels.rejects import RejectedRow, RejectsFile
     from ..tasks import load_task
     from .tasks import section_of
 
     task = load_task(section_of(args.task))
+    mapping = column_mapping([*args.columns, *([f"response={args.field}"] if args.field else [])])
+    if args.output.exists() and args.output.resolve() == Path(args.input).resolve():
+        raise HFDistillError(f"--output {args.output} is the file that is read: give another one")
     reasons: Counter[str] = Counter()
     rows = 0
     args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -42,18 +53,21 @@ def _extract(args: argparse.Namespace) -> int:
                 if isinstance(row, RejectedRow):
                     rejects.add(row)
                     continue
-                values = found(row, args.field)
-                question = _question(task, row, number)
-                if not values or values[0] is None:
-                    rejects.add(RejectedRow(number, "no_response", f"nothing at '{args.field}'", row))
-                elif not isinstance(values[0], str):
-                    rejects.add(RejectedRow(number, "response_not_text", f"a {type(values[0]).__name__}", row))
+                texts = texts_at(row, mapping["response"])
+                question = _question(task, row, number, mapping)
+                other = next((text for text in texts if not isinstance(text, str)), None)
+                if not texts or None in texts:
+                    detail = f"nothing at '{mapping['response']}'; {what_to_give(row, mapping, ['response'])}"
+                    rejects.add(RejectedRow(number, "no_response", detail, row))
+                elif other is not None:
+                    rejects.add(RejectedRow(number, "response_not_text", f"a {type(other).__name__}", row))
                 elif isinstance(question, str):
                     rejects.add(RejectedRow(number, "no_options", question, row))
                 else:
-                    answer = task.extract(values[0], question)
-                    reasons[answer.reason or "answered"] += 1
-                    row |= {"answer": answer.value, "reason": answer.reason}
+                    answers = [task.extract(text, question) for text in texts]
+                    reasons.update(answer.reason or "answered" for answer in answers)
+                    made = {name: [vars(answer)[part] for answer in answers] for name, part in ADDED.items()}
+                    row |= made if len(texts) > 1 else {name: values[0] for name, values in made.items()}
                     output.write(orjson.dumps(row, default=str) + b"\n")
         if rows == 0:
             raise HFDistillError(f"{args.input} holds no rows")
@@ -63,20 +77,19 @@ def _extract(args: argparse.Namespace) -> int:
         return rejects.report()
 
 
-def _question(task, row: dict, number: int):
+def _question(task, row: dict, number: int, mapping: dict[str, str]):
     """The question as far as extraction needs it, or what is missing of its options."""
+    from ..labels.columns import found
     from ..tasks import Question
 
-    options = row.get("options")
-    if options is None and isinstance(row.get("n_options"), int):
-        options = [""] * row["n_options"]
+    options, count, question_id, text = (
+        next(iter(found(row, mapping[name])), None) for name in ("options", "n_options", "question_id", "question")
+    )
+    if options is None and isinstance(count, int):
+        options = [""] * count
     if options is not None and not (isinstance(options, list) and options):
         return f"options are {options!r}"[:200]
     if options is None and task.needs_options:
         return "neither options nor n_options"
-    return Question(
-        str(row.get("question_id", number)),
-        str(row.get("question", "")),
-        "train",
-        None if options is None else tuple(map(str, options)),
-    )
+    shown = None if options is None else tuple(map(str, options))
+    return Question(str(number if question_id is None else question_id), str(text or ""), "train", shown)

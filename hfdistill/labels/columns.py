@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import HFDistillError, unknown
@@ -125,8 +125,10 @@ def _inside(value: Any, word: str) -> list[Any]:
     return []
 
 
-def what_to_give(row: Mapping[str, Any], mapping: Mapping[str, str]) -> str:
-    """The columns that a row has, and the `--columns` that would find a question and a response in it."""
+def what_to_give(
+    row: Mapping[str, Any], mapping: Mapping[str, str], needed: Sequence[str] = ("question", "response")
+) -> str:
+    """The columns that a row has, and the `--columns` that would find what is needed in it."""
     names = ", ".join(map(str, row)) or "none"
     for layout, places in LAYOUTS.items():
         by = [places.get("question"), places.get("question_id")]
@@ -137,7 +139,7 @@ def what_to_give(row: Mapping[str, Any], mapping: Mapping[str, str]) -> str:
     if len(inner) == 1 and len(row) > 1 and mapping.get("rows") is None and "role" not in row[inner[0]][0]:
         return f"the columns are {names}: if {inner[0]} holds the rows, give --columns rows={inner[0]}"
     pairs = []
-    for column in ("question", "response"):
+    for column in needed:
         near = difflib.get_close_matches(column, list(map(str, row)), n=1, cutoff=0.5)
         if not found(row, mapping[column]):
             pairs.append(f"{column}={near[0] if near else 'PLACE'}")

@@ -126,9 +126,7 @@ class RowReader:
                 yield RejectedRow(number, "no_request", f"custom_id {row.get('custom_id')!r}"[:200], content)
                 return
             row = {**row, "request": request}
-        texts = found(row, self.mapping["response"])
-        if len(texts) == 1 and isinstance(texts[0], list) and isinstance(_text(texts[0]), list):
-            texts = texts[0]
+        texts = texts_at(row, self.mapping["response"])
         shared, each = self._fields(row, len(texts))
         problem = self._ask(shared, row)
         if problem:
@@ -140,9 +138,8 @@ class RowReader:
         if not texts or all(text is None for text in texts):
             yield RejectedRow(number, *self._nothing(shared, texts, row), content)
             return
-        for place, value in enumerate(texts):
+        for place, text in enumerate(texts):
             fields = {**shared, **{column: values[place] for column, values in each.items()}}
-            text = _text(value)
             problem = self._check(fields) or self._unreadable(text)
             if problem:
                 yield RejectedRow(number, *problem, None if problem[0] == "invalid_utf8" else content)
@@ -251,6 +248,12 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (OverflowError, ValueError):
         return None
+
+
+def texts_at(row: Any, path: str) -> list[Any]:
+    """The responses at a place: those of a list, too, and contents in parts as one text."""
+    texts = [_text(value) for value in found(row, path)]
+    return [_text(value) for value in texts[0]] if len(texts) == 1 and isinstance(texts[0], list) else texts
 
 
 def _text(value: Any) -> Any:

@@ -1,9 +1,11 @@
 """Files as other tools write them: each is read by a layout, or refused by a sentence that says what to give."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from hfdistill.cli import main
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.checked import CheckedResponses
 from hfdistill.labels.columns import LAYOUTS, column_mapping, found
@@ -185,3 +187,33 @@ def test_requests_that_are_none(tmp_path):
 def test_places_of_layouts_lead_nowhere_in_other_rows(layout):
     for place in column_mapping([layout]).values():
         assert found({}, place) == [] and found({"response": {"body": []}}, place) in ([], [{"body": []}])
+
+
+def test_extract_reads_the_same_rows(tmp_path, capsys):
+    def extract(file: str, *flags: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(
+                [
+                    "extract",
+                    "--task",
+                    "generic",
+                    "--input",
+                    str(OWN / file),
+                    "--output",
+                    str(tmp_path / "o.jsonl"),
+                    *flags,
+                ]
+            )
+        return ended.value.code
+
+    assert extract("vllm.json", "--columns", "vllm") == 0
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["answer"] for row in rows] == [["12", "12", "7"], ["15", "15", "7"]]
+    assert extract("messages.jsonl", "--field", "messages.-1.content") == 0
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["answer"] for row in rows] == ["12", "12", "7", "15", "15", "7"]
+    capsys.readouterr()
+    assert extract("messages.jsonl") == 1
+    assert "the columns are messages: give --columns messages" in capsys.readouterr().err
+    assert extract("messages.jsonl", "--output", str(OWN / "messages.jsonl")) == 2
+    assert "is the file that is read" in capsys.readouterr().err
