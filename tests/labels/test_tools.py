@@ -1,11 +1,13 @@
 """Files as other tools write them: each is read by a layout, or refused by a sentence that says what to give."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from hfdistill.cli import main
+from hfdistill.cli import main, make_parser
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.checked import CheckedResponses
 from hfdistill.labels.columns import LAYOUTS, column_mapping, found
@@ -217,3 +219,12 @@ def test_extract_reads_the_same_rows(tmp_path, capsys):
     assert "the columns are messages: give --columns messages" in capsys.readouterr().err
     assert extract("messages.jsonl", "--output", str(OWN / "messages.jsonl")) == 2
     assert "is the file that is read" in capsys.readouterr().err
+
+
+def test_the_page_names_every_tool_and_its_commands_are_understood():
+    text = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| .* \| .* \| .* \|$", text, re.MULTILINE)) == LAYOUTS.keys() - {"hfdistill"}
+    commands = [line.partition("#")[0] for line in text.splitlines() if line.startswith("hfdistill ")]
+    asked = [make_parser().parse_args(shlex.split(line)[1:]) for line in commands]
+    named = [column_mapping(args.columns) for args in asked if "columns" in args and args.columns]
+    assert len(named) == 3 and named[0]["rows"] == "results"

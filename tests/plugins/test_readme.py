@@ -128,7 +128,7 @@ def test_every_command_parses(line, monkeypatch):
 
 
 def test_columns_that_are_named_are_known():
-    from hfdistill.labels.foreign import column_mapping
+    from hfdistill.labels.columns import column_mapping
 
     named = [words[words.index("--columns") + 1] for words in map(shlex.split, COMMANDS) if "--columns" in words]
     assert named and all(column_mapping([name]) for name in named)
