@@ -283,5 +283,5 @@ def _number_key(number: Scalar) -> Key:
 def _bits(number: mp.mpf) -> tuple[int, int]:
     """A real number rounded to `KEY_BITS`, as an odd whole number and a power of two."""
     with mp.workprec(KEY_BITS):
-        sign, mantissa, exponent, _ = (+number)._mpf_
-    return (-int(mantissa) if sign else int(mantissa)), exponent
+        mantissa, exponent = (+number).man_exp
+    return (-int(mantissa) if number < 0 else int(mantissa)), exponent

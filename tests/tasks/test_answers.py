@@ -102,6 +102,51 @@ def test_decimals_are_exact(value):
     assert Fraction(extract_number(f"The answer is {value:,f}.").value) == Fraction(value)
 
 
+@given(value=st.integers(1, 10**10), cents=st.sampled_from(["", ".5"]))
+def test_groups_as_in_india(value, cents):
+    thousands, rest = divmod(value, 1000)
+    pairs = re.sub(r"(?<=\d)(?=(?:\d\d)+$)", ",", str(thousands))
+    grouped = f"{pairs},{rest:03}" if thousands else str(rest)
+    assert extract_number(f"The answer is {grouped}{cents}.").value == str(Fraction(f"{value}{cents}"))
+
+
+@given(
+    whole=st.integers(0, 99),
+    digits=st.text("0123456789", max_size=3),
+    block=st.text("0123456789", min_size=1, max_size=6),
+)
+def test_what_repeats_without_an_end(whole, digits, block):
+    value = Fraction(
+        int(f"{whole}{digits}{block}") - int(f"{whole}{digits}"), 10 ** len(digits) * (10 ** len(block) - 1)
+    )
+    for form in (rf"{digits}\overline{{{block}}}", f"{digits}({block})", f"{digits}{block * 3}..."):
+        assert extract_number(f"The answer is ${whole}.{form}$.").value == str(value)
+
+
+@given(
+    whole=st.integers(1, 999), part=st.integers(1, 98), parts=st.integers(2, 99), gap=st.sampled_from(["", " ", r"\,"])
+)
+def test_mixed_numbers_in_latex(whole, part, parts, gap):
+    value = str(whole + Fraction(part, parts)) if part < parts else None
+    for command in ("frac", "dfrac", "tfrac"):
+        answer = extract_number(rf"The answer is ${whole}{gap}\{command}{{{part}}}{{{parts}}}$.")
+        assert answer.value == value
+
+
+@given(
+    hour=st.integers(0, 23), minutes=st.integers(0, 59), after=st.sampled_from(["", " pm", " a.m.", " o'clock", "h"])
+)
+def test_a_time_is_its_hour_or_nothing(hour, minutes, after):
+    answer = extract_number(f"The answer is {hour}:{minutes:02}{after}.")
+    assert answer.value == (None if minutes else str(hour))
+
+
+@given(number=st.integers(0, 10**6), unknown=st.sampled_from("knstwxyz"), sign=st.sampled_from("+-*/"))
+def test_an_expression_is_no_number(number, unknown, sign):
+    for form in (f"{unknown} {sign} {number}", f"{number} {sign} {unknown}", f"{unknown}{sign}{number}"):
+        assert extract_number(f"The answer is {form}.").value is None
+
+
 VALUES = st.one_of(
     st.fractions(max_denominator=50).map(str),
     st.integers(-20, 20).map(lambda number: f"{number}.0"),
