@@ -243,7 +243,11 @@ def _without_names_of_things(tokens: list[str]) -> list[str]:
     while end > 1:
         last = end - 2 if tokens[end - 2] == "^" else end
         word = tokens[last - 1]
-        if word in ("%", "\\%") or (word[0] == "'" and not unit_of(word[1:]) and word[1:] not in ("squared", "cubed")):
+        if (
+            word in ("%", "\\%")
+            or (word == "'in" and end < len(tokens))
+            or (word[0] == "'" and not unit_of(word[1:]) and word[1:] not in ("squared", "cubed"))
+        ):
             end = last - 1
         else:
             break

@@ -6,6 +6,7 @@ from itertools import chain
 
 from .base import EMPTY, NO_MARKER, NO_VALUE, SEVERAL, TOO_LONG, TRUNCATED, UNFINISHED, Answer
 from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, boxed, final_part, first_value, inside_braces
+from .units import unit_of
 
 
 SENTENCE_END = re.compile(NO_ABBREVIATION + r"[.!?](?=\s+[A-Z\"“(]|\s*$)|<[|/]")
@@ -14,6 +15,10 @@ OPEN_MATH = re.compile(r"\\[(\[]|\$|\\(?:boxed|fbox)\{")
 # Between two formulas: what makes a list of them, and what makes two quantities of them.
 JOINT = re.compile(r"\s*(?:,\s*(?:and|or)\b|,|and\b|or\b)\s*(?=\\[(\[]|\$)")
 QUANTITIES = re.compile(r"(?:\s+[a-zA-Z]+){1,3},?\s+(?:and|or)\s+(?=\\[(\[]|\$)")
+# A unit or a word for a large number that stands behind a formula; "in" is a unit only at the end.
+UNIT = re.compile(
+    r"\s*((?:(?:square|sq|cubic)\.?\s)?([a-zA-Z]+)(?:/[a-zA-Z]+)?)(\^\{?[23]\}?)?(?![a-zA-Z])(?!\s*\\?\$)"
+)
 EXPLANATION = re.compile(r",?\s(?:because|since)\s")
 EDGES = " \t\r\n:*_`\"'“”‘’"
 
@@ -92,6 +97,9 @@ def _read_expression(segment: str) -> Answer:
         if QUANTITIES.match(paragraph, parts[-1].end()):
             return SEVERAL
         content = ", ".join(_inside(part) for part in parts)
+        unit = UNIT.match(paragraph, parts[-1].end())
+        if unit and unit_of(unit[2]) and (unit[2] != "in" or not paragraph[unit.end() :].strip(" .")):
+            content += rf" \text{{{unit[1]}}}{unit[3] or ''}"
     content = " ".join(content.split()).strip(" .")
     return Answer(content) if content else NO_VALUE
 
