@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import HFDistillError
 from ..kinds import POLICY
-from ..space.settings import TOKEN_VARIABLE, Settings
+from ..space.settings import ENDPOINT_VARIABLE, TOKEN_VARIABLE, Settings
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -135,11 +135,13 @@ def _deploy(args: argparse.Namespace) -> None:
     from huggingface_hub import HfApi
 
     from ..artifacts.cards import url
-    from ..space.deploy import deploy
+    from ..space.deploy import deploy, keep_endpoint
 
     settings = _settings(args)
     space = deploy(settings, args.private, args.requirement)
     print(f"{url('space', space.repo_id)} is published at {space.revision[:12]}")
+    if settings.teacher_endpoint and not keep_endpoint(space.repo_id, settings.teacher_endpoint):
+        print(f"This Hub keeps no secrets: set {ENDPOINT_VARIABLE} where the Space runs, for no file holds it.")
     if settings.teacher_endpoint and settings.teacher_token_env:
         print(f"Its endpoint wants a token: add it as the secret {TOKEN_VARIABLE} in the Space's settings.")
     if HfApi().model_info(settings.ref("policy")).private:

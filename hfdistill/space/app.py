@@ -13,6 +13,7 @@ from .compare import compare
 from .models import Models
 from .run import ShownRun, shown
 from .settings import Settings, load_settings
+from .visitors import ForVisitors, told
 
 
 # Read when Gradio is imported; nobody who opens this page asked to be counted.
@@ -31,6 +32,7 @@ EMPTY = (
     "here, side by side.</p></div></div>"
 )
 NO_NOTICE = gr.update(visible=False)
+NOT_NOW = "This run cannot be shown now. Try again in a minute; whoever owns this page finds the reason in its log."
 
 
 class Page:
@@ -67,7 +69,7 @@ class Page:
             return render.intro(run), NO_NOTICE, self.choices(kind), self._about
         except HFDistillError as error:
             head = '<div class="hfd hfd-intro"><h1>Teacher and students, side by side</h1></div>'
-            return head, _notice(error), gr.skip(), render.notice(str(error))
+            return head, _notice(error), gr.skip(), render.notice(told(error, NOT_NOW))
 
     def choices(self, kind: str) -> Any:
         """The questions of one kind for the drop-down list."""
@@ -82,7 +84,7 @@ class Page:
         """Text of a random question."""
         questions = self.run().examples(limit=10_000)[KINDS[kind]]
         if not questions:
-            raise HFDistillError(f"This run has no {kind.lower()}.")
+            raise ForVisitors(f"This run has no {kind.lower()}.")
         return shown(random.choice(questions))
 
     def ask(self, text: str, temperature: float, samples: float) -> Iterator[tuple[str, str]]:
@@ -96,7 +98,7 @@ class Page:
 
 
 def _notice(error: HFDistillError) -> Any:
-    return gr.update(value=render.notice(str(error)), visible=True)
+    return gr.update(value=render.notice(told(error, NOT_NOW)), visible=True)
 
 
 def build(page: Page) -> gr.Blocks:
@@ -147,6 +149,8 @@ def build(page: Page) -> gr.Blocks:
             "outputs": [notice, answers],
             "show_progress": "hidden",
             "concurrency_limit": 1,
+            # A question that is asked while another is answered waits for its turn.
+            "trigger_mode": "multiple",
             "api_visibility": "private",
         }
         text.submit(**asking)

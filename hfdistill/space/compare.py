@@ -11,14 +11,17 @@ from ..reward.distilled import distilled_reward
 from ..tasks import Question
 from .models import Models, ShownAnswer, read
 from .run import ShownRun
-from .teacher import ask_teacher
+from .teacher import NO_ANSWER, ask_teacher
+from .visitors import ForVisitors, told
 
 
 LONGEST_QUESTION = 8000  # characters; the models' own limit, in tokens, is checked when they are asked
 NOT_ASKED = (
-    "Was not asked this question while the run was made, and does not answer live here: its owner can connect it by "
-    "TEACHER_ENDPOINT. The run's own questions have an answer."
+    "Was not asked this question while the run was made, and does not answer live here. The run's own questions have "
+    "an answer."
 )
+NOT_LOADED = "This model cannot be loaded here now."
+NOT_SCORED = "The reward model cannot be loaded here now."
 
 
 @dataclass
@@ -78,13 +81,13 @@ def compare(
         samples (`int`, *optional*, defaults to 1): answers of each model at a temperature above 0.
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the question is empty or too long.
+        [`~hfdistill.space.visitors.ForVisitors`]: if the question is empty or too long.
     """
     text = (text or "").strip()
     if not text:
-        raise HFDistillError("Type a question first, or pick one of the run's questions.")
+        raise ForVisitors("Type a question first, or pick one of the run's questions.")
     if len(text) > LONGEST_QUESTION:
-        raise HFDistillError(
+        raise ForVisitors(
             f"The question is too long: it has {len(text):,} characters, and {LONGEST_QUESTION:,} is the most. "
             "Shorten it."
         )
@@ -126,7 +129,7 @@ def _with_teacher(
             column.samples = [read(run.task, comparison.question, stored.text, stored.finish_reason != "length")]
         column.state, column.note = ("done", "") if column.samples else ("absent", NOT_ASKED)
     except HFDistillError as error:
-        column.state, column.note = "failed", str(error)
+        column.state, column.note = "failed", told(error, NO_ANSWER)
     yield comparison
 
 
@@ -149,7 +152,7 @@ def _with_student(
         column.samples = student.answer(run.task, comparison.question, shots, temperature, samples)
         column.state, column.note = "done", ""
     except HFDistillError as error:
-        column.state, column.note = "failed", str(error)
+        column.state, column.note = "failed", told(error, NOT_LOADED)
     yield comparison
 
 
@@ -167,7 +170,7 @@ def _with_scores(run: ShownRun, models: Models, comparison: Comparison) -> Itera
         score(run, models, comparison)
         comparison.scoring, comparison.scoring_note = "done", ""
     except HFDistillError as error:
-        comparison.scoring, comparison.scoring_note = "failed", str(error)
+        comparison.scoring, comparison.scoring_note = "failed", told(error, NOT_SCORED)
     yield comparison
 
 
@@ -182,7 +185,7 @@ def score(run: ShownRun, models: Models, comparison: Comparison) -> None:
     context = scorer.model.config.get_text_config().max_position_embeddings
     longest = max(map(len, sequences))
     if longest > context:
-        raise HFDistillError(
+        raise ForVisitors(
             f"The reward model reads {context} tokens, and question and answer together have {longest}: "
             "shorten the question."
         )

@@ -16,7 +16,7 @@ from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import COMPARE
 from .run import ShownRun
-from .settings import Settings
+from .settings import ENDPOINT_VARIABLE, Settings
 
 
 # Parts of the package that the page does not need.
@@ -64,12 +64,34 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
         TeacherConfig(**made_by["teacher"]) if made_by["teacher"] else None,
         StudentConfig(**made_by["student"]) if made_by["student"] else None,
         None,  # a Space has no section in the configuration
-        {"teacher_endpoint": settings.teacher_endpoint} if settings.teacher_endpoint else {},
+        {},
     )
-    made = manifest(COMPARE, config, parents, {}, {})
+    made = manifest(COMPARE, config, parents)
+    # Arguments of this command may hold the endpoint's address.
+    made["command"] = f"hfdistill space deploy {settings.run}"
     with tempfile.TemporaryDirectory() as folder:
         write_files(Path(folder), pinned, requirements)
         return Store(config.run).publish(folder, COMPARE, made)
+
+
+def keep_endpoint(space: str, url: str) -> bool:
+    """Put the teacher's address among the secrets of a Space, which no visitor and no file sees.
+
+    Returns:
+        `bool`: whether this Hub keeps secrets.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().add_space_secret(space, ENDPOINT_VARIABLE, url)
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (404, 405, 501):
+            raise HFDistillError(
+                f"{space} is there, but its secret {ENDPOINT_VARIABLE} was refused: {error}"
+            ) from error
+        return False
+    return True
 
 
 def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:

@@ -1,6 +1,5 @@
 """The students and the reward model, loaded when they are first asked."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -13,13 +12,11 @@ from ..sections import StudentConfig
 from ..student import load_encoder
 from ..tasks import Question, Task
 from ..tasks.base import REASONS
+from .visitors import ForVisitors
 
 
 if TYPE_CHECKING:
     from ..reward.model import RewardScorer
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -68,7 +65,7 @@ class Student:
         """Answer one question; at temperature 0, which is greedy, there is one answer.
 
         Raises:
-            [`~hfdistill.errors.HFDistillError`]: if the question does not fit into the model's context.
+            [`~hfdistill.space.visitors.ForVisitors`]: if the question does not fit into the model's context.
         """
         from ..generation import Sampling, StopStrings, generate
 
@@ -76,7 +73,7 @@ class Student:
         context = self.model.config.get_text_config().max_position_embeddings
         room = context - len(prompt)
         if room < min(task.max_new_tokens, context // 4):
-            raise HFDistillError(
+            raise ForVisitors(
                 f"The question is too long: with the prompt it takes {len(prompt)} tokens, and this model reads and "
                 f"writes {context} in all. Shorten it."
             )
@@ -148,8 +145,6 @@ class Models:
                     model = load(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu")
                     self.loaded[ref] = kind(model.eval(), load_encoder(folder, self.asked))
                 except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-                    # The page gets one sentence; the log of the Space gets everything.
-                    logger.exception("loading %s failed", ref)
                     reason = " ".join(str(error).split())[:200]
                     raise HFDistillError(f"the model {ref} cannot be loaded: {reason}") from error
             return self.loaded[ref]

@@ -145,13 +145,13 @@ def _figures(run: ShownRun, kind: str) -> list[tuple[str, str]]:
 
 def _artifact(run: ShownRun, kind: str) -> dict[str, Any]:
     if kind not in run.manifests:
-        return {"words": KINDS[kind].note, "missing": run.missing[kind]}
+        return {"words": KINDS[kind].note, "missing": True}
     artifact = run.manifests[kind]
     on_hub = is_commit(artifact.revision)
     return {
         "words": KINDS[kind].note,
-        "missing": None,
-        "name": artifact.repo_id,
+        "missing": False,
+        "name": artifact.repo_id if on_hub else _name(artifact.repo_id),
         "address": url(artifact.repo_type, artifact.repo_id, artifact.revision) if on_hub else None,
         "commit": artifact.revision[:8],
         "made": artifact.manifest["created"].partition("T")[0],

@@ -1,6 +1,5 @@
 """What is known about a run before any model is loaded: its task, questions, votes, stored answers and results."""
 
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,9 +15,8 @@ from ..sections import StudentConfig, TeacherConfig
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
 from .settings import SHOWN, Settings
+from .visitors import log
 
-
-logger = logging.getLogger(__name__)
 
 OPTION = re.compile(r"^\(?([A-J])[).:]\s+(.*)$")
 GRADED_COLUMNS = ["row", "question_id", "response", "gold", "finish_reason"]
@@ -149,7 +147,7 @@ class ShownRun:
             return self.task.questions()
         except HFDistillError as error:
             # The benchmark may not be readable from here; the questions that the run asked are in the labels.
-            logger.warning("the questions of %s cannot be read: %s", self.task.name, error)
+            log(f"the questions of {self.task.name} cannot be read:", error)
             return [Question(row["question_id"], row["question"], row["split"]) for row in table]
 
 

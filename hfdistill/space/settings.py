@@ -7,17 +7,21 @@ from pathlib import Path
 
 from ..errors import HFDistillError, unknown
 from ..kinds import CHAIN, KINDS
+from ..teacher.transport import base_url
 
 
 # Every artifact of a run that the Space reads.
 SHOWN = {name: kind for name, kind in KINDS.items() if kind.stage in CHAIN}
+# Secrets of the Space.
+ENDPOINT_VARIABLE, TOKEN_VARIABLE = "TEACHER_ENDPOINT", "TEACHER_TOKEN"
 ENVIRONMENT = {
     "RUN": "run",
-    "TEACHER_ENDPOINT": "teacher_endpoint",
+    ENDPOINT_VARIABLE: "teacher_endpoint",
     "STUDENT": "student",
     **{f"{kind.upper()}_REPO": kind for kind in SHOWN},
 }
-TOKEN_VARIABLE = "TEACHER_TOKEN"
+# What the file of a Space, which everybody can read, never holds.
+SECRET = ("teacher_endpoint", "teacher_token_env")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Settings:
             `{"policy": "namespace/name-policy@commit"}`.
         student (`str`, *optional*): the base student; the one that the run's artifacts name by default.
         teacher_endpoint (`str`, *optional*): URL of a TGI or OpenAI-style server where the teacher answers live.
-            Without it, the answers that the teacher gave while the run was made are shown.
+            Without it, the answers that the teacher gave while the run was made are shown. It is a secret: no page and
+            no file of the Space holds it.
         teacher_token_env (`str`, *optional*): environment variable with the endpoint's token.
     """
 
@@ -44,6 +49,8 @@ class Settings:
         for kind in self.artifacts:
             if kind not in SHOWN:
                 raise unknown("artifact in the Space's settings:", kind, SHOWN)
+        if self.teacher_endpoint is not None:
+            base_url(self.teacher_endpoint)
 
     def ref(self, kind: str) -> str:
         """Where the artifact of this kind is."""
@@ -55,8 +62,9 @@ class Settings:
         return self.run.rstrip("/").rpartition("/")[2]
 
     def to_json(self) -> str:
-        """The content of `space.json`."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value}, indent=2) + "\n"
+        """The content of `space.json`, without what is secret."""
+        values = {name: value for name, value in asdict(self).items() if value and name not in SECRET}
+        return json.dumps(values, indent=2) + "\n"
 
 
 def load_settings(path: str | Path, environment: Mapping[str, str]) -> Settings:
@@ -99,6 +107,11 @@ def _read(path: Path) -> dict:
     if not isinstance(values, dict):
         raise HFDistillError(f"{path.name} must hold an object, not {values!r}")
     for key in values:
+        if key in SECRET:
+            raise HFDistillError(
+                f"{path.name} holds {key}, and everybody can read that file: take it out, and set the endpoint as the "
+                f"secret {ENDPOINT_VARIABLE} and its token as {TOKEN_VARIABLE} in the Space's settings"
+            )
         if key not in Settings.__dataclass_fields__:
             raise unknown(f"key in {path.name}:", key, Settings.__dataclass_fields__)
     return values

@@ -10,6 +10,10 @@ from ..teacher.protocols import Decoding
 from ..teacher.transport import Busy, Trouble
 from .models import ShownAnswer, read
 from .run import ShownRun
+from .visitors import ForVisitors, log
+
+
+NO_ANSWER = "The teacher cannot be asked now. The students answer without it."
 
 
 def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: int) -> list[ShownAnswer]:
@@ -17,7 +21,7 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: 
     answer.
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the endpoint cannot be reached, is busy or refuses.
+        [`~hfdistill.space.visitors.ForVisitors`]: if the endpoint cannot be reached, is busy or refuses.
     """
     url = run.settings.teacher_endpoint
     # A visitor waits no longer.
@@ -29,12 +33,14 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: 
     try:
         completions = answers_now(teacher, decoding, render(question), temperature, count)
     except Busy as trouble:
-        raise HFDistillError(
-            f"The teacher's endpoint {url} is busy or still starting ({trouble}). Try again in a minute."
-        ) from trouble
+        raise _unanswered(trouble, "The teacher is busy or still starting. Try again in a minute.") from trouble
     except Trouble as trouble:
-        raise HFDistillError(
-            f"The teacher's endpoint {url} {trouble}. The students below answer without it; the owner of this page "
-            "sets the endpoint in TEACHER_ENDPOINT."
-        ) from trouble
+        raise _unanswered(trouble, NO_ANSWER) from trouble
+    except HFDistillError as error:
+        raise _unanswered(error, NO_ANSWER) from error
     return [read(run.task, question, item.text, item.finish_reason != "length") for item in completions]
+
+
+def _unanswered(error: Exception, words: str) -> ForVisitors:
+    log(words, error)
+    return ForVisitors(words)

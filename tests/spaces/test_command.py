@@ -32,6 +32,7 @@ print(json.dumps({
     "files": api.list_repo_files(**repo),
     "space": json.loads(read("space.json")),
     "pins": read("requirements.txt").split(),
+    "texts": "".join(map(read, ("space.json", "README.md", "hfdistill.json"))),
     "card": SpaceCard.load("local/tiny-compare").data.to_dict(),
     "policy": api.model_info("local/tiny-policy").sha,
 }))
@@ -87,11 +88,11 @@ def space(variables, *arguments):
 
 
 def test_deploy_makes_one_pinned_commit(on_hub):
-    done = space(
+    done_deploying = space(
         on_hub, "deploy", "tiny", "--teacher_endpoint", "http://127.0.0.1:8080", "--requirement", "my-task==1.0"
     )
-    assert done.returncode == 0, done.stderr
-    assert "/spaces/local/tiny-compare is published at" in done.stdout
+    assert done_deploying.returncode == 0, done_deploying.stderr
+    assert "/spaces/local/tiny-compare is published at" in done_deploying.stdout
     done = subprocess.run([sys.executable, "-c", READ], env=on_hub, capture_output=True, check=True)
     seen = json.loads(done.stdout)
     assert len([title for title in seen["commits"] if title.startswith("compare")]) == 1
@@ -101,7 +102,8 @@ def test_deploy_makes_one_pinned_commit(on_hub):
     assert not [path for path in seen["files"] if "__pycache__" in path or path.startswith("hfdistill/servers")]
     assert seen["space"]["artifacts"]["policy"] == f"local/tiny-policy@{seen['policy']}"
     assert seen["space"]["student"].startswith("local/tiny-small@")
-    assert seen["space"]["teacher_endpoint"] == "http://127.0.0.1:8080"
+    assert "This Hub keeps no secrets: set TEACHER_ENDPOINT" in done_deploying.stdout
+    assert "8080" not in seen["texts"]
     assert {"torch==2.13.0", "my-task==1.0"} <= set(seen["pins"])
     assert all("==" in pin and "+" not in pin for pin in seen["pins"])
     assert seen["card"]["sdk"] == "gradio"
@@ -151,6 +153,7 @@ def call(*arguments):
 def test_mistakes_are_one_sentence(tiny, tmp_path):
     for arguments, message in (
         (["open", str(tmp_path / "none")], "nothing of the run .* can be read.*there is no folder"),
+        (["open", tiny, "--teacher_endpoint", "http://user:s3cret@10.0.0.5"], "at 10.0.0.5 holds a user name"),
         (["open", "nowhere.yaml"], "no configuration at 'nowhere.yaml'"),
         (["open", tiny, "--serve_teacher", "--teacher_endpoint", "http://x"], "exclude each other"),
         (["deploy", tiny], "is a folder, and a Space reads from the Hub"),

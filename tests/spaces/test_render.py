@@ -84,7 +84,8 @@ def test_the_page_of_the_run(run):
     assert "80.0 %" in html
     assert "Ours minus Ours w/o R, on the same questions" in html
     assert html.count("data:image/png;base64,") == 1
-    assert "the stage that makes it has not run" in html
+    assert "not there, or not to be read from here" in html
+    assert "/" not in html.partition("Where everything is")[2].partition("tiny-policy")[0].rpartition("<code>")[2]
     assert "pos neg" in html
     assert "<b>Accuracy word problems</b><br>Accuracies on held-out questions, with every answer" in html
     assert "The student after reward: refined by PPO against the reward model" in html

@@ -29,6 +29,7 @@ def test_variables_win_over_the_file(written):
     assert settings.teacher_endpoint == "http://127.0.0.1:1"
     assert settings.teacher_token_env == "TEACHER_TOKEN"
     assert "secret" not in settings.to_json()
+    assert "127.0.0.1" not in settings.to_json()
 
 
 def test_pins_do_not_outlive_their_run(written):
@@ -46,6 +47,10 @@ def test_variables_are_enough(tmp_path):
         ("{}", "no run is named: set the variable RUN"),
         ("{", "is not valid JSON"),
         ("[1]", "must hold an object"),
+        (
+            '{"run": "me/run", "teacher_endpoint": "http://10.0.0.5"}',
+            "set the endpoint as the secret TEACHER_ENDPOINT",
+        ),
         ('{"run": "me/run", "artefacts": {}}', "did you mean 'artifacts'"),
         ('{"run": "me/run", "artifacts": {"polcy": "x"}}', "did you mean 'policy'"),
     ],
