@@ -81,6 +81,7 @@ def make_triples(
     from hfdistill.reward.student import judge_samples, label_samples, sample_student
     from hfdistill.rows import has_label, known_questions, read_rows
     from hfdistill.student import load_encoder
+    from hfdistill.training.shares import on_main_process
 
     stage, student, state = config.stage, config.student, PartialState()
     if state.is_main_process:
@@ -109,15 +110,14 @@ def make_triples(
             identity={"model": warmup.digest, **{name: identity[name] for name in ("task", "student")}, **computing},
             shots=task.shots if stage.few_shot else 0,
         )
-    place = [None]
+    place, name, judged = [None], Path(warmup.repo_id).name, []
+    if judge is not None:
+        asks = task, name, judge, config.teacher, Path(stage.output_dir)
+        on_main_process(lambda: judged.extend(judge_samples(samples, questions, *asks)))
     if state.is_main_process:
         labels = {row["question_id"]: row["pseudo_label"] for row in asked}
         splits = {row["question_id"]: row["split"] for row in asked}
-        name = Path(warmup.repo_id).name
-        if judge is None:
-            rows = label_samples(samples, questions, labels, task, name)
-        else:
-            rows = judge_samples(samples, questions, task, name, judge, config.teacher, Path(stage.output_dir))
+        rows = judged or label_samples(samples, questions, labels, task, name)
         by = "vote" if judge is None else "judge"
         triples, metrics = draw_triples(rows, read_rows(dataset, "responses"), splits, stage, config.run.seed, by)
         if judge is not None:

@@ -5,14 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-
 from ..labels.dataset import labelled_dataset
 from ..labels.labeler import CORRECT, HIGH, INCORRECT, Labeler
 from ..labels.llm_judge import LLMJudge
 from ..sections import TeacherConfig
 from ..tasks.base import Question, Task
+from ..training.shares import on_main_process
 
 
 MEANS = {CORRECT: True, INCORRECT: False, None: None}
@@ -38,10 +36,10 @@ class Judging:
 
         The main process asks; every process calls it.
         """
-        verdicts: list[list[bool | None] | None] = [None]
-        if PartialState().is_main_process:
+
+        def verdicts() -> list[bool | None]:
             asked = [{**row, "confidence": HIGH} for row in rows]
             made, _ = labelled_dataset(questions, asked, task, self.judge, self.teacher, self.folder)
-            verdicts = [[MEANS[row["label"]] for row in made]]
-        broadcast_object_list(verdicts)
-        return [{**row, "correct": verdict} for row, verdict in zip(rows, verdicts[0], strict=True)]
+            return [MEANS[row["label"]] for row in made]
+
+        return [{**row, "correct": said} for row, said in zip(rows, on_main_process(verdicts), strict=True)]

@@ -1,12 +1,17 @@
 """Work split among the processes of a training and into forward passes, and put together again."""
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 
 
 T = TypeVar("T")
+SECONDS_BETWEEN_SIGNS = 20.0  # of life, while the main process works alone
 
 
 def cut_into_passes(
@@ -40,3 +45,29 @@ def gather_shares(mine: Sequence[T], processes: int) -> list[T]:
     for rank, share in enumerate(shares):
         merged[rank::processes] = share
     return merged
+
+
+def on_main_process(work: Callable[[], T]) -> T:
+    """What the main process alone makes, on every process. The work may take hours, as a judge's does: the others hear
+    of it every few seconds, since a single exchange that waits is given up after minutes.
+    """
+    state = PartialState()
+    if state.num_processes == 1:
+        return work()
+    made: Future[T] = Future()
+    if state.is_main_process:
+        threading.Thread(target=_fill, args=(made, work), daemon=True).start()
+    while True:
+        told: list[tuple[T] | None] = [None]
+        if state.is_main_process and wait([made], SECONDS_BETWEEN_SIGNS).done:
+            told = [(made.result(),)]
+        broadcast_object_list(told)
+        if told[0] is not None:
+            return told[0][0]
+
+
+def _fill(made: "Future[T]", work: Callable[[], T]) -> None:
+    try:
+        made.set_result(work())
+    except BaseException as error:
+        made.set_exception(error)
