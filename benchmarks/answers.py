@@ -44,7 +44,7 @@ FORMS = (
     "The answer is $\\boxed{{{gold}\\text{{ units}}}}$.",
     "The answer is:\n\n{gold}",
     "#### {gold}",
-    "The answer is 7 + x = {gold}.",
+    "The answer is 7 + 5 = {gold}.",
 )
 WITHOUT = (
     "So she has some left",

@@ -65,6 +65,8 @@ def before_next_question(text: str, lines: tuple[str, ...]) -> str:
     next question. A line that only blanks or an assistant's opening stand before does not cut: the response would be
     gone.
     """
+    if "Q:" not in text and "Question:" not in text:
+        return text
     end = len(text)
     for line in lines:
         at = text.find(line, 0, end + len(line))

@@ -50,6 +50,8 @@ def unescaped(text: str) -> str:
 
 def labelled_final(text: str) -> Iterator[str]:
     """What stands behind or below a label "Final answer", as nothing but the answer does."""
+    if "inal" not in text and "INAL" not in text:
+        return
     for label, below in _labels(text):
         if label["final"]:
             segment = label["value"] if _has_value(label) else below.lstrip().partition("\n\n")[0]
