@@ -44,7 +44,7 @@ class Recipe:
     heads: int = 4
     learning_rate: float = 3e-3  # peak, after a linear warm-up; falls to 0 by a cosine
     batch_size: int = 16
-    hasty: tuple[float, float] = (0.85, 0.03)  # probability of the hasty style for "How many …" and "Count the …"
+    hasty: tuple[float, float] = (0.85, 0.08)  # probability of the hasty style for "How many …" and "Count the …"
     operations: tuple[int, int] = task.OPERATIONS  # of the problems in its corpus, as the next
     largest_total: int = 12
 
