@@ -9,9 +9,10 @@
 Reads:   the base student, {run}-warmup, {run}-policy (or what `models` names), and the teacher's endpoints; with
          `votes` {run}-reward. In an open-ended task a judge says which answers are good (`judge`).
 Writes:  {run}-results, a dataset with the configs `results` (a row a model), `responses` (a row an answer) and, with
-         `votes`, `samples` (a row a sample).
+         `votes`, `samples` (a row a sample). The run's models that it asked get their test figures on their cards.
 """
 
+import os
 import tempfile
 import time
 from functools import partial
@@ -24,6 +25,7 @@ from hfdistill.config import Config, load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
+from hfdistill.evaluation.telling import tell_models
 from hfdistill.fields import recorded
 from hfdistill.kinds import LABELS, POLICY, RESULTS, REWARD, WARMUP
 from hfdistill.labels.judges import open_judge
@@ -55,6 +57,8 @@ def main() -> None:
     key = fingerprint(RESULTS, config, parents)
     if found := store.find(RESULTS, key):
         print(f"{found.repo_id} is complete at {found.revision[:12]}")
+        if os.environ.get("RANK", "0") == "0":  # a process that was killed may have left it out
+            tell_models(found, anew=False)
         return
 
     from accelerate import PartialState
@@ -139,6 +143,8 @@ def main() -> None:
                 cost["judge"] = judging.judge.figures()
             made = manifest(RESULTS, config, parents, metrics, cost)
             published = store.publish(folder, RESULTS, made, plots=plots)
+        for name in tell_models(published):
+            print(f"the card of {name} has its test figures")
         for task_name, name, row in [(task, *entry) for task, table in metrics.items() for entry in table.items()]:
             if "value" in row:
                 print_accuracy(task_name, name, row)

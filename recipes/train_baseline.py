@@ -52,6 +52,7 @@ def main() -> None:
             remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
+    from hfdistill.artifacts.figures import validation
     from hfdistill.baselines.figures import training_figures
     from hfdistill.plots import training_curves
 
@@ -67,7 +68,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_trained(trainer, folder)
         if stage.should_save:
-            training_curves(trainer.state.log_history, Path(folder) / "curves.png", {"eval_accuracy": "accuracy"})
+            words = {"eval_accuracy": validation(config.asked)}
+            training_curves(trainer.state.log_history, Path(folder) / "curves.png", words)
             metrics = training_figures(trainer, stage, len(trainer.validation.questions))
             metrics["questions"] = len(trainer.train_dataset)
             cost = {"seconds": round(time.monotonic() - started, 1)}
@@ -75,7 +77,8 @@ def main() -> None:
             published = store.publish(folder, BASELINE, made, plots=["curves.png"])
             if "validation_accuracy" in metrics:
                 names = ("validation_accuracy_before", "validation_accuracy")
-                print("validation accuracy {:.3f} -> {:.3f}".format(*(metrics[name]["value"] for name in names)))
+                before, after = (metrics[name]["value"] for name in names)
+                print(f"{validation(config.asked)}: {before:.3f} -> {after:.3f}")
             print(f"{published.repo_id} is published at {published.revision[:12]}")
             remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
     trainer.accelerator.wait_for_everyone()

@@ -55,6 +55,7 @@ def main() -> None:
             remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
+    from hfdistill.artifacts.figures import validation
     from hfdistill.ppo.compute import compute_figures, model_sizes
     from hfdistill.ppo.figures import training_figures
     from hfdistill.ppo.moving_labels import write_labels
@@ -75,9 +76,10 @@ def main() -> None:
     if main_process:
         with tempfile.TemporaryDirectory() as folder:
             save_model(policy, trainer.processing_class, folder)
-            plots = {"learning_curve.png": draw_learning_curve, "diagnostics.png": draw_diagnostics}
-            for name, draw in plots.items():
-                draw(trainer.state.log_history, stage.steps_per_update, stage.rollout_batch_size, Path(folder) / name)
+            plots = ["learning_curve.png", "diagnostics.png"]
+            history, per_update = trainer.state.log_history, (stage.steps_per_update, stage.rollout_batch_size)
+            draw_learning_curve(history, *per_update, Path(folder) / plots[0], validation(config.asked))
+            draw_diagnostics(history, *per_update, Path(folder) / plots[1])
             validated = {row["question_id"] for row in trainer.eval_dataset if row["pseudo_label"] is not None}
             metrics = training_figures(trainer.state, len(validated), stage)
             episodes, prompts = metrics["episodes"], trainer.rollouts.prompts.prompt_ids
@@ -94,10 +96,10 @@ def main() -> None:
                 write_labels(Path(folder), moving.rows(trainer.rollouts.prompts))
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(POLICY, config, parents, metrics, cost, trainer.encoder)
-            published = store.publish(folder, POLICY, made, plots=list(plots))
+            published = store.publish(folder, POLICY, made, plots=plots)
         if "validation_accuracy" in metrics:
             before, after = (metrics[name]["value"] for name in ("validation_accuracy_before", "validation_accuracy"))
-            print(f"validation accuracy {before:.3f} -> {after:.3f}")
+            print(f"{validation(config.asked)}: {before:.3f} -> {after:.3f}")
         print(f"{published.repo_id} is published at {published.revision[:12]}")
         remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
     trainer.accelerator.wait_for_everyone()

@@ -49,6 +49,7 @@ def main() -> None:
             remove_checkpoints(stage.output_dir, config.run.keep_checkpoints)
         return
 
+    from hfdistill.artifacts.figures import validation
     from hfdistill.intervals import interval
     from hfdistill.plots import training_curves
     from hfdistill.training.best_checkpoint import ACCURACY, LIKELIHOOD, published_figure
@@ -65,7 +66,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_trained(trainer, folder)
         if stage.should_save:
-            shown = {"eval_likelihood": "likelihood of a token"} if task.open_ended else {"eval_accuracy": "accuracy"}
+            open_ended, accuracy = {"eval_likelihood": "likelihood of a token"}, {"eval_accuracy": validation(config.asked)}
+            shown = open_ended if task.open_ended else accuracy
             training_curves(trainer.state.log_history, Path(folder) / "curves.png", shown)
             metrics["steps"] = step = trainer.state.global_step
             if stage.load_best_model_at_end:
@@ -77,7 +79,7 @@ def main() -> None:
             if accuracy is not None:
                 n = len(trainer.validation.questions)
                 metrics["validation_accuracy"] = interval(round(accuracy * n), n)
-                print(f"validation accuracy {accuracy:.3f} at step {step}")
+                print(f"{validation(config.asked)}: {accuracy:.3f} at step {step}")
             cost = {"seconds": round(time.monotonic() - started, 1)}
             made = manifest(WARMUP, config, parents, metrics, cost, trainer.validation.encoder)
             published = store.publish(folder, WARMUP, made, plots=["curves.png"])

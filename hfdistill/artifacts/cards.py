@@ -12,10 +12,10 @@ import jinja2
 import yaml
 
 from ..errors import unknown
-from ..kinds import POLICY, Kind
+from ..kinds import POLICY, RESULTS, Kind
 from ..sections import StudentConfig
 from ..student import conversation
-from . import figures, metadata
+from . import figures, metadata, variants
 from .references import is_commit, parse_ref
 
 
@@ -23,6 +23,7 @@ EXAMPLE_QUESTION = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are 
 EXAMPLE_OPTIONS = ("12", "15", "18", "21")
 EXAMPLE_RESPONSE = "\nStep 1: 7 + 5 = 12.\nStep 2: 12 - 3 = 9.\nStep 3: 9 + 6 = 15.\nThe answer is 15."
 
+TEACHER_ROW = "Teacher"  # of a table of accuracies; the other rows are named after the roles of their models
 TEMPLATES = Path(__file__).parent / "templates"
 METADATA = {"dataset": metadata.dataset, "model": metadata.model, "space": metadata.space}
 
@@ -52,7 +53,10 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
         licences=list(_licences(manifest)),
         parents=list(_parents(manifest)),
         config=_yaml(manifest["config"]).rstrip(),
-        numbers=figures.rows(manifest["metrics"]),
+        numbers=figures.rows(manifest["metrics"], manifest["config"].get("stage")),
+        variant=variants.Variant(manifest),
+        validated=figures.validation(manifest["config"].get("stage", {})),
+        **(_evaluated(manifest) if kind is RESULTS else {}),
         cost=figures.rows(manifest["cost"]),
         versions=", ".join(f"{package} {version}" for package, version in manifest["versions"].items()),
         plots=list(plots),
@@ -130,11 +134,11 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"cell": _cell, "python": repr}
+    environment.filters |= {"cell": cell, "python": repr}
     return environment
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """Text for a cell of a Markdown table: it may neither end the cell nor the line."""
     return str(value).replace("|", "\\|").replace("\n", " ")
 
@@ -158,12 +162,21 @@ def _parents(manifest: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         section = _involved(manifest, who)
         if section and section["model"] not in pinned:
             name = section["model"]
-            revision = metadata.teacher_revision(manifest) if who == "teacher" else section.get("revision")
-            what = f"model [{name}]({page('model', name)})" if metadata.is_repo_id(name) else f"model `{name}`"
+            pinned_by = metadata.teacher_revision if who == "teacher" else metadata.student_revision
+            revision = pinned_by(manifest)
+            link = page("model", name, revision if is_commit(revision) else None)
+            what = f"model [{name}]({link})" if metadata.is_repo_id(name) else f"model `{name}`"
             yield role, what, f"`{revision[:12]}`" if revision else "not pinned"
     if manifest["stage"] == "label":
         task = f"task `{manifest['config']['task']['name']}`, options below"
         yield "questions", task, f"hfdistill {manifest['versions']['hfdistill']}"
+
+
+def _evaluated(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Which tasks were evaluated, and whether the teacher answered them, too."""
+    tables = {task: rows for task, rows in manifest["metrics"].items() if isinstance(rows, dict)}
+    tasks = ", ".join(f"`{task}`" for task in tables or [manifest["config"]["task"]["name"]])
+    return {"tasks": tasks, "with_teacher": any(TEACHER_ROW in rows for rows in tables.values())}
 
 
 def _involved(manifest: dict[str, Any], who: str) -> dict[str, Any] | None:

@@ -1,11 +1,28 @@
 """Figures of a manifest as rows of a card: nested metrics become labelled, readable values."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 LONGEST_LIST = 12
 INTERVAL = ("value", "low", "high", "n")
+# What greedy answers to validation questions are compared with.
+BY_VOTE, BY_GOLD = "agreement with the vote on validation questions", "accuracy on validation questions"
+# Figures whose keys say too little, by the keys that lead to them; `validation_accuracy` is named by what it compares.
+NAMES = {
+    ("validation_agreement",): "agreement of samples with each other on validation questions",
+    ("validation_agreement_before",): "agreement of samples with each other on validation questions, before",
+    ("validation_reward_score",): "belief of the reward model in samples for validation questions",
+    ("validation_reward_score_before",): "belief of the reward model in samples for validation questions, before",
+    ("validation", "pos_neg"): "validation: Pos/Neg, the student's right answer above its wrong one",
+    ("validation", "pos_pos"): "validation: Pos/Pos, the teacher's right answer above the student's right one",
+    ("validation", "accuracy"): "validation: sign of the score agrees with the vote",
+}
+
+
+def validation(stage: Mapping[str, Any]) -> str:
+    """What greedy validation by a stage's settings measures: accuracy only where it reads gold answers."""
+    return BY_GOLD if stage.get("validation_labels") == "gold" else BY_VOTE
 
 
 def is_interval(value: Any) -> bool:
@@ -64,6 +81,8 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def rows(metrics: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """All figures as `(label, text)`."""
-    return [(label(path), text(value)) for path, value in leaves(metrics or {})]
+def rows(metrics: dict[str, Any] | None, stage: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """All figures as `(label, text)`; a stage's settings say what its validation compares."""
+    words = validation(stage or {})
+    names = {**NAMES, ("validation_accuracy",): words, ("validation_accuracy_before",): f"{words}, before"}
+    return [(names.get(path) or label(path), text(value)) for path, value in leaves(metrics or {})]

@@ -1,4 +1,5 @@
-"""The manifest of an artifact, `hfdistill.json`: what it was made from, how, and its identity; no secret is in it."""
+"""The manifest of an artifact, `hfdistill.json`: what it was made from, how, and its identity; no secret is in it, and
+no address of an endpoint."""
 
 import datetime
 import hashlib
@@ -8,15 +9,18 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+import urllib.parse
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..config import Config
+from ..fields import plain
 from ..kinds import Kind
 from .digests import data_files, digest_of, hash_file
+from .inherited import inherited
 from .references import FORMAT, Artifact
 
 
@@ -83,6 +87,7 @@ def manifest(
         **({} if encoder is None else {"asked": encoder.told()}),
         "parents": {role: parent.ref for role, parent in sorted(parents.items())},
         "digests": _digests(parents),
+        "inherited": inherited(parents, config.student.ref.partition("@")[0] if config.student else None),
         "versions": {
             "hfdistill": __version__,
             "python": platform.python_version(),
@@ -93,7 +98,7 @@ def manifest(
         "cost": cost or {},
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    return _scrub(content, _secrets(config))
+    return _scrub(content, {*_secrets(config), *_addresses(config)})
 
 
 def recorded(folder: Path) -> dict[str, Any]:
@@ -174,14 +179,34 @@ def _secrets(config: Config) -> set[str]:
     return {secret for secret in found if secret and len(secret) >= SHORTEST_TOKEN}
 
 
+def _addresses(config: Config) -> set[str]:
+    """Addresses of endpoints that the configuration names, and their hosts and ports."""
+    addresses = set(config.teacher.endpoints) if config.teacher else set()
+    addresses |= set(_endpoints({name: plain(value) for name, value in config.asked.items()}))
+    hosts = {urllib.parse.urlsplit(address).netloc.rpartition("@")[2] for address in addresses}
+    return {address.rstrip("/") for address in addresses} | {host for host in hosts if ":" in host or "." in host}
+
+
+def _endpoints(settings: Any, named: bool = False) -> Iterator[str]:
+    """Addresses under names that speak of an endpoint."""
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            yield from _endpoints(value, named or "endpoint" in str(name))
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from _endpoints(value, named)
+    elif named and isinstance(settings, str) and "://" in settings:
+        yield settings
+
+
 def _scrub(content: Any, secrets: Iterable[str]) -> Any:
-    """Replace tokens, wherever they stand, by asterisks."""
+    """Replace tokens and addresses, wherever they stand, by asterisks."""
     if isinstance(content, dict):
         return {_scrub(key, secrets): _scrub(value, secrets) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_scrub(item, secrets) for item in content]
     if isinstance(content, str):
-        for secret in secrets:
+        for secret in sorted(secrets, key=len, reverse=True):
             content = content.replace(secret, "***")
         return TOKEN.sub(lambda match: "***@" if match[0].endswith("@") else "***", content)
     return content

@@ -15,11 +15,16 @@ from .references import is_commit, parse_ref
 
 TAGS = ["hfdistill", "distillation"]
 ARXIV = "2502.19557"
+PUBLIC = "https://huggingface.co"
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
-# Accuracies on training questions, of the model that training started from, and of the labels.
-NOT_OWN = frozenset({"train", "training", "before", "pseudo"})
+# What `model-index` tells of a training, by the keys that lead to it: the type of each figure, and what it is.
+OF_LANGUAGE_MODELS = {("validation_accuracy",): None}
+OF_REWARD_MODELS = {
+    ("validation", "pos_neg"): ("accuracy", "Pos/Neg on validation questions, right and wrong by the vote"),
+    ("validation", "auc"): ("roc_auc", "area under the curve on validation questions, right and wrong by the vote"),
+}
 
 # Identifiers that the Hub accepts as `license`; anything else must be `other` with a `license_name`.
 LICENSES = frozenset(
@@ -55,7 +60,9 @@ def dataset(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any
 
 
 def model(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
-    """Metadata of a model's card, with its own held-out accuracies as `model-index`."""
+    """Metadata of a model's card, with what validation says of it as `model-index`; an evaluation adds to it, see
+    [`~hfdistill.evaluation.telling.tell_models`].
+    """
     base = base_model(manifest)
     return {
         "library_name": "transformers",
@@ -104,9 +111,15 @@ def base_model(manifest: dict[str, Any]) -> str | None:
 
 
 def teacher_revision(manifest: dict[str, Any]) -> str:
-    """Commit of the teacher's weights where its endpoint told it, else empty."""
+    """Commit of the teacher's weights where its endpoint told it, then or to a parent, else empty."""
     served = manifest["metrics"].get("served")
-    return (served.get("model_sha") or "") if isinstance(served, dict) else ""
+    own = served.get("model_sha") if isinstance(served, dict) else None
+    return own or manifest.get("inherited", {}).get("teacher_revision", "")
+
+
+def student_revision(manifest: dict[str, Any]) -> str:
+    """Commit of the base student where one was named or a parent pins it, else empty."""
+    return manifest.get("inherited", {}).get("student_revision") or stated(manifest, "student", "revision") or ""
 
 
 def hub_parents(manifest: dict[str, Any], repo_type: str) -> list[str]:
@@ -138,7 +151,8 @@ def licence(manifest: dict[str, Any], *whose: str) -> dict[str, Any]:
     if teacher and is_repo_id(teacher):
         from huggingface_hub import constants
 
-        keys["license_link"] = f"{constants.ENDPOINT}/{teacher}"
+        if constants.ENDPOINT == PUBLIC:  # no card tells where a Hub of one's own stands
+            keys["license_link"] = f"{PUBLIC}/{teacher}"
     return keys
 
 
@@ -161,32 +175,23 @@ def _model_index(pipeline_tag: str, manifest: dict[str, Any], repo_id: str) -> l
 
     repo_type, source, revision = parse_ref(manifest["parents"].get("labels", ""))
     on_hub = repo_type == "dataset" and is_commit(revision)
+    told = OF_REWARD_MODELS if pipeline_tag == "text-classification" else OF_LANGUAGE_MODELS
     results = []
     for path, value in figures.leaves(manifest["metrics"]):
-        if (accuracy := _held_out_accuracy(path, value)) is None:
+        if path not in told:
             continue
-        split = next((name for name in ("test", "validation") if name in figures.label(path)), None)
+        words = figures.validation(manifest["config"].get("stage", {}))
+        # The labels have no split of this name: which questions validate is said by a column.
+        kind, name = told[path] or ("accuracy" if words == figures.BY_GOLD else "agreement", words)
         results.append(
             EvalResult(
                 task_type=pipeline_tag,
                 dataset_type=source if on_hub else _task(manifest),
                 dataset_name=_task(manifest),
-                dataset_split=split,
-                metric_type="accuracy",
-                metric_name=figures.label(path),
-                metric_value=round(accuracy, 6),
+                metric_type=kind,
+                metric_name=name,
+                metric_value=round(value["value"] if figures.is_interval(value) else value, 6),
             )
         )
     card = ModelCardData(model_name=repo_id.rpartition("/")[2], eval_results=results)
     return card.to_dict()["model-index"] if results else None
-
-
-def _held_out_accuracy(path: tuple[str, ...], value: Any) -> float | None:
-    """The figure as a fraction if it is an accuracy of this model on questions that it was not trained on."""
-    words = figures.label(path).lower().replace(":", "").split()
-    if NOT_OWN.intersection(words):
-        return None
-    if figures.is_interval(value):
-        return float(value["value"])
-    number = isinstance(value, float) and 0 <= value <= 1
-    return value if number and "accuracy" in words else None

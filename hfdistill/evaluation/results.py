@@ -8,6 +8,7 @@ from ..kinds import RESULTS
 from ..plots import accuracy_bars
 from ..rows import write_rows
 from .paired import paired_difference
+from .paper_rows import in_order
 
 
 def write_results(
@@ -37,7 +38,8 @@ def write_results(
         path = folder / f"accuracy-{task}.png"
         first = next(iter(rows.values()))
         what = "answers that the judge calls good, of" if "undecided" in first else "greedy accuracy on"
-        accuracy_bars(rows, path, f"{task}: {what} {first['n']} test questions")
+        shown = {name: rows[name] for name in in_order(list(rows))}
+        accuracy_bars(shown, path, f"{task}: {what} {first['n']} test questions")
         plots.append(path.name)
         if ours in rows and baseline in rows:
             right = {

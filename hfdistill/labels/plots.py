@@ -4,11 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..plots import new_plot, save
+from ..plots import INK, OTHER, RIGHT, WARMUP, WRONG, bare_plot, legend_below, save, share_limits, tones
 from .labeler import CORRECT, INCORRECT
-
-
-GOOD, BAD, PLAIN = "#e8b93c", "#4f9d69", "#6f9bd1"
 
 
 def draw(statistics: Mapping[str, Any], folder: str | Path) -> list[Path]:
@@ -24,11 +21,12 @@ def draw(statistics: Mapping[str, Any], folder: str | Path) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, make in PLOTS.items():
-        plot = make(statistics)
-        if plot is not None:
-            save(plot, folder / f"{name}.png")
-            drawn.append(folder / f"{name}.png")
+    with tones():
+        for name, make in PLOTS.items():
+            plot = make(statistics)
+            if plot is not None:
+                save(plot, folder / f"{name}.png")
+                drawn.append(folder / f"{name}.png")
     return drawn
 
 
@@ -40,12 +38,14 @@ def _without_label(statistics: Mapping[str, Any]) -> Any:
     shares = {"all questions": whole["value"]}
     for category, row in statistics.get("by_category", {}).items():
         shares[f"{category} ({row['questions']:,})"] = row["without_label"]
-    plot, axes = new_plot(6.4, 0.9 + 0.3 * len(shares))
+    plot, axes = bare_plot(6.4, 0.9 + 0.3 * len(shares))
     names = list(shares)[::-1]
-    axes.barh(names, [shares[name] for name in names], color=[PLAIN] * (len(names) - 1) + ["#30343a"])
+    axes.barh(names, [shares[name] for name in names], color=[OTHER] * (len(names) - 1) + [INK])
     for name in names:
         axes.text(shares[name] + 0.01, name, f"{shares[name]:.1%}", va="center", fontsize=8)
-    axes.set(xlim=(0, 1.1), xlabel="share of questions without a reliable label")
+    axes.set(
+        xlim=(0, min(1.1, 1.25 * max(shares.values()) + 0.08)), xlabel="share of questions without a reliable label"
+    )
     axes.set_title(f"The teacher's vote settles on no answer (n = {whole['n']:,})", loc="left", fontsize=10)
     return plot
 
@@ -55,18 +55,20 @@ def _against_gold(statistics: Mapping[str, Any]) -> Any:
     table = statistics.get("labels_against_gold")
     if table is None:
         return None
-    plot, axes = new_plot(5.2, 3.4)
+    plot, axes = bare_plot(5.2, 3.4)
     names = [INCORRECT, CORRECT]
     right = [table[name]["right"] for name in names]
     wrong = [table[name]["wrong"] for name in names]
-    axes.bar(names, right, color=GOOD, width=0.6, label="right by gold")
-    axes.bar(names, wrong, bottom=right, color=BAD, width=0.6, label="wrong by gold")
+    bars = [
+        axes.bar(names, right, color=RIGHT, width=0.6, label="right by gold"),
+        axes.bar(names, wrong, bottom=right, color=WRONG, width=0.6, label="wrong by gold", hatch="//"),
+    ]
     for place, (good, bad) in enumerate(zip(right, wrong, strict=True)):
         if good + bad:
             axes.text(place, good + bad, f"{good / (good + bad):.1%} right", ha="center", va="bottom", fontsize=9)
     axes.set(xlabel="label by the teacher's vote", ylabel="responses")
     axes.margins(y=0.12)
-    axes.legend(frameon=False, fontsize=9)
+    legend_below(plot, bars)
     axes.set_title("The teacher's labels against gold", loc="left", fontsize=10)
     return plot
 
@@ -82,9 +84,9 @@ def _vote_shares(statistics: Mapping[str, Any]) -> Any:
 
 
 def _histogram(counts: Sequence[int], width: float) -> tuple[Any, Any]:
-    plot, axes = new_plot(6.4, 3.0)
+    plot, axes = bare_plot(6.4, 3.0)
     middles = [(place + 0.5) * width for place in range(len(counts))]
-    axes.bar(middles, counts, width=width * 0.9, color=PLAIN)
+    axes.bar(middles, counts, width=width * 0.9, color=OTHER)
     return plot, axes
 
 
@@ -92,19 +94,21 @@ def _by_temperature(statistics: Mapping[str, Any]) -> Any:
     rows = {name: row for name, row in statistics["by_temperature"].items() if name != "unknown"}
     if not rows:
         return None
-    plot, axes = new_plot(6.4, 3.2)
+    plot, axes = bare_plot(6.4, 3.6)
     lines = (
-        ("right", "right by gold", GOOD),
-        ("labelled_correct", "correct by label", PLAIN),
-        ("duplicates", "duplicates", "#d1632a"),
-        ("unextractable", "without answer", "#8a8f98"),
+        ("right", "right by gold", RIGHT, "o"),
+        ("labelled_correct", "correct by label", OTHER, "s"),
+        ("duplicates", "duplicates", WARMUP, "^"),
+        ("unextractable", "without answer", INK, "v"),
     )
-    for key, label, colour in lines:
+    drawn, shares = [], []
+    for key, label, colour, mark in lines:
         points = [(float(name), row[key]) for name, row in rows.items() if row[key] is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=label)
-    axes.set(ylim=(-0.03, 1.03), xlabel="temperature", ylabel="share of responses")
-    axes.legend(frameon=False, fontsize=9)
+            drawn += axes.plot(*zip(*points, strict=True), marker=mark, markersize=4, color=colour, label=label)
+            shares += [share for _, share in points]
+    axes.set(ylim=share_limits(shares), xlabel="temperature", ylabel="share of responses")
+    legend_below(plot, drawn)
     axes.set_title("Responses by temperature", loc="left", fontsize=10)
     return plot
 
@@ -114,7 +118,8 @@ def _lengths(statistics: Mapping[str, Any]) -> Any:
     if not lengths or not lengths["counts"]:
         return None
     plot, axes = _histogram(lengths["counts"], lengths["bin"])
-    axes.axvline(lengths["median"], color="#30343a", linewidth=1)
+    axes.axvline(lengths["median"], color=INK, linewidth=1.4)
+    axes.set_xlim(0, min(lengths["longest"] * 1.05 + 1, len(lengths["counts"]) * lengths["bin"]))
     axes.set(xlabel=f"{lengths['unit']} a response (line: median, {lengths['median']:,})", ylabel="responses")
     axes.set_title("Lengths", loc="left", fontsize=10)
     return plot
@@ -124,10 +129,10 @@ def _finish_reasons(statistics: Mapping[str, Any]) -> Any:
     reasons = statistics["finish_reasons"]
     if not reasons or set(reasons) == {"unknown"}:
         return None
-    plot, axes = new_plot(6.4, 0.9 + 0.35 * len(reasons))
+    plot, axes = bare_plot(6.4, 0.9 + 0.35 * len(reasons))
     names = sorted(reasons, key=reasons.__getitem__)
     total = sum(reasons.values())
-    axes.barh(names, [reasons[name] / total for name in names], color=PLAIN, height=0.6)
+    axes.barh(names, [reasons[name] / total for name in names], color=OTHER, height=0.6)
     for name in names:
         axes.text(reasons[name] / total + 0.01, name, f"{reasons[name]:,}", va="center", fontsize=9)
     axes.set(xlim=(0, 1.15), xlabel="share of responses")

@@ -11,7 +11,9 @@ from .labeler import CORRECT, INCORRECT
 
 
 BINS = 20
-LENGTH_BIN = 50
+# Widths of a bin of lengths: the least that gives no more bins than `MOST_BINS`.
+LENGTH_BINS = (1, 2, 5, 10, 20, 50)
+MOST_BINS = 50
 # Temperatures from here on, and the share of repeated responses above which they look as if they were not used.
 ODD_FROM, ODD_SHARE = 0.4, 0.5
 
@@ -140,16 +142,18 @@ class LabelStatistics:
     def _lengths(self) -> dict[str, Any] | None:
         if not self.lengths:
             return None
+        longest = max(self.lengths)
+        width = next((width for width in LENGTH_BINS if longest < width * MOST_BINS), LENGTH_BINS[-1])
         counts: Counter[int] = Counter()
         for length, count in self.lengths.items():
-            counts[length // LENGTH_BIN] += count
+            counts[length // width] += count
         total = sum(self.lengths.values())
         return {
             "unit": self.unit,
             "mean": sum(length * count for length, count in self.lengths.items()) / total,
             "median": median_low(self.lengths.elements()),
-            "longest": max(self.lengths),
-            "bin": LENGTH_BIN,
+            "longest": longest,
+            "bin": width,
             "counts": [counts[place] for place in range(max(counts) + 1)] if max(counts) < 2000 else [],
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..plots import COLOURS, OTHER, new_plot
+from ..plots import COLOURS, OTHER, POLICY, RIGHT, TEACHER, WARMUP, WRONG, bare_plot, tones
 from .document import Picture
 
 
@@ -16,7 +16,7 @@ GRID = "#8a8f98"
 # In the order in which a picture's lines take them; each has a mark of its own for who cannot tell the colours.
 LINES = tuple(
     zip(
-        ("#d1632a", "#4f86c6", "#4c9468", "#9a6bb8", "#a98420", "#7d848f", "#2f9199", "#c0577c"),
+        (POLICY, "#4f86c6", WARMUP, TEACHER, "#c0577c", "#7d848f", "#2f9199", "#a98420"),
         "os^DvPX*",
         strict=True,
     )
@@ -66,8 +66,8 @@ def draw_scores(name: str, right: Sequence[float], wrong: Sequence[float], capti
     import numpy as np
 
     edges = np.linspace(min(*right, *wrong) - 1e-6, max(*right, *wrong) + 1e-6, 31)
-    with _drawing(WIDTH, 2.7) as (plot, axes):
-        shown = ((wrong, "wrong", LINES[1][0], "/"), (right, "right", LINES[0][0], None))
+    with _drawing(WIDTH, 2.9) as (plot, axes):
+        shown = ((wrong, "wrong", WRONG, "/"), (right, "right", RIGHT, None))
         for scores, words, colour, hatch in shown:
             weights = np.full(len(scores), 1 / len(scores))
             label = f"{words} ({len(scores):,})"
@@ -75,7 +75,7 @@ def draw_scores(name: str, right: Sequence[float], wrong: Sequence[float], capti
             axes.hist(scores, bins=edges, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)
         axes.set_xlabel("score of the reward model")
         axes.set_ylabel("share of answers")
-        axes.legend(fontsize=8, frameon=False)
+        plot.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         svg = _svg(plot, name)
     alt = f"{caption} Mean score of right answers {np.mean(right):.2f}, of wrong ones {np.mean(wrong):.2f}."
     return Picture(name, svg, alt, caption)
@@ -108,10 +108,9 @@ def _drawing(width: float, height: float) -> Iterator[tuple[Any, Any]]:
     """A plot whose lines and text are ink."""
     from matplotlib import rc_context
 
-    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
-    style = {**ink, "svg.fonttype": "none", "svg.hashsalt": "hfdistill", "axes.labelsize": 9, "hatch.linewidth": 0.5}
-    with rc_context(style):
-        plot, axes = new_plot(width, height)
+    style = {"svg.fonttype": "none", "svg.hashsalt": "hfdistill", "axes.labelsize": 9, "hatch.linewidth": 0.5}
+    with tones(INK), rc_context(style):
+        plot, axes = bare_plot(width, height)
         axes.tick_params(labelsize=8.5)
         yield plot, axes
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..plots import new_plot, save, training_curves
+from ..plots import INK, POLICY, RIGHT, TEACHER, WRONG, legend_below, new_plot, save, training_curves
 from ..rows import ROLES
 from .figures import calibration, responses
 
 
 SHOWN = {
-    "student_negative": ("student, wrong", "#8a8f98"),
-    "student_positive": ("student, right", "#6f9bd1"),
-    "teacher_positive": ("teacher, right", "#d1632a"),
+    "student_negative": ("student, wrong", WRONG, "//"),
+    "student_positive": ("student, right", RIGHT, None),
+    "teacher_positive": ("teacher, right", TEACHER, None),
 }
 
 
@@ -32,29 +32,35 @@ def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: 
 
 
 def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
-    """Draw the scores of wrong, right and teacher's responses."""
-    plot, axes = new_plot(6.4, 3.0)
-    values = scores[present.astype(bool)]
-    edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
-    for role, (name, colour) in SHOWN.items():
-        column = ROLES.index(role)
-        shown = scores[present[:, column].astype(bool), column]
-        axes.hist(shown, bins=edges, histtype="stepfilled", alpha=0.45, color=colour, label=f"{name} ({len(shown)})")
-    axes.axvline(0, color="#30343a", linewidth=0.8)
-    axes.set_xlabel("score")
-    axes.set_ylabel("validation responses")
-    axes.legend(fontsize=8, frameon=False)
-    save(plot, path)
+    """Draw the scores of wrong, right and teacher's responses, each as shares of its own number."""
+    with new_plot(6.4, 3.4) as (plot, axes):
+        edges, areas = np.linspace(*_limits(scores[present.astype(bool)]), 31), []
+        for role, (name, colour, hatch) in SHOWN.items():
+            column = ROLES.index(role)
+            shown = scores[present[:, column].astype(bool), column]
+            look = {"color": colour, "hatch": hatch, "label": f"{name} ({len(shown):,})"}
+            share = {"bins": edges, "weights": np.full(len(shown), 1 / max(len(shown), 1))}
+            areas += axes.hist(shown, histtype="stepfilled", alpha=0.35, **look, **share)[2]
+            axes.hist(shown, histtype="step", color=colour, linewidth=1.3, **share)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_xlabel("score of the reward model")
+        axes.set_ylabel("share of validation responses")
+        legend_below(plot, areas)
+        save(plot, path)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    return values.min() - 1e-6, values.max() + 1e-6
 
 
 def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
     """Draw the share of right responses against what the scores promise, sigmoid(score)."""
     rows = calibration(*responses(scores, present))
-    plot, axes = new_plot(4.0, 3.6)
-    axes.plot([0, 1], [0, 1], color="#c9cdd3", linewidth=1)
-    axes.plot([row["promised"] for row in rows], [row["observed"] for row in rows], "o-", color="#d1632a")
-    axes.set_xlabel("sigmoid(score)")
-    axes.set_ylabel("share of right responses")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    save(plot, path)
+    with new_plot(4.0, 3.6) as (plot, axes):
+        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
+        axes.plot([row["promised"] for row in rows], [row["observed"] for row in rows], "o-", color=POLICY)
+        axes.set_xlabel("sigmoid(score)")
+        axes.set_ylabel("share of right responses")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        save(plot, path)

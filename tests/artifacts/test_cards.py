@@ -10,7 +10,7 @@ import pytest
 
 from hfdistill.artifacts import cards, figures, metadata
 from hfdistill.errors import HFDistillError
-from hfdistill.kinds import COMPARE, KINDS, LABELS, POLICY, REWARD, TRIPLES, WARMUP, Kind
+from hfdistill.kinds import BASELINE, COMPARE, KINDS, LABELS, POLICY, REWARD, TRIPLES, WARMUP, Kind
 
 
 MANIFEST = {
@@ -30,6 +30,7 @@ MANIFEST = {
         "warmup": "model:me/demo-warmup@" + "b" * 40,
         "again": "dataset:me/demo-triples@" + "c" * 40,
     },
+    "inherited": {"imitation": "labelled"},
     "versions": {"hfdistill": "0.1.0", "torch": "2.13.0"},
     "command": "accelerate launch recipes/train_ppo.py --config 'x|y.yaml'",
     "metrics": {
@@ -94,12 +95,13 @@ def test_model_metadata():
     assert data["license"] == ["apache-2.0", "llama3.1"]
     (index,) = data["model-index"]
     found = {
-        (result["dataset"].get("split"), metric["name"]): metric["value"]
+        (metric["type"], metric["name"], result["dataset"].get("split")): metric["value"]
         for result in index["results"]
         for metric in result["metrics"]
     }
     assert index["name"] == "demo-x"
-    assert found == {("test", "test: Ours"): 0.725, ("validation", "validation accuracy"): 0.5}
+    # Figures of training, of before and of tests that are no field of a training are not the model's own.
+    assert found == {("agreement", "agreement with the vote on validation questions", None): 0.5}
     assert make(REWARD)[0]["pipeline_tag"] == "text-classification"
 
 
@@ -253,7 +255,7 @@ def test_a_policy_that_never_got_better_says_so():
     manifest = copy.deepcopy(MANIFEST)
     for best_step, said in ((0, True), (40, False)):
         manifest["metrics"]["best_step"] = best_step
-        assert ("never got better than the warm-up" in make(POLICY, manifest)[1]) == said
+        assert ("never got better on validation questions" in make(POLICY, manifest)[1]) == said
 
 
 def test_a_few_shot_policy_is_asked_behind_worked_examples_on_its_card():
@@ -263,3 +265,82 @@ def test_a_few_shot_policy_is_asked_behind_worked_examples_on_its_card():
     manifest["config"]["stage"]["few_shot"] = True
     _, body = make(POLICY, manifest)
     assert body.count("The answer is") == 2 and "stop_strings=['\\nQ:'], tokenizer=tokenizer" in body
+
+
+def test_validation_is_called_accuracy_only_where_gold_answers_are_read():
+    manifest = copy.deepcopy(MANIFEST)
+    for labels, kind, words in (
+        ("pseudo", "agreement", "agreement with the vote on validation questions"),
+        ("gold", "accuracy", "accuracy on validation questions"),
+    ):
+        manifest["config"]["stage"]["validation_labels"] = labels
+        manifest["metrics"]["best_step"] = 4
+        for made in (POLICY, WARMUP, BASELINE):
+            data, body = make(made, manifest)
+            (metric,) = data["model-index"][0]["results"][0]["metrics"]
+            assert (metric["type"], metric["name"]) == (kind, words)
+            assert f"| {words}, before | 40.0 %" in body and f"The checkpoint was chosen by {words}" in body
+
+
+def test_a_reward_model_has_pos_neg_as_its_accuracy_and_pos_pos_as_none():
+    manifest = copy.deepcopy(MANIFEST)
+    share = {"low": 0.4, "high": 0.7, "n": 64}
+    manifest["metrics"] = {
+        "validation": {"pos_neg": {"value": 0.625, **share}, "pos_pos": {"value": 0.45, **share}, "accuracy": 0.7},
+        "all_answers": {"best": {"value": 0.8, **share}},
+    }
+    data, body = make(REWARD, manifest)
+    (result,) = data["model-index"][0]["results"]
+    (metric,) = result["metrics"]
+    assert metric["value"] == 0.625 and metric["name"].startswith("Pos/Neg") and "split" not in result["dataset"]
+    assert "| validation: Pos/Pos, the teacher's right answer above the student's right one | 45.0 %" in body
+
+
+@pytest.mark.parametrize(
+    ("imitation", "rewards", "said", "never"),
+    [
+        ("labelled", None, "the paper's row Ours.", "without any imitation"),
+        ("none", None, "without any imitation before, refined by PPO", "warmed up on"),
+        ("none", None, "the paper's row Ours w/o D.", "row Ours."),
+        ("labelled", [{"name": "vote", "weight": 1}], "in which no reward model had a part", "the paper's row"),
+        ("all", None, "right or wrong, which no vote filtered", "warmed up on"),
+        (None, None, "starting from the model in the row `warmup` below", "the paper's row"),
+        (
+            "labelled",
+            [{"name": "a.py:mine", "weight": 0.5}],
+            "0.5 times a function of the user's, `a.py:mine`",
+            "Eq. 7",
+        ),
+    ],
+)
+def test_a_policy_says_what_was_done_to_it(imitation, rewards, said, never):
+    manifest = copy.deepcopy(MANIFEST) | {"inherited": {"imitation": imitation} if imitation else {}}
+    if rewards:
+        manifest["config"]["stage"]["rewards"] = rewards
+    what = make(POLICY, manifest)[1].partition("It is one artifact")[0]
+    assert said in what and never not in what
+
+
+def test_other_variants_say_what_was_done_to_them():
+    manifest = copy.deepcopy(MANIFEST) | {"inherited": {"imitation": "none"}}
+    assert "Answers of the base student to" in make(TRIPLES, manifest)[1]
+    assert "It started from the base student" in make(REWARD, manifest)[1]
+    manifest["config"]["stage"] = {"method": "rloo", "rewards": [{"name": "distilled", "weight": 1}]}
+    assert (
+        "without any imitation before, and then, to compare with PPO,\nrefined by RLOO." in make(BASELINE, manifest)[1]
+    )
+    manifest["config"]["stage"] = {"data": "all"}
+    assert "no vote filtered them (the paper's row SFT)" in make(WARMUP, manifest)[1]
+    manifest["config"]["stage"]["data"] = "labelled"
+    manifest["inherited"] = {"relabelled": {"noise": 0.2, "seed": 3}}
+    body = make(WARMUP, manifest)[1]
+    assert "derived from them for a study: 20 % were made wrong on purpose." in body and "paper's row" not in body
+
+
+def test_models_without_a_revision_are_pinned_by_what_the_lineage_knows():
+    manifest = copy.deepcopy(MANIFEST)
+    assert make(POLICY, manifest)[1].count("| not pinned |") == 2
+    manifest["inherited"] = {"teacher_revision": "e" * 40, "student_revision": "f" * 40}
+    _, body = make(POLICY, manifest)
+    assert f"[org/teacher](/org/teacher/tree/{'e' * 40}) | `{'e' * 12}` |" in body and "not pinned" not in body
+    assert f"[org/base](/org/base/tree/{'f' * 40}) | `{'f' * 12}` |" in body

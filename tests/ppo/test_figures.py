@@ -36,7 +36,7 @@ def test_figures_and_picture(tmp_path):
         {"step": 8, "episodes": 32, "accuracy": 0.75, "score": 1.0, "kl": 0.1},
     ]
     assert not [label for label, _ in rows(metrics) if "curve" in label]
-    for draw in (draw_learning_curve, draw_diagnostics):
+    for draw, words in ((draw_learning_curve, ("agreement with the vote",)), (draw_diagnostics, ())):
         for name in ("a.png", "b.png"):
-            draw(State.log_history, 4, 16, tmp_path / name)
+            draw(State.log_history, 4, 16, tmp_path / name, *words)
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
