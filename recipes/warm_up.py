@@ -66,8 +66,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_trained(trainer, folder)
         if stage.should_save:
-            open_ended, accuracy = {"eval_likelihood": "likelihood of a token"}, {"eval_accuracy": validation(config.asked)}
-            shown = open_ended if task.open_ended else accuracy
+            shown = {"eval_likelihood": "likelihood of a token", "eval_accuracy": validation(config.asked)}
             training_curves(trainer.state.log_history, Path(folder) / "curves.png", shown)
             metrics["steps"] = step = trainer.state.global_step
             if stage.load_best_model_at_end:

@@ -42,19 +42,20 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
     """
     from ..tasks import load_task
 
+    open_ended = load_task(manifest["config"]["task"]).open_ended
     text = _template(f"{kind.name}.md").render(
         repo_id=repo_id,
         name=repo_id.rstrip("/").rpartition("/")[2],
         manifest=manifest,
         task=manifest["config"]["task"]["name"],
-        open_ended=load_task(manifest["config"]["task"]).open_ended,
+        open_ended=open_ended,
         teacher=_named(manifest, "teacher", "a larger model"),
         student=_named(manifest, "student", "a small model"),
         licences=list(_licences(manifest)),
         parents=list(_parents(manifest)),
         config=_yaml(manifest["config"]).rstrip(),
         numbers=figures.rows(manifest["metrics"], manifest["config"].get("stage")),
-        variant=variants.Variant(manifest),
+        variant=variants.Variant(manifest, open_ended),
         validated=figures.validation(manifest["config"].get("stage", {})),
         **(_evaluated(manifest) if kind is RESULTS else {}),
         cost=figures.rows(manifest["cost"]),

@@ -12,6 +12,7 @@ IMITATION = {
     "all": "trained on all answers of the teacher, right or wrong, which no vote filtered",
     NO_IMITATION: "without any imitation before",
 }
+JUDGED, SCORED = "warmed up on the teacher's answers that a judge calls good", "the score of a reward model"
 REWARDS = {
     "brief": "short answers",
     "clipped": "agreement with the vote, less for a low score of the reward model",
@@ -28,6 +29,7 @@ class Variant:
 
     Args:
         manifest (`dict`): from [`~hfdistill.artifacts.manifest.manifest`].
+        open_ended (`bool`): whether a judge takes the place of the vote.
 
     Attributes:
         stage (`Mapping`): settings that decide the artifact.
@@ -35,11 +37,12 @@ class Variant:
         relabelled (`Mapping` or `None`): how the labels were derived from others.
     """
 
-    def __init__(self, manifest: Mapping[str, Any]):
+    def __init__(self, manifest: Mapping[str, Any], open_ended: bool = False):
         inherited = manifest.get("inherited", {})
         self.stage = manifest["config"].get("stage", {})
         self.imitation = inherited.get("imitation")
         self.relabelled = manifest["metrics"].get("relabelled") or inherited.get("relabelled")
+        self._open_ended = open_ended
         self._moves = self.stage.get("moving_labels", "none") != "none"
 
     @property
@@ -50,6 +53,8 @@ class Variant:
     @property
     def begins(self) -> str:
         """What was done before reinforcement."""
+        if self._open_ended and self.imitation == "labelled":
+            return JUDGED
         return IMITATION.get(self.imitation, "starting from the model in the row `warmup` below")
 
     @property
@@ -62,6 +67,8 @@ class Variant:
     @property
     def rewards(self) -> str:
         """What reinforcement was for."""
+        if self._open_ended and self.paper_row:
+            return SCORED
         return " plus ".join(map(_reward, self.stage.get("rewards", ["distilled"])))
 
     @property

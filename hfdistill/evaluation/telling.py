@@ -18,7 +18,7 @@ from .paper_rows import TEACHER, in_order
 # What stands between them is written by evaluations; the rest of a card is its author's.
 BEGIN, END = "<!-- Test figures of hfdistill: written anew by each evaluation -->", "<!-- End of the test figures -->"
 SECTION = re.compile(rf"{re.escape(BEGIN)}.*?{re.escape(END)}\n+", re.DOTALL)
-ACCURACY = "accuracy on test questions"
+ACCURACY, JUDGED = "accuracy on test questions", "share that a judge calls good on test questions"
 
 
 def tell_models(results: Artifact, anew: bool = True) -> list[str]:
@@ -96,16 +96,17 @@ def told(card: str, repo_id: str, results: Artifact, role: str, tables: dict[str
 
 
 def _is_test(entry: dict[str, Any]) -> bool:
-    return all(metric.get("name") == ACCURACY for metric in entry["metrics"])
+    return all(metric.get("name") in (ACCURACY, JUDGED) for metric in entry["metrics"])
 
 
 def _entries(task_type: str, results: Artifact, role: str, tables: dict[str, Any]) -> Iterator[dict[str, Any]]:
     pinned = {"revision": tag_of(results.manifest["fingerprint"])} if is_commit(results.revision) else {}
     for task, table in tables.items():
+        kind, name = ("share", JUDGED) if "undecided" in table[role] else ("accuracy", ACCURACY)
         yield {
             "task": {"type": task_type},
             "dataset": {"name": task, "type": _name(results), "config": "responses", "split": "test", **pinned},
-            "metrics": [{"type": "accuracy", "value": round(table[role]["value"], 6), "name": ACCURACY}],
+            "metrics": [{"type": kind, "value": round(table[role]["value"], 6), "name": name}],
         }
 
 
@@ -122,9 +123,10 @@ def _section(results: Artifact, role: str, tables: dict[str, Any]) -> str:
         where = f"[{results.repo_id}]({link})"
     else:
         where = f"the folder `{_name(results)}`"
+    judged = "a judge calls good" if "undecided" in next(iter(tables.values()))[role] else "is right by gold answers"
     return (
-        "## Test figures\n\n| Task | Row | Accuracy |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
-        f"Greedy answers to test questions, compared with gold answers. Every answer is in {where},\n"
+        "## Test figures\n\n| Task | Row | Value |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
+        f"Greedy answers to test questions: the share that {judged}. Every answer is in {where},\n"
         "which pins by its commit the version of this model that gave them.\n"
     )
 

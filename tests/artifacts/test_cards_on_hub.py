@@ -102,3 +102,33 @@ def test_the_hub_reads_lineage_from_the_metadata(published):
     assert set(info["of_base"]) == {"local/cards-policy", "local/cards-reward", "local/cards-warmup"}
     assert info["configs"] == ["responses", "questions"] and info["sdk"] == "gradio"
     assert "size_categories:\n- n<1K" in published["labels"]
+
+
+def test_test_figures_are_a_newer_card_of_the_same_model(hub):
+    code = """
+from hfdistill.artifacts.lineage import lineage
+from hfdistill.evaluation.telling import tell_models
+from hfdistill.intervals import interval
+settings = config("told")
+made = publish_chain(settings)
+parents = {"Ours": made["policy"], "ICL": made["warmup"]}
+place = folder("told-results-again")
+rows(place, "responses", [{"question_id": "a"}])
+table = {"word_problems": {"Ours": interval(9, 10), "ICL": interval(2, 10)}}
+results = Store(settings.run).publish(place, RESULTS, manifest(RESULTS, settings, parents, table))
+told = tell_models(results)
+newest = open_artifact(made["policy"].repo_id, "model")
+refs = {tag.name: tag.target_commit for tag in HfApi().list_repo_refs(results.repo_id, repo_type="dataset").tags}
+data, body = cards.split((newest.path / "README.md").read_text())
+tested = data["model-index"][0]["results"][-1]
+found = Store(settings.run).find(POLICY, made["policy"].manifest["fingerprint"])
+text = (newest.path / "hfdistill.json").read_text() + (newest.path / "README.md").read_text()
+out = [told, newest.revision != made["policy"].revision, newest.digest == made["policy"].digest,
+    refs[tested["dataset"]["revision"]] == results.revision, tested["metrics"][0]["value"],
+    found.revision == newest.revision, lineage(results.repo_id, "dataset").parents[1].remark, tell_models(results),
+    "127.0.0.1" in text or "secret" in text]
+"""
+    told, newer, same, pinned, value, found, remark, again, address = hub.python(code)[0]
+    assert [name.rpartition("/")[2] for name in told] == ["told-warmup", "told-policy"]
+    assert newer and same and pinned and value == 0.9 and found
+    assert "edited" not in remark and again == [] and not address
