@@ -102,7 +102,7 @@ def test_grpo_learns_by_the_runs_reward_and_is_found_again(run, capsys, monkeypa
     before, after = (load_file(folder / "model.safetensors") for folder in (run.folder / "artifacts/run-warmup", made))
     assert any(not torch.equal(before[name], after[name]) for name in before)
     card = (made / "README.md").read_text()
-    assert "refined by GRPO against the rewards below" in card and "no validation chose the checkpoint" in card
+    assert "refined by GRPO. Its reward: " in card and "no validation chose the checkpoint" in card
     capsys.readouterr()
     assert run.baseline("grpo", "--eval_strategy", "no") == made
     assert "is complete at" in capsys.readouterr().out
