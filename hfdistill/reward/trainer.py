@@ -213,7 +213,7 @@ def _check(
     if not train_dataset:
         raise HFDistillError(
             "there are no triples to learn from: no training question has both a right and a wrong student response. "
-            "Raise reward.samples or reward.temperature, or check the pseudo-labels"
+            "Raise reward.samples or reward.temperature, or check what labels them"
         )
     if not eval_dataset and args.eval_strategy != "no":
         raise HFDistillError(

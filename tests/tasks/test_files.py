@@ -86,6 +86,7 @@ def test_broken_lines_are_rows_of_their_own(tmp_path):
         ("x.json", b'[{"a": "\xff"}]', "can't decode byte 0xff"),
         ("x.csv", b"a,b\n\xff,1\n", "cannot be read"),
     ],
+    ids=["excel", "utf-16", "gzip, cut off", "row, cut off", "array, cut off", "no utf-8", "csv, no utf-8"],
 )
 def test_files_that_hold_no_rows_are_refused_in_a_sentence(tmp_path, name, content, said):
     with pytest.raises(HFDistillError, match=said):
