@@ -27,6 +27,8 @@ VERBS = (
     "doctor",
     "install_hf_extension",
 )
+# Those of which a second call goes on where the first one was interrupted.
+GO_ON = ("run", "ablate", "demo")
 
 
 @exit_on_user_error
@@ -38,7 +40,13 @@ def main(argv: list[str] | None = None) -> int | None:
         if flag.startswith("--") and "-" in flag[2:]:
             raise HFDistillError(f"unknown flag {flag}: write --{flag[2:].replace('-', '_')}")
     args = make_parser().parse_args(argv)
-    return args.func(args)
+    try:
+        return args.func(args)
+    except KeyboardInterrupt:
+        if args.verb in GO_ON:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -48,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Distil a large language model's answers and rewards into a small one, on the Hugging Face Hub.",
     )
     parser.add_argument("--version", action="version", version=f"hfdistill {__version__}")
-    verbs = parser.add_subparsers(metavar="verb", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="verb", required=True)
     for verb in VERBS:
         importlib.import_module(f".commands.{verb}", __package__).add_parser(verbs)
     return parser

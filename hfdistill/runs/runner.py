@@ -21,6 +21,8 @@ from .view import View
 POLL_SECONDS = 0.1
 SECONDS_TO_STOP = GRACE_SECONDS + 15.0  # the longest that a stage waits for answers, and then puts them away
 SECONDS_BETWEEN_NOTES = 2.0
+# Exit statuses: of a mistake that the user can put right, and above this one that of a shell's child that was killed.
+USER_ERROR, SIGNALLED = 2, 128
 
 
 class Runner:
@@ -72,6 +74,8 @@ class Runner:
                     self._note_spent()
                     for running in list(self._running.values()):
                         if running.process.poll() is not None:
+                            if running.process.returncode != 0:
+                                view.fail(running.step.name)
                             self._finish(running)
                             done.add(running.step.name)
                     view.show(self._running, self._in_order(done))
@@ -171,7 +175,7 @@ class Runner:
             raise HFDistillError(
                 f"step {name!r} ended with status {running.process.returncode}. The end of {self.log(name)}:\n  "
                 + "\n  ".join(_end_of_log(self.log(name)))
-                + "\nThe same command goes on from here."
+                + f"\n{_what_next(running.process.returncode)}"
             )
         del self._running[name]
         self._record()
@@ -192,6 +196,15 @@ def _read_output(running: Running, log: Path) -> None:
                     pass
             file.write(line)
             file.flush()
+
+
+def _what_next(status: int) -> str:
+    """What a step's exit status promises of the same command: one that was killed did nothing wrong."""
+    if status < 0 or status > SIGNALLED:
+        return "It was killed: the same command goes on from here."
+    if status == USER_ERROR:
+        return "When that is put right, the same command goes on from here."
+    return "What ended well before it is kept; the step itself may fail again in the same way."
 
 
 def _end_of_log(log: Path, count: int = 12) -> list[str]:

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ..progress import clock, progress_text
 from .schedule import together
@@ -11,10 +11,11 @@ from .steps import Running, Step
 
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group
+    from rich.table import Table
 
 SECONDS_BETWEEN_LINES = 10.0
-BAR = 24
+BAR, LEAST_BAR = 24, 8
 ROWS = 16  # of the live table; of more steps those at work are shown, and their neighbours
 
 
@@ -29,6 +30,7 @@ class View:
         self._running: Mapping[str, Running] = {}
         self._reported = set(done)
         self._begun: set[str] = set()
+        self._failed: str | None = None
         self._last_line = 0.0
         self._live = None
 
@@ -55,11 +57,18 @@ class View:
             self._print_lines()
         self._begun |= running.keys()
 
+    def fail(self, name: str) -> None:
+        """A step ended badly: it is shown so, and those that were stopped for it apart from it."""
+        self._failed = name
+
     def _print_lines(self) -> None:
         for name in [step.name for step in self.steps if step.name in self._done.keys() - self._reported]:
             print(f"  {name:<18} done in {clock(self._done[name])}", flush=True)
         for name in self._running.keys() - self._begun:
             print(f"  {name:<18} begins", flush=True)
+        if self._failed and self._failed not in self._reported:
+            self._reported.add(self._failed)
+            print(f"  {self._failed:<18} failed", flush=True)
         self._reported |= self._done.keys()
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES and self._running:
@@ -71,30 +80,30 @@ class View:
 
     def _picture(self) -> "Group":
         from rich.console import Group
-        from rich.table import Table
 
         elapsed = time.monotonic() - self.started
         left = "done" if len(self._done) == len(self.steps) else f"about {clock(self._left())} left"
-        table = Table(box=None, pad_edge=False)
-        for heading, justify in (("step", "left"), ("", "left"), ("time", "right"), ("", "left")):
-            table.add_column(heading, justify=justify, no_wrap=True)
+        left = "stopped" if self._failed else left
         shown = self._shown()
-        for step in shown:
-            if step.name in self._done:
-                table.add_row(step.name, f"[green]{'━' * BAR}[/]", clock(self._done[step.name]), "done")
-            elif step.name in self._running:
-                state = self._running[step.name]
-                spent = clock(time.monotonic() - state.started)
-                doing = progress_text(state.progress) if state.progress else "starting"
-                table.add_row(f"[bold]{step.name}[/]", _bar(state.progress), spent, doing)
-            else:
-                word = "stopped" if step.name in self._begun else "waits"
-                table.add_row(f"[dim]{step.name}[/]", f"[dim]{'─' * BAR}[/]", "", f"[dim]{word}[/]")
         heading = f"[bold]{self.title}[/]   {clock(elapsed)} elapsed, {left}"
         if len(shown) < len(self.steps):
             waiting = len(self.steps) - len(self._done) - len(self._running)
             heading += f"   [dim]{len(self._done)} of {len(self.steps)} done, {waiting} wait[/]"
-        return Group("", heading, table)
+        return Group("", heading, _Table([self._row(step) for step in shown]))
+
+    def _row(self, step: Step) -> tuple[str, float | None, str, str, str]:
+        """Name, share that is done, time, words, and their look."""
+        if step.name in self._done:
+            return step.name, 1.0, clock(self._done[step.name]), "done", "green"
+        if step.name in self._running:
+            state = self._running[step.name]
+            doing = progress_text(state.progress) if state.progress else "starting"
+            total = state.progress.get("total")
+            share = min(state.progress["done"] / total, 1.0) if total else 0.0
+            return step.name, share, clock(time.monotonic() - state.started), doing, "cyan"
+        if step.name == self._failed:
+            return step.name, 0.0, "", "failed", "red"
+        return step.name, None, "", "stopped" if step.name in self._begun else "waits", "dim"
 
     def _shown(self) -> list[Step]:
         """The steps of the live table: all, or those at work, the last that ended and the next that wait."""
@@ -119,8 +128,28 @@ class View:
         return together(order, seconds, self._parallel)
 
 
-def _bar(progress: Mapping[str, Any]) -> str:
-    if not progress.get("total"):
-        return f"[dim]{'─' * BAR}[/]"
-    full = round(BAR * min(progress["done"] / progress["total"], 1.0))
-    return f"[cyan]{'━' * full}[/][dim]{'─' * (BAR - full)}[/]"
+class _Table:
+    """Rows of steps in whatever width there is: the bar gives way first, then words are wrapped; nothing is cut."""
+
+    def __init__(self, rows: Sequence[tuple[str, float | None, str, str, str]]):
+        self.rows = rows
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "Iterator[Table]":
+        from rich.markup import escape
+        from rich.table import Table
+
+        taken = sum(max((len(row[column]) for row in self.rows), default=0) for column in (0, 2, 3)) + 6
+        width = min(max(options.max_width - taken, LEAST_BAR), BAR)
+        table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(overflow="fold")
+        table.add_column(no_wrap=True, min_width=width)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, share, spent, words, look in self.rows:
+            full = round(width * (share or 0.0))
+            bar = f"[{look}]{'━' * full}[/][dim]{'─' * (width - full)}[/]"
+            words = f"[bold red]{words}[/]" if look == "red" else escape(words)
+            style = {"cyan": "bold", "red": "bold red"}.get(look)
+            dim = "dim" if share is None else None
+            table.add_row(f"[{style}]{escape(name)}[/]" if style else escape(name), bar, spent, words, style=dim)
+        yield table

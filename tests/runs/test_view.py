@@ -35,3 +35,26 @@ def test_of_many_steps_those_at_work_and_their_neighbours_are_shown(capsys):
 def test_all_of_few_steps_are_shown():
     steps = [Step(f"step {number}", []) for number in range(ROWS)]
     assert View("Trial", steps, {})._shown() == steps
+
+
+def test_at_80_columns_no_column_is_cut_and_a_failed_step_is_shown_as_failed(capsys):
+    names = ["warm-up", "warm-up-fail-bought-groups", "PPO-fail-pessimistic-groups"]
+    steps = [Step(name, []) for name in names]
+    view = View("Trial", steps, {})
+    state = Running(steps[1], subprocess.Popen(["true"]), threading.Thread(), time.monotonic() - 70)
+    state.progress = {"progress": "warmup", "done": 1234, "total": 51200, "unit": "optimizer steps", "left_s": 3725}
+    view.show({names[1]: state}, {names[0]: 3725.0})
+    capsys.readouterr()
+    for width in (60, 80, 120):
+        Console(width=width).print(view._picture())
+        out = capsys.readouterr().out
+        assert "…" not in out and all(len(line) <= width for line in out.splitlines())
+        if width >= 80:
+            assert all(name in out for name in names) and "1:02:05 left" in out
+    view.fail(names[1])
+    view.show({}, {names[0]: 3725.0})
+    assert f"{names[1]} failed" in capsys.readouterr().out
+    Console(width=80).print(view._picture())
+    words = {line.split()[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines()[2:]}
+    assert words == {names[0]: "done", names[1]: "failed", names[2]: "waits"}
+    state.process.wait()
