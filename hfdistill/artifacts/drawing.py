@@ -11,10 +11,15 @@ COLOURS = {"model": "#dbe7ff", "dataset": "#dff3e0", "space": "#f1e0f7"}
 SOURCE = "#ffe7c2"
 EDITED = "#c0392b"  # the edge of what was edited by hand
 FORMATS = (".png", ".svg", ".pdf")
-COLUMN, LANE, WIDTH, HEIGHT = 4.4, 1.4, 3.4, 1.0
+# A lane is the height of a box or of an arrow that passes, with what is left free around it.
+COLUMN, WIDTH, HEIGHT, LANE, PASSING = 4.6, 3.4, 1.0, 1.4, 0.3
 LONGEST_NAME = 34
-# Data runs along the bottom and models along the top, so that an arrow past a step does not cross its box.
+# Models begin above data.
 TOP = ("model", "student", "teacher", "space")
+
+Key = tuple[str, str, str]
+# A box by its key, or an arrow from a box on its way past others, by that box's key and the column.
+Slot = Key | tuple[Key, int]
 
 
 def draw(root: Node, path: str | Path) -> Path:
@@ -25,9 +30,10 @@ def draw(root: Node, path: str | Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+    from matplotlib.path import Path as Curve
 
     nodes, levels, edges = _collect(root)
-    place = _places(nodes, levels)
+    place = lay_out(nodes, levels, edges)
     right = max(x for x, _ in place.values()) + WIDTH / 2
     low, high = (pick(y for _, y in place.values()) for pick in (min, max))
     figure = Figure(figsize=((right + WIDTH) * 0.62, (high - low + 2.4 * LANE) * 0.62))
@@ -36,13 +42,20 @@ def draw(root: Node, path: str | Path) -> Path:
     axes.set_xlim(-WIDTH, right + WIDTH / 2)
     axes.set_ylim(low - 1.2 * LANE, high + 1.2 * LANE)
     axes.axis("off")
+    style = {"color": "#777777", "linewidth": 0.9, "zorder": 1}
     for parent, child in edges:
-        (x, y), (end_x, end_y) = place[parent], place[child]
-        # Past a box of the same lane the arrow bows outwards.
-        side = (1 if y > 0 else -1) if end_y == y and end_x - x >= 1.5 * COLUMN else 0
-        start, end = (x + WIDTH / 2, y + side * HEIGHT / 3), (end_x - WIDTH / 2, end_y)
-        style = {"arrowstyle": "-|>", "mutation_scale": 10, "color": "#777777", "linewidth": 0.9, "zorder": 1}
-        axes.add_patch(FancyArrowPatch(start, end, connectionstyle=f"arc3,rad={-0.16 * side}", **style))
+        through = [place[parent, level] for level in range(levels[parent] - 1, levels[child], -1)]
+        x, y = place[parent]
+        points, codes = [(x + WIDTH / 2, y)], [Curve.MOVETO]
+        for next_x, next_y in [*through, place[child]]:
+            (x, y), end = points[-1], next_x - WIDTH / 2
+            points += [((x + end) / 2, y), ((x + end) / 2, next_y), (end, next_y)]
+            codes += [Curve.CURVE4] * 3
+            if (next_x, next_y) != place[child]:
+                points.append((next_x + WIDTH / 2, next_y))
+                codes.append(Curve.LINETO)
+        path_of_arrow = Curve(points, codes)
+        axes.add_patch(FancyArrowPatch(path=path_of_arrow, arrowstyle="-|>", mutation_scale=9, fill=True, **style))
     for key, node in nodes.items():
         x, y = place[key]
         look = {
@@ -59,14 +72,37 @@ def draw(root: Node, path: str | Path) -> Path:
     return path
 
 
-def _places(nodes: dict, levels: dict) -> dict[tuple[str, str, str], tuple[float, float]]:
-    """Where each box stands: a column a level, two lanes, further boxes of a lane outwards."""
-    taken: Counter[tuple[int, int]] = Counter()
-    place = {}
+def lay_out(nodes: dict, levels: dict, edges: dict) -> dict[Slot, tuple[float, float]]:
+    """The middle of each box, a column a level, and where an arrow passes a column: in a lane of its own there, so
+    that none runs behind a box. Each stands near what it comes from.
+    """
+    last = max(levels.values())
+    columns: dict[int, list[Slot]] = {level: [] for level in range(last, -1, -1)}
     for key, level in levels.items():
-        side = 1 if nodes[key].kind in TOP else -1
-        place[key] = ((max(levels.values()) - level) * COLUMN, side * (0.5 + taken[level, side]) * LANE)
-        taken[level, side] += 1
+        columns[level].append(key)
+    before: dict[Slot, list[Slot]] = {key: [] for key in nodes}
+    for parent, child in edges:
+        slot: Slot = parent
+        for level in range(levels[parent] - 1, levels[child], -1):
+            passing = (parent, level)
+            if passing not in before:
+                before[passing] = [slot]
+                columns[level].append(passing)
+            slot = passing
+        before[child].append(slot)
+    place: dict[Slot, tuple[float, float]] = {}
+    for level, slots in columns.items():
+        wanted = {}
+        for slot in slots:
+            came = [place[each][1] for each in before[slot]]
+            aside = 0.01 if slot in nodes and nodes[slot].kind in TOP else -0.01
+            wanted[slot] = sum(came) / len(came) + aside if came else 100 * aside
+        ordered = sorted(slots, key=wanted.__getitem__)
+        heights = [LANE if slot in nodes else PASSING for slot in ordered]
+        bottom = -sum(heights) / 2
+        for slot, height in zip(ordered, heights, strict=True):
+            place[slot] = ((last - level) * COLUMN, bottom + height / 2)
+            bottom += height
     return place
 
 

@@ -92,7 +92,10 @@ def _markdown(runs: Sequence[dict[str, Any]], demo: Demo) -> str:
         times = [[name, clock(seconds)] for name, seconds in run["seconds"].items()]
         parts.append(f"## Seed {run['seed']}\n\n{markdown_table(['step', 'time'], times)}")
         parts.append("\n".join(f"![{Path(plot).stem}]({plot})" for plot in run["plots"]))
-        parts.append("\n".join(f"- <{address}>" for address in run["artifacts"].values()))
+        # The Hub is not always there to be linked to.
+        serve = f"`.venv/bin/hfdistill hub serve --data {demo.folder / 'hub'} --port {demo.hub_port}`"
+        names = "\n".join(f"- `{address.removeprefix(demo.hub_url)}`" for address in run["artifacts"].values())
+        parts.append(f"Artifacts, on {demo.hub_url} while {serve} runs:\n\n{names}")
     parts.append(f"Compare teacher and student in the browser: `{_space_command(demo)}`")
     return "\n\n".join(parts) + "\n"
 

@@ -64,5 +64,5 @@ def _accuracies(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[B
     asked = sorted({len(right) for row in answered for right in row.right.values()})
     questions = " to ".join(f"{n:,}" for n in dict.fromkeys((asked[0], asked[-1])))
     caption = f"Greedy accuracy on {questions} held-out questions a seed: mean over seeds, and each seed"
-    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells, about)
     yield draw_intervals(f"{table.table}-accuracy", made, "Accuracy with its 95 % interval.", "accuracy", about)
+    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells, about)

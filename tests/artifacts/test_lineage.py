@@ -2,6 +2,7 @@
 
 import pytest
 
+from hfdistill.artifacts import drawing
 from hfdistill.artifacts.drawing import draw
 from hfdistill.artifacts.lineage import Node, text_tree
 
@@ -118,3 +119,23 @@ def test_shared_ancestors_are_drawn_once():
         "│   └── teacher T",
         "└── other: dataset d@ffffffffffff  (see above)",
     ]
+
+
+def test_no_arrow_runs_behind_a_box():
+    questions = Node("questions", "questions", "task")
+    labels = Node("labels", "dataset", "me/labels", "1", parents=[questions])
+    base = Node("student", "model", "me/base", "2")
+    warmup = Node("warmup", "model", "me/warmup", "3", parents=[labels, base])
+    triples = Node("triples", "dataset", "me/triples", "4", parents=[labels, warmup])
+    policy = Node("Ours", "model", "me/policy", "5", parents=[labels, triples, warmup])
+    root = Node("", "dataset", "me/results", "6", parents=[policy, warmup, base])
+    nodes, levels, edges = drawing._collect(root)
+    place = drawing.lay_out(nodes, levels, edges)
+    passing = [slot for slot in place if slot not in nodes]
+    assert len(passing) == 7
+    for slot in passing:
+        x, y = place[slot]
+        boxes = [place[key] for key in nodes if place[key][0] == x]
+        assert all(abs(y - box) > drawing.HEIGHT / 2 + 0.1 for _, box in boxes)
+    # Between two columns there are no boxes.
+    assert drawing.COLUMN > drawing.WIDTH

@@ -4,22 +4,40 @@ from jinja2 import DictLoader, Environment
 
 
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: #1f2328; background: #fff; }
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --line: #d8dee4; --ground: #fff; --panel: #f6f8fa;
+  --link: #0b5bd3; --chosen: #0b5bd3; --on-chosen: #fff; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #a4afbd; --line: #333c4b; --ground: #12161d;
+  --panel: #1c222d; --link: #7db3ff; --chosen: #7db3ff; --on-chosen: #12161d; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0; color: var(--ink); background: var(--ground); }
 header, main { max-width: 62rem; margin: 0 auto; padding: .8rem 1.2rem; }
-header { display: flex; gap: 1.2rem; align-items: baseline; border-bottom: 1px solid #d8dee4; }
-header a { color: inherit; } header form { margin-left: auto; }
-a { color: #0b5bd3; text-decoration: none; } a:hover { text-decoration: underline; }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h1 small { font-weight: normal; color: #59636e; }
-nav.tabs { display: flex; gap: 1.2rem; border-bottom: 1px solid #d8dee4; padding-bottom: .4rem; margin-bottom: 1rem; }
+header { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; align-items: baseline;
+  border-bottom: 1px solid var(--line); }
+header a { color: inherit; } header form { margin-left: auto; } input { font: inherit; max-width: 100%; color: inherit;
+  background: var(--panel); border: 1px solid var(--line); border-radius: .4rem; padding: .1rem .5rem; }
+a { color: var(--link); text-decoration: none; } a:hover { text-decoration: underline; }
+a:focus-visible, input:focus-visible, [tabindex]:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h1 small { font-weight: normal; color: var(--soft); }
+nav.tabs { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; border-bottom: 1px solid var(--line);
+  padding-bottom: .4rem; margin-bottom: 1rem; }
 nav.tabs .here { font-weight: 600; color: inherit; }
-.tag { display: inline-block; border: 1px solid #d8dee4; border-radius: 1rem; padding: 0 .6rem; font-size: .85rem; }
-.muted { color: #59636e; font-size: .9rem; }
+.tag { display: inline-block; border: 1px solid var(--line); border-radius: 1rem; padding: 0 .6rem; font-size: .85rem;
+  max-width: 100%; overflow-wrap: anywhere; }
+.tag.here { background: var(--chosen); border-color: var(--chosen); color: var(--on-chosen); font-weight: 600; }
+.muted { color: var(--soft); font-size: .9rem; overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: .8rem 0; display: block; overflow-x: auto; }
-td, th { border: 1px solid #d8dee4; padding: .3rem .6rem; text-align: left; vertical-align: top; }
-.plain td { border-width: 0 0 1px 0; }
-pre { background: #f6f8fa; padding: .8rem; overflow-x: auto; } code { font-size: .9em; } img { max-width: 100%; }
-article { border-top: 1px solid #d8dee4; } .cell { max-width: 28rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-.event { border: 1px solid #d8dee4; border-radius: .4rem; padding: .2rem .9rem; margin: .8rem 0; }
+td, th { border: 1px solid var(--line); padding: .3rem .6rem; text-align: left; vertical-align: top; }
+th { white-space: nowrap; } .plain td { border-width: 0 0 1px 0; overflow-wrap: anywhere; }
+.day { white-space: nowrap; }
+pre { background: var(--panel); padding: .8rem; overflow-x: auto; } code { font-size: .9em; } img { max-width: 100%; }
+p code, li code { overflow-wrap: anywhere; } p, li { overflow-wrap: break-word; }
+.data { border-top: 1px solid var(--line); }
+.cell { max-width: 28rem; white-space: pre-wrap; overflow-wrap: break-word; }
+.cell.short { white-space: nowrap; } .cell.words { min-width: 12rem; }
+.cell.number { white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums; }
+.event { border: 1px solid var(--line); border-radius: .4rem; padding: .2rem .9rem; margin: .8rem 0; }
+@media (max-width: 560px) { header, main { padding: .6rem .9rem; } header form { margin-left: 0; width: 100%; }
+  input { width: 100%; } }
 """
 
 TEMPLATES = {
@@ -35,7 +53,7 @@ value="{{ search or '' }}"></form>
     "repo_list": """<table class="plain">{% for repo in repos %}<tr><td>
 <a href="/{{ repo.url_path }}">{{ repo.repo_id }}</a>
 {% if repo.private %}<span class="tag">private</span>{% endif %}{% if repo.gated %}<span class="tag">gated</span>
-{% endif %}</td><td class="muted">updated {{ repo.updated_at | day }}</td></tr>{% else %}
+{% endif %}</td><td class="muted">updated <span class="day">{{ repo.updated_at | day }}</span></td></tr>{% else %}
 <tr><td class="muted">Nothing here yet.</td></tr>{% endfor %}</table>""",
     "home": """{% extends "base" %}{% block main %}<h1>{{ title }}</h1>{% for kind, repos in groups.items() %}
 <h2><a href="/{{ kind }}">{{ kind | capitalize }}</a></h2>{% include "repo_list" %}{% endfor %}
@@ -45,20 +63,22 @@ value="{{ search or '' }}"></form>
     "repo": """{% extends "base" %}{% block main %}<h1><small>{{ repo.type }}</small>
 <a href="/{{ repo.namespace }}">{{ repo.namespace }}</a>/<a href="/{{ repo.url_path }}">{{ repo.name }}</a>
 {% if repo.private %}<span class="tag">private</span>{% endif %}{% if repo.gated %}<span class="tag">gated</span>
-{% endif %}</h1><nav class="tabs">{% for name, link in tabs %}<a {% if name == tab %}class="here" {% endif %}
+{% endif %}</h1><nav class="tabs">{% for name, link in tabs %}<a {% if name == tab %}class="here"
+aria-current="page" {% endif %}
 href="/{{ repo.url_path }}{{ link }}">{{ name }}</a>{% endfor %}</nav>{% block body %}{% endblock %}{% endblock %}""",
     "card": """{% extends "repo" %}{% block body %}<p>{% for tag in tags %}<a class="tag" href="/{{ kind }}?filter={{
 tag | urlencode }}">{{ tag }}</a> {% endfor %}</p>
 {% if parents %}<p>Made from {% for parent in parents %}<a href="/{{ parent.url_path }}">{{ parent.repo_id }}</a>{{
 ", " if not loop.last }}{% endfor %}</p>{% endif %}
-{% if rows %}<h2>First rows</h2><p>{% for name in configs %}<a {% if name == config %}class="tag here"{% else
-%}class="tag"{% endif %} href="?config={{ name | urlencode }}">{{ name }}</a> {% endfor %}
-<span class="muted">{{ rows.path }}</span></p><table><tr>{% for name in rows.columns %}<th>{{ name }}</th>{% endfor %}
-</tr>{% for row in rows.rows %}<tr>{% for cell in row %}<td><div class="cell">{{ cell }}</div></td>{% endfor %}</tr>
-{% endfor %}</table>{% endif %}
 {% if gate %}<p>The files of this repository are gated: ask for access with
 <code>POST /api/{{ kind }}/{{ repo.repo_id }}/ask-access</code> and your token.</p>{% endif %}
-<article>{% if card %}{{ card | safe }}{% else %}<p class="muted">No card.</p>{% endif %}</article>{% endblock %}""",
+<article>{% if card %}{{ card | safe }}{% else %}<p class="muted">No card.</p>{% endif %}</article>
+{% if rows %}<section class="data" aria-label="First rows"><h2>First rows</h2><p>{% for name in configs %}<a {% if
+name == config %}class="tag here" aria-current="true"{% else %}class="tag"{% endif %} href="?config={{
+name | urlencode }}">{{ name }}</a> {% endfor %}<span class="muted">{{ rows.path }}</span></p><table tabindex="0"
+aria-label="First rows of {{ config }}"><tr>{% for name in rows.columns %}<th>{{ name }}</th>{% endfor %}
+</tr>{% for row in rows.rows %}<tr>{% for cell in row %}<td><div class="cell {{ cell | look }}">{{ cell }}</div></td>
+{% endfor %}</tr>{% endfor %}</table></section>{% endif %}{% endblock %}""",
     "tree": """{% extends "repo" %}{% block body %}<p><code>{{ revision }}</code> / {% for name, link in crumbs %}<a
 href="{{ link }}">{{ name }}</a> / {% endfor %}</p><table class="plain">{% for entry in entries %}<tr><td><a
 href="{{ entry.link }}">{{ entry.name }}</a></td><td class="muted">{{ entry.size }}</td><td>{% if entry.download %}<a

@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import re
 from urllib.parse import quote
 
 import nh3
@@ -25,6 +26,8 @@ POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+NUMBER = re.compile(r"-?\d[\d.,]*(?:e[+-]?\d+)?")
+LONG_CELL = 24
 MAX_SHOWN = 256 * 1024
 MAX_ENTRIES = 1000
 PAGE = 50
@@ -41,7 +44,14 @@ def _day(time: str) -> str:
     return time[:10]
 
 
-_templates = environment({"day": _day, "quote": lambda text: quote(text, safe="")})
+def _look(cell: str) -> str:
+    """How a cell of first rows is set: numbers and names in one piece, a text with room."""
+    if NUMBER.fullmatch(cell):
+        return "number"
+    return "words" if len(cell) > LONG_CELL else "short"
+
+
+_templates = environment({"day": _day, "look": _look, "quote": lambda text: quote(text, safe="")})
 
 
 def render_markdown(text: str, base: str | None = None) -> str:

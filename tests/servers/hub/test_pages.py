@@ -42,6 +42,21 @@ def test_cards_run_nothing(hub) -> None:
     assert "&lt;script&gt;.txt" in tree and "<script>" not in tree
 
 
+def test_a_datasets_card_stands_above_its_rows_and_the_chosen_config_is_marked(hub) -> None:
+    repo = hub.create("rows", type="dataset")
+    row = b'{"id": "train-2-000006", "share": 0.9345678, "text": "a long text of many words"}\n'
+    lines = [{"key": "header", "value": {"summary": "rows"}}, hub.file("README.md", b"# About")]
+    lines += [hub.file("a/x.jsonl", row), hub.file("b/x.jsonl", row)]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    assert hub.request("POST", f"/api/datasets/{repo}/commit/main", body)[0] == 200
+    page = hub.request("GET", f"/datasets/{repo}?config=b", headers={"Accept": "text/html"})[2].decode()
+    assert page.index("<h1>About") < page.index("First rows")
+    assert 'class="tag here" aria-current="true" href="?config=b"' in page
+    assert page.count("aria-current") == 2  # the tab and the config
+    assert '<div class="cell number">0.9345678</div>' in page
+    assert '<div class="cell short">train-2-000006</div>' in page and '<div class="cell words">a long' in page
+
+
 def test_files_run_nothing(hub) -> None:
     repo = hub.create("html")
     assert hub.commit(repo, hub.file("a.html", b"<script>alert(1)</script>"), hub.file("a.svg", b"<svg/>"))[0] == 200
