@@ -14,7 +14,7 @@ from .verdict import labels_in_words
 Curve = Sequence[Mapping[str, Any]]
 
 # Figures of validations that are drawn against episodes, and what they are.
-DRAWN = {"accuracy": "accuracy on labelled questions", "agreement": "agreement of samples, all questions"}
+DRAWN = {"accuracy": "agreement with the labels of its questions", "agreement": "agreement of samples, all questions"}
 
 
 def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
