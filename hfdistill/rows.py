@@ -55,7 +55,7 @@ COLUMNS: dict[str, dict[str, dict[str, str]]] = {
         ),
         "responses": _columns(
             "task row question_id question response answer gold correct:bool category tokens:int64 finish_reason "
-            "score:float64"
+            "score:float64 options:texts"
         ),
         "samples": _columns(
             "task row question_id sample:int64 response answer correct:bool score:float64 tokens:int64 finish_reason"

@@ -42,6 +42,7 @@ def grade(
             "gold": None if task.open_ended else golds[question.question_id],
             "correct": None if task.open_ended else task.correct(response.answer, golds[question.question_id]),
             "category": question.category,
+            "options": question.options and list(question.options),
             "tokens": response.tokens,
             "finish_reason": response.finish_reason,
             "token_ids": response.token_ids,

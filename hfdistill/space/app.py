@@ -2,13 +2,13 @@
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from ..errors import HFDistillError
-from . import render
+from . import explore, render
 from .compare import compare
 from .models import Models
 from .run import ShownRun, shown
@@ -60,20 +60,45 @@ class Page:
                 self.models.asked = self._run.asked
             return self._run
 
-    def open(self, kind: str) -> tuple[str, str, Any, str]:
-        """Head of the page, notice, questions to pick from, and the page of the run."""
+    def open(self, request: gr.Request) -> tuple[str, str]:
+        """Head of the page, and the stored answers as its address says."""
         try:
             run = self.run()
-            if self._about is None:
-                self._about = render.run_page(run)
-            return render.intro(run), NO_NOTICE, self.choices(kind), self._about
+            return render.intro(run), explore.explore(run, dict(request.query_params))
         except HFDistillError as error:
             head = '<div class="hfd hfd-intro"><h1>Teacher and students, side by side</h1></div>'
-            return head, _notice(error), gr.skip(), render.notice(told(error, NOT_NOW))
+            return head, render.notice(told(error, NOT_NOW))
+
+    def about(self) -> str:
+        """The page of the run."""
+        try:
+            run = self.run()
+            with self._lock:
+                self._about = self._about or render.run_page(run)
+            return self._about
+        except HFDistillError as error:
+            return render.notice(told(error, NOT_NOW))
+
+    def looking(self) -> list[Callable[[Any], str]]:
+        """What the script of the stored answers asks for, each for a view: Gradio takes functions, no methods."""
+
+        def table(view: Any) -> str:
+            return explore.table(self.run(), view)
+
+        def question(view: Any) -> str:
+            return explore.question(self.run(), view)
+
+        def pictures(view: Any) -> str:
+            return explore.pictures(self.run(), view)
+
+        return [table, question, pictures]
 
     def choices(self, kind: str) -> Any:
         """The questions of one kind for the drop-down list."""
-        questions = self.run().examples()[KINDS[kind]]
+        try:
+            questions = self.run().examples()[KINDS[kind]]
+        except HFDistillError:  # the head of the page says why
+            questions = []
         return gr.update(choices=[(shown(question), question.question_id) for question in questions], value=None)
 
     def pick(self, question_id: str | None) -> Any:
@@ -106,7 +131,15 @@ def build(page: Page) -> gr.Blocks:
     with gr.Blocks(title="Teacher and students, side by side", analytics_enabled=False, fill_width=True) as blocks:
         head = gr.HTML(WAITING, padding=False, elem_id="head")
         with gr.Tabs():
-            with gr.Tab("Compare", id="compare"):
+            with gr.Tab("Explore", id="explore"):
+                explored = gr.HTML(
+                    "",
+                    padding=False,
+                    elem_id="explore",
+                    js_on_load=render.script("explore.js"),
+                    server_functions=page.looking(),
+                )
+            with gr.Tab("Ask", id="ask") as ask:
                 text = gr.Textbox(
                     label="Question",
                     placeholder="Type a question and press Enter, or pick one below",
@@ -140,7 +173,7 @@ def build(page: Page) -> gr.Blocks:
                     )
                 notice = gr.HTML(visible=False, padding=False, elem_id="notice")
                 answers = gr.HTML(EMPTY, padding=False, elem_id="answers")
-            with gr.Tab("About this run", id="run"):
+            with gr.Tab("About", id="run") as about_run:
                 about = gr.HTML("", padding=False, elem_id="about")
 
         asking = {
@@ -158,7 +191,9 @@ def build(page: Page) -> gr.Blocks:
         picked.input(page.pick, picked, text, **quiet).then(**asking)
         draw.click(page.draw, kind, text, **quiet).then(**asking)
         kind.change(page.choices, kind, picked, **quiet)
-        blocks.load(page.open, kind, [head, notice, picked, about], **quiet)
+        ask.select(page.choices, kind, picked, **quiet)
+        about_run.select(page.about, None, about, **quiet)
+        blocks.load(page.open, None, [head, explored], **quiet)
     return blocks.queue(max_size=32)
 
 

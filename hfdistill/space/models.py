@@ -31,6 +31,7 @@ class ShownAnswer:
         score (`float`, *optional*): of the reward model.
         reward (`float`, *optional*): what PPO would have given (Eq. 7).
         token_ids (`list[int]`, *optional*): as it was sampled here, end token included.
+        correct (`bool`, *optional*): whether it is right, where an evaluation found out.
     """
 
     text: str
@@ -40,6 +41,7 @@ class ShownAnswer:
     score: float | None = None
     reward: float | None = None
     token_ids: list[int] | None = None
+    correct: bool | None = None
 
 
 @dataclass

@@ -18,6 +18,7 @@ from .compare import Comparison
 from .models import ShownAnswer
 from .run import ShownRun, shown
 from .settings import SHOWN
+from .verdict import in_one_sentence
 
 
 STYLE = Path(__file__).parent / "templates" / "style.css"
@@ -31,14 +32,27 @@ ORIGINS = {
 }
 
 
+def script(name: str) -> str:
+    """A script of the page."""
+    return (STYLE.parent / name).read_text(encoding="utf-8")
+
+
 def notice(message: str) -> str:
     """A box that says what is wrong and what to do."""
-    return _template("notice.html").render(message=message)
+    return template("notice.html").render(message=message)
 
 
 def intro(run: ShownRun) -> str:
     """Head of the page."""
-    return _template("intro.html").render(run=run, teacher=_name(run.teacher_name).rpartition("/")[2])
+    rows = next((table["rows"] for table in _tables(run)), [])
+    results = run.manifests.get(RESULTS.name)
+    figures_of_task = next(iter(results.manifest["metrics"].values()), {}) if results else {}
+    return template("intro.html").render(
+        run=run,
+        rows=[row for row in rows if row["name"] in PAPER_ROWS],
+        verdict=in_one_sentence(figures_of_task),
+        teacher=_name(run.teacher_name).rpartition("/")[2],
+    )
 
 
 def comparison(run: ShownRun, now: Comparison) -> str:
@@ -47,12 +61,12 @@ def comparison(run: ShownRun, now: Comparison) -> str:
     # The penalty for no answer is far off; on its scale nobody could compare the scores.
     values = [sample.score for sample in scored] + [sample.reward for sample in scored if sample.answer is not None]
     low, high = bar_range(values)
-    return _template("comparison.html").render(
+    return template("comparison.html").render(
         run=run,
         now=now,
         text=shown(now.question),
         origin=ORIGINS[now.question.split],
-        verdict_of=lambda answer: verdict(run, now, answer),
+        verdict_of=lambda sample: verdict(run, now, sample),
         why=lambda sample: why(run, now, sample),
         place=lambda value: 100 * (min(max(value, low), high) - low) / (high - low),
         lowest=low,
@@ -63,7 +77,7 @@ def comparison(run: ShownRun, now: Comparison) -> str:
 
 def run_page(run: ShownRun) -> str:
     """The page of a run: what was done, how well it worked, and where every artifact is."""
-    return _template("run.html").render(
+    return template("run.html").render(
         run=run,
         tables=list(_tables(run)),
         plots=list(_plots(run)),
@@ -78,13 +92,13 @@ def bar_range(values: Sequence[float]) -> tuple[float, float]:
     return min([*values, -0.2 * largest]) - 0.05 * largest, max([*values, 0.2 * largest]) + 0.05 * largest
 
 
-def verdict(run: ShownRun, now: Comparison, answer: str) -> dict[str, Any] | None:
+def verdict(run: ShownRun, now: Comparison, sample: ShownAnswer) -> dict[str, Any] | None:
     """Whether an answer is right, or the one of the vote where nobody knows the right one."""
-    if now.gold is not None:
-        right = run.task.same(answer, now.gold)
+    if now.gold is not None or sample.correct is not None:
+        right = run.same(sample.answer, now.gold) if sample.correct is None else sample.correct
         return {"right": right, "words": "✓ right" if right else "✗ wrong"}
     if now.vote is not None and now.vote.label is not None:
-        right = run.task.same(answer, now.vote.label)
+        right = run.same(sample.answer, now.vote.label)
         return {"right": right, "words": "✓ as the vote" if right else "✗ not as the vote"}
     return None
 
@@ -97,7 +111,7 @@ def why(run: ShownRun, now: Comparison, sample: ShownAnswer) -> str:
         return f"{reward}: no final answer, so the score does not matter"
     if label is None:
         return f"{reward}: there is no vote to compare with, so the score itself"
-    if run.task.same(sample.answer, label):
+    if run.same(sample.answer, label):
         return f"{reward}: agrees with the vote, so the score itself"
     if now.variant == "minus":
         return f"{reward}: differs from the vote, so the score less 1"
@@ -120,9 +134,18 @@ def _tables(run: ShownRun) -> Iterator[dict[str, Any]]:
         table = []
         for name in in_order(rows):
             if figures.is_interval(rows[name]):
-                row = PAPER_ROWS.get(name, PaperRow(name, BASE.role, "", ""))
+                row = PAPER_ROWS.get(name, PaperRow(name, BASE.role, name, ""))
                 percents = {key: 100 * rows[name][key] for key in ("value", "low", "high")}
-                table.append({"name": name, "role": row.role, "words": row.words, "n": rows[name]["n"], **percents})
+                table.append(
+                    {
+                        "name": name,
+                        "role": row.role,
+                        "title": row.title,
+                        "words": row.words,
+                        "n": rows[name]["n"],
+                        **percents,
+                    }
+                )
         differences = [(name, row["difference"]) for name, row in rows.items() if "difference" in row]
         yield {"task": task, "rows": table, "differences": differences}
 
@@ -172,7 +195,8 @@ def _name(ref: str) -> str:
     return name if name.count("/") <= 1 else name.rpartition("/")[2]
 
 
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """A template of the page; what is filled in is escaped."""
     return _environment().get_template(name)
 
 

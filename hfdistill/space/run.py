@@ -1,9 +1,11 @@
 """What is known about a run before any model is loaded: its task, questions, votes, stored answers and results."""
 
 import re
-from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from pyarrow import ArrowInvalid
 
 from ..artifacts.references import Artifact, open_artifact
 from ..errors import HFDistillError
@@ -14,13 +16,16 @@ from ..rows import read_rows
 from ..sections import StudentConfig, TeacherConfig
 from ..tasks import Question, Task, load_task
 from ..teacher.journal import Response
+from .results import StoredAnswers
 from .settings import SHOWN, Settings
-from .visitors import log
+from .visitors import ForVisitors, log
 
 
 OPTION = re.compile(r"^\(?([A-J])[).:]\s+(.*)$")
-GRADED_COLUMNS = ["row", "question_id", "response", "gold", "finish_reason"]
-VOTE_COLUMNS = ["question_id", "question", "split", "pseudo_label", "vote_share", "votes", "voters"]
+NO_TASK = (
+    "Nothing can be asked here: what reads the answers of this run's task is not installed. All stored answers are "
+    "under Explore."
+)
 
 
 class ShownRun:
@@ -32,14 +37,14 @@ class ShownRun:
     Attributes:
         manifests (`dict[str, Artifact]`): the artifacts that exist, by kind.
         missing (`dict[str, str]`): those that cannot be read, with the reason.
-        task ([`~hfdistill.tasks.Task`]): of the run.
+        task_name (`str`): name of the run's task.
+        results ([`~hfdistill.space.results.StoredAnswers`], *optional*): what the evaluation stored.
         teacher ([`~hfdistill.sections.TeacherConfig`]): how it was asked.
         teacher_name (`str`): its model.
         student (`str`, *optional*): the base student.
         asked ([`~hfdistill.sections.StudentConfig`], *optional*): how students are asked.
         reward_variant (`str`): variant of Eq. 7 that the policy was trained with.
         other_rewards (`str`, *optional*): what the policy was trained for, where that is not Eq. 7 alone.
-        questions (`dict[str, Question]`): every question, by id.
         votes (`dict[str, Vote]`): what the teacher's answers to a training question agreed on, by question id.
 
     Raises:
@@ -58,7 +63,9 @@ class ShownRun:
         if not self.manifests:
             first = next(iter(self.missing.values()))
             raise HFDistillError(f"nothing of the run {settings.run!r} can be read. {first}")
-        self.task: Task = load_task(self._first("config", "task"))
+        section = self._first("config", "task")
+        self.task_name = section["name"] if isinstance(section, dict) else section
+        self._task = _load_task(section)
         teacher = self._first("teacher") or {}
         self.teacher = TeacherConfig(**{"model": "teacher", **teacher})
         self.teacher_name = self.teacher.model
@@ -68,16 +75,56 @@ class ShownRun:
         policy = self.manifests.get("policy")
         stage = policy.manifest["config"]["stage"] if policy else {}
         self.reward_variant, self.other_rewards = trained_for(stage.get("rewards", ["distilled"]))
-        table = self._rows("labels", "questions", VOTE_COLUMNS)
+        table = self._rows("labels", "questions")
         self.votes = {
             row["question_id"]: Vote(row["pseudo_label"], row["vote_share"] or 0.0, row["votes"], row["voters"])
             for row in table
         }
-        self.questions = {question.question_id: question for question in self._all_questions(table)}
-        self._graded: dict[str, list[dict[str, Any]]] = {}
-        for row in self._rows("results", "responses", GRADED_COLUMNS, {"task": self.task.name}):
-            self._graded.setdefault(row["question_id"], []).append(row)
-        self._by_text = {_plain(shown(question)): question for question in self.questions.values()}
+        self._labelled = [question_of(row) for row in table]
+        self.results = self._open_results()
+
+    @property
+    def task(self) -> Task:
+        """The run's task.
+
+        Raises:
+            [`~hfdistill.space.visitors.ForVisitors`]: if what reads its answers is not installed here.
+        """
+        if self._task is None:
+            raise ForVisitors(NO_TASK)
+        return self._task
+
+    def same(self, a: str, b: str) -> bool:
+        """Whether two answers are one, as the task sees it."""
+        return a == b if self._task is None else self._task.same(a, b)
+
+    @cached_property
+    def questions(self) -> dict[str, Question]:
+        """Every question that the run asked, by id."""
+        tested = self.results.tasks.get(self.task_name) if self.results else None
+        asked = list(self._labelled)
+        for number, question_id in enumerate(tested.question_ids if tested else ()):
+            texts = self.results.question(self.task_name, number)
+            options = tuple(texts["options"]) if texts["options"] else None
+            asked.append(Question(question_id, texts["question"], "test", options, tested.categories[number]))
+        if self._task is not None and self._task.needs_options and not all(question.options for question in asked):
+            # Datasets of earlier releases have questions without their options.
+            asked += self._own_questions()
+        return {question.question_id: question for question in asked}
+
+    @cached_property
+    def _by_text(self) -> dict[str, Question]:
+        return {_plain(shown(question)): question for question in self.questions.values()}
+
+    @cached_property
+    def _tested(self) -> dict[str, int]:
+        tested = self.results.tasks.get(self.task_name) if self.results else None
+        return {question_id: number for number, question_id in enumerate(tested.question_ids if tested else ())}
+
+    def stored(self, question: Question) -> list[dict[str, Any]]:
+        """What everybody answered to a test question in the evaluation: rows of its dataset."""
+        number = self._tested.get(question.question_id)
+        return [] if number is None else self.results.answers(self.task_name, number)
 
     def question(self, text: str) -> Question:
         """The run's question with this text, or a new one. Lines `A. …`, `B. …` at the end are its options."""
@@ -92,18 +139,17 @@ class ShownRun:
     def examples(self, limit: int = 200) -> dict[str, list[Question]]:
         """Questions to pick from: those that the models were tested on, and those that the teacher voted on."""
         of_test = [question for question in self.questions.values() if question.split == "test"]
-        of_test.sort(key=lambda question: question.question_id not in self._graded)
         of_training = [question for question in self.questions.values() if question.split == "train"]
         voted = [question for question in of_training if question.question_id in self.votes]
         return {"test": of_test[:limit], "train": voted[:limit]}
 
     def gold(self, question: Question) -> str | None:
         """The right answer of a test question, as the evaluation stored it; there is none for training questions."""
-        return next((row["gold"] for row in self._graded.get(question.question_id, [])), None)
+        return next((row["gold"] for row in self.stored(question)), None)
 
     def stored_answer(self, question: Question) -> Response | None:
         """What the teacher answered to this question, at its lowest temperature; `None` if it was not asked."""
-        for row in self._graded.get(question.question_id, []):
+        for row in self.stored(question):
             if row["row"] == "Teacher":
                 return Response(question.question_id, 0.0, 0, row["response"], row["finish_reason"])
         if question.question_id not in self.votes:
@@ -140,15 +186,31 @@ class ShownRun:
         folder = open_artifact(self.settings.ref(kind), "dataset", patterns=[f"{config}/*"]).path
         return read_rows(folder, config, columns, where)
 
-    def _all_questions(self, table: list[dict[str, Any]]) -> Iterable[Question]:
-        if not self.task.has_questions:
-            return [question_of(row) for row in self._rows("labels", "questions")]
+    def _own_questions(self) -> list[Question]:
         try:
             return self.task.questions()
         except HFDistillError as error:
-            # The benchmark may not be readable from here; the questions that the run asked are in the labels.
-            log(f"the questions of {self.task.name} cannot be read:", error)
-            return [Question(row["question_id"], row["question"], row["split"]) for row in table]
+            # The benchmark may not be readable from here; the texts that the run asked are in its datasets.
+            log(f"The questions of {self.task_name} cannot be read.", error)
+            return []
+
+    def _open_results(self) -> StoredAnswers | None:
+        if "results" not in self.manifests:
+            return None
+        artifact = open_artifact(self.settings.ref("results"), "dataset", patterns=["responses/*"])
+        try:
+            return StoredAnswers(artifact.path)
+        except (HFDistillError, ArrowInvalid) as error:
+            log("The stored answers cannot be read.", error)
+            return None
+
+
+def _load_task(section: Any) -> Task | None:
+    try:
+        return load_task(section)
+    except HFDistillError as error:
+        log("The run's task cannot be loaded, so that only stored answers are shown.", error)
+        return None
 
 
 def _open_manifest(ref: str, repo_type: str) -> Artifact:

@@ -6,9 +6,10 @@ import pytest
 TYPED = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
 
 
-def open_space(page, url):
+def open_space(page, url, tab="Ask"):
     page.goto(url)
     page.get_by_role("heading", name="tiny: can the small model pass the large one?").wait_for()
+    page.get_by_role("tab", name=tab).click()
 
 
 def ask(page, text):
@@ -99,11 +100,35 @@ def test_a_dead_endpoint_and_a_missing_model_are_told(page, space_without_teache
     assert "Traceback" not in page.content()
 
 
+def test_a_stored_question_opens_and_its_address_opens_it_again(page, space):
+    open_space(page, space, "Explore")
+    assert "Of 100 test questions the student gets" in page.locator(".hfd-lead").inner_text()
+    page.get_by_label("Show").select_option("Student lost what it knew")
+    page.locator("[role=status]", has_text="0 of 5 questions").wait_for()
+    page.get_by_label("Show").select_option("All test questions")
+    rows = page.locator(".hfd-list [data-question]")
+    rows.first.wait_for()
+    rows.first.press("Enter")
+    opened = page.locator(".hfd-open")
+    opened.wait_for()
+    assert opened.locator(".hfd-card").count() == 4
+    assert "question=" in page.url
+    text = opened.locator(".hfd-text").inner_text()
+    page.goto(page.url)
+    opened.wait_for()
+    assert opened.locator(".hfd-text").inner_text() == text
+    page.get_by_role("button", name="Next question").click()
+    page.locator(".hfd-open", has_text="Question 2").wait_for()
+    page.go_back()
+    page.locator(".hfd-open", has_text="Question 1").wait_for()
+    page.get_by_role("button", name="Close").click()
+    opened.wait_for(state="detached")
+
+
 def test_the_run_page(page, space):
-    open_space(page, space)
-    page.get_by_role("tab", name="About this run").click()
+    open_space(page, space, "About")
     page.get_by_role("heading", name="Where everything is").wait_for()
-    assert page.locator(".hfd-results tr").count() == 5
+    assert page.locator("#about .hfd-results tr").count() == 5
     assert page.locator(".hfd-plots img").evaluate("image => image.naturalWidth") > 100
     assert "not there" in page.locator("#about").inner_text()
 
@@ -115,7 +140,7 @@ def test_nothing_sticks_out_at_any_width_in_light_and_dark(page, space):
     finish(page)
     assert "Test question" in page.locator(".hfd-facts").inner_text()
     panels = set()
-    for tab in ("Compare", "About this run"):
+    for tab in ("Explore", "Ask", "About"):
         page.get_by_role("tab", name=tab).click()
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)

@@ -6,6 +6,7 @@ from hfdistill.labels.vote import Vote
 from hfdistill.space import render
 from hfdistill.space.compare import Column, Comparison, compare
 from hfdistill.space.models import ShownAnswer
+from hfdistill.space.verdict import in_one_sentence
 from hfdistill.tasks import Question
 
 
@@ -55,11 +56,30 @@ def test_axis_holds_zero_and_all_values():
 
 
 def test_verdicts(run):
-    assert render.verdict(run, comparison(gold="12"), "12")["words"] == "✓ right"
-    assert render.verdict(run, comparison(VOTE, gold="11"), "12")["words"] == "✗ wrong"
-    assert render.verdict(run, comparison(VOTE), "12.0") is not None
-    assert render.verdict(run, comparison(VOTE), "13")["words"] == "✗ not as the vote"
-    assert render.verdict(run, comparison(), "13") is None
+    assert render.verdict(run, comparison(gold="12"), sample("12", 0.5, 0.5))["words"] == "✓ right"
+    assert render.verdict(run, comparison(VOTE, gold="11"), sample("12", 0.5, 0.5))["words"] == "✗ wrong"
+    assert render.verdict(run, comparison(VOTE), sample("12.0", 0.5, 0.5)) is not None
+    assert render.verdict(run, comparison(VOTE), sample("13", 0.5, 0.5))["words"] == "✗ not as the vote"
+    assert render.verdict(run, comparison(), sample("13", 0.5, 0.5)) is None
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        ((0.5, 0.45, 0.55), "It passes its teacher, which gets 50."),
+        ((0.95, 0.93, 0.97), "It stays below its teacher, which gets 95."),
+        ((0.81, 0.7, 0.9), "Its teacher gets 81: 200 questions are too few to tell the two apart."),
+    ],
+)
+def test_a_run_in_one_sentence(teacher, words):
+    def row(value, low, high):
+        return {"value": value, "low": low, "high": high, "n": 200}
+
+    rows = {"Teacher": row(*teacher), "ICL": row(0.02, 0.0, 0.04), "Ours": row(0.8, 0.75, 0.85)}
+    said = in_one_sentence(rows)
+    assert said.startswith("Of 100 test questions the student gets 2 at first, 80 after practising")
+    assert said.endswith(words)
+    assert "no result" in in_one_sentence({})
 
 
 def test_nothing_a_visitor_or_a_model_writes_becomes_html(run):

@@ -1,8 +1,14 @@
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from hfdistill.errors import HFDistillError
+from hfdistill.space import explore
 from hfdistill.space.run import ShownRun, shown, trained_for
 from hfdistill.space.settings import Settings
+from hfdistill.space.visitors import ForVisitors
 from hfdistill.tasks import Question
 
 
@@ -24,7 +30,7 @@ def test_votes_are_those_of_the_teacher(run):
 
 def test_examples_come_with_their_answers(run):
     examples = run.examples()
-    assert len(examples["test"]) == 6
+    assert len(examples["test"]) == 5  # those that were answered
     assert len(examples["train"]) == 12
     first = examples["test"][0]
     assert run.gold(first) is not None
@@ -33,10 +39,25 @@ def test_examples_come_with_their_answers(run):
     assert run.stored_answer(examples["train"][0]).temperature == 0.0
 
 
-def test_a_test_question_that_nobody_answered_has_nothing(run):
-    last = run.examples()["test"][-1]
-    assert run.gold(last) is None
-    assert run.stored_answer(last) is None
+@pytest.mark.parametrize(
+    "task", [{"name": "generic", "path": "nowhere.jsonl", "answer": "number"}, {"name": "not_installed"}]
+)
+def test_what_is_stored_is_shown_where_the_task_cannot_be_read(tiny, tmp_path, task):
+    """A file of questions that is on another machine, and a plug-in that is not here."""
+    place = str(tmp_path / "tiny")
+    for kind in ("labels", "results"):
+        shutil.copytree(f"{tiny}-{kind}", f"{place}-{kind}")
+        path = Path(f"{place}-{kind}", "hfdistill.json")
+        made = json.loads(path.read_text())
+        made["config"]["task"] = task
+        path.write_text(json.dumps(made))
+    run = ShownRun(Settings(place))
+    assert len(next(iter(run.results.tasks.values())).question_ids) == 5
+    assert run.same("1", "1")
+    if task["name"] == "not_installed":
+        with pytest.raises(ForVisitors, match="what reads the answers of this run's task is not installed"):
+            run.task  # noqa: B018
+    assert "right" in explore.explore(run, {"question": next(iter(run.results.tasks.values())).question_ids[0]})
 
 
 def test_a_typed_question_is_recognised(run):
