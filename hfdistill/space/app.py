@@ -188,7 +188,7 @@ def build(page: Page) -> gr.Blocks:
         }
         text.submit(**asking)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        picked.input(page.pick, picked, text, **quiet).then(**asking)
+        picked.select(page.pick, picked, text, **quiet).then(**asking)
         draw.click(page.draw, kind, text, **quiet).then(**asking)
         kind.change(page.choices, kind, picked, **quiet)
         ask.select(page.choices, kind, picked, **quiet)

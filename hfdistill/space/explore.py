@@ -160,7 +160,7 @@ def _by_score(scores: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
         return []
     fifths = np.array_split(np.argsort(scores, kind="stable"), 5)
     return [
-        {"low": scores[part[0]], "high": scores[part[-1]], **interval(int(right[part].sum()), len(part))}
+        {"least": scores[part[0]], "most": scores[part[-1]], **interval(int(right[part].sum()), len(part))}
         for part in fifths
     ]
 

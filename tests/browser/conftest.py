@@ -67,6 +67,8 @@ def serve(folder: Path, settings: Settings) -> Iterator[str]:
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_ENDPOINT", "RUN")
     }
     environment |= {"GRADIO_SERVER_PORT": str(port), "OMP_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"}
+    if settings.teacher_endpoint:  # a secret, which is in no file
+        environment["TEACHER_ENDPOINT"] = settings.teacher_endpoint
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(

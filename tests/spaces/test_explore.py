@@ -68,6 +68,7 @@ def held(stored, **view):
         ({"filter": "unanswered"}, [4]),
         ({"category": "hard", "filter": "lost"}, [3]),
         ({"length": "long"}, [4, 5]),
+        ({"length": "middle"}, [2, 3]),
         ({"search": "IS 5 and"}, [5]),
         ({"search": ".*"}, []),
         ({"task": "others"}, [0]),
@@ -119,6 +120,7 @@ def test_pictures_count_what_is_stored(shown):
     assert f"{right} right answers" in html
     assert f"{4 * len(RIGHT) - 1 - right} wrong ones" in html
     assert "easy" in html
+    assert html.index("−1.00 to −1.00") < html.index("+1.00 to +1.00")
 
 
 def test_a_row_out_of_ten_thousand_opens_at_once(tmp_path, shown):
