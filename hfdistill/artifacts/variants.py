@@ -88,7 +88,8 @@ class Variant:
         if self.relabelled.get("gold"):
             done.append("gold answers stood in for those of training questions, so that this is a ceiling")
         if self.relabelled.get("noise"):
-            done.append(f"{100 * self.relabelled['noise']:g} % were made wrong on purpose")
+            share = f"{100 * self.relabelled['noise']:g} %"
+            done.append(f"{share} of the labels were made wrong on purpose (seed {self.relabelled['seed']})")
         if self.relabelled.get("withhold"):
             share = f"{100 * self.relabelled['withhold']:g} %"
             done.append(f"the least sure were withheld, until {share} of the questions had none")

@@ -333,8 +333,8 @@ def test_other_variants_say_what_was_done_to_them():
     assert "no vote filtered them (the paper's row SFT)" in make(WARMUP, manifest)[1]
     manifest["config"]["stage"]["data"] = "labelled"
     manifest["inherited"] = {"relabelled": {"noise": 0.2, "seed": 3}}
-    body = make(WARMUP, manifest)[1]
-    assert "derived from them for a study: 20 % were made wrong on purpose." in body and "paper's row" not in body
+    body = " ".join(make(WARMUP, manifest)[1].split())
+    assert "for a study: 20 % of the labels were made wrong on purpose (seed 3)." in body and "paper's row" not in body
 
 
 def test_models_without_a_revision_are_pinned_by_what_the_lineage_knows():

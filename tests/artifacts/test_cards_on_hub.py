@@ -91,7 +91,8 @@ def test_the_loading_code_of_a_card_runs_in_a_clean_process(kinds, published, hu
     printed = hub.clean(script + "assert 'hfdistill' not in sys.modules\n", tmp_path)
     for kind in kinds:
         said = printed.partition(f"-- {kind}\n")[2].partition("-- ")[0]
-        assert said.strip() if kind != "reward" else float(said) is not None
+        # A tiny model may say nothing, and that is printed.
+        assert "\n" in said if kind != "reward" else float(said) is not None
 
 
 def test_the_hub_reads_lineage_from_the_metadata(published):
