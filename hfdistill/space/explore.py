@@ -11,7 +11,7 @@ from ..reward.distilled import distilled_reward
 from ..tasks import Question
 from . import render
 from .compare import Column, Comparison
-from .filters import FILTERS, LENGTHS, View, chosen, lengths
+from .filters import FILTERS, LENGTHS, Look, chosen, lengths
 from .models import ShownAnswer
 from .results import TaskAnswers
 from .run import ShownRun
@@ -26,7 +26,7 @@ def explore(run: ShownRun, asked: Any) -> str:
     """The whole view, for an address of the page."""
     if run.results is None:
         return render.template("explore_empty.html").render()
-    view = View.read(asked, run.results)
+    view = Look.read(asked, run.results)
     task = run.results.tasks[view.task]
     return render.template("explore.html").render(
         view=view,
@@ -41,7 +41,7 @@ def explore(run: ShownRun, asked: Any) -> str:
 
 def table(run: ShownRun, asked: Any) -> str:
     """A page of the list of questions."""
-    view = View.read(asked if not isinstance(asked, View) else asdict(asked), run.results)
+    view = Look.read(asked if not isinstance(asked, Look) else asdict(asked), run.results)
     task, numbers = run.results.tasks[view.task], chosen(view, run.results)
     last = max(0, (len(numbers) - 1) // ROWS_A_PAGE)
     view = replace(view, page=min(view.page, last))
@@ -70,7 +70,7 @@ def table(run: ShownRun, asked: Any) -> str:
 
 def question(run: ShownRun, asked: Any) -> str:
     """One question with everybody's answer, and the way to its neighbours in the list."""
-    view = View.read(asked if not isinstance(asked, View) else asdict(asked), run.results)
+    view = Look.read(asked if not isinstance(asked, Look) else asdict(asked), run.results)
     task, numbers = run.results.tasks[view.task], chosen(view, run.results)
     if view.question not in task.question_ids:
         return render.template("explore_question.html").render(shown=None)
@@ -117,7 +117,7 @@ def stored_comparison(run: ShownRun, task: str, number: int) -> Comparison:
 
 def pictures(run: ShownRun, asked: Any) -> str:
     """What all answers of a task have in common."""
-    view = View.read(asked, run.results)
+    view = Look.read(asked, run.results)
     task = run.results.tasks[view.task]
     there = task.places >= 0
     scored = there & task.answered & ~np.isnan(task.scores)

@@ -53,7 +53,7 @@ LENGTHS = {"short": "Short answers", "middle": "Middling answers", "long": "Long
 
 
 @dataclass(frozen=True)
-class View:
+class Look:
     """What a visitor looks at, as it stands in the address of the page.
 
     Args:
@@ -73,7 +73,7 @@ class View:
     question: str = ""
 
     @classmethod
-    def read(cls, given: Any, results: StoredAnswers) -> "View":
+    def read(cls, given: Any, results: StoredAnswers) -> "Look":
         """The view that an address or a page asks for; what cannot be understood in it is left out."""
         values = given if isinstance(given, Mapping) else {}
         texts = {
@@ -89,7 +89,7 @@ class View:
         return cls(**{**asdict(view), "task": task, "filter": known, "length": length})
 
 
-def chosen(view: View, results: StoredAnswers) -> np.ndarray:
+def chosen(view: Look, results: StoredAnswers) -> np.ndarray:
     """Numbers of the questions that a view holds, in the order in which they were asked."""
     task = results.tasks[view.task]
     kept = FILTERS[view.filter][1](task)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hfdistill.kinds import RESULTS
 from hfdistill.rows import write_rows
 from hfdistill.space import explore
-from hfdistill.space.filters import View, chosen
+from hfdistill.space.filters import Look, chosen
 from hfdistill.space.results import StoredAnswers
 
 
@@ -55,7 +55,7 @@ def shown(stored):
 
 
 def held(stored, **view):
-    return [int(number) for number in chosen(View.read(view, stored), stored)]
+    return [int(number) for number in chosen(Look.read(view, stored), stored)]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ ANY = st.recursive(
 
 
 @settings(max_examples=25, deadline=None)
-@given(view=st.dictionaries(st.sampled_from([*View.__dataclass_fields__, "x"]), ANY, max_size=5) | ANY)
+@given(view=st.dictionaries(st.sampled_from([*Look.__dataclass_fields__, "x"]), ANY, max_size=5) | ANY)
 def test_whatever_an_address_says_is_a_view(shown, view):
     explore.table(shown, view)
     explore.question(shown, view)
