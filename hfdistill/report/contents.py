@@ -33,7 +33,7 @@ def _state(table: ReportedTable) -> str:
     if not table.finished:
         parts.append("Not finished: this is what was there when the report was written.")
     taken, estimated = (table.plan.get(name) for name in ("seconds_taken", "seconds_estimated"))
-    if taken and estimated:
+    if table.finished and taken and estimated:
         parts.append(
             f"Its {table.plan['steps']} steps took {clock(taken)} of work; the plan had said {clock(estimated)}."
         )

@@ -82,8 +82,9 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
         "PPO on the vote's labels without a reward model": next((row for row in rows if row.is_vote), None),
     }
     for words, row in others.items():
-        if OURS.name in by_name and row and (found := compare(by_name[OURS.name], row)):
-            yield Claim(words, "", found)
+        for sampled, answers in ((False, ""), (True, "one sample")):
+            if OURS.name in by_name and row and (found := compare(by_name[OURS.name], row, sampled)):
+                yield Claim(words, answers, found)
 
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
