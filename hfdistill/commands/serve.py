@@ -54,4 +54,4 @@ def _serve(args: argparse.Namespace) -> None:
     need_extra("`hfdistill serve`", "serve", "starlette", "uvicorn")
     from ..servers.tgi.app import serve
 
-    serve(**{name: value for name, value in vars(args).items() if name != "func"})
+    serve(**{name: value for name, value in vars(args).items() if name not in ("func", "verb")})
