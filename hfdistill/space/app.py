@@ -1,14 +1,17 @@
 """The Space's page, by Gradio."""
 
+import asyncio
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from ..errors import HFDistillError
 from . import explore, render
+from .allowance import Allowance
 from .compare import compare
 from .models import Models
 from .run import ShownRun, shown
@@ -25,7 +28,8 @@ import gradio as gr
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "Liberation Mono", "DejaVu Sans Mono", "monospace"]
 KINDS = {"Test questions": "test", "Training questions": "train"}
-MOST_SAMPLES = 5
+MOST_AT_ONCE = 200
+MOST_SAMPLES, HOTTEST = 8, 1.2
 WAITING = '<div class="hfd hfd-intro"><h1>Opening the run …</h1></div>'
 EMPTY = (
     '<div class="hfd"><div class="hfd-panel"><p class="hfd-what">The answers of the teacher and the students appear '
@@ -47,7 +51,9 @@ class Page:
         self.settings = settings
         self.models = Models()
         self._run: ShownRun | None = None
+        self.allowance = Allowance()
         self._about: str | None = None
+        self._asked: dict[str, asyncio.Event] = {}
         self._lock = Lock()
 
     def run(self) -> ShownRun:
@@ -112,14 +118,40 @@ class Page:
             raise ForVisitors(f"This run has no {kind.lower()}.")
         return shown(random.choice(questions))
 
-    def ask(self, text: str, temperature: float, samples: float) -> Iterator[tuple[str, str]]:
-        """Notice and comparison, again and again while the models answer."""
+    async def ask(
+        self, text: str, temperature: float, samples: float, request: gr.Request
+    ) -> AsyncIterator[tuple[Any, Any]]:
+        """Notice and comparison, again and again while the models answer. A question that the same visitor asks
+        meanwhile takes this one's place.
+        """
+        visitor, stop = str(request.session_hash), asyncio.Event()
+        self.stop(request)
+        self._asked[visitor] = stop
         try:
-            run = self.run()
-            for comparison in compare(run, self.models, text, temperature, int(samples)):
-                yield NO_NOTICE, render.comparison(run, comparison)
+            self.allowance.take(visitor)
+            run = await asyncio.to_thread(self.run)
+            count = min(max(int(samples), 1), MOST_SAMPLES)
+            warmth = min(max(float(temperature), 0.0), HOTTEST)
+            async with aclosing(compare(run, self.models, text, warmth, count, stop)) as comparisons:
+                async for comparison in comparisons:
+                    if self._asked.get(visitor) is not stop:
+                        break
+                    yield NO_NOTICE, render.comparison(run, comparison)
         except HFDistillError as error:
             yield _notice(error), gr.skip()
+        finally:
+            replaced = self._asked.get(visitor) is not stop
+            if not replaced:
+                del self._asked[visitor]
+        if replaced:
+            # What is yielded last is sent once more at the end, and would cover the new question.
+            yield gr.skip(), gr.skip()
+
+    def stop(self, request: gr.Request) -> None:
+        """End what the visitor asked, with what is there."""
+        asked = self._asked.get(str(request.session_hash))
+        if asked is not None:
+            asked.set()
 
 
 def _notice(error: HFDistillError) -> Any:
@@ -157,7 +189,7 @@ def build(page: Page) -> gr.Blocks:
                 with gr.Accordion("Draw several answers", open=False), gr.Row():
                     temperature = gr.Slider(
                         0,
-                        1.2,
+                        HOTTEST,
                         value=0,
                         step=0.1,
                         label="Temperature",
@@ -171,6 +203,9 @@ def build(page: Page) -> gr.Blocks:
                         label="Answers of each model",
                         info="At a temperature above 0.",
                     )
+                with gr.Row():
+                    halt = gr.Button("Stop", scale=0, min_width=110, elem_id="stop")
+                    gr.Checkbox(label="Raw text", container=False, scale=0, min_width=120, elem_id="raw")
                 notice = gr.HTML(visible=False, padding=False, elem_id="notice")
                 answers = gr.HTML(EMPTY, padding=False, elem_id="answers")
             with gr.Tab("About", id="run") as about_run:
@@ -181,8 +216,7 @@ def build(page: Page) -> gr.Blocks:
             "inputs": [text, temperature, samples],
             "outputs": [notice, answers],
             "show_progress": "hidden",
-            "concurrency_limit": 1,
-            # A question that is asked while another is answered waits for its turn.
+            "concurrency_limit": None,  # the lanes say who waits
             "trigger_mode": "multiple",
             "api_visibility": "private",
         }
@@ -190,11 +224,12 @@ def build(page: Page) -> gr.Blocks:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         picked.select(page.pick, picked, text, **quiet).then(**asking)
         draw.click(page.draw, kind, text, **quiet).then(**asking)
+        halt.click(page.stop, None, None, queue=False, **quiet)
         kind.change(page.choices, kind, picked, **quiet)
         ask.select(page.choices, kind, picked, **quiet)
         about_run.select(page.about, None, about, **quiet)
         blocks.load(page.open, None, [head, explored], **quiet)
-    return blocks.queue(max_size=32)
+    return blocks.queue(max_size=MOST_AT_ONCE)
 
 
 def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:

@@ -7,19 +7,16 @@ import numpy as np
 
 from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow
 from ..intervals import interval
-from ..reward.distilled import distilled_reward
 from ..tasks import Question
 from . import render
-from .compare import Column, Comparison
+from .compare import Column, Comparison, stored_answer
 from .filters import FILTERS, LENGTHS, Look, chosen, lengths
-from .models import ShownAnswer
 from .results import TaskAnswers
 from .run import ShownRun
 
 
 ROWS_A_PAGE = 25
 BINS = 16
-CUT, NOT_FOUND = "it was cut off at the length limit", "no final answer was found in it"
 
 
 def explore(run: ShownRun, asked: Any) -> str:
@@ -92,20 +89,16 @@ def stored_comparison(run: ShownRun, task: str, number: int) -> Comparison:
     one = rows[0]
     own = task == run.task_name
     vote = run.votes.get(one["question_id"]) if own else None
+    options = tuple(one["options"]) if one["options"] else None
+    asked = Question(one["question_id"], one["question"], "test", options, one["category"])
     columns = []
     for row in rows:
         about = _row(row["row"])
-        reason = None if row["answer"] is not None else CUT if row["finish_reason"] == "length" else NOT_FOUND
-        finished = row["finish_reason"] != "length"
-        sample = ShownAnswer(row["response"], row["answer"], reason, finished, row["score"], correct=row["correct"])
-        if row["score"] is not None:
-            judged = (one["question"], row["response"], row["answer"], vote and vote.label, row["score"])
-            sample.reward = distilled_reward(*judged, same=run.same, variant=run.reward_variant)
-        columns.append(Column(about.role, about.title, about.words, "", "done", "", [sample]))
-    options = tuple(one["options"]) if one["options"] else None
+        answer = stored_answer(run, asked, row, vote)
+        columns.append(Column(about.role, about.title, about.words, "", "done", "", [answer]))
     scored = any(column.samples[0].score is not None for column in columns)
     return Comparison(
-        question=Question(one["question_id"], one["question"], "test", options, one["category"]),
+        question=asked,
         vote=vote,
         gold=one["gold"],
         columns=columns,

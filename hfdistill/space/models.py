@@ -1,5 +1,6 @@
 """The students and the reward model, loaded when they are first asked."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
@@ -12,11 +13,16 @@ from ..sections import StudentConfig
 from ..student import load_encoder
 from ..tasks import Question, Task
 from ..tasks.base import REASONS
+from .lanes import Turns
 from .visitors import ForVisitors
 
 
 if TYPE_CHECKING:
     from ..reward.model import RewardScorer
+
+
+TEACHERS_AT_ONCE = 8
+TOLD_EVERY = 0.1  # seconds
 
 
 @dataclass
@@ -62,9 +68,22 @@ class Student:
         return list(dict.fromkeys(word for word in words if word))
 
     def answer(
-        self, task: Task, question: Question, shots: int, temperature: float, samples: int
+        self,
+        task: Task,
+        question: Question,
+        shots: int,
+        temperature: float,
+        samples: int,
+        written: Callable[[str], None] = lambda text: None,
     ) -> list[ShownAnswer]:
         """Answer one question; at temperature 0, which is greedy, there is one answer.
+
+        Args:
+            task ([`~hfdistill.tasks.Task`]), question ([`~hfdistill.tasks.Question`]): what to answer.
+            shots (`int`): worked examples in the prompt.
+            temperature (`float`), samples (`int`): how many answers are drawn, and how.
+            written (`Callable[[str], None]`, *optional*): told now and then what is written of an answer; what it
+                raises ends the work.
 
         Raises:
             [`~hfdistill.space.visitors.ForVisitors`]: if the question does not fit into the model's context.
@@ -80,13 +99,24 @@ class Student:
                 f"writes {context} in all. Shorten it."
             )
         stop = self.encoder.stop(task, shots)
+        ends = StopStrings(self.encoder.tokenizer, stop) if stop else None
+
+        told = 0.0
+
+        def watch(token_ids: list[int]) -> bool:
+            nonlocal told
+            if time.monotonic() - told > TOLD_EVERY:
+                told = time.monotonic()
+                written(cut(self.encoder.decode(token_ids), stop))
+            return ends is not None and ends(token_ids)
+
         rows = generate(
             self.model,
             [prompt] * (samples if temperature > 0 else 1),
             Sampling(max_new_tokens=min(room, task.max_new_tokens), temperature=temperature),
             eos_token_id=self.encoder.end_token_ids,
             pad_token_id=self.encoder.pad_token_id,
-            stop=StopStrings(self.encoder.tokenizer, stop) if stop else None,
+            stop=watch,
         )
         return [
             read(
@@ -115,6 +145,11 @@ class Models:
     asked: StudentConfig | None = None
     loaded: dict[str, object] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
+    lanes: dict[str, Turns] = field(default_factory=dict)
+
+    def turns(self, ref: str) -> Turns:
+        """The lane of a model; of the teacher's endpoint, which answers several at once, under `"teacher"`."""
+        return self.lanes.setdefault(ref, Turns(TEACHERS_AT_ONCE if ref == "teacher" else 1))
 
     def has(self, ref: str) -> bool:
         """Whether a model is in memory already."""
@@ -126,27 +161,45 @@ class Models:
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if it does not exist or cannot be loaded.
         """
-        from transformers import AutoModelForCausalLM
-
-        return self._load(ref, Student, AutoModelForCausalLM.from_pretrained)
+        return self._load(ref, _load_student)
 
     def scorer(self, ref: str) -> "RewardScorer":
         """The reward model at `ref`; raises like [`Models.student`]."""
-        from ..reward.model import RewardScorer, load_reward_model
+        return self._load(ref, _load_scorer)
 
-        return self._load(ref, RewardScorer, load_reward_model)
+    def _load(self, ref: str, load: Callable[[str, Encoder], Any]) -> Any:
 
-    def _load(self, ref: str, kind: Callable[[Any, Encoder], Any], load: Callable[..., Any]) -> Any:
-        import torch
-        from safetensors import SafetensorError
-
+        if ref in self.loaded:
+            return self.loaded[ref]
+        # One after the other, imports included: transformers marks the whole process while it loads.
         with self.lock:
+            from safetensors import SafetensorError
+
             if ref not in self.loaded:
                 folder = str(open_artifact(ref, "model").path)
                 try:
-                    model = load(folder, dtype="auto").to("cuda" if torch.cuda.is_available() else "cpu")
-                    self.loaded[ref] = kind(model.eval(), load_encoder(folder, self.asked))
+                    self.loaded[ref] = load(folder, load_encoder(folder, self.asked))
                 except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
                     reason = " ".join(str(error).split())[:200]
                     raise HFDistillError(f"the model {ref} cannot be loaded: {reason}") from error
             return self.loaded[ref]
+
+
+def _load_student(folder: str, encoder: Encoder) -> Student:
+    from transformers import AutoModelForCausalLM
+
+    from ..generation import generate  # noqa: F401  # with all that it needs, while nothing else is imported
+
+    return Student(_placed(AutoModelForCausalLM.from_pretrained(folder, dtype="auto")), encoder)
+
+
+def _load_scorer(folder: str, encoder: Encoder) -> "RewardScorer":
+    from ..reward.model import RewardScorer, load_reward_model
+
+    return RewardScorer(_placed(load_reward_model(folder, dtype="auto")), encoder)
+
+
+def _placed(model: Any) -> Any:
+    import torch
+
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -1,7 +1,7 @@
 """What the page shows, as HTML from the templates beside this module."""
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from ..artifacts.cards import url
 from ..artifacts.references import is_commit
 from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order
 from ..kinds import KINDS, RESULTS, REWARD
+from ..labels.plurality import plurality, score_weight
 from ..reward.vote import NO_ANSWER_REWARD
-from .compare import Comparison
+from .compare import Column, Comparison
+from .mathematics import written
 from .models import ShownAnswer
 from .run import ShownRun, shown
 from .settings import SHOWN
@@ -68,6 +70,10 @@ def comparison(run: ShownRun, now: Comparison) -> str:
         origin=ORIGINS[now.question.split],
         verdict_of=lambda sample: verdict(run, now, sample),
         why=lambda sample: why(run, now, sample),
+        written=written,
+        ranked=ranked,
+        ballots=lambda column: ballots(column, run.same),
+        scored=bool(scored),
         place=lambda value: 100 * (min(max(value, low), high) - low) / (high - low),
         lowest=low,
         no_answer_reward=NO_ANSWER_REWARD,
@@ -101,6 +107,20 @@ def verdict(run: ShownRun, now: Comparison, sample: ShownAnswer) -> dict[str, An
         right = run.same(sample.answer, now.vote.label)
         return {"right": right, "words": "✓ as the vote" if right else "✗ not as the vote"}
     return None
+
+
+def ranked(column: Column) -> list[ShownAnswer]:
+    """A model's answers, the one that the reward model likes best first."""
+    return sorted(column.samples, key=lambda sample: (sample.score is None, -(sample.score or 0.0)))
+
+
+def ballots(column: Column, same: Callable[[str, str], bool]) -> dict[str, str | None]:
+    """What a model's answers vote for: each with one voice, and each with the sigmoid of its score."""
+    answers = [sample.answer for sample in column.samples]
+    votes = {"majority": plurality(answers, same)}
+    if all(sample.score is not None for sample in column.samples):
+        votes["weighted"] = plurality(answers, same, [score_weight(sample.score) for sample in column.samples])
+    return votes
 
 
 def why(run: ShownRun, now: Comparison, sample: ShownAnswer) -> str:

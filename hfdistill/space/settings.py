@@ -37,6 +37,8 @@ class Settings:
             Without it, the answers that the teacher gave while the run was made are shown. It is a secret: no page and
             no file of the Space holds it.
         teacher_token_env (`str`, *optional*): environment variable with the endpoint's token.
+        stored_only (`bool`, *optional*, defaults to `False`): show stored answers alone, and load no model: for a
+            machine that is too small for them.
     """
 
     run: str
@@ -44,6 +46,7 @@ class Settings:
     student: str | None = None
     teacher_endpoint: str | None = None
     teacher_token_env: str | None = None
+    stored_only: bool = False
 
     def __post_init__(self):
         for kind in self.artifacts:
@@ -87,6 +90,8 @@ def load_settings(path: str | Path, environment: Mapping[str, str]) -> Settings:
     artifacts = dict(values.pop("artifacts", {}))
     artifacts.update({name: value for name, value in given.items() if name in SHOWN})
     values.update({name: value for name, value in given.items() if name not in SHOWN})
+    if environment.get("STORED_ONLY", "").strip():
+        values["stored_only"] = environment["STORED_ONLY"].strip().lower() in ("1", "true", "yes")
     if environment.get(TOKEN_VARIABLE):
         values["teacher_token_env"] = TOKEN_VARIABLE
     if not values.get("run"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ..errors import HFDistillError
 from ..tasks import Question
-from ..teacher.now import answers_now
+from ..teacher.now import ask_now
 from ..teacher.plan import teacher_prompts
 from ..teacher.protocols import Decoding
 from ..teacher.transport import Busy, Trouble
@@ -14,9 +14,10 @@ from .visitors import ForVisitors, log
 
 
 NO_ANSWER = "The teacher cannot be asked now. The students answer without it."
+SECONDS = 120.0
 
 
-def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: int) -> list[ShownAnswer]:
+async def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: int) -> list[ShownAnswer]:
     """Put one question to the teacher's endpoint, with the prompt that labelled the run; at temperature 0 there is one
     answer.
 
@@ -25,13 +26,13 @@ def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: 
     """
     url = run.settings.teacher_endpoint
     # A visitor waits no longer.
-    here = {"endpoints": [url], "api_key_env": run.settings.teacher_token_env, "timeout": 120.0, "tries": 3}
+    here = {"endpoints": [url], "api_key_env": run.settings.teacher_token_env, "timeout": SECONDS, "tries": 3}
     teacher = replace(run.teacher, **here)
     render, stop = teacher_prompts(teacher, run.task)
     decoding = Decoding(run.task.max_new_tokens, stop)
     count = samples if temperature > 0 else 1
     try:
-        completions = answers_now(teacher, decoding, render(question), temperature, count)
+        completions = await ask_now(teacher, decoding, render(question), temperature, count)
     except Busy as trouble:
         raise _unanswered(trouble, "The teacher is busy or still starting. Try again in a minute.") from trouble
     except Trouble as trouble:

@@ -31,19 +31,23 @@ def answers_now(
         [`~hfdistill.errors.HFDistillError`]: if the server is of no known kind.
     """
 
-    async def ask() -> list[Completion]:
-        async with open_endpoints(teacher, decoding) as endpoints:
-            endpoint = endpoints[0]
-            endpoint.identity = await patiently(endpoint.identify, teacher.tries)
-            slots = asyncio.Semaphore(teacher.concurrency or endpoint.identity.limit or count)
+    return run_loop(ask_now(teacher, decoding, prompt, temperature, count))
 
-            async def one() -> Completion:
-                async with slots:
-                    return await patiently(lambda: endpoint.complete(prompt, temperature, None), teacher.tries)
 
-            return list(await asyncio.gather(*(one() for _ in range(count))))
+async def ask_now(
+    teacher: TeacherConfig, decoding: Decoding, prompt: str | list[Message], temperature: float = 0.0, count: int = 1
+) -> list[Completion]:
+    """[`answers_now`] on a loop that runs already; who cancels it closes its connections."""
+    async with open_endpoints(teacher, decoding) as endpoints:
+        endpoint = endpoints[0]
+        endpoint.identity = await patiently(endpoint.identify, teacher.tries)
+        slots = asyncio.Semaphore(teacher.concurrency or endpoint.identity.limit or count)
 
-    return run_loop(ask())
+        async def one() -> Completion:
+            async with slots:
+                return await patiently(lambda: endpoint.complete(prompt, temperature, None), teacher.tries)
+
+        return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
 def identify(teacher: TeacherConfig) -> dict[str, Identity | HFDistillError]:

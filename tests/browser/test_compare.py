@@ -33,7 +33,7 @@ def test_a_typed_question_gets_answers_and_scores(page, space):
     assert "Was not asked this question" in card(page, "teacher").inner_text()
     for role in ("student", "warmup", "policy"):
         assert card(page, role).locator(".hfd-answer").count() == 1
-        assert card(page, role).locator(".hfd-response").inner_text()
+        assert card(page, role).locator(".hfd-response").first.inner_text()
         row = page.locator(f".hfd-row[data-role={role}]")
         assert re.fullmatch(r"0|[+−]\d+\.\d\d", row.locator(".hfd-value").inner_text())
         assert "reward" in row.locator(".hfd-why").inner_text()
@@ -47,8 +47,9 @@ def test_a_picked_training_question_shows_vote_and_teacher(page, space):
     page.get_by_label("Pick one").click()
     page.get_by_role("option").first.click()
     finish(page)
-    assert page.get_by_placeholder("Type a question").input_value().startswith(page.locator(".hfd-text").inner_text())
-    assert card(page, "teacher").locator(".hfd-response").inner_text().startswith("Step 1: it is easy.")
+    shown = page.locator("#answers .hfd-text").inner_text()
+    assert page.get_by_placeholder("Type a question").input_value().startswith(shown)
+    assert card(page, "teacher").locator(".hfd-response").first.inner_text().startswith("Step 1: it is easy.")
     assert "of the teacher's 20 careful answers" in page.locator(".hfd-vote").inner_text()
     assert page.locator(".hfd-row").count() == 4
 
@@ -73,6 +74,18 @@ def test_several_answers_are_drawn_above_temperature_0(page, space):
     assert page.locator(".hfd-row[data-role=policy]").count() == 3
 
 
+@pytest.mark.slow
+def test_raw_text_is_one_click_away(page, space):
+    open_space(page, space)
+    ask(page, TYPED)
+    finish(page)
+    response = card(page, "policy")
+    assert response.locator(".is-written").is_visible()
+    page.get_by_label("Raw text").check()
+    response.locator(".is-raw").wait_for()
+    assert not response.locator(".is-written").is_visible()
+
+
 def test_an_empty_question_is_told_and_forgotten(page, space):
     open_space(page, space)
     ask(page, "   ")
@@ -83,6 +96,7 @@ def test_an_empty_question_is_told_and_forgotten(page, space):
     assert not page.locator(".hfd-notice").is_visible()
 
 
+@pytest.mark.slow
 def test_a_question_too_long_is_told(page, space):
     open_space(page, space)
     ask(page, "pens " * 2000)

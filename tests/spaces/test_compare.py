@@ -1,7 +1,9 @@
+import asyncio
 import http.server
 import json
 import shutil
 import threading
+import time
 
 import pytest
 
@@ -13,11 +15,15 @@ from hfdistill.space.settings import Settings
 from hfdistill.space.teacher import NO_ANSWER
 
 
+STUDENTS = ("student", "warmup", "policy")
+
+
 class Teacher(http.server.BaseHTTPRequestHandler):
     """As much of TGI as one question needs."""
 
     asked: list = []  # noqa: RUF012
     status = 200
+    delay = 0.0  # seconds until an answer
     busy = 0  # requests refused before the first answer
 
     def do_GET(self):
@@ -26,6 +32,7 @@ class Teacher(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((body, self.headers.get("Authorization")))
+        time.sleep(self.delay)
         text = {
             "generated_text": "\nStep 1: 1 + 1 = 2.\nThe answer is 2.",
             "details": {"finish_reason": "eos_token", "generated_tokens": 9},
@@ -51,16 +58,20 @@ class Teacher(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def teacher():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Teacher)
-    Teacher.asked, Teacher.status, Teacher.busy = [], 200, 0
+    server.daemon_threads = True
+    Teacher.asked, Teacher.status, Teacher.busy, Teacher.delay = [], 200, 0, 0.0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-    server.server_close()
 
 
-def last(iterator):
-    *_, final = iterator
-    return final
+def last(comparisons):
+    async def look():
+        async for comparison in comparisons:
+            final = comparison
+        return final
+
+    return asyncio.run(look())
 
 
 def columns(comparison):
@@ -84,13 +95,92 @@ def test_everybody_answers_a_training_question(run, models):
 
 
 def test_states_show_who_works(run):
-    states = []
-    for now in compare(run, Models(), run.examples()["train"][1].question):
-        states.append([*(column.state for column in now.columns), now.scoring])
+    async def look():
+        comparisons = compare(run, Models(), run.examples()["train"][1].question)
+        return [[*(column.state for column in now.columns), now.scoring] async for now in comparisons]
+
+    states = asyncio.run(look())
     assert states[0] == ["waiting"] * 5
-    assert ["done", "working", "waiting", "waiting", "waiting"] in states
-    assert states[-2][-1] == "working"
     assert states[-1] == ["done"] * 5
+    order = ["waiting", "working", "done"]
+    for column in zip(*(state[:4] for state in states), strict=True):
+        assert [order.index(state) for state in column] == sorted(order.index(state) for state in column)
+
+
+def test_a_hanging_teacher_holds_up_nobody_and_stops_at_a_word(run, models, tiny, teacher):
+    Teacher.delay = 60
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
+
+    async def look():
+        stop = asyncio.Event()
+        async for now in compare(live, models, "Tom has 1 pens. Buys 1. How many pens are there now?", stop=stop):
+            found = columns(now)
+            judged = [found[role].samples and found[role].samples[0].score is not None for role in STUDENTS]
+            if all(judged) and not stop.is_set():
+                assert found["teacher"].state == "working"
+                stop.set()
+        assert columns(now)["teacher"].state == "stopped"
+        assert now.scoring == "done"
+        while models.turns("teacher").busy:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(look(), 60))
+
+
+def test_who_leaves_frees_the_lane(run, models, tiny, teacher):
+    Teacher.delay = 60
+    live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
+
+    async def look():
+        comparisons = compare(live, models, "Tom has 2 pens. Buys 1. How many pens are there now?")
+        async for now in comparisons:
+            if columns(now)["teacher"].state == "working":
+                break
+        await comparisons.aclose()
+        while any(turns.busy for turns in models.lanes.values()):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(look(), 60))
+
+
+def test_many_ask_at_once_and_each_gets_an_answer_to_its_own(run, models):
+    texts = [
+        f"Tom has {first} pens. Buys {second}. How many pens are there now?" for first in (1, 2) for second in (3, 4)
+    ]
+
+    async def one(text):
+        notes = set()
+        async for now in compare(run, models, text):
+            notes |= {column.note for column in now.columns}
+        return now, notes
+
+    async def all_of_them():
+        return await asyncio.gather(*map(one, texts))
+
+    found = asyncio.run(all_of_them())
+    assert [now.question.question for now, _ in found] == texts
+    assert all(columns(now)[role].state == "done" for now, _ in found for role in STUDENTS)
+    assert any("before you" in note for _, notes in found for note in notes)
+
+
+def test_stored_answers_serve_without_a_model(tiny):
+    stored = ShownRun(Settings(tiny, stored_only=True))
+    models = Models()
+    question = stored.examples()["test"][0]
+    final = last(compare(stored, models, question.question))
+    assert final.stored_only
+    assert not models.loaded
+    assert [column.state for column in final.columns] == ["done"] * 4
+    assert "as it answered in the evaluation" in final.columns[1].what
+    with pytest.raises(HFDistillError, match="not among the stored ones"):
+        last(compare(stored, models, "What is new?"))
+
+
+def test_a_model_that_cannot_be_loaded_shows_what_is_stored(tiny, tmp_path):
+    partly = ShownRun(Settings(tiny, artifacts={"policy": str(tmp_path / "none")}))
+    final = columns(last(compare(partly, Models(), partly.examples()["test"][0].question)))
+    assert final["policy"].state == "done"
+    assert "as it answered in the evaluation" in final["policy"].what
 
 
 def test_greedy_answers_repeat_and_samples_differ(run, models):

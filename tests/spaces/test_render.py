@@ -1,3 +1,4 @@
+import asyncio
 import re
 
 import pytest
@@ -45,7 +46,7 @@ def test_bars_share_an_axis_and_the_penalty_does_not_squeeze_them(run):
     now = comparison(VOTE, samples=[sample("12", 1.0, 1.0), sample("11", -0.5, -0.5), sample(None, 0.2, -5.0)])
     html = render.comparison(run, now)
     widths = [float(width) for width in re.findall(r'class="hfd-score[^>]*width:([\d.]+)%', html)]
-    assert widths[0] == pytest.approx(2 * widths[1], abs=0.05)
+    assert widths[0] == pytest.approx(2 * widths[2], abs=0.05)
     assert html.count("is-beyond") == 1
 
 
@@ -88,12 +89,26 @@ def test_nothing_a_visitor_or_a_model_writes_becomes_html(run):
     now.unknown_words = [nasty]
     html = render.comparison(run, now) + render.notice(nasty)
     assert "<script" not in html
-    assert html.count("&lt;script&gt;") >= 5
+    assert html.count("&lt;script&gt;") >= 6
 
 
 def test_every_stage_of_a_comparison_can_be_shown(run, models):
-    for now in compare(run, models, run.examples()["train"][2].question, temperature=0.7, samples=2):
-        assert render.comparison(run, now).count('class="hfd-card hfd-') == 4
+    async def look():
+        async for now in compare(run, models, run.examples()["train"][2].question, temperature=0.7, samples=2):
+            html = render.comparison(run, now)
+            assert html.count('class="hfd-card hfd-') == 4
+        return html
+
+    html = asyncio.run(look())
+    assert html.count("weighted by the reward model") == 3
+
+
+def test_samples_are_ranked_and_vote_once_alike_and_once_weighted(run):
+    column = Column("policy", "Student", "", "", "done", "", [
+        sample("3", -4.0, -4.0), sample("3", -4.0, -4.0), sample("5", 3.0, 3.0), sample(None, 4.0, -5.0)
+    ])  # fmt: skip
+    assert [each.score for each in render.ranked(column)] == [4.0, 3.0, -4.0, -4.0]
+    assert render.ballots(column, run.same) == {"majority": "3", "weighted": "5"}
 
 
 def test_the_page_of_the_run(run):
