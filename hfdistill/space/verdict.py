@@ -16,11 +16,11 @@ def in_one_sentence(rows: Mapping[str, Mapping[str, Any]]) -> str:
     if ours is None:
         return "This run has no result of its student yet."
     steps = [
-        f"{_of_100(base)} at first" if base else "",
+        f"{_of_100(base)} right at first" if base else "",
         f"{_of_100(warm)} after imitating the teacher" if warm else "",
     ]
     way = ", ".join([*filter(None, steps), f"{_of_100(ours)} after practising with the reward model"])
-    said = f"Of 100 test questions the student gets {way} right."
+    said = f"Of 100 test questions the student answers {way}."
     if teacher is None:
         return said
     if ours["low"] > teacher["high"]:

@@ -116,7 +116,7 @@ def test_a_dead_endpoint_and_a_missing_model_are_told(page, space_without_teache
 
 def test_a_stored_question_opens_and_its_address_opens_it_again(page, space):
     open_space(page, space, "Explore")
-    assert "Of 100 test questions the student gets" in page.locator(".hfd-lead").inner_text()
+    assert "Of 100 test questions the student answers" in page.locator(".hfd-lead").inner_text()
     page.get_by_label("Show").select_option("Student lost what it knew")
     page.locator("[role=status]", has_text="0 of 5 questions").wait_for()
     page.get_by_label("Show").select_option("All test questions")

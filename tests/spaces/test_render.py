@@ -78,7 +78,7 @@ def test_a_run_in_one_sentence(teacher, words):
 
     rows = {"Teacher": row(*teacher), "ICL": row(0.02, 0.0, 0.04), "Ours": row(0.8, 0.75, 0.85)}
     said = in_one_sentence(rows)
-    assert said.startswith("Of 100 test questions the student gets 2 at first, 80 after practising")
+    assert said.startswith("Of 100 test questions the student answers 2 right at first, 80 after practising")
     assert said.endswith(words)
     assert "no result" in in_one_sentence({})
 
