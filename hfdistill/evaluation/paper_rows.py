@@ -45,3 +45,8 @@ def in_order(names: list[str]) -> list[str]:
     """Names of rows in the paper's order, and those that the paper does not have after them, by name."""
     places = list(PAPER_ROWS)
     return sorted(names, key=lambda name: (places.index(name) if name in places else len(places), name))
+
+
+def row_in_words(name: str) -> PaperRow:
+    """The row of this name; one that the paper does not have goes by its name."""
+    return PAPER_ROWS.get(name, PaperRow(name, BASE.role, name, "another row of the results"))

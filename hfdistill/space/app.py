@@ -5,17 +5,22 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from ..errors import HFDistillError
+from ..evaluation.paper_rows import PAPER_ROWS
 from . import explore, render
 from .allowance import Allowance
+from .api import calls
+from .blind import VERDICTS, Pair, draw_pair, open_ledger
 from .compare import compare
 from .models import Models
 from .run import ShownRun, shown
-from .settings import Settings, load_settings
+from .settings import VOTES_TOKEN, Settings, load_settings
 from .visitors import ForVisitors, told
 
 
@@ -28,7 +33,7 @@ import gradio as gr
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
 MONO = ["ui-monospace", "Liberation Mono", "DejaVu Sans Mono", "monospace"]
 KINDS = {"Test questions": "test", "Training questions": "train"}
-MOST_AT_ONCE = 200
+MOST_AT_ONCE, MOST_VOTES = 200, 1000
 MOST_SAMPLES, HOTTEST = 8, 1.2
 WAITING = '<div class="hfd hfd-intro"><h1>Opening the run …</h1></div>'
 EMPTY = (
@@ -52,6 +57,9 @@ class Page:
         self.models = Models()
         self._run: ShownRun | None = None
         self.allowance = Allowance()
+        stored = settings if isinstance(settings, Settings) else None
+        self.ledger = open_ledger(stored and stored.votes_repo, os.environ.get(VOTES_TOKEN))
+        self._rng = random.Random()
         self._about: str | None = None
         self._asked: dict[str, asyncio.Event] = {}
         self._lock = Lock()
@@ -116,7 +124,7 @@ class Page:
         questions = self.run().examples(limit=10_000)[KINDS[kind]]
         if not questions:
             raise ForVisitors(f"This run has no {kind.lower()}.")
-        return shown(random.choice(questions))
+        return shown(self._rng.choice(questions))
 
     async def ask(
         self, text: str, temperature: float, samples: float, request: gr.Request
@@ -152,6 +160,38 @@ class Page:
         asked = self._asked.get(str(request.session_hash))
         if asked is not None:
             asked.set()
+
+    def pair(self, votes: list) -> tuple[str, Any, Any, Any]:
+        """Two answers to vote on, the pair, and which buttons there are."""
+        try:
+            run = self.run()
+            if run.results is None:
+                raise ForVisitors("This run has no stored answers to vote on.")
+            pair = draw_pair(run.results, list(PAPER_ROWS), self._rng)
+        except HFDistillError as error:
+            return render.notice(told(error, NOT_NOW)), None, gr.skip(), gr.skip()
+        return render.blind(run, pair, None, votes, self.ledger is not None), pair, *_shown(voting=True)
+
+    def vote(self, verdict: str, pair: Pair | None, votes: list) -> tuple[str, list, Any, Any]:
+        """Note a vote, and tell who wrote what."""
+        if pair is None:
+            return gr.skip(), votes, gr.skip(), gr.skip()
+        votes = [*votes, (pair, verdict)][-MOST_VOTES:]
+        if self.ledger is not None:
+            self.ledger.add(pair, verdict)
+        html = render.blind(self.run(), pair, VERDICTS[verdict], votes, self.ledger is not None)
+        return html, votes, *_shown(voting=False)
+
+    def asked_by(self, visitor: str) -> ShownRun:
+        """The run, for a visitor who may ask; an empty one only reads."""
+        if visitor:
+            self.allowance.take(visitor)
+        return self.run()
+
+
+def _shown(voting: bool) -> tuple[Any, Any]:
+    """The row of verdicts, and the button for another pair."""
+    return gr.update(visible=voting), gr.update(visible=not voting)
 
 
 def _notice(error: HFDistillError) -> Any:
@@ -208,6 +248,11 @@ def build(page: Page) -> gr.Blocks:
                     gr.Checkbox(label="Raw text", container=False, scale=0, min_width=120, elem_id="raw")
                 notice = gr.HTML(visible=False, padding=False, elem_id="notice")
                 answers = gr.HTML(EMPTY, padding=False, elem_id="answers")
+            with gr.Tab("Vote blind", id="vote") as voting:
+                blind, pair, votes = gr.HTML("", padding=False, elem_id="blind"), gr.State(), gr.State([])
+                with gr.Row(visible=False) as verdicts:
+                    chosen = {verdict: gr.Button(words, min_width=120) for verdict, words in VERDICTS.items()}
+                another = gr.Button("Another pair", visible=False, variant="primary")
             with gr.Tab("About", id="run") as about_run:
                 about = gr.HTML("", padding=False, elem_id="about")
 
@@ -224,11 +269,18 @@ def build(page: Page) -> gr.Blocks:
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         picked.select(page.pick, picked, text, **quiet).then(**asking)
         draw.click(page.draw, kind, text, **quiet).then(**asking)
+        paired = {"fn": page.pair, "inputs": votes, "outputs": [blind, pair, verdicts, another], **quiet}
+        voting.select(**paired)
+        another.click(**paired)
+        for verdict, button in chosen.items():
+            button.click(partial(page.vote, verdict), [pair, votes], [blind, votes, verdicts, another], **quiet)
         halt.click(page.stop, None, None, queue=False, **quiet)
         kind.change(page.choices, kind, picked, **quiet)
         ask.select(page.choices, kind, picked, **quiet)
         about_run.select(page.about, None, about, **quiet)
         blocks.load(page.open, None, [head, explored], **quiet)
+        for name, call in calls(page.asked_by, page.models, MOST_SAMPLES).items():
+            gr.api(call, api_name=name, concurrency_limit=None)
     return blocks.queue(max_size=MOST_AT_ONCE)
 
 
@@ -241,7 +293,8 @@ def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
     blocks = build(Page(settings))
-    page = {"theme": theme, "css_paths": render.STYLE, "footer_links": []}
+    page = {"theme": theme, "css_paths": render.STYLE, "footer_links": ["api"]}
+    options = {"mcp_server": find_spec("mcp") is not None, **options}
     blocks.launch(**page, ssr_mode=False, prevent_thread_lock=True, **options)
     return blocks
 

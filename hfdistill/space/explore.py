@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow
+from ..evaluation.paper_rows import row_in_words
 from ..intervals import interval
 from ..tasks import Question
 from . import render
@@ -55,7 +55,7 @@ def table(run: ShownRun, asked: Any) -> str:
     ]
     return render.template("explore_table.html").render(
         view=view,
-        names=[_row(name) for name in task.rows],
+        names=[row_in_words(name) for name in task.rows],
         shown=shown,
         first=start + 1,
         count=len(numbers),
@@ -93,7 +93,7 @@ def stored_comparison(run: ShownRun, task: str, number: int) -> Comparison:
     asked = Question(one["question_id"], one["question"], "test", options, one["category"])
     columns = []
     for row in rows:
-        about = _row(row["row"])
+        about = row_in_words(row["row"])
         answer = stored_answer(run, asked, row, vote)
         columns.append(Column(about.role, about.title, about.words, "", "done", "", [answer]))
     scored = any(column.samples[0].score is not None for column in columns)
@@ -119,7 +119,7 @@ def pictures(run: ShownRun, asked: Any) -> str:
         by_score=_by_score(task.scores[scored], task.right[scored]),
         by_category=_by(task, sorted({each for each in task.categories if each is not None}), task.categories),
         by_length=_by(task, list(LENGTHS.values()), [list(LENGTHS.values())[third] for third in lengths(task)]),
-        names=[_row(name) for name in task.rows],
+        names=[row_in_words(name) for name in task.rows],
     )
 
 
@@ -129,10 +129,6 @@ def _mark(task: TaskAnswers, row: int, number: int) -> str:
     if task.right[row, number]:
         return "right"
     return "wrong" if task.answered[row, number] else "none"
-
-
-def _row(name: str) -> PaperRow:
-    return PAPER_ROWS.get(name, PaperRow(name, BASE.role, name, "another row of the results"))
 
 
 def _histogram(right: np.ndarray, wrong: np.ndarray) -> dict[str, Any] | None:

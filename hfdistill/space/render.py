@@ -11,10 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import figures
 from ..artifacts.cards import url
 from ..artifacts.references import is_commit
-from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order
+from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order, row_in_words
 from ..kinds import KINDS, RESULTS, REWARD
 from ..labels.plurality import plurality, score_weight
 from ..reward.vote import NO_ANSWER_REWARD
+from ..tasks import Question
+from .blind import Pair, tally
 from .compare import Column, Comparison
 from .mathematics import written
 from .models import ShownAnswer
@@ -78,6 +80,19 @@ def comparison(run: ShownRun, now: Comparison) -> str:
         lowest=low,
         no_answer_reward=NO_ANSWER_REWARD,
         prefers_right=_prefers_right(run),
+    )
+
+
+def blind(run: ShownRun, pair: Pair | None, told: str | None, votes: Sequence[tuple[Pair, str]], kept: bool) -> str:
+    """Two answers without names, or with them once it is `told` which is better, and the visitor's votes so far."""
+    return template("blind.html").render(
+        pair=pair,
+        text=shown(Question("", **run.results.question(pair.task, pair.number), split="test")) if pair else "",
+        told=told,
+        names=[row_in_words(row) for row in pair.rows] if pair else [],
+        counts=[(row_in_words(row), count) for row, count in tally(votes).items()],
+        kept=kept,
+        written=written,
     )
 
 

@@ -13,11 +13,12 @@ from ..teacher.transport import base_url
 # Every artifact of a run that the Space reads.
 SHOWN = {name: kind for name, kind in KINDS.items() if kind.stage in CHAIN}
 # Secrets of the Space.
-ENDPOINT_VARIABLE, TOKEN_VARIABLE = "TEACHER_ENDPOINT", "TEACHER_TOKEN"
+ENDPOINT_VARIABLE, TOKEN_VARIABLE, VOTES_TOKEN = "TEACHER_ENDPOINT", "TEACHER_TOKEN", "VOTES_TOKEN"
 ENVIRONMENT = {
     "RUN": "run",
     ENDPOINT_VARIABLE: "teacher_endpoint",
     "STUDENT": "student",
+    "VOTES_REPO": "votes_repo",
     **{f"{kind.upper()}_REPO": kind for kind in SHOWN},
 }
 # What the file of a Space, which everybody can read, never holds.
@@ -39,6 +40,8 @@ class Settings:
         teacher_token_env (`str`, *optional*): environment variable with the endpoint's token.
         stored_only (`bool`, *optional*, defaults to `False`): show stored answers alone, and load no model: for a
             machine that is too small for them.
+        votes_repo (`str`, *optional*): dataset to which blind votes are added, where the environment has a
+            `VOTES_TOKEN` that may write there.
     """
 
     run: str
@@ -47,6 +50,7 @@ class Settings:
     teacher_endpoint: str | None = None
     teacher_token_env: str | None = None
     stored_only: bool = False
+    votes_repo: str | None = None
 
     def __post_init__(self):
         for kind in self.artifacts:

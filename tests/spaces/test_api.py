@@ -1,0 +1,53 @@
+"""The named calls, by Gradio's own client, on a page in this process."""
+
+import pytest
+from gradio_client import Client
+
+from hfdistill.space.app import launch
+from hfdistill.space.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def client(tiny):
+    page = launch(Settings(tiny), server_name="127.0.0.1", quiet=True)
+    yield Client(page.local_url, verbose=False)
+    page.close()
+
+
+def test_stored_answers_are_read(client):
+    found = client.predict(count=2, api_name="/results")
+    assert found["total"] == 5
+    assert len(found["questions"]) == 2
+    assert [answer["role"] for answer in found["questions"][0]["answers"]] == [
+        "teacher",
+        "student",
+        "warmup",
+        "policy",
+    ]
+    assert client.predict(filter="passed", api_name="/results")["total"] == 0
+
+
+def test_a_question_is_compared_a_response_scored_and_the_best_found(client):
+    question = client.predict(count=1, api_name="/results")["questions"][0]
+    found = client.predict(question["question"], api_name="/compare")
+    assert found["gold"] == question["gold"]
+    assert [model["role"] for model in found["models"]] == ["teacher", "student", "warmup", "policy"]
+    policy = found["models"][-1]["answers"][0]
+    scored = client.predict(question["question"], policy["text"], api_name="/score")
+    assert scored["answer"] == policy["answer"]
+    ranked = client.predict(question["question"], samples=4, temperature=1.0, api_name="/best_of_n")
+    scores = [answer["score"] for answer in ranked["answers"]]
+    assert len(scores) == 4
+    assert scores == sorted(scores, reverse=True)
+    assert {"majority", "weighted"} <= set(ranked)
+
+
+def test_mistakes_are_one_sentence(client):
+    with pytest.raises(Exception, match="Type a question first"):
+        client.predict("  ", api_name="/compare")
+
+
+def test_the_calls_are_documented(client):
+    told = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(told) == {"/compare", "/score", "/best_of_n", "/results"}
+    assert [each["parameter_name"] for each in told["/score"]["parameters"]] == ["question", "response"]
