@@ -92,6 +92,8 @@ def space(kind: Kind, manifest: dict[str, Any], repo_id: str) -> dict[str, Any]:
         "app_file": "app.py",
         "short_description": "Teacher and distilled students, one question",
         "license": "apache-2.0",
+        "suggested_hardware": manifest.get("suggested_hardware"),
+        "preload_from_hub": manifest.get("preload_from_hub"),
         "models": hub_parents(manifest, "model"),
         "datasets": hub_parents(manifest, "dataset"),
         "tags": list(TAGS),

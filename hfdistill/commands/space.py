@@ -38,6 +38,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     deploy.add_argument(
         "--requirement", action="append", default=[], help="one more package it needs, such as the run's task"
     )
+    deploy.add_argument(
+        "--extra_index_url", help="a further index of packages, which has PyTorch's builds for CPUs: torch is then one"
+    )
     deploy.set_defaults(func=_deploy)
 
 
@@ -67,6 +70,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "run", help="namespace/name of the run, its configuration file, or {output_dir}/artifacts/{name}"
     )
     parser.add_argument("--teacher_endpoint", help="URL of a TGI or OpenAI-style server where the teacher answers")
+    parser.add_argument("--stored_only", action="store_true", help="show stored answers alone, and load no model")
+    parser.add_argument("--votes_repo", help="dataset that keeps blind votes, with the token in VOTES_TOKEN")
     parser.add_argument("--student", help="the base student; by default the one that the artifacts name")
 
 
@@ -75,6 +80,8 @@ def _settings(args: argparse.Namespace) -> Settings:
         _place(args.run),
         student=args.student,
         teacher_endpoint=args.teacher_endpoint,
+        stored_only=args.stored_only,
+        votes_repo=args.votes_repo,
         teacher_token_env=TOKEN_VARIABLE if os.environ.get(TOKEN_VARIABLE) else None,
     )
 
@@ -138,7 +145,7 @@ def _deploy(args: argparse.Namespace) -> None:
     from ..space.deploy import deploy, keep_endpoint
 
     settings = _settings(args)
-    space = deploy(settings, args.private, args.requirement)
+    space = deploy(settings, args.private, args.requirement, args.extra_index_url)
     print(f"{url('space', space.repo_id)} is published at {space.revision[:12]}")
     if settings.teacher_endpoint and not keep_endpoint(space.repo_id, settings.teacher_endpoint):
         print(f"This Hub keeps no secrets: set {ENDPOINT_VARIABLE} where the Space runs, for no file holds it.")

@@ -1,13 +1,12 @@
 """The comparison Space of a run, published on the Hub: page, package, pins and card in one commit."""
 
-import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..artifacts.manifest import manifest
 from ..artifacts.references import Artifact, is_commit, open_artifact
@@ -15,16 +14,23 @@ from ..artifacts.store import Store
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
 from ..errors import HFDistillError
 from ..kinds import COMPARE
+from .requirements import space_requirements
 from .run import ShownRun
 from .settings import ENDPOINT_VARIABLE, Settings
 
 
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
+
 # Parts of the package that the page does not need.
 NOT_SHOWN = ("baselines", "commands", "demo", "ppo", "runs", "servers", "warmup")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Machines of the Hub by the GiB that a Space's weights may take there, with room to compute.
+HARDWARE = ((8, "cpu-basic"), (13, "t4-small"), (21, "l4x1"), (70, "a100-large"))
 
 
-def deploy(settings: Settings, private: bool = False, requirements: Sequence[str] = ()) -> Artifact:
+def deploy(
+    settings: Settings, private: bool = False, requirements: Sequence[str] = (), index: str | None = None
+) -> Artifact:
     """Create or renew the Space `{run}-compare`.
 
     It shows the artifacts at the commits that they have now, and carries the package that shows them, so that a later
@@ -33,11 +39,12 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
     Args:
         settings ([`~hfdistill.space.settings.Settings`]): the run, on the Hub, and perhaps a teacher's endpoint.
         private (`bool`, *optional*, defaults to `False`): create the Space as private.
-        requirements (`Sequence[str]`, *optional*): further packages, such as one that adds the run's task.
+        requirements (`Sequence[str]`, *optional*): further packages.
+        index (`str`, *optional*): see [`~hfdistill.space.requirements.space_requirements`].
 
     Raises:
-        [`~hfdistill.errors.HFDistillError`]: if the run is not on the Hub or not complete enough to show, or the Hub
-            refuses.
+        [`~hfdistill.errors.HFDistillError`]: if the run is not on the Hub or not complete enough to show, the Space
+            could not install what its task needs, or the Hub refuses.
     """
     run = ShownRun(settings)
     if "policy" not in run.manifests:
@@ -69,8 +76,13 @@ def deploy(settings: Settings, private: bool = False, requirements: Sequence[str
     made = manifest(COMPARE, config, parents)
     # Arguments of this command may hold the endpoint's address.
     made["command"] = f"hfdistill space deploy {settings.run}"
+    models = {} if settings.stored_only else {k: v for k, v in parents.items() if v.repo_type == "model"}
+    made["suggested_hardware"] = suggested_hardware(models.values())
+    # A build reads no private repository; what it does not bring is loaded by the first who asks.
+    made["preload_from_hub"] = [model.repo_id for model in models.values() if not _is_private(model)]
     with tempfile.TemporaryDirectory() as folder:
-        write_files(Path(folder), pinned, requirements)
+        lines = space_requirements(page_requirements(), made_by["config"]["task"], requirements, index)
+        write_files(Path(folder), pinned, lines)
         return Store(config.run).publish(folder, COMPARE, made)
 
 
@@ -94,20 +106,18 @@ def keep_endpoint(space: str, url: str) -> bool:
     return True
 
 
+def page_requirements() -> list[str]:
+    """Packages that the page itself needs."""
+    return (space_folder() / "requirements.txt").read_text(encoding="utf-8").split()
+
+
 def write_files(folder: Path, settings: Settings, requirements: Sequence[str] = ()) -> None:
     """Write what a Space consists of, card apart: `app.py`, `space.json`, `requirements.txt` and the package."""
     source, package = space_folder(), Path(__file__).parents[1]
     shutil.copyfile(source / "app.py", folder / "app.py")
     (folder / "space.json").write_text(settings.to_json(), encoding="utf-8")
-    pins = [pin(line) for line in (source / "requirements.txt").read_text(encoding="utf-8").split()]
-    (folder / "requirements.txt").write_text("\n".join([*pins, *requirements]) + "\n", encoding="utf-8")
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n", encoding="utf-8")
     shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__", *NOT_SHOWN))
-
-
-def pin(requirement: str) -> str:
-    """A requirement at the version that is installed here, without the mark of a local build (`+cpu`)."""
-    name = NAME.match(requirement)[0]
-    return f"{name}=={metadata.version(name).partition('+')[0]}"
 
 
 def space_folder() -> Path:
@@ -126,3 +136,23 @@ def space_folder() -> Path:
 
 def _pin(artifact: Artifact) -> str:
     return f"{artifact.repo_id}@{artifact.revision}"
+
+
+def suggested_hardware(models: Iterable[Artifact]) -> str:
+    """The smallest machine of the Hub that holds these models' weights together."""
+    weights = sum(path.size for model in models for path in _files(model) if path.path.endswith(".safetensors"))
+    return next((name for most, name in HARDWARE if weights <= most << 30), HARDWARE[-1][1])
+
+
+def _is_private(model: Artifact) -> bool:
+    from huggingface_hub import HfApi
+
+    return bool(HfApi().model_info(model.repo_id, revision=model.revision).private)
+
+
+def _files(model: Artifact) -> list["RepoFile"]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = HfApi().list_repo_tree(model.repo_id, revision=model.revision, recursive=True)
+    return [entry for entry in tree if isinstance(entry, RepoFile)]

@@ -103,6 +103,7 @@ def test_a_question_too_long_is_told(page, space):
     assert "The question is too long: it has 9,999 characters" in page.locator(".hfd-notice").inner_text()
 
 
+@pytest.mark.slow
 def test_a_dead_endpoint_and_a_missing_model_are_told(page, space_without_teacher):
     open_space(page, space_without_teacher)
     ask(page, TYPED)
@@ -139,6 +140,37 @@ def test_a_stored_question_opens_and_its_address_opens_it_again(page, space):
     opened.wait_for(state="detached")
 
 
+@pytest.mark.slow
+def test_a_blind_vote_tells_who_wrote_what(page, space):
+    open_space(page, space, "Vote blind")
+    blind = page.locator("#blind")
+    blind.locator(".hfd-card").first.wait_for()
+    assert "Student" not in blind.inner_text()
+    page.get_by_role("button", name="Both are good").press("Enter")
+    blind.get_by_text("You said: Both are good").wait_for()
+    assert blind.locator("tbody tr").count() == 2
+    page.get_by_role("button", name="Another pair").click()
+    page.get_by_role("button", name="A is better").wait_for()
+
+
+@pytest.mark.slow
+def test_twenty_clicks_a_second_leave_the_last(page, space):
+    open_space(page, space, "Explore")
+    rows = page.locator(".hfd-list [data-question]")
+    rows.first.wait_for()
+    page.evaluate("""async () => {
+        const rows = [...document.querySelectorAll(".hfd-list [data-question]")];
+        for (let at = 0; at < 40; at++) {
+            rows[at % rows.length].click();
+            await new Promise((go) => setTimeout(go, 50));
+        }
+        rows[2].click();
+    }""")
+    page.locator(".hfd-open", has_text="Question 3").wait_for()
+    page.wait_for_timeout(500)
+    assert "Question 3" in page.locator(".hfd-open .hfd-pages").inner_text()
+
+
 def test_the_run_page(page, space):
     open_space(page, space, "About")
     page.get_by_role("heading", name="Where everything is").wait_for()
@@ -154,7 +186,7 @@ def test_nothing_sticks_out_at_any_width_in_light_and_dark(page, space):
     finish(page)
     assert "Test question" in page.locator(".hfd-facts").inner_text()
     panels = set()
-    for tab in ("Explore", "Ask", "About"):
+    for tab in ("Explore", "Ask", "Vote blind", "About"):
         page.get_by_role("tab", name=tab).click()
         for theme in ("light", "dark"):
             page.emulate_media(color_scheme=theme)

@@ -107,6 +107,10 @@ def test_deploy_makes_one_pinned_commit(on_hub):
     assert {"torch==2.13.0", "my-task==1.0"} <= set(seen["pins"])
     assert all("==" in pin and "+" not in pin for pin in seen["pins"])
     assert seen["card"]["sdk"] == "gradio"
+    assert seen["card"]["suggested_hardware"] == "cpu-basic"
+    assert set(seen["card"]["preload_from_hub"]) == {
+        f"local/tiny-{kind}" for kind in ("small", "warmup", "reward", "policy")
+    }
     assert "local/tiny-policy" in seen["card"]["models"]
 
 
