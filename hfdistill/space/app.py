@@ -4,11 +4,11 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 from ..errors import HFDistillError
@@ -73,6 +73,11 @@ class Page:
                 self._run = ShownRun(self.settings)
                 self.models.asked = self._run.asked
             return self._run
+
+    def open_early(self) -> None:
+        """Open the run before somebody asks for it; whoever does is told what is wrong."""
+        with suppress(HFDistillError):
+            self.run()
 
     def open(self, request: gr.Request) -> tuple[str, str]:
         """Head of the page, and the stored answers as its address says."""
@@ -292,10 +297,13 @@ def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
         options: passed on to `gradio.Blocks.launch`, for example `server_port`.
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
-    blocks = build(Page(settings))
-    page = {"theme": theme, "css_paths": render.STYLE, "footer_links": ["api"]}
+    page = Page(settings)
+    blocks = build(page)
+    # So that the first visitor waits for less.
+    Thread(target=page.open_early, daemon=True).start()
+    look = {"theme": theme, "css_paths": render.STYLE, "footer_links": ["api"]}
     options = {"mcp_server": find_spec("mcp") is not None, **options}
-    blocks.launch(**page, ssr_mode=False, prevent_thread_lock=True, **options)
+    blocks.launch(**look, ssr_mode=False, prevent_thread_lock=True, **options)
     return blocks
 
 
