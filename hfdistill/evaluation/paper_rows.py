@@ -37,6 +37,8 @@ OURS = PaperRow(
 # Not the paper's, and the control of its last row: what the policy comes to without a reward model.
 PPO_ON_THE_VOTE = "PPO on the vote"
 
+# What a run is told by: its teacher, and its student on the way.
+MAIN_ROWS = (TEACHER, BASE, WITHOUT_REWARD, OURS)
 # In the paper's order.
 PAPER_ROWS = {row.name: row for row in (TEACHER, BASE, ALL_DATA, WITHOUT_REWARD, WITHOUT_DATA, OURS)}
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.paper_rows import row_in_words
+from ..evaluation.paper_rows import MAIN_ROWS, row_in_words
 from ..intervals import interval
 from ..tasks import Question
 from . import render
@@ -43,19 +43,21 @@ def table(run: ShownRun, asked: Any) -> str:
     last = max(0, (len(numbers) - 1) // ROWS_A_PAGE)
     view = replace(view, page=min(view.page, last))
     start = view.page * ROWS_A_PAGE
+    main = [task.rows.index(row.name) for row in MAIN_ROWS if row.name in task.rows]
+    listed = main or range(len(task.rows))  # an opened question has all of them
     shown = [
         {
             "id": task.question_ids[number],
             "number": number + 1,
             "text": run.results.question(view.task, number)["question"],
             "category": task.categories[number],
-            "marks": [_mark(task, row, number) for row in range(len(task.rows))],
+            "marks": [_mark(task, row, number) for row in listed],
         }
         for number in numbers[start : start + ROWS_A_PAGE]
     ]
     return render.template("explore_table.html").render(
         view=view,
-        names=[row_in_words(name) for name in task.rows],
+        names=[row_in_words(task.rows[row]) for row in listed],
         shown=shown,
         first=start + 1,
         count=len(numbers),

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..artifacts import figures
 from ..artifacts.cards import url
 from ..artifacts.references import is_commit
-from ..evaluation.paper_rows import BASE, PAPER_ROWS, PaperRow, in_order, row_in_words
+from ..evaluation.paper_rows import BASE, MAIN_ROWS, PAPER_ROWS, PaperRow, in_order, row_in_words
 from ..kinds import KINDS, RESULTS, REWARD
 from ..labels.plurality import plurality, score_weight
 from ..reward.vote import NO_ANSWER_REWARD
@@ -53,7 +53,7 @@ def intro(run: ShownRun) -> str:
     figures_of_task = next(iter(results.manifest["metrics"].values()), {}) if results else {}
     return template("intro.html").render(
         run=run,
-        rows=[row for row in rows if row["name"] in PAPER_ROWS],
+        rows=[row for row in rows if row["name"] in {main.name for main in MAIN_ROWS}],
         verdict=in_one_sentence(figures_of_task),
         teacher=_name(run.teacher_name).rpartition("/")[2],
     )
