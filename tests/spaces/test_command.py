@@ -179,3 +179,29 @@ def test_a_taken_port_is_told(tiny):
         taken.listen()
         with pytest.raises(HFDistillError, match="is taken or not ours to use: --port 0 takes a free one"):
             call("open", tiny, "--port", str(taken.getsockname()[1]))
+
+
+# A page that keeps blind votes, as far as the dataset goes.
+KEEP = """
+import json
+from huggingface_hub import HfApi, hf_hub_download
+from hfdistill.space.blind import Pair, open_ledger
+ledger = open_ledger("local/tiny-votes", "hf_any")
+for verdict in ("a", "tie"):
+    ledger.add(Pair("sums", 0, "q0", ("Teacher", "Ours"), ("x", "y"), (True, False)), verdict)
+ledger.push()
+repo = {"repo_id": "local/tiny-votes", "repo_type": "dataset"}
+(name,) = [path for path in HfApi().list_repo_files(**repo) if path.startswith("votes/")]
+print(open(hf_hub_download(filename=name, **repo)).read())
+"""
+
+
+@pytest.mark.slow
+def test_blind_votes_are_kept_in_a_dataset(on_hub):
+    done = subprocess.run([sys.executable, "-c", KEEP], env=on_hub, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    votes = [json.loads(line) for line in done.stdout.split("\n") if line]
+    assert [vote["verdict"] for vote in votes] == ["a", "tie"]
+    assert votes[0] == {"task": "sums", "question_id": "q0", "a": "Teacher", "b": "Ours"} | {
+        key: votes[0][key] for key in ("verdict", "time")
+    }
