@@ -83,14 +83,17 @@ def write_rows(
     Returns:
         `int`: number of rows.
     """
+    schema = schema_of(kind, config, columns)
+    return write_parquet(Path(folder) / config / f"{kind.split}-00000-of-00001.parquet", rows, schema)
+
+
+def schema_of(kind: "Kind", config: str, columns: Iterable[str] | None = None) -> "pyarrow.Schema":
+    """Names and types of the columns of a config, or of some of them."""
     import pyarrow as pa
 
     types = COLUMNS[kind.name][config]
     lists = {"ids": pa.list_(pa.int32()), "texts": pa.list_(pa.string())}
-    schema = pa.schema(
-        [(column, lists.get(types[column]) or pa.type_for_alias(types[column])) for column in columns or types]
-    )
-    return write_parquet(Path(folder) / config / f"{kind.split}-00000-of-00001.parquet", rows, schema)
+    return pa.schema([(name, lists.get(types[name]) or pa.type_for_alias(types[name])) for name in columns or types])
 
 
 def write_parquet(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..kinds import LABELS, WARMUP
+from .metadata import teacher_revision
 from .references import Artifact, is_commit, parse_ref
 
 
@@ -47,7 +48,7 @@ def _facts(role: str, parent: Artifact, student: str | None) -> dict[str, Any]:
         facts |= {"student_revision": revision} if is_commit(revision) else {}
         facts["imitation"] = made["config"].get("stage", {}).get("data", "labelled")
     elif made.get("kind") == LABELS.name:
-        served = made["metrics"].get("served") or {}
-        facts |= {"teacher_revision": served["model_sha"]} if served.get("model_sha") else {}
+        if revision := teacher_revision(made):
+            facts["teacher_revision"] = revision
         facts |= {"relabelled": made["metrics"]["relabelled"]} if "relabelled" in made["metrics"] else {}
     return facts

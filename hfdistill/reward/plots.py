@@ -34,7 +34,8 @@ def draw_all(history: Sequence[Mapping[str, Any]], scores: np.ndarray, present: 
 def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None:
     """Draw the scores of wrong, right and teacher's responses, each as shares of its own number."""
     with new_plot(6.4, 3.4) as (plot, axes):
-        edges, areas = np.linspace(*_limits(scores[present.astype(bool)]), 31), []
+        values, areas = scores[present.astype(bool)], []
+        edges = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 31)
         for role, (name, colour, hatch) in SHOWN.items():
             column = ROLES.index(role)
             shown = scores[present[:, column].astype(bool), column]
@@ -47,10 +48,6 @@ def score_histogram(scores: np.ndarray, present: np.ndarray, path: Path) -> None
         axes.set_ylabel("share of validation responses")
         legend_below(plot, areas)
         save(plot, path)
-
-
-def _limits(values: np.ndarray) -> tuple[float, float]:
-    return values.min() - 1e-6, values.max() + 1e-6
 
 
 def calibration_plot(scores: np.ndarray, present: np.ndarray, path: Path) -> None:

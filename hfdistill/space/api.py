@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
@@ -12,7 +11,7 @@ from ..errors import HFDistillError
 from ..evaluation.paper_rows import OURS, PAPER_ROWS
 from ..kinds import REWARD
 from . import render
-from .compare import Comparison, compare, score
+from .compare import LONGEST_QUESTION, Comparison, compare, score
 from .filters import Look, chosen
 from .lanes import in_thread
 from .models import Models, ShownAnswer, read
@@ -85,11 +84,10 @@ def calls(opened: Callable[[str], ShownRun], models: Models, most_samples: int) 
             The final answer read out of it, the score, and the reward that it would have earned in training (Eq. 7).
         """
         run = await asyncio.to_thread(opened, str(request.session_hash))
-        asked = await asyncio.to_thread(run.question, str(question)[:8000])
+        asked = await asyncio.to_thread(run.question, str(question)[:LONGEST_QUESTION])
         answer = read(run.task, asked, str(response)[:20_000], True)
-        now = Comparison(asked, run.votes.get(asked.question_id), run.gold(asked), [])
         async with models.turns(run.settings.ref(REWARD.name)).turn(lambda before: None):
-            await in_thread(lambda stop: score(run, models, now, [answer]))
+            await in_thread(lambda stop: score(run, models, asked, [answer]))
         return _plain(answer)
 
     @_told
@@ -157,8 +155,7 @@ def _told(call: Callable) -> Callable:
 
 
 def _plain(answer: ShownAnswer) -> dict[str, Any]:
-    values = asdict(answer)
-    return {name: values[name] for name in SHOWN}
+    return {name: getattr(answer, name) for name in SHOWN}
 
 
 def _question(rows: list[dict[str, Any]]) -> dict[str, Any]:

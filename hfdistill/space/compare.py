@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..errors import HFDistillError
-from ..evaluation.paper_rows import BASE, OURS, TEACHER, WITHOUT_REWARD
+from ..evaluation.paper_rows import BASE, OURS, PAPER_ROWS, TEACHER, WITHOUT_REWARD
 from ..kinds import POLICY, REWARD, WARMUP
 from ..labels.vote import Vote
 from ..reward.distilled import distilled_reward
@@ -167,7 +167,7 @@ class _Asking:
         self.comparison = Comparison(
             question=question,
             vote=run.votes.get(question.question_id),
-            gold=run.gold(question),
+            gold=next((row["gold"] for row in self.stored.values()), None),
             columns=self._columns(),
             variant=run.reward_variant,
             stored_only=run.settings.stored_only,
@@ -230,7 +230,7 @@ class _Asking:
             self._say(column, "absent", "Was not asked this question in the evaluation.")
             return False
         column.samples = [stored_answer(self.run, self.comparison.question, row, self.comparison.vote)]
-        column.what = STORED.format(column.what.partition(", as it answered")[0].removesuffix(", answering live"))
+        column.what = STORED.format(PAPER_ROWS[column.row].words)
         self._say(column, "done")
         return True
 
@@ -247,9 +247,7 @@ class _Asking:
     async def _student(self, column: Column) -> None:
         async with self.models.turns(column.ref).turn(partial(self._place, column)):
             loaded = self.models.has(column.ref)
-            self._say(
-                column, "working", "Answers …" if loaded else "Loads the model; the first time this takes a while …"
-            )
+            self._say(column, "working", "Answers …" if loaded else LOADS)
             loop = asyncio.get_running_loop()
             column.samples = await in_thread(partial(self._answers, column, loop))
         column.draft = ""
@@ -285,7 +283,7 @@ class _Asking:
         self.changed.set()
         try:
             async with self.models.turns(ref).turn(lambda before: None):
-                await in_thread(lambda stop: score(self.run, self.models, comparison, unscored))
+                await in_thread(lambda stop: score(self.run, self.models, comparison.question, unscored))
         except HFDistillError as error:
             comparison.scoring, comparison.scoring_note = "failed", told(error, NOT_SCORED)
         self.changed.set()
@@ -302,19 +300,17 @@ def stored_answer(run: ShownRun, question: Question, row: dict, vote: Vote | Non
         reason = "no final answer was found in it" if finished else "it was cut off at the length limit"
     shown = ShownAnswer(row["response"], row["answer"], reason, finished, row["score"], correct=row["correct"])
     if row["score"] is not None:
-        judged = (question.question, row["response"], row["answer"], vote and vote.label, row["score"])
-        shown.reward = distilled_reward(*judged, same=run.same, variant=run.reward_variant)
+        shown.reward = _reward(run, question, shown, vote, row["score"])
     return shown
 
 
-def score(run: ShownRun, models: Models, comparison: Comparison, answers: list[ShownAnswer]) -> None:
+def score(run: ShownRun, models: Models, question: Question, answers: list[ShownAnswer]) -> None:
     """Fill in the reward model's score of answers, and the reward that Eq. 7 makes of it.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the reward model cannot be loaded, or cannot read so much.
     """
     scorer = models.scorer(run.settings.ref(REWARD.name))
-    question = comparison.question
     prompt = scorer.encoder.question_ids(run.task, question)
     sequences = [
         prompt + (answer.token_ids or scorer.encoder.response_ids(answer.text, answer.finished)) for answer in answers
@@ -327,8 +323,12 @@ def score(run: ShownRun, models: Models, comparison: Comparison, answers: list[S
             "shorten the question."
         )
     scores = scorer.score_ids(sequences).tolist()
-    pseudo_label = comparison.vote and comparison.vote.label
+    vote = run.votes.get(question.question_id)
     for answer, value in zip(answers, scores, strict=True):
-        judged = (question.question, answer.text, answer.answer, pseudo_label, value)
-        answer.reward = distilled_reward(*judged, same=run.task.same, variant=run.reward_variant)
+        answer.reward = _reward(run, question, answer, vote, value)
         answer.score = value
+
+
+def _reward(run: ShownRun, question: Question, answer: ShownAnswer, vote: Vote | None, value: float) -> float:
+    judged = (question.question, answer.text, answer.answer, vote and vote.label, value)
+    return distilled_reward(*judged, same=run.same, variant=run.reward_variant)

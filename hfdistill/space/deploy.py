@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..artifacts.digests import listing
 from ..artifacts.manifest import manifest
 from ..artifacts.references import Artifact, is_commit, open_artifact
 from ..artifacts.store import Store
@@ -18,9 +18,6 @@ from .requirements import space_requirements
 from .run import ShownRun
 from .settings import ENDPOINT_VARIABLE, Settings
 
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
 
 # Parts of the package that the page does not need.
 NOT_SHOWN = ("baselines", "commands", "demo", "ppo", "runs", "servers", "warmup")
@@ -140,7 +137,10 @@ def _pin(artifact: Artifact) -> str:
 
 def suggested_hardware(models: Iterable[Artifact]) -> str:
     """The smallest machine of the Hub that holds these models' weights together."""
-    weights = sum(path.size for model in models for path in _files(model) if path.path.endswith(".safetensors"))
+    from huggingface_hub import HfApi
+
+    files = (file for model in models for file in listing(HfApi(), model.repo_id, "model", model.revision).values())
+    weights = sum(file.size for file in files if file.path.endswith(".safetensors"))
     return next((name for most, name in HARDWARE if weights <= most << 30), HARDWARE[-1][1])
 
 
@@ -148,11 +148,3 @@ def _is_private(model: Artifact) -> bool:
     from huggingface_hub import HfApi
 
     return bool(HfApi().model_info(model.repo_id, revision=model.revision).private)
-
-
-def _files(model: Artifact) -> list["RepoFile"]:
-    from huggingface_hub import HfApi
-    from huggingface_hub.hf_api import RepoFile
-
-    tree = HfApi().list_repo_tree(model.repo_id, revision=model.revision, recursive=True)
-    return [entry for entry in tree if isinstance(entry, RepoFile)]

@@ -1,13 +1,13 @@
 """Explore: the stored answers as a list, one question with all its answers, and pictures of them all."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..evaluation.paper_rows import MAIN_ROWS, row_in_words
 from ..intervals import interval
-from ..tasks import Question
+from ..labels.questions import question_of
 from . import render
 from .compare import Column, Comparison, stored_answer
 from .filters import FILTERS, LENGTHS, Look, chosen, lengths
@@ -31,14 +31,14 @@ def explore(run: ShownRun, asked: Any) -> str:
         filters={name: words for name, (words, _) in FILTERS.items()},
         lengths=LENGTHS,
         categories=sorted({category for category in task.categories if category is not None}),
-        table=table(run, view),
-        question=question(run, view) if view.question else "",
+        table=table(run, asked),
+        question=question(run, asked) if view.question else "",
     )
 
 
 def table(run: ShownRun, asked: Any) -> str:
     """A page of the list of questions."""
-    view = Look.read(asked if not isinstance(asked, Look) else asdict(asked), run.results)
+    view = Look.read(asked, run.results)
     task, numbers = run.results.tasks[view.task], chosen(view, run.results)
     last = max(0, (len(numbers) - 1) // ROWS_A_PAGE)
     view = replace(view, page=min(view.page, last))
@@ -69,7 +69,7 @@ def table(run: ShownRun, asked: Any) -> str:
 
 def question(run: ShownRun, asked: Any) -> str:
     """One question with everybody's answer, and the way to its neighbours in the list."""
-    view = Look.read(asked if not isinstance(asked, Look) else asdict(asked), run.results)
+    view = Look.read(asked, run.results)
     task, numbers = run.results.tasks[view.task], chosen(view, run.results)
     if view.question not in task.question_ids:
         return render.template("explore_question.html").render(shown=None)
@@ -91,8 +91,7 @@ def stored_comparison(run: ShownRun, task: str, number: int) -> Comparison:
     one = rows[0]
     own = task == run.task_name
     vote = run.votes.get(one["question_id"]) if own else None
-    options = tuple(one["options"]) if one["options"] else None
-    asked = Question(one["question_id"], one["question"], "test", options, one["category"])
+    asked = question_of({**one, "split": "test"})
     columns = []
     for row in rows:
         about = row_in_words(row["row"])
@@ -114,8 +113,7 @@ def pictures(run: ShownRun, asked: Any) -> str:
     """What all answers of a task have in common."""
     view = Look.read(asked, run.results)
     task = run.results.tasks[view.task]
-    there = task.places >= 0
-    scored = there & task.answered & ~np.isnan(task.scores)
+    scored = task.answered & ~np.isnan(task.scores)
     return render.template("explore_pictures.html").render(
         histogram=_histogram(task.scores[scored & task.right], task.scores[scored & ~task.right]),
         by_score=_by_score(task.scores[scored], task.right[scored]),

@@ -1,7 +1,7 @@
 """Which of the stored questions a visitor looks at: what an address says, and what each filter means."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class Look:
         task = view.task if view.task in results.tasks else next(iter(results.tasks))
         known = view.filter if view.filter in FILTERS else "all"
         length = view.length if view.length in LENGTHS else ""
-        return cls(**{**asdict(view), "task": task, "filter": known, "length": length})
+        return replace(view, task=task, filter=known, length=length)
 
 
 def chosen(view: Look, results: StoredAnswers) -> np.ndarray:

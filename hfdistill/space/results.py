@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from ..errors import HFDistillError
 from ..evaluation.paper_rows import in_order
-from ..rows import COLUMNS
+from ..kinds import RESULTS
+from ..rows import schema_of
 
 
 INDEX = ("task", "row", "question_id", "answer", "gold", "correct", "category", "tokens", "finish_reason", "score")
@@ -149,6 +150,4 @@ def _complete(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:
-    types = COLUMNS["results"]["responses"]
-    texts = pa.list_(pa.string())
-    return pa.schema([(name, texts if types[name] == "texts" else pa.type_for_alias(types[name])) for name in columns])
+    return schema_of(RESULTS, "responses", columns)

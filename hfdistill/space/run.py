@@ -101,12 +101,11 @@ class ShownRun:
     @cached_property
     def questions(self) -> dict[str, Question]:
         """Every question that the run asked, by id."""
-        tested = self.results.tasks.get(self.task_name) if self.results else None
         asked = list(self._labelled)
-        for number, question_id in enumerate(tested.question_ids if tested else ()):
-            texts = self.results.question(self.task_name, number)
-            options = tuple(texts["options"]) if texts["options"] else None
-            asked.append(Question(question_id, texts["question"], "test", options, tested.categories[number]))
+        for question_id, number in self._tested.items():
+            known = {"question_id": question_id, "split": "test"}
+            known["category"] = self.results.tasks[self.task_name].categories[number]
+            asked.append(question_of({**self.results.question(self.task_name, number), **known}))
         if self._task is not None and self._task.needs_options and not all(question.options for question in asked):
             # Datasets of earlier releases have questions without their options.
             asked += self._own_questions()
@@ -142,10 +141,6 @@ class ShownRun:
         of_training = [question for question in self.questions.values() if question.split == "train"]
         voted = [question for question in of_training if question.question_id in self.votes]
         return {"test": of_test[:limit], "train": voted[:limit]}
-
-    def gold(self, question: Question) -> str | None:
-        """The right answer of a test question, as the evaluation stored it; there is none for training questions."""
-        return next((row["gold"] for row in self.stored(question)), None)
 
     def stored_answer(self, question: Question) -> Response | None:
         """What the teacher answered to this question, at its lowest temperature; `None` if it was not asked."""

@@ -14,10 +14,10 @@ from .session import run_loop
 from .transport import Trouble, on_hugging_face
 
 
-def answers_now(
+async def ask_now(
     teacher: TeacherConfig, decoding: Decoding, prompt: str | list[Message], temperature: float = 0.0, count: int = 1
 ) -> list[Completion]:
-    """A few answers to one prompt, from the teacher's first endpoint.
+    """A few answers to one prompt, from the teacher's first endpoint; who cancels it closes its connections.
 
     Args:
         teacher ([`~hfdistill.sections.TeacherConfig`]): where to ask, how often, how many at a time.
@@ -30,14 +30,6 @@ def answers_now(
         [`~hfdistill.teacher.transport.Trouble`]: if an answer cannot be had; its kind says why.
         [`~hfdistill.errors.HFDistillError`]: if the server is of no known kind.
     """
-
-    return run_loop(ask_now(teacher, decoding, prompt, temperature, count))
-
-
-async def ask_now(
-    teacher: TeacherConfig, decoding: Decoding, prompt: str | list[Message], temperature: float = 0.0, count: int = 1
-) -> list[Completion]:
-    """[`answers_now`] on a loop that runs already; who cancels it closes its connections."""
     async with open_endpoints(teacher, decoding) as endpoints:
         endpoint = endpoints[0]
         endpoint.identity = await patiently(endpoint.identify, teacher.tries)

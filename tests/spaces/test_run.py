@@ -33,9 +33,9 @@ def test_examples_come_with_their_answers(run):
     assert len(examples["test"]) == 5  # those that were answered
     assert len(examples["train"]) == 12
     first = examples["test"][0]
-    assert run.gold(first) is not None
+    assert run.stored(first)[0]["gold"] is not None
     assert run.stored_answer(first).text.startswith("\nStep 1: I count.")
-    assert run.gold(examples["train"][0]) is None
+    assert run.stored(examples["train"][0]) == []
     assert run.stored_answer(examples["train"][0]).temperature == 0.0
 
 
