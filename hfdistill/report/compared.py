@@ -48,20 +48,31 @@ def differences(table: ReportedTable, rows: Sequence[MeasuredRow], sampled: bool
     yield draw_intervals(name, drawn, f"Differences in {of} with their 95 % intervals.", "points of accuracy")
 
 
+def accuracies(
+    caption: str, right: Mapping[str, Mapping[int, Mapping[str, float]]], about: str | None = None
+) -> tuple[dict[str, dict[str, float]], Figures]:
+    """Accuracies of rows and those of each seed, of what was right by row, seed and question: each row's with its
+    interval, and all as a table that is `about` one of them.
+    """
+    seeds = sorted({seed for by_seed in right.values() for seed in by_seed})
+    made = {name: accuracy([list(asked.values()) for asked in by_seed.values()]) for name, by_seed in right.items()}
+    cells = [
+        [name, share(made[name]["value"]), interval(made[name])]
+        + [share(mean(by_seed[seed].values())) if seed in by_seed else NONE for seed in seeds]
+        for name, by_seed in right.items()
+    ]
+    headings = ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds))
+    return made, Figures(caption, headings, cells, about)
+
+
 def samples(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     """What one sampled answer is worth, which tells policies apart whose greedy answers are all right or all wrong."""
     sampled = [row for row in rows if row.sampled_right]
     if not sampled:
         return
-    seeds = sorted({seed for row in sampled for seed in row.sampled_right})
-    cells = []
-    for row in sampled:
-        found = accuracy([list(right.values()) for right in row.sampled_right.values()])
-        by_seed = [share(mean(row.sampled_right[s].values())) if s in row.sampled_right else NONE for s in seeds]
-        cells.append([row.name, share(found["value"]), interval(found), *by_seed])
     temperatures = " or ".join(dict.fromkeys(f"{row.vote_temperature:g}" for row in sampled))
     caption = f"Accuracy of one answer sampled at temperature {temperatures}: mean over seeds, and each seed"
-    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells)
+    yield accuracies(caption, {row.name: row.sampled_right for row in sampled})[1]
     yield from differences(table, rows, sampled=True)
 
 

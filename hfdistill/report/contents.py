@@ -1,17 +1,14 @@
 """What a report says of one table: its rows and their accuracies, and in order what the other modules add."""
 
 from collections.abc import Iterator, Sequence
-from statistics import mean
 
 from ..evaluation.paper_rows import OURS
 from ..progress import clock
-from .compared import chosen, differences, moved_labels, samples, votes
+from .compared import accuracies, chosen, differences, moved_labels, samples, votes
 from .curves import draw_training
 from .document import Block, Command, Figures, Prose, Section
 from .evidence import MeasuredRow
-from .numbers import NONE, interval, share
 from .pictures import draw_intervals
-from .statistics import accuracy
 from .tables import ReportedTable
 from .underneath import costs, reward_models
 
@@ -54,15 +51,9 @@ def _accuracies(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[B
         return
     firsts = {first for first, _ in table.comparisons}
     about = firsts.pop() if len(firsts) == 1 else OURS.name
-    seeds = sorted({seed for row in answered for seed in row.answers})
-    made = {row.name: accuracy([list(right.values()) for right in row.right.values()]) for row in answered}
-    cells = [
-        [row.name, share(made[row.name]["value"]), interval(made[row.name])]
-        + [share(mean(row.right[seed].values())) if seed in row.right else NONE for seed in seeds]
-        for row in answered
-    ]
     asked = sorted({len(right) for row in answered for right in row.right.values()})
     questions = " to ".join(f"{n:,}" for n in dict.fromkeys((asked[0], asked[-1])))
     caption = f"Greedy accuracy on {questions} held-out questions a seed: mean over seeds, and each seed"
+    made, figures = accuracies(caption, {row.name: row.right for row in answered}, about)
     yield draw_intervals(f"{table.table}-accuracy", made, "Accuracy with its 95 % interval.", "accuracy", about)
-    yield Figures(caption, ("row", "accuracy", "95 % interval", *(f"seed {seed}" for seed in seeds)), cells, about)
+    yield figures
