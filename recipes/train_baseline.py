@@ -113,6 +113,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     from hfdistill.reward.rewards import asks_vote
     from hfdistill.rows import known_questions, read_rows
     from hfdistill.student import load_encoder, settle_generation
+    from hfdistill.tasks.base import no_final_answers
     from hfdistill.training.adapters import add_adapter, lora_config
     from hfdistill.training.loading import TRAINED
     from hfdistill.training.progress import show_progress
@@ -122,10 +123,7 @@ def make_trainer(config: Config, parents: dict[str, Artifact]):
     task = take_questions(load_task(config.task), parents["labels"].path)
     if task.open_ended and (stage.method == "ttrl" or asks_vote(stage.rewards)):
         what = "method is ttrl" if stage.method == "ttrl" else "rewards hold vote"
-        raise HFDistillError(
-            f"baseline.{what}, which compares final answers, and task {task.name!r} is open-ended, so that it has "
-            "none: name another"
-        )
+        raise no_final_answers(f"baseline.{what}, which", task, "name another")
     encoder = load_encoder(parents["warmup"].path, student)
     labelled = read_rows(parents["labels"].path, "questions")
     golds = read_rows(parents["labels"].path, "gold") if stage.validation_labels == "gold" else None

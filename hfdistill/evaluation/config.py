@@ -8,7 +8,7 @@ from ..fields import NO_EFFECT, PARENT, check_positive, decides, section
 from ..labels.config import TASKS
 from ..labels.judges import judge_identity
 from ..sections import TeacherConfig
-from ..tasks.base import Task
+from ..tasks.base import Task, no_final_answers
 from .paper_rows import BASE, OURS, PPO_ON_THE_VOTE, WITHOUT_REWARD
 
 
@@ -104,10 +104,7 @@ class EvaluateConfig:
         """Refuse what needs final answers to compare, where a task is open-ended."""
         for option in ("votes", "lenient") if task.open_ended else ():
             if vars(self)[option]:
-                raise HFDistillError(
-                    f"evaluate.{option} compares final answers, and task {task.name!r} is open-ended, so that it has "
-                    "none: leave it out"
-                )
+                raise no_final_answers(f"evaluate.{option}", task)
 
     def asks(self, teacher: TeacherConfig | None) -> bool:
         """Whether the table has a row of the teacher's."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import HFDistillError
-from ..fields import NO_EFFECT, check_positive, decides, plain, recorded, section
-from ..plugins import resolved as resolved_options
+from ..fields import NO_EFFECT, check_positive, decides, plain, section
 from ..tasks import resolved
 
 
@@ -16,12 +15,9 @@ TASKS = decides(value=lambda asked: [resolved(entry) for entry in asked["benchma
 
 
 def _labeler(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of a labeler, but those that say where and how it works."""
-    from .labelers import load_labeler
+    from .labelers import identity
 
-    options = {"name": asked["labeler"], **(plain(asked["labeler_options"]) or {})}
-    labeler = load_labeler(options)
-    return recorded(type(labeler), resolved_options(options, labeler), "labels")
+    return identity({"name": asked["labeler"], **(plain(asked["labeler_options"]) or {})})
 
 
 OF_THE_VOTE = decides(when=lambda asked: asked["labeler"] == "vote")

@@ -13,7 +13,7 @@ from ..rows import read_rows, scan_rows
 from ..tasks.base import Task
 from .dataset import write_dataset
 from .plots import draw
-from .references import has_golds
+from .references import golds_of
 from .statistics import LabelStatistics, share
 from .vote import response_label
 
@@ -75,7 +75,7 @@ def relabel_and_write(
             f"the responses of task {task.name!r} were judged one by one: labels of a vote alone can be changed"
         )
     before = read_rows(source, "questions")
-    golds = {row["question_id"]: row["gold"] for row in read_rows(source, "gold")} if has_golds(source) else {}
+    golds = golds_of(source)
     after = change(before, lambda: answers_of(scan_rows(source, "responses")), golds, task, settings, seed)
     statistics = LabelStatistics(after, golds, task.same)
     labels = {row["question_id"]: row["pseudo_label"] for row in after}

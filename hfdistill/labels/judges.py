@@ -5,21 +5,15 @@ from typing import Any
 
 from ..config import Config
 from ..errors import HFDistillError
-from ..fields import plain, recorded
-from ..kinds import LABELS
-from ..plugins import resolved
+from ..fields import plain
 from ..tasks import Task
 from .labeler import Labeler
-from .labelers import load_labeler
+from .labelers import identity, load_labeler
 
 
 def judge_identity(section: Mapping[str, Any] | str | None) -> dict[str, Any] | None:
-    """Every option of a judge's section, but those that say where and how it works."""
-    if not section:
-        return None
-    section = read_section(section)
-    labeler = load_labeler(section)
-    return recorded(type(labeler), resolved(section, labeler), LABELS.name)
+    """What decides of a judge's section, see [`~hfdistill.labels.labelers.identity`]."""
+    return identity(read_section(section)) if section else None
 
 
 def read_section(section: Mapping[str, Any] | str) -> dict[str, Any]:

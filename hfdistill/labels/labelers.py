@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from ..plugins import build, installed
+from ..fields import recorded
+from ..kinds import LABELS
+from ..plugins import build, installed, resolved
 from .labeler import Labeler
 
 
@@ -22,3 +24,9 @@ def installed_labelers() -> dict[str, str]:
 def load_labeler(section: dict[str, Any]) -> Labeler:
     """Builds the labeler of a section such as `{"name": "vote", "threshold": 0.7}`."""
     return build("labeler", section, installed_labelers())
+
+
+def identity(section: dict[str, Any]) -> dict[str, Any]:
+    """Every option of a labeler's section, but those that say where and how it works."""
+    labeler = load_labeler(section)
+    return recorded(type(labeler), resolved(section, labeler), LABELS.name)

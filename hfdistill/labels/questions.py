@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import HFDistillError
 from ..rows import read_rows
 from ..tasks import Question, Task, load_task, task_section
-from .references import has_golds
+from .references import golds_of
 
 
 def questions_to_label(task: Task, max_questions: int | None = None) -> list[Question]:
@@ -37,10 +37,7 @@ def take_questions(task: Task, folder: str | Path, golds: bool = False) -> Task:
         [`~hfdistill.tasks.base.Task`]: the same one.
     """
     if not task.has_questions:
-        known = {}
-        if golds and has_golds(folder):
-            known = {row["question_id"]: row["gold"] for row in read_rows(folder, "gold")}
-        task.adopt([question_of(row) for row in read_rows(folder, "questions")], known)
+        task.adopt([question_of(row) for row in read_rows(folder, "questions")], golds_of(folder) if golds else {})
     return task
 
 

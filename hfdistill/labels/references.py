@@ -36,6 +36,11 @@ def has_golds(folder: str | Path) -> bool:
     return any((Path(folder) / "gold").glob("*.parquet"))
 
 
+def golds_of(folder: str | Path) -> dict[str, str]:
+    """Gold answers of a labelled dataset by question id; none where it has none."""
+    return {row["question_id"]: row["gold"] for row in read_rows(folder, "gold")} if has_golds(folder) else {}
+
+
 def read_golds(folder: str | Path, option: str) -> dict[str, str]:
     """The gold answers of labels by question id, for an option that asks for them by name.
 
@@ -47,7 +52,7 @@ def read_golds(folder: str | Path, option: str) -> dict[str, str]:
             f"{option} asks for gold answers, and the {LABELS.name} in {folder} have none, as their task had none: "
             "leave it out"
         )
-    return {row["question_id"]: row["gold"] for row in read_rows(folder, "gold")}
+    return golds_of(folder)
 
 
 def with_bought_golds(

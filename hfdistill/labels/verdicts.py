@@ -135,15 +135,14 @@ class VerdictReader:
         between = r"[\"'`*_]{0,4}(?:\s?\([^()\n]{0,40}\))?(?:\s(?:is|of|would be))?[^\w\]]{0,8}?"
 
         def announced(*names: str) -> str:
-            return rf"\b(?:{'|'.join(map(re.escape, names))}){between}{self._value}"
+            return rf"\b(?:{'|'.join(map(re.escape, names))}){between}"
 
-        asked = "verdict" if self.scale is None else "verdict|score|rating"
-        own = "|".join(map(re.escape, (*self.keys, *STRONG)))
+        own = (*self.keys, *STRONG, *(() if self.scale is None else ("score", "rating")))
         bracketed = rf"\[\[\s?{self._value}\s?\]\]"
-        marked = rf"(?:\b(?:{own}|{asked}){between})(?:\[\[)?\s?{self._value}"
+        marked = rf"{announced(*own)}(?:\[\[)?\s?{self._value}"
         alone = rf"(?:^|\n)[^\w\n-]{{0,8}}{self._value}[^\w\n]{{0,8}}\s{{0,8}}$"
         first = rf"^[^\w\n]{{0,8}}{self._value}(?=[.,:;!\n]|\s[-–—])"
-        ways = [bracketed, marked, announced(*WEAK), alone]
+        ways = [bracketed, marked, announced(*WEAK) + self._value, alone]
         if self.scale is None:
             ways.append(first)
         else:

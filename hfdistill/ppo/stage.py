@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, PARENT, check_choices, check_positive, decides, section
 from ..reward.rewards import asks_vote, check_rewards, resolved_entry
-from ..tasks.base import Task
+from ..tasks.base import Task, no_final_answers
 from ..training.arguments import EFFECTS, validates
 from ..training.best_checkpoint import ACCURACY, AGREEMENT, REWARD_SCORE
 from ..training.loading import settle_bf16
@@ -146,10 +146,8 @@ class DistillPPOConfig(PPOConfig):
             f"validation_gold: {self.validation_gold}": self.validation_gold > 0,
         }
         for setting in (setting for setting, given in needs_labels.items() if given):
-            raise HFDistillError(
-                f"ppo.{setting} compares final answers, and task {task.name!r} is open-ended, so that it has none: "
-                "leave it out; the reward model's score is the reward, and chooses the checkpoint"
-            )
+            way_out = "leave it out; the reward model's score is the reward, and chooses the checkpoint"
+            raise no_final_answers(f"ppo.{setting}", task, way_out)
         if self.yardstick == "labels" and self.eval_strategy != "no":
             self.yardstick = "reward"
             if self.metric_for_best_model in (None, ACCURACY):

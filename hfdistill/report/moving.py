@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from ..labels.plurality import plurality
+from ..labels.references import golds_of
 from ..rows import read_rows
 from ..tasks.base import Task
 
@@ -28,9 +29,9 @@ def judge_labels(policy: Path, labels: Path, task: Task) -> list[dict[str, Any]]
     """
     import pyarrow.parquet as pq
 
-    if not any((labels / "gold").glob("*.parquet")):
+    golds = golds_of(labels)
+    if not golds:
         return []
-    golds = {row["question_id"]: row["gold"] for row in read_rows(labels, "gold")}
     rows = [row for row in pq.read_table(policy / MOVED).to_pylist() if row["question_id"] in golds]
     asked = {row["question_id"] for row in rows}
     careful: dict[str, list[str]] = {key: [] for key in asked}

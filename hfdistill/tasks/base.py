@@ -203,6 +203,13 @@ COMPARE = """You compare two answers to a question. Judge which one is more righ
 Give a short reason. Then end with one line, either "Verdict: A" or "Verdict: B"."""
 
 
+def no_final_answers(what: str, task: Task, way_out: str = "leave it out") -> HFDistillError:
+    """The error of what compares final answers, where a task is open-ended."""
+    return HFDistillError(
+        f"{what} compares final answers, and task {task.name!r} is open-ended, so that it has none: {way_out}"
+    )
+
+
 def check_share(task: str, **shares: float) -> None:
     """Refuses an option that is no share of the questions."""
     for option, share in shares.items():

@@ -19,6 +19,7 @@ CHUNK = 1 << 20
 LONGEST_LINE = 16 << 20
 NOT_A_NUMBER = re.compile(r"\b(?:NaN|Infinity)\b")
 SPACE = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder()
 # Characters at the end of a chunk that may be cut: of `-Infinity`, or of an escape.
 CUT = 12
 
@@ -141,7 +142,7 @@ class _Values:
     def _value(self) -> Any:
         while True:
             try:
-                value, end = json.JSONDecoder().raw_decode(self._text, SPACE.match(self._text, self._place).end())
+                value, end = DECODER.raw_decode(self._text, SPACE.match(self._text, self._place).end())
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self._text.rstrip()) - CUT
                 if cut and self._more():

@@ -82,7 +82,7 @@ def last_letter(response: str, options: tuple[str, ...] | int) -> Answer:
     text = final_part(response, QUESTION_LINES)
     if text is None:
         return UNFINISHED
-    count = options if isinstance(options, int) else len(options)
+    count = _count(options)
     found = (_letter_at(text, place.start(), options) for place in APART.finditer(text))
     letters = [each[0] for each in found if each is not None and ord(each[0]) - ord("A") < count]
     return Answer(letters[-1]) if letters else NO_VALUE if text.strip() else EMPTY
@@ -109,7 +109,7 @@ def read_letter(segment: str, options: tuple[str, ...] | int) -> Answer:
         if following[0] != letter:
             return SEVERAL
         joint = JOINT.match(segment, following[1])
-    count = options if isinstance(options, int) else len(options)
+    count = _count(options)
     return Answer(letter) if ord(letter) - ord("A") < count else OUT_OF_RANGE
 
 
@@ -119,7 +119,7 @@ def _whole(text: str, options: tuple[str, ...] | int) -> Answer | None:
     if letter is None:
         return None
     place, beside = ord(letter[1].upper()) - ord("A"), (letter[2] or "").strip(MARKUP + ".")
-    if place >= (options if isinstance(options, int) else len(options)):
+    if place >= _count(options):
         return None if beside else OUT_OF_RANGE
     if beside and (isinstance(options, int) or beside.casefold() != options[place].strip(MARKUP + ".").casefold()):
         return None
@@ -146,3 +146,7 @@ def _letter_at(segment: str, start: int, options: tuple[str, ...] | int) -> tupl
         if text and segment[end:].lstrip().startswith(text[:40]):
             return letter, end
     return None
+
+
+def _count(options: tuple[str, ...] | int) -> int:
+    return options if isinstance(options, int) else len(options)

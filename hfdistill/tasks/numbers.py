@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from .base import EMPTY, EXPRESSION, NO_MARKER, NO_VALUE, SEVERAL, TRUNCATED, UNFINISHED, Answer
 from .markers import CUT, NO_ABBREVIATION, WINDOW, announced, boxed, final_part, first_value
+from .units import SCALES
 
 
 # The whole of most answers: one plain integer, perhaps with a currency sign before and a unit word after.
@@ -18,10 +19,7 @@ PLAIN = re.compile(
     r"|factorial)\b)"
     r"(?: (?!and\b|plus\b)[a-z]{2,20}){0,2}\.?(?:\s*\n|\s*$)"
 )
-SCALE_WORDS = {"hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7} | {
-    "billion": 10**9,
-    "trillion": 10**12,
-}
+SCALE_WORDS = {**SCALES, "lakh": 10**5, "crore": 10**7}
 SCALE_LETTERS = {
     "k": "thousand",
     "grand": "thousand",

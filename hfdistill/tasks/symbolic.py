@@ -161,11 +161,8 @@ def _solved(left: list[str], right: list[str]) -> Key | None:
     except Unreadable:
         return None
     slope = _difference(at_1, at_0)
-    zero = _number_key(Fraction(0))
-    if _value_key(_difference(_difference(at_2, at_1), slope)) != zero or zero in (
-        _value_key(slope),
-        *_value_key(slope),
-    ):
+    key, zero = _value_key(slope), _number_key(Fraction(0))
+    if _value_key(_difference(_difference(at_2, at_1), slope)) != zero or zero in (key, *key):
         return None
     return _value_key(each(divide, each(negate, at_0), slope))
 

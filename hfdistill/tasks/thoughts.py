@@ -14,19 +14,19 @@ TAGS = (
     *("inner_monologue", "internal_monologue", "seed:think", "mm:think", "longcat_think"),
 )
 NAMES = (*TAGS, *map(str.capitalize, TAGS), *map(str.upper, TAGS))
-PAIRS = {f"<{name}>": f"</{name}>" for name in NAMES} | {
+OTHERS = {
     "[THINK]": "[/THINK]",
     "◁think▷": "◁/think▷",
     "<|begin_of_thought|>": "<|end_of_thought|>",
     "<|START_THINKING|>": "<|END_THINKING|>",
     "<|channel>thought": "<channel|>",
 }
+PAIRS = {f"<{name}>": f"</{name}>" for name in NAMES} | OTHERS
 # Most responses have a `<` at most in a formula, which this finds out faster than the search for every mark.
 BEGINNING = re.compile(r"<[/|a-zA-Z]")
 MARK = re.compile(
-    rf"</?(?=[{''.join({name[0] for name in NAMES})}])(?:{'|'.join(NAMES)})>"
-    r"|<\|(?:begin_of_thought|end_of_thought|START_THINKING|END_THINKING)\|>|<\|channel>thought|<channel\|>"
-    r"|\[/?THINK\]|◁/?think▷"
+    rf"</?(?=[{''.join({name[0] for name in NAMES})}])(?:{'|'.join(NAMES)})>|"
+    + "|".join(map(re.escape, (*OTHERS, *OTHERS.values())))
 )
 MOST_THOUGHTS = 1000
 

@@ -46,8 +46,8 @@ _LONG = {
         for name in ("month", "year", "gallon", "acre", "cent", "mph", "hz", "pa", "mol", "newton")
     },
 }
-_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-UNITS = {name: (factor, "m", 0) for name, factor in _SCALES.items()} | _SHORT
+SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+UNITS = {name: (factor, "m", 0) for name, factor in SCALES.items()} | _SHORT
 UNITS |= {name + end: unit for names, unit in _LONG.items() for name in names for end in ("", "s")}
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 

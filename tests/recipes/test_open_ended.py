@@ -14,9 +14,9 @@ from hfdistill.tasks.word_problems import problems, solution
 
 from ..labels.test_llm_judge import Judge
 from ..reward.test_recipes import make_base, recipe
+from .short_runs import ON_CPU, SHORT_REINFORCEMENT
 
 
-ON_CPU = {"bf16": False, "use_cpu": True}
 DRAWN = {problem.text: problem for problem in itertools.islice(problems(0, "train"), 90)}
 CHAIN = ("label_teacher", "warm_up", "train_reward", "train_ppo", "evaluate")
 
@@ -63,22 +63,7 @@ class OpenRun:
                 "early_stopping_patience": 0,
                 **ON_CPU,
             },
-            "reward": {
-                "samples": 8,
-                "temperature": 1.0,
-                "num_train_epochs": 1,
-                "per_device_train_batch_size": 8,
-                **ON_CPU,
-            },
-            "ppo": {
-                "total_episodes": 32,
-                "rollout_batch_size": 16,
-                "num_mini_batches": 2,
-                "per_device_train_batch_size": 16,
-                "eval_steps": 0.5,
-                "save_steps": 0.5,
-                **ON_CPU,
-            },
+            **SHORT_REINFORCEMENT,
             "evaluate": {"reward": str(folder / "artifacts" / "run-reward")},
         }
         for name, section in sections.items():

@@ -15,9 +15,9 @@ from hfdistill.rows import read_rows
 from hfdistill.tasks.word_problems import problems, solution
 
 from ..reward.test_recipes import make_base, recipe
+from .short_runs import ON_CPU, SHORT_REINFORCEMENT
 
 
-ON_CPU = {"bf16": False, "use_cpu": True}
 QUESTIONS, SAMPLES = 90, 6
 Asked = list[tuple[str, str, list[str]]]
 
@@ -106,22 +106,7 @@ def test_a_file_of_responses_makes_a_policy_and_a_table(tmp_path, monkeypatch, c
             "save_strategy": "no",
             **ON_CPU,
         },
-        "reward": {
-            "samples": 8,
-            "temperature": 1.0,
-            "num_train_epochs": 1,
-            "per_device_train_batch_size": 8,
-            **ON_CPU,
-        },
-        "ppo": {
-            "total_episodes": 32,
-            "rollout_batch_size": 16,
-            "num_mini_batches": 2,
-            "per_device_train_batch_size": 16,
-            "eval_steps": 0.5,
-            "save_steps": 0.5,
-            **ON_CPU,
-        },
+        **SHORT_REINFORCEMENT,
         "evaluate": {"benchmarks": [benchmark]},
     }
     config = tmp_path / "config.yaml"
