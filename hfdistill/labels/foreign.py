@@ -231,8 +231,9 @@ class RowReader:
                 number = _number(fields[column])
                 if number is None or not number.is_integer() or abs(number) >= 2**63:
                     return "bad_integer", f"{column} is {fields[column]!r}"[:100]
-                # A seed may have more digits than a float.
-                fields[column] = int(fields[column]) if not isinstance(fields[column], float) else int(number)
+                # A seed may have more digits than a float, and a column of pandas' reads "3.0".
+                digits = str(fields[column]).strip().lstrip("+-").isdecimal()
+                fields[column] = int(fields[column] if digits else number)
         for column in TEXTS:
             if fields.get(column) is not None:
                 fields[column] = str(fields[column])

@@ -45,6 +45,15 @@ def test_temperature_tells_who_votes(tmp_path):
     assert responses.voters() == {2: 1}
 
 
+def test_integers_as_tables_write_them(tmp_path):
+    rows = [{"question": "q", "response": "r", "sample": sample} for sample in ("3.0", " 4 ", 5.0, -6, "1e3", "3.5")]
+    responses, _, rejected = checked(tmp_path, {"name": "generic"}, rows)
+    assert [row["sample"] for row in responses] == [3, 4, 5, -6, 1000]
+    assert rejected == [(6, "bad_integer")]
+    (long,) = checked(tmp_path, {"name": "generic"}, [{"question": "q", "response": "r", "seed": str(2**62 + 1)}])[0]
+    assert long["seed"] == 2**62 + 1
+
+
 def test_all_vote_where_nothing_tells(tmp_path):
     responses, _, _ = checked(tmp_path, {"name": "generic"}, [{"question": "q", "response": "r"}] * 3)
     assert [row["confidence"] for row in responses] == ["high"] * 3
