@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from .accounts import User
 from .blobs import SMALL, BlobStore, check_sha256, check_size, git_oid
-from .database import Database, new_oid, now
+from .database import Database, now
 from .errors import HubError, bad_request, revision_not_found
-from .repositories import MAIN, Commit, Repo, Repositories
+from .history import Commit
+from .repositories import MAIN, Repo, Repositories
 from .trees import FILE, TreeEdit, check_path
 
 
@@ -133,18 +134,16 @@ class Committer:
         if row and push.parent is not None and not _same_commit(push.parent, head):
             raise HubError(412, f"A commit has happened since. Please refresh and try again: {head} is the last.")
         parent = self.repositories.commit(repo, head)
-        oid = new_oid()
-        edit = TreeEdit(self.repositories.trees, parent.tree, oid)
+        edit = TreeEdit(self.repositories.trees, parent.tree)
         large = self._apply(edit, push, user, repo)
         write.executemany("INSERT OR IGNORE INTO small_blobs VALUES (?, ?)", push.contents.items())
-        tree = edit.save(lambda *tree_row: write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", tree_row))
-        if tree == parent.tree and row:
+        if not edit.changed and row:
             # Nothing changed: as on the real Hub, the branch stays where it is and the client is told its head.
             return parent
-        commit = Commit(repo.id, oid, tree, parent.oid, None, push.title, push.description, user.name, now())
+        commit = Commit(repo.id, "", "", parent.oid, None, push.title, push.description, user.name, now())
         rows = ((repo.id, sha256, size, path, ref, now()) for sha256, (size, path) in large.items())
         write.executemany("INSERT OR IGNORE INTO large_files VALUES (?, ?, ?, ?, ?, ?)", rows)
-        self.repositories.insert_commit(write, commit)
+        commit = self.repositories.add_commit(write, commit, edit)
         self.repositories.move_ref(write, repo, ref, commit)
         return commit
 
@@ -155,8 +154,8 @@ class Committer:
             if row is None:
                 raise revision_not_found(ref)
             tree = self.repositories.commit(repo, row["oid"]).tree
-            commit = Commit(repo.id, new_oid(), tree, None, None, message, "", user.name, now())
-            self.repositories.insert_commit(write, commit)
+            commit = Commit(repo.id, "", tree, None, None, message, "", user.name, now())
+            commit = self.repositories.add_commit(write, commit)
             self.repositories.move_ref(write, repo, ref, commit)
         return commit
 
@@ -165,13 +164,13 @@ class Committer:
         with self.database.write() as write:
             tree = self.repositories.resolve(source, MAIN).tree
             title = f"Duplicate from {source.repo_id}"
-            commit = Commit(target.id, new_oid(), tree, target.head, None, title, "", user.name, now())
+            commit = Commit(target.id, "", tree, target.head, None, title, "", user.name, now())
             write.execute(
                 "INSERT OR IGNORE INTO large_files SELECT ?, sha256, size, path, ref, ? FROM large_files "
                 "WHERE repo_id = ?",
                 (target.id, now(), source.id),
             )
-            self.repositories.insert_commit(write, commit)
+            commit = self.repositories.add_commit(write, commit)
             self.repositories.move_ref(write, target, MAIN, commit)
         return commit
 

@@ -163,11 +163,7 @@ def new_id() -> str:
 
 
 def new_oid() -> str:
-    """A fresh 40-digit commit id.
-
-    Commit ids are drawn, not computed: clients cache a tree by its commit for ever, so the same id must never come
-    back with another tree, and a tree entry can then name the commit that last changed it.
-    """
+    """A fresh 40-digit commit id, for a commit whose name in git is not known."""
     return secrets.token_hex(20)
 
 

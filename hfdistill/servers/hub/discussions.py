@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from .accounts import User, require_login, require_namespace
 from .commits import Committer, Push
-from .database import Database, new_id, new_oid, now
+from .database import Database, new_id, now
 from .errors import HubError, bad_request, forbidden
-from .repositories import Commit, Repo, Repositories
+from .history import Commit
+from .repositories import Repo, Repositories
 from .trees import Entry, TreeEdit, Trees
 
 
@@ -226,8 +227,7 @@ class Discussions:
                 raise bad_request("This pull request changes nothing.")
             target = self._target(repo, discussion)
             head = self.repositories.resolve(repo, discussion.ref)
-            oid = new_oid()
-            edit = TreeEdit(self.trees, target.tree, oid)
+            edit = TreeEdit(self.trees, target.tree)
             existing = dict(self.trees.files(target.tree))
             for path, (_, after) in changes.items():
                 if after is None and path in existing:
@@ -235,13 +235,13 @@ class Discussions:
             for path, (_, after) in changes.items():
                 if after is not None:
                     edit.put(path, after.kind, after.oid, after.size, after.sha256)
-            tree = edit.save(lambda *row: write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", row))
             title = f"{discussion.title} (#{discussion.num})"
-            commit = Commit(repo.id, oid, tree, target.oid, head.oid, title, "", user.name, now())
-            self.repositories.insert_commit(write, commit)
+            commit = Commit(repo.id, "", "", target.oid, head.oid, title, "", user.name, now())
+            commit = self.repositories.add_commit(write, commit, edit)
             self.repositories.move_ref(write, repo, f"refs/heads/{discussion.base}", commit)
             write.execute(
-                "UPDATE discussions SET merge_oid = ? WHERE repo_id = ? AND num = ?", (oid, repo.id, discussion.num)
+                "UPDATE discussions SET merge_oid = ? WHERE repo_id = ? AND num = ?",
+                (commit.oid, repo.id, discussion.num),
             )
             if comment:
                 self._comment(write, user, repo, discussion.num, check_text(comment, "comment"))

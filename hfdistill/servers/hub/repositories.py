@@ -3,14 +3,16 @@
 import json
 import re
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .accounts import User, check_name, require_namespace, require_visible
 from .blobs import BlobStore
 from .cards import CardError, parse_card, tags_of
-from .database import Database, new_oid, now
+from .database import Database, now
 from .errors import HubError, bad_request, forbidden, repo_not_found, revision_not_found
-from .trees import EMPTY_TREE, Trees
+from .git_names import GitNames
+from .history import Commit
+from .trees import EMPTY_TREE, TreeEdit, Trees
 
 
 MAIN = "refs/heads/main"
@@ -51,21 +53,6 @@ class Repo:
         return PREFIXES[self.type] + self.repo_id
 
 
-@dataclass(frozen=True)
-class Commit:
-    """A commit's row; `merged` is the second parent of a merge."""
-
-    repo_id: int
-    oid: str
-    tree: str
-    parent: str | None
-    merged: str | None
-    title: str
-    message: str
-    author: str
-    created_at: str
-
-
 def check_ref(name: object, what: str) -> str:
     if not isinstance(name, str) or not name or len(name.encode("utf-8", "replace")) > 200 or BAD_REF.search(name):
         raise bad_request(f"Invalid {what} name {name!r}.")
@@ -81,6 +68,7 @@ class Repositories:
         self.database = database
         self.blobs = blobs
         self.trees = trees
+        self.git_names = GitNames(database, blobs, trees)
 
     def find(self, repo_type: str, namespace: str, name: str) -> Repo | None:
         row = self.database.row(
@@ -129,7 +117,6 @@ class Repositories:
         check_name(name, "repository name")
         require_namespace(user, namespace, f"create a {repo_type}")
         created = now()
-        oid = new_oid()
         with self.database.write() as write:
             existing = self.find(repo_type, namespace, name)
             if existing is not None and existing.name.lower() == name.lower():
@@ -140,14 +127,14 @@ class Repositories:
             repo_row = write.execute(
                 "INSERT INTO repos (type, namespace, name, private, sdk, created_at, updated_at, head) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-                (repo_type, namespace, name, private, sdk, created, created, oid),
+                (repo_type, namespace, name, private, sdk, created, created, ""),
             ).fetchone()
+            repo = Repo.of(repo_row)
             write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", EMPTY_TREE)
-            first = Commit(repo_row["id"], oid, EMPTY_TREE[0], None, None, "initial commit", "", user.name, created)
-            self.insert_commit(write, first)
-            write.execute("INSERT INTO refs VALUES (?, ?, ?)", (repo_row["id"], MAIN, oid))
-            self.index(write, repo_row["id"], repo_type, sdk, EMPTY_TREE[0])
-        return Repo.of(repo_row), True
+            first = Commit(repo.id, "", EMPTY_TREE[0], None, None, "initial commit", "", user.name, created)
+            first = self.add_commit(write, first)
+            self.move_ref(write, repo, MAIN, first)
+        return replace(repo, head=first.oid), True
 
     def delete(self, user: User, repo_type: str, repo_id: str) -> None:
         repo = self.get(user, repo_type, repo_id, write=True)
@@ -252,9 +239,23 @@ class Repositories:
         if not found:
             raise revision_not_found(name.split("/", 2)[-1])
 
+    def add_commit(self, write: sqlite3.Connection, commit: Commit, edit: TreeEdit | None = None) -> Commit:
+        """Stores a commit that is being made, and the tree that it makes of its parent's by `edit`.
+
+        Returns:
+            `Commit`: with its id. The same change of the same parent by the same user in the same second is, as in
+            git, the same commit.
+        """
+        git_tree = self.git_names.edited(write, edit.root) if edit else self.git_names.tree(write, commit.tree)
+        commit = self.git_names.new_commit(write, commit, git_tree)
+        if edit:
+            commit = replace(commit, tree=edit.save(write, commit.oid))
+        self.insert_commit(write, commit)
+        return commit
+
     def insert_commit(self, write: sqlite3.Connection, commit: Commit) -> None:
         values = tuple(vars(commit).values())
-        write.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        write.execute("INSERT OR IGNORE INTO commits VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def move_ref(self, write: sqlite3.Connection, repo: Repo, ref: str, commit: Commit) -> None:
         """Lets a ref point at a new commit, and brings up to date what listings show of `main`."""

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import sqlite3
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .blobs import git_oid, pointer_text
@@ -13,6 +14,8 @@ from .errors import HubError, bad_request
 
 FILE, LARGE, FOLDER = "f", "l", "d"
 MAX_DEPTH = 64
+# In the place of the commit that last changed an entry, until that one has its id.
+NEW = ""
 
 
 class Entry(NamedTuple):
@@ -104,20 +107,20 @@ class Trees:
 class TreeEdit:
     """Changes to one tree, kept in memory until [`save`].
 
-    Only the folders that change are loaded, and only they become new rows.
+    Only the folders that change are loaded, and only they become new rows. `root` holds the entries by name; opened
+    folders are dicts like it inside of their parent's, closed ones are still entries.
     """
 
-    def __init__(self, trees: Trees, root: str, commit: str):
+    def __init__(self, trees: Trees, root: str):
         self.trees = trees
-        self.commit = commit
-        self._root = self._open(root)
+        self.changed = False
+        self.root = self._open(root)
 
     def _open(self, tree_id: str | None) -> dict:
-        # Opened folders are dicts inside of their parent's dict; closed ones are still entries.
         return dict(self.trees.load(tree_id)) if tree_id else {}
 
     def _folder(self, parts: list[str], make: bool) -> dict | None:
-        folder = self._root
+        folder = self.root
         for part in parts:
             child = folder.get(part)
             if isinstance(child, Entry):
@@ -140,7 +143,8 @@ class TreeEdit:
         if isinstance(old, dict) or (old is not None and old.kind == FOLDER):
             raise bad_request(f"'{path}' is a folder, so no file can take its name.")
         if old is None or (old.kind, old.oid, old.sha256) != (kind, oid, sha256):
-            folder[name] = Entry(kind, oid, size, sha256, self.commit)
+            folder[name] = Entry(kind, oid, size, sha256, NEW)
+            self.changed = True
 
     def put_large(self, path: str, sha256: str, size: int) -> None:
         self.put(path, LARGE, git_oid(pointer_text(sha256, size)), size, sha256)
@@ -154,20 +158,21 @@ class TreeEdit:
             what = "folder" if folder else "file"
             raise HubError(404, f"Cannot delete '{path}': there is no such {what}.", "EntryNotFound")
         del parent[name]
+        self.changed = True
 
-    def save(self, store: Callable[[str, bytes], None]) -> str:
-        """Stores the changed folders and returns the root's id."""
-        return self._save(self._root, store)[0]
+    def save(self, write: sqlite3.Connection, commit: str) -> str:
+        """Stores the changed folders as those of a commit and returns the root's id."""
+        return self._save(self.root, write, commit)[0]
 
-    def _save(self, folder: dict, store: Callable[[str, bytes], None]) -> tuple[str, int]:
+    def _save(self, folder: dict, write: sqlite3.Connection, commit: str) -> tuple[str, int]:
         tree: Tree = {}
         for name, child in folder.items():
             if isinstance(child, dict):
-                tree_id, size = self._save(child, store)
+                tree_id, size = self._save(child, write, commit)
                 if tree_id == EMPTY_TREE[0]:
                     continue  # as in git, a folder lives as long as it holds something
-                child = Entry(FOLDER, tree_id, size, None, self.commit)
-            tree[name] = child
+                child = Entry(FOLDER, tree_id, size, None, commit)
+            tree[name] = child._replace(commit=commit) if child.commit == NEW else child
         tree_id, data = pack(tree)
-        store(tree_id, data)
+        write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", (tree_id, data))
         return tree_id, sum(entry.size for entry in tree.values())
