@@ -2,31 +2,31 @@
 
 import sqlite3
 
-from .accounts import require_login
 from .database import now
 from .errors import HubError, bad_request
 from .repositories import Repo
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
 
 
 routes = Routes()
 
 
-@routes("GET", "/api/users/{name}/overview")
+@routes("GET", "/api/users/{name}/overview", Right.OPEN)
 def user_overview(call: Call) -> Response:
     row = _account(call, "user")
     name = row["name"] if row else call.params["name"]
     return json_response({"user": name, "fullname": name, "type": "user", "orgs": [], **_counts(call, name)})
 
 
-@routes("GET", "/api/organizations/{name}/overview")
+@routes("GET", "/api/organizations/{name}/overview", Right.OPEN)
 def org_overview(call: Call) -> Response:
     row = _account(call, "org")
     name = row["name"] if row else call.params["name"]
     return json_response({"name": name, "fullname": name, "type": "org", **_counts(call, name)})
 
 
-@routes("GET", "/api/organizations/{name}/members")
+@routes("GET", "/api/organizations/{name}/members", Right.OPEN)
 def org_members(call: Call) -> Response:
     row = _account(call, "org")
     rows = call.hub.database.rows(
@@ -54,13 +54,12 @@ def _counts(call: Call, name: str) -> dict[str, int]:
     return {f"num{kind.capitalize()}s": counts.get(kind, 0) for kind in ("model", "dataset", "space")}
 
 
-@routes("GET", "/api/settings/repositories")
+@routes("GET", "/api/settings/repositories", Right.LOGIN)
 def own_repositories(call: Call) -> Response:
-    require_login(call.user)
     return _repositories(call, call.user.name)
 
 
-@routes("GET", "/api/organizations/{name}/settings/repositories")
+@routes("GET", "/api/organizations/{name}/settings/repositories", Right.LOGIN)
 def org_repositories(call: Call) -> Response:
     name = call.params["name"]
     if not call.user.belongs_to(name):
@@ -87,11 +86,10 @@ def _repositories(call: Call, namespace: str) -> Response:
     )
 
 
-@routes("POST", "/api/{type}/{repo}/ask-access")
+@routes("POST", "/api/{type}/{repo}/ask-access", Right.ASK)
 def ask_access(call: Call) -> Response:
     """Knocks at a gate: an automatic one opens, a manual one keeps the request for the owner."""
-    require_login(call.user)
-    repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id)
+    repo = call.repo
     if not repo.gated or call.user.id is None:
         raise bad_request(f"{repo.repo_id} is not gated for you.")
     status = "accepted" if repo.gated == "auto" else "pending"
@@ -104,13 +102,12 @@ def ask_access(call: Call) -> Response:
 
 
 def _gated(call: Call) -> Repo:
-    repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
-    if not repo.gated:
-        raise bad_request(f"{repo.repo_id} is not gated.")
-    return repo
+    if not call.repo.gated:
+        raise bad_request(f"{call.repo.repo_id} is not gated.")
+    return call.repo
 
 
-@routes("GET", "/api/{type}/{repo}/user-access-request/{status}")
+@routes("GET", "/api/{type}/{repo}/user-access-request/{status}", Right.WRITE)
 def access_requests(call: Call) -> Response:
     repo = _gated(call)
     rows = call.hub.database.rows(
@@ -132,7 +129,7 @@ def access_requests(call: Call) -> Response:
     )
 
 
-@routes("POST", "/api/{type}/{repo}/user-access-request/handle")
+@routes("POST", "/api/{type}/{repo}/user-access-request/handle", Right.WRITE)
 def handle_access(call: Call) -> Response:
     repo = _gated(call)
     body = call.json()
@@ -152,7 +149,7 @@ def handle_access(call: Call) -> Response:
     return json_response({})
 
 
-@routes("POST", "/api/{type}/{repo}/user-access-request/grant")
+@routes("POST", "/api/{type}/{repo}/user-access-request/grant", Right.WRITE)
 def grant_access(call: Call) -> Response:
     repo = _gated(call)
     name = call.json().get("user")

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from .database import Database, now
-from .errors import HubError, bad_request, forbidden, repo_not_found
+from .errors import HubError, bad_request, forbidden
 
 
 LOCAL_USER = "local"
@@ -214,9 +214,3 @@ def require_namespace(user: User, namespace: str, what: str) -> None:
     if not user.may_write(namespace):
         right = "a token with the write role" if user.role == "read" else f"write access to '{namespace}'"
         raise forbidden(f"You don't have the rights to {what} under the namespace '{namespace}': {right} is needed.")
-
-
-def require_visible(user: User, private: bool, namespace: str, repo_id: str) -> None:
-    """Answers as for a missing repository where a private one must not be seen."""
-    if private and not user.belongs_to(namespace):
-        raise repo_not_found(repo_id, user.anonymous)

@@ -3,6 +3,7 @@
 from .collections import Collection
 from .errors import HubError, bad_request
 from .repositories import PREFIXES
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
 
 
@@ -38,7 +39,7 @@ def describe(call: Call, collection: Collection) -> dict:
     }
 
 
-@routes("GET", "/api/collections")
+@routes("GET", "/api/collections", Right.OPEN)
 def listing(call: Call) -> Response:
     item = None
     if text := call.query("item"):
@@ -58,7 +59,7 @@ def listing(call: Call) -> Response:
     return json_response(answers, headers=headers)
 
 
-@routes("POST", "/api/collections")
+@routes("POST", "/api/collections", Right.ACT)
 def create(call: Call) -> Response:
     collection, new = call.hub.collections.create(call.user, call.json())
     if not new:
@@ -67,36 +68,36 @@ def create(call: Call) -> Response:
     return json_response(describe(call, collection))
 
 
-@routes("GET", "/api/collections/{repo}")
+@routes("GET", "/api/collections/{slug}", Right.OPEN)
 def get(call: Call) -> Response:
-    return json_response(describe(call, call.hub.collections.get(call.user, call.repo_id)))
+    return json_response(describe(call, call.hub.collections.get(call.user, call.params["slug"])))
 
 
-@routes("PATCH", "/api/collections/{repo}")
+@routes("PATCH", "/api/collections/{slug}", Right.ACT)
 def update(call: Call) -> Response:
-    collection = call.hub.collections.update(call.user, call.repo_id, call.json())
+    collection = call.hub.collections.update(call.user, call.params["slug"], call.json())
     return json_response({"success": True, "data": describe(call, collection)})
 
 
-@routes("DELETE", "/api/collections/{repo}")
+@routes("DELETE", "/api/collections/{slug}", Right.ACT)
 def delete(call: Call) -> Response:
-    call.hub.collections.delete(call.user, call.repo_id)
+    call.hub.collections.delete(call.user, call.params["slug"])
     return json_response({})
 
 
-@routes("POST", "/api/collections/{repo}/items")
+@routes("POST", "/api/collections/{slug}/items", Right.ACT)
 def add_item(call: Call) -> Response:
-    collection = call.hub.collections.add_item(call.user, call.repo_id, call.json())
+    collection = call.hub.collections.add_item(call.user, call.params["slug"], call.json())
     return json_response(describe(call, collection))
 
 
-@routes("PATCH", "/api/collections/{repo}/items/{item}")
+@routes("PATCH", "/api/collections/{slug}/items/{item}", Right.ACT)
 def update_item(call: Call) -> Response:
-    call.hub.collections.update_item(call.user, call.repo_id, call.params["item"], call.json())
+    call.hub.collections.update_item(call.user, call.params["slug"], call.params["item"], call.json())
     return json_response({"success": True})
 
 
-@routes("DELETE", "/api/collections/{repo}/items/{item}")
+@routes("DELETE", "/api/collections/{slug}/items/{item}", Right.ACT)
 def delete_item(call: Call) -> Response:
-    call.hub.collections.delete_item(call.user, call.repo_id, call.params["item"])
+    call.hub.collections.delete_item(call.user, call.params["slug"], call.params["item"])
     return json_response({})

@@ -8,6 +8,7 @@ from .accounts import User, check_name, require_namespace
 from .database import Database, new_id, now
 from .errors import HubError, bad_request
 from .repositories import PREFIXES, Repositories
+from .rights import visible
 
 
 THEMES = ("orange", "blue", "green", "purple", "pink", "indigo")
@@ -81,10 +82,9 @@ class Collections:
         if item:
             clauses.append("id IN (SELECT collection_id FROM collection_items WHERE type = ? AND item = ?)")
             values += item
-        if user.role != "admin":
-            names = [] if user.anonymous else [user.name, *user.orgs]
-            clauses.append(f"(private = 0 OR namespace IN ({','.join('?' * len(names))}))")
-            values += names
+        where, names = visible(user)
+        clauses.append(where)
+        values += names
         rows = self.database.rows(
             f"SELECT * FROM collections WHERE {' AND '.join(clauses)} ORDER BY updated_at DESC, id LIMIT ? OFFSET ?",
             *values,
@@ -104,7 +104,7 @@ class Collections:
         if item_type not in PREFIXES:
             return True
         repo = self.repositories.find(item_type, *item.split("/", 1))
-        return repo is not None and (not repo.private or user.belongs_to(repo.namespace))
+        return repo is not None and self.repositories.may_see(user, repo)
 
     def create(self, user: User, body: dict) -> tuple[Collection, bool]:
         """Makes a collection; returns it and whether it is new, since a namespace has each title once."""

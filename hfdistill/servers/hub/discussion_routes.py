@@ -8,6 +8,7 @@ from .discussions import Discussion
 from .errors import bad_request
 from .pages import render_markdown
 from .repositories import Repo
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
 from .trees import FILE, Entry
 
@@ -18,13 +19,8 @@ PAGE = 50
 MAX_DIFF = 1024 * 1024
 
 
-def _repo(call: Call) -> Repo:
-    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id)
-
-
 def _found(call: Call) -> tuple[Repo, Discussion]:
-    repo = _repo(call)
-    return repo, call.hub.discussions.get(repo, call.params["num"])
+    return call.repo, call.hub.discussions.get(call.repo, call.params["num"])
 
 
 def _summary(repo: Repo, discussion: Discussion) -> dict:
@@ -59,9 +55,9 @@ def _answer_event(call: Call, key: str, event_id: str) -> Response:
     return json_response({key: _event(row)})
 
 
-@routes("GET", "/api/{type}/{repo}/discussions")
+@routes("GET", "/api/{type}/{repo}/discussions", Right.METADATA)
 def listing(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     clauses, values = ["repo_id = ?"], [repo.id]
     kind, status = call.query("type") or "all", call.query("status") or "all"
     if kind not in ("all", "discussion", "pull_request") or status not in ("all", "open", "closed"):
@@ -83,9 +79,9 @@ def listing(call: Call) -> Response:
     return json_response({"discussions": found, "count": count, "start": start, "numClosedDiscussions": 0})
 
 
-@routes("POST", "/api/{type}/{repo}/discussions")
+@routes("POST", "/api/{type}/{repo}/discussions", Right.DISCUSS)
 def create(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     body = call.json()
     pull_request = body.get("pullRequest", False)
     if not isinstance(pull_request, bool):
@@ -95,7 +91,7 @@ def create(call: Call) -> Response:
     return json_response({"num": num, "url": url, "pullRequest": pull_request})
 
 
-@routes("GET", "/api/{type}/{repo}/discussions/{num}")
+@routes("GET", "/api/{type}/{repo}/discussions/{num}", Right.METADATA)
 def details(call: Call) -> Response:
     repo, discussion = _found(call)
     hub = call.hub
@@ -108,26 +104,34 @@ def details(call: Call) -> Response:
             answer["changes"]["mergeCommitId"] = discussion.merge_oid
         answer["filesWithConflicts"] = [] if merged else hub.discussions.conflicts(repo, discussion)
         if call.flag("diff"):
-            answer["diff"] = _diff(call, repo, discussion)
+            readable = hub.repositories.has_access(call.user, repo)
+            answer["diff"] = _diff(call, repo, discussion, readable)
     return json_response(answer)
 
 
-def _diff(call: Call, repo: Repo, discussion: Discussion) -> str:
+def _diff(call: Call, repo: Repo, discussion: Discussion, readable: bool) -> str:
+    """What a pull request changes; in front of a gate only which files, as their list is for everybody."""
     parts = []
     size = 0
     for path, (before, after) in call.hub.discussions.changes(repo, discussion).items():
-        old, new = (_lines(call, entry) for entry in (before, after))
         names = ("/dev/null" if before is None else f"a/{path}", "/dev/null" if after is None else f"b/{path}")
-        header = f"diff --git a/{path} b/{path}\n"
-        if old is None or new is None:
-            parts.append(f"{header}Binary files {names[0]} and {names[1]} differ\n")
+        if not readable:
+            change = f"Files {names[0]} and {names[1]} differ (gated: ask for access to see how)\n"
         else:
-            lines = difflib.unified_diff(old, new, *names)
-            parts.append(header + "".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+            change = _changed_lines(call, before, after, names)
+        parts.append(f"diff --git a/{path} b/{path}\n{change}")
         size += len(parts[-1])
         if size > MAX_DIFF:
             break
     return "".join(parts)
+
+
+def _changed_lines(call: Call, before: Entry | None, after: Entry | None, names: tuple[str, str]) -> str:
+    old, new = (_lines(call, entry) for entry in (before, after))
+    if old is None or new is None:
+        return f"Binary files {names[0]} and {names[1]} differ\n"
+    lines = difflib.unified_diff(old, new, *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def _lines(call: Call, entry: Entry | None) -> list[str] | None:
@@ -142,21 +146,21 @@ def _lines(call: Call, entry: Entry | None) -> list[str] | None:
         return None
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment", Right.DISCUSS)
 def comment(call: Call) -> Response:
     repo, discussion = _found(call)
     event = call.hub.discussions.comment(call.user, repo, discussion, call.json().get("comment"))
     return _answer_event(call, "newMessage", event)
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/title")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/title", Right.DISCUSS)
 def retitle(call: Call) -> Response:
     repo, discussion = _found(call)
     event = call.hub.discussions.retitle(call.user, repo, discussion, call.json().get("title"))
     return _answer_event(call, "newTitle", event)
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/status")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/status", Right.DISCUSS)
 def set_status(call: Call) -> Response:
     repo, discussion = _found(call)
     body = call.json()
@@ -164,19 +168,19 @@ def set_status(call: Call) -> Response:
     return _answer_event(call, "newStatus", event)
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/merge")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/merge", Right.WRITE)
 def merge(call: Call) -> Response:
     repo, discussion = _found(call)
     commit = call.hub.discussions.merge(call.user, repo, discussion, call.json().get("comment"))
     return json_response({"commitOid": commit.oid})
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/edit")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/edit", Right.DISCUSS)
 def edit(call: Call) -> Response:
     return _edit(call, call.json().get("content", ""))
 
 
-@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/hide")
+@routes("POST", "/api/{type}/{repo}/discussions/{num}/comment/{event}/hide", Right.DISCUSS)
 def hide(call: Call) -> Response:
     return _edit(call, None)
 

@@ -16,13 +16,13 @@ from .contents import Blob
 from .direct_files import PIECE
 from .direct_io import EXTENSION
 from .errors import HubError, entry_not_found
+from .rights import Right
 from .routing import Call, Routes
 from .trees import FOLDER, LARGE, check_path
 
 
 routes = Routes()
 
-TYPES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
 # Types that a browser may show without running anything.
 SHOWN = ("image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml", "application/json", "application/pdf")
 
@@ -93,12 +93,12 @@ def wanted_range(header: str | None, size: int) -> Range:
     return Range(start, end, True)
 
 
-@routes("GET HEAD", "/{prefix}{repo}/resolve/{rev}/{path}")
+@routes("GET HEAD", "/{prefix}{repo}/resolve/{rev}/{path}", Right.CONTENT)
 def resolve(call: Call) -> Response:
     return _file(call, raw=False)
 
 
-@routes("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}")
+@routes("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}", Right.CONTENT)
 def raw(call: Call) -> Response:
     return _file(call, raw=True)
 
@@ -106,8 +106,7 @@ def raw(call: Call) -> Response:
 def _file(call: Call, raw: bool) -> Response:
     hub = call.hub
     path = call.params["path"]
-    repo = hub.repositories.get(call.user, TYPES[call.params["prefix"]], call.repo_id, files=True)
-    commit = hub.repositories.resolve(repo, call.params["rev"])
+    commit = hub.repositories.resolve(call.repo, call.params["rev"])
     check_path(path)
     entry = hub.trees.find(commit.tree, path)
     headers = {"X-Repo-Commit": commit.oid}
@@ -167,7 +166,7 @@ def content_headers(path: str, download: bool = False) -> dict[str, str]:
     }
 
 
-@routes("GET HEAD", "/_lfs/{sha256}/{size}")
+@routes("GET HEAD", "/_lfs/{sha256}/{size}", Right.SIGNED)
 def lfs_get(call: Call) -> Response:
     sha256 = check_sha256(call.params["sha256"])
     call.hub.accounts.verify("lfs-read", sha256, call.query("signature") or "")

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from .errors import HubError, bad_request, entry_not_found
 from .repositories import Commit, Repo, check_ref
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
 from .trees import FOLDER, LARGE, Entry, check_path
 
@@ -12,10 +13,6 @@ routes = Routes()
 
 PAGE = 1000
 COMMITS_PAGE = 50
-
-
-def repo_of(call: Call, *, write: bool = False, files: bool = False) -> Repo:
-    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=write, files=files)
 
 
 def describe(call: Call, repo: Repo, path: str, entry: Entry, expand: bool, commits: dict[str, Commit | None]) -> dict:
@@ -35,19 +32,19 @@ def describe(call: Call, repo: Repo, path: str, entry: Entry, expand: bool, comm
     return info
 
 
-@routes("GET", "/api/{type}/{repo}/tree/{rev}")
+@routes("GET", "/api/{type}/{repo}/tree/{rev}", Right.METADATA)
 def tree(call: Call) -> Response:
     return _tree(call, "")
 
 
-@routes("GET", "/api/{type}/{repo}/tree/{rev}/{path}")
+@routes("GET", "/api/{type}/{repo}/tree/{rev}/{path}", Right.METADATA)
 def tree_below(call: Call) -> Response:
     return _tree(call, call.params["path"].strip("/"))
 
 
 def _tree(call: Call, path: str) -> Response:
     hub = call.hub
-    repo = repo_of(call)
+    repo = call.repo
     commit = hub.repositories.resolve(repo, call.params["rev"])
     root = commit.tree
     if path:
@@ -76,10 +73,10 @@ def _tree(call: Call, path: str) -> Response:
     return json_response(page, headers=headers)
 
 
-@routes("POST", "/api/{type}/{repo}/paths-info/{rev}")
+@routes("POST", "/api/{type}/{repo}/paths-info/{rev}", Right.METADATA)
 def paths_info(call: Call) -> Response:
     hub = call.hub
-    repo = repo_of(call)
+    repo = call.repo
     commit = hub.repositories.resolve(repo, call.params["rev"])
     if call.request.headers.get("content-type", "").startswith("application/json"):
         body = call.json()
@@ -100,9 +97,9 @@ def paths_info(call: Call) -> Response:
     return json_response(found)
 
 
-@routes("GET", "/api/{type}/{repo}/refs")
+@routes("GET", "/api/{type}/{repo}/refs", Right.METADATA)
 def refs(call: Call) -> Response:
-    repo = repo_of(call)
+    repo = call.repo
 
     def listed(prefix: str) -> list[dict]:
         found = call.hub.repositories.refs(repo, prefix)
@@ -114,10 +111,10 @@ def refs(call: Call) -> Response:
     return json_response(answer)
 
 
-@routes("GET", "/api/{type}/{repo}/commits/{rev}")
+@routes("GET", "/api/{type}/{repo}/commits/{rev}", Right.METADATA)
 def commits(call: Call) -> Response:
     hub = call.hub
-    repo = repo_of(call)
+    repo = call.repo
     commit = hub.repositories.resolve(repo, call.query("cursor") or call.params["rev"])
     limit = call.number("limit", COMMITS_PAGE, 1, PAGE)
     history = hub.repositories.history(repo, commit.oid, limit + 1)
@@ -138,9 +135,9 @@ def commits(call: Call) -> Response:
     return json_response(page, headers=headers)
 
 
-@routes("POST", "/api/{type}/{repo}/branch/{branch}")
+@routes("POST", "/api/{type}/{repo}/branch/{branch}", Right.WRITE)
 def create_branch(call: Call) -> Response:
-    repo = repo_of(call, write=True)
+    repo = call.repo
     name = check_ref(call.params["branch"], "branch")
     start = call.json().get("startingPoint") or "main"
     if not isinstance(start, str):
@@ -150,32 +147,32 @@ def create_branch(call: Call) -> Response:
     return json_response({})
 
 
-@routes("DELETE", "/api/{type}/{repo}/branch/{branch}")
+@routes("DELETE", "/api/{type}/{repo}/branch/{branch}", Right.WRITE)
 def delete_branch(call: Call) -> Response:
-    repo = repo_of(call, write=True)
+    repo = call.repo
     call.hub.repositories.delete_ref(repo, f"refs/heads/{call.params['branch']}")
     return json_response({})
 
 
-@routes("POST", "/api/{type}/{repo}/tag/{rev}")
+@routes("POST", "/api/{type}/{repo}/tag/{rev}", Right.WRITE)
 def create_tag(call: Call) -> Response:
-    repo = repo_of(call, write=True)
+    repo = call.repo
     name = check_ref(call.json().get("tag"), "tag")
     commit = call.hub.repositories.resolve(repo, call.params["rev"])
     call.hub.repositories.create_ref(repo, f"refs/tags/{name}", commit.oid)
     return json_response({})
 
 
-@routes("DELETE", "/api/{type}/{repo}/tag/{tag}")
+@routes("DELETE", "/api/{type}/{repo}/tag/{tag}", Right.WRITE)
 def delete_tag(call: Call) -> Response:
-    repo = repo_of(call, write=True)
+    repo = call.repo
     call.hub.repositories.delete_ref(repo, f"refs/tags/{call.params['tag']}")
     return json_response({})
 
 
-@routes("POST", "/api/{type}/{repo}/super-squash/{rev}")
+@routes("POST", "/api/{type}/{repo}/super-squash/{rev}", Right.WRITE)
 def super_squash(call: Call) -> Response:
-    repo = repo_of(call, write=True)
+    repo = call.repo
     message = call.json().get("message")
     if not isinstance(message, str) or not message.strip():
         raise HubError(400, "A squash needs a message.")

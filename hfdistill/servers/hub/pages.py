@@ -15,6 +15,7 @@ from .errors import HubError
 from .first_rows import files_of_configs, first_rows
 from .page_templates import environment
 from .repositories import PREFIXES, Commit, Repo
+from .rights import Right, visible
 from .routing import Call, Response, Routes
 from .trees import FOLDER, check_path
 
@@ -32,7 +33,6 @@ MAX_SHOWN = 256 * 1024
 MAX_ENTRIES = 1000
 PAGE = 50
 PLURALS = {"model": "models", "dataset": "datasets", "space": "spaces"}
-TYPES = {"": "model", "datasets/": "dataset", "spaces/": "space"}
 # Keys of a card that name what a repository was made from.
 PARENT_KEYS = {"base_model": "model", "teacher_model": "model", "datasets": "dataset", "models": "model"}
 TABS = (("Card", ""), ("Files", "/tree/main"), ("Commits", "/commits/main"), ("Discussions", "/discussions"))
@@ -92,17 +92,10 @@ def error_page(call: Call, error: HubError) -> Response:
     return response
 
 
-def _visible(call: Call) -> tuple[str, list]:
-    if call.user.role == "admin":
-        return "1", []
-    names = [] if call.user.anonymous else [call.user.name, *call.user.orgs]
-    return f"(private = 0 OR namespace IN ({','.join('?' * len(names))}))", names
-
-
 def _repos(call: Call, where: str, *values: object, limit: int = PAGE, offset: int = 0) -> list[Repo]:
-    visible, names = _visible(call)
+    mine, names = visible(call.user)
     rows = call.hub.database.rows(
-        f"SELECT * FROM repos WHERE {where} AND {visible} ORDER BY updated_at DESC LIMIT ? OFFSET ?",
+        f"SELECT * FROM repos WHERE {where} AND {mine} ORDER BY updated_at DESC LIMIT ? OFFSET ?",
         *values,
         *names,
         limit,
@@ -111,13 +104,13 @@ def _repos(call: Call, where: str, *values: object, limit: int = PAGE, offset: i
     return [Repo.of(row) for row in rows]
 
 
-@routes("GET", "/")
+@routes("GET", "/", Right.OPEN)
 def home(call: Call) -> Response:
     groups = {plural: _repos(call, "type = ?", kind, limit=10) for kind, plural in PLURALS.items()}
     return page(call, "home", title="hfdistill hub", groups=groups)
 
 
-@routes("GET", "/login")
+@routes("GET", "/login", Right.OPEN)
 def login(call: Call) -> Response:
     if call.user.anonymous:
         error = HubError(401, "Log in with any user name and your token as the password.").response()
@@ -126,7 +119,7 @@ def login(call: Call) -> Response:
     return Response(status_code=303, headers={"Location": "/"})
 
 
-@routes("GET", "/{type}")
+@routes("GET", "/{type}", Right.OPEN)
 def listing(call: Call) -> Response:
     where, values = "type = ?", [call.repo_type]
     search, tag = call.query("search"), call.query("filter")
@@ -144,15 +137,15 @@ def listing(call: Call) -> Response:
     return page(call, "listing", title=title, kind=kind, search=search, repos=repos[:PAGE], next=link)
 
 
-@routes("GET", "/collections")
+@routes("GET", "/collections", Right.OPEN)
 def collections(call: Call) -> Response:
     found = call.hub.collections.listed(call.user, None, None, 500, 0)
     return page(call, "collections", title="Collections", collections=found)
 
 
-@routes("GET", "/collections/{repo}")
+@routes("GET", "/collections/{slug}", Right.OPEN)
 def collection(call: Call) -> Response:
-    found: Collection = call.hub.collections.get(call.user, call.repo_id)
+    found: Collection = call.hub.collections.get(call.user, call.params["slug"])
     items = []
     for row in call.hub.collections.items(call.user, found):
         link = f"/{PREFIXES[row['type']]}{row['item']}" if row["type"] in PREFIXES else None
@@ -160,7 +153,7 @@ def collection(call: Call) -> Response:
     return page(call, "collection", title=found.title, collection=found, items=items)
 
 
-@routes("GET", "/(?P<namespace>(?!api$)[^/_][^/]*)")
+@routes("GET", "/(?P<namespace>(?!api$)[^/_][^/]*)", Right.OPEN)
 def namespace(call: Call) -> Response:
     name = call.params["namespace"]
     repos = _repos(call, "namespace = ?", name, limit=500)
@@ -169,18 +162,15 @@ def namespace(call: Call) -> Response:
     return page(call, "listing", title=name, repos=repos, next=None)
 
 
-def _repo(call: Call, files: bool = False) -> Repo:
-    return call.hub.repositories.get(call.user, TYPES[call.params["prefix"]], call.repo_id, files=files)
-
-
-def _repo_page(call: Call, template: str, repo: Repo, tab: str, **values) -> Response:
+def _repo_page(call: Call, template: str, tab: str, **values) -> Response:
+    repo = call.repo
     return page(call, template, title=repo.repo_id, repo=repo, kind=PLURALS[repo.type], tabs=TABS, tab=tab, **values)
 
 
-@routes("GET", "/{prefix}{repo}")
+@routes("GET", "/{prefix}{repo}", Right.METADATA)
 def card(call: Call) -> Response:
     hub = call.hub
-    repo = _repo(call)
+    repo = call.repo
     tags = hub.database.rows("SELECT tag FROM tags WHERE repo_id = ? ORDER BY tag", repo.id)
     tree = hub.repositories.commit(repo, repo.head).tree
     entry = hub.trees.find(tree, "README.md")
@@ -201,7 +191,6 @@ def card(call: Call) -> Response:
     return _repo_page(
         call,
         "card",
-        repo,
         "Card",
         tags=[row["tag"] for row in tags],
         card=html,
@@ -227,24 +216,24 @@ def _parents(call: Call, repo: Repo) -> list[Repo]:
             if not isinstance(name, str) or name.count("/") != 1:
                 continue
             found = call.hub.repositories.find(kind, *name.split("/"))
-            if found and found.id != repo.id and (not found.private or call.user.belongs_to(found.namespace)):
+            if found and found.id != repo.id and call.hub.repositories.may_see(call.user, found):
                 parents.append(found)
     return parents
 
 
-@routes("GET", "/{prefix}{repo}/tree/{rev}")
+@routes("GET", "/{prefix}{repo}/tree/{rev}", Right.METADATA)
 def tree_root(call: Call) -> Response:
     return _tree(call, "")
 
 
-@routes("GET", "/{prefix}{repo}/tree/{rev}/{path}")
+@routes("GET", "/{prefix}{repo}/tree/{rev}/{path}", Right.METADATA)
 def tree(call: Call) -> Response:
     return _tree(call, call.params["path"].strip("/"))
 
 
 def _tree(call: Call, path: str) -> Response:
     hub = call.hub
-    repo = _repo(call)
+    repo = call.repo
     revision = call.params["rev"]
     commit = hub.repositories.resolve(repo, revision)
     root = commit.tree
@@ -280,7 +269,6 @@ def _tree(call: Call, path: str) -> Response:
     return _repo_page(
         call,
         "tree",
-        repo,
         "Files",
         revision=revision,
         crumbs=[(repo.name, f"{base}/tree/{rev}"), *crumbs],
@@ -299,13 +287,12 @@ def _size(size: int) -> str:
     return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-@routes("GET", "/{prefix}{repo}/blob/{rev}/{path}")
+@routes("GET", "/{prefix}{repo}/blob/{rev}/{path}", Right.CONTENT)
 def blob(call: Call) -> Response:
     hub = call.hub
-    repo = _repo(call, files=True)
     path = call.params["path"]
     check_path(path)
-    entry = hub.trees.find(hub.repositories.resolve(repo, call.params["rev"]).tree, path)
+    entry = hub.trees.find(hub.repositories.resolve(call.repo, call.params["rev"]).tree, path)
     if entry is None or entry.kind == FOLDER:
         raise HubError(404, f"There is no file '{path}'.", "EntryNotFound")
     text = None
@@ -316,7 +303,6 @@ def blob(call: Call) -> Response:
     return _repo_page(
         call,
         "blob",
-        repo,
         "Files",
         revision=call.params["rev"],
         path=path,
@@ -324,39 +310,39 @@ def blob(call: Call) -> Response:
         text=None if image else text,
         image=image,
         sha256=entry.sha256,
-        download=f"/{repo.url_path}/resolve/{quote(call.params['rev'], safe='')}/{quote(path)}",
+        download=f"/{call.repo.url_path}/resolve/{quote(call.params['rev'], safe='')}/{quote(path)}",
     )
 
 
-@routes("GET", "/{prefix}{repo}/commits/{rev}")
+@routes("GET", "/{prefix}{repo}/commits/{rev}", Right.METADATA)
 def commits(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     start = call.hub.repositories.resolve(repo, call.params["rev"])
     history = call.hub.repositories.history(repo, start.oid, PAGE + 1)
     older = history[PAGE].oid if len(history) > PAGE else None
-    return _repo_page(call, "commits", repo, "Commits", commits=history[:PAGE], next=older)
+    return _repo_page(call, "commits", "Commits", commits=history[:PAGE], next=older)
 
 
-@routes("GET", "/{prefix}{repo}/commit/{oid}")
+@routes("GET", "/{prefix}{repo}/commit/{oid}", Right.METADATA)
 def commit(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     made = call.hub.repositories.resolve(repo, call.params["oid"])
-    return _repo_page(call, "commits", repo, "Commits", commits=[made], next=made.parent)
+    return _repo_page(call, "commits", "Commits", commits=[made], next=made.parent)
 
 
-@routes("GET", "/{prefix}{repo}/discussions")
+@routes("GET", "/{prefix}{repo}/discussions", Right.METADATA)
 def discussions(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     found = call.hub.database.rows("SELECT * FROM discussions WHERE repo_id = ? ORDER BY num DESC LIMIT 500", repo.id)
-    return _repo_page(call, "discussions", repo, "Discussions", discussions=found)
+    return _repo_page(call, "discussions", "Discussions", discussions=found)
 
 
-@routes("GET", "/{prefix}{repo}/discussions/{num}")
+@routes("GET", "/{prefix}{repo}/discussions/{num}", Right.METADATA)
 def discussion(call: Call) -> Response:
-    repo = _repo(call)
+    repo = call.repo
     item = call.hub.discussions.get(repo, call.params["num"])
     events = [_shown_event(row) for row in call.hub.discussions.events(item)]
-    return _repo_page(call, "discussion", repo, "Discussions", item=item, events=events)
+    return _repo_page(call, "discussion", "Discussions", item=item, events=events)
 
 
 def _shown_event(row) -> dict:

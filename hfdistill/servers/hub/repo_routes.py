@@ -3,10 +3,11 @@
 import base64
 import json
 
-from .accounts import LOCAL_USER, require_login
+from .accounts import LOCAL_USER
 from .cards import validate_card
 from .errors import HubError, bad_request
 from .repositories import PREFIXES, Commit, Repo
+from .rights import Right, visible
 from .routing import Call, Response, Routes, json_response
 from .trees import LARGE, Entry
 
@@ -18,7 +19,7 @@ PAGE = 1000
 SORTS = {"lastModified": "updated_at", "last_modified": "updated_at", "createdAt": "created_at"}
 
 
-@routes("GET", "/api/whoami-v2")
+@routes("GET", "/api/whoami-v2", Right.OPEN)
 def whoami(call: Call) -> Response:
     user = call.user
     if user.anonymous:
@@ -60,9 +61,8 @@ def is_private(body: dict) -> bool | None:
     return visibility != "public"
 
 
-@routes("POST", "/api/repos/create")
+@routes("POST", "/api/repos/create", Right.ACT)
 def create(call: Call) -> Response:
-    require_login(call.user)
     body = call.json()
     repo_type = repo_type_of(body)
     sdk = body.get("sdk")
@@ -83,7 +83,7 @@ def create(call: Call) -> Response:
     return json_response(answer)
 
 
-@routes("DELETE", "/api/repos/delete")
+@routes("DELETE", "/api/repos/delete", Right.ACT)
 def delete(call: Call) -> Response:
     body = call.json()
     namespace = body.get("organization") or call.user.name
@@ -91,7 +91,7 @@ def delete(call: Call) -> Response:
     return json_response({})
 
 
-@routes("POST", "/api/repos/move")
+@routes("POST", "/api/repos/move", Right.ACT)
 def move(call: Call) -> Response:
     body = call.json()
     source, target = body.get("fromRepo"), body.get("toRepo")
@@ -102,11 +102,11 @@ def move(call: Call) -> Response:
     return json_response({"url": f"{call.base_url}/{repo.url_path}"})
 
 
-@routes("POST", "/api/{type}/{repo}/duplicate")
+@routes("POST", "/api/{type}/{repo}/duplicate", Right.CONTENT)
 def duplicate(call: Call) -> Response:
     """Makes a new repository with the files, not the history, of one that the user can read."""
     hub = call.hub
-    source = hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
+    source = call.repo
     body = call.json()
     target = body.get("repository")
     if not isinstance(target, str) or target.count("/") != 1:
@@ -121,9 +121,9 @@ def duplicate(call: Call) -> Response:
     return json_response(answer)
 
 
-@routes("PUT", "/api/{type}/{repo}/settings")
+@routes("PUT", "/api/{type}/{repo}/settings", Right.WRITE)
 def settings(call: Call) -> Response:
-    repo = call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
+    repo = call.repo
     body = call.json()
     private = is_private(body)
     gated = body.get("gated", repo.gated or False)
@@ -137,15 +137,13 @@ def settings(call: Call) -> Response:
     return json_response({"private": repo.private if private is None else private, "gated": gated})
 
 
-@routes("GET", "/api/{type}/{repo}/auth-check")
+@routes("GET", "/api/{type}/{repo}/auth-check", Right.CONTENT)
 def auth_check(call: Call) -> Response:
-    call.hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
     return json_response({})
 
 
-@routes("GET", "/api/{type}/{repo}/auth-check/write")
+@routes("GET", "/api/{type}/{repo}/auth-check/write", Right.WRITE)
 def auth_check_write(call: Call) -> Response:
-    call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
     return json_response({})
 
 
@@ -209,19 +207,19 @@ def extras(call: Call, repo: Repo, commit: Commit | None) -> dict:
     return more
 
 
-@routes("GET", "/api/{type}/{repo}")
+@routes("GET", "/api/{type}/{repo}", Right.METADATA)
 def info(call: Call) -> Response:
     return _info(call, None)
 
 
-@routes("GET", "/api/{type}/{repo}/revision/{rev}")
+@routes("GET", "/api/{type}/{repo}/revision/{rev}", Right.METADATA)
 def info_at(call: Call) -> Response:
     return _info(call, call.params["rev"])
 
 
 def _info(call: Call, revision: str | None) -> Response:
     hub = call.hub
-    repo = hub.repositories.get(call.user, call.repo_type, call.repo_id)
+    repo = call.repo
     commit = hub.repositories.resolve(repo, revision) if revision else hub.repositories.commit(repo, repo.head)
     info = summary(call, repo, tags_of_repos(call, [repo.id])[repo.id])
     info.update(extras(call, repo, commit))
@@ -232,7 +230,7 @@ def _info(call: Call, revision: str | None) -> Response:
     return json_response(info)
 
 
-@routes("GET", "/api/{type}")
+@routes("GET", "/api/{type}", Right.OPEN)
 def listing(call: Call) -> Response:
     clauses, values = _filters(call)
     column = SORTS.get(call.query("sort") or "", "updated_at")
@@ -278,11 +276,8 @@ def _filters(call: Call) -> tuple[list[str], list]:
         values.append("%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%")
     if call.query("gated") is not None:
         clauses.append(f"gated IS {'NOT ' if call.flag('gated') else ''}NULL")
-    if call.user.role != "admin":
-        names = [] if call.user.anonymous else [call.user.name, *call.user.orgs]
-        clauses.append(f"(private = 0 OR namespace IN ({','.join('?' * len(names))}))")
-        values += names
-    return clauses, values
+    where, names = visible(call.user)
+    return [*clauses, where], [*values, *names]
 
 
 def _items(call: Call, repos: list[Repo]) -> list[dict]:
@@ -302,7 +297,7 @@ def _items(call: Call, repos: list[Repo]) -> list[dict]:
     return items
 
 
-@routes("POST", "/api/validate-yaml")
+@routes("POST", "/api/validate-yaml", Right.OPEN)
 def validate_yaml(call: Call) -> Response:
     body = call.json()
     content, repo_type = body.get("content"), body.get("repoType") or "model"

@@ -5,13 +5,14 @@ import re
 import sqlite3
 from dataclasses import dataclass, replace
 
-from .accounts import User, check_name, require_namespace, require_visible
+from .accounts import User, check_name, require_namespace
 from .blobs import BlobStore
 from .cards import CardError, parse_card, tags_of
 from .database import Database, now
 from .errors import HubError, bad_request, forbidden, repo_not_found, revision_not_found
 from .git_names import GitNames
 from .history import Commit
+from .rights import Right, check_repo
 from .trees import EMPTY_TREE, TreeEdit, Trees
 
 
@@ -62,7 +63,7 @@ def check_ref(name: object, what: str) -> str:
 
 
 class Repositories:
-    """Creates, finds and changes repositories. Rights are checked here, once for all routes."""
+    """Creates, finds and changes repositories."""
 
     def __init__(self, database: Database, blobs: BlobStore, trees: Trees):
         self.database = database
@@ -84,26 +85,28 @@ class Repositories:
             )
         return Repo.of(row) if row else None
 
-    def get(self, user: User, repo_type: str, repo_id: str, *, write: bool = False, files: bool = False) -> Repo:
-        """The repository, if `user` may see it, and write to it or read its files where that is asked.
+    def get(self, user: User, repo_type: str, repo_id: str, right: Right = Right.METADATA) -> Repo:
+        """The repository, for a user who has `right` over it.
 
         Raises:
-            [`HubError`]: 404 (401 for strangers) where it is missing or hidden, 403 where a right is missing.
+            [`HubError`]: 404 (401 for strangers) where it is missing or hidden, 403 where the right is missing.
         """
         namespace, _, name = repo_id.partition("/")
         repo = self.find(repo_type, namespace, name)
-        if repo is None:
+        if repo is None or not self.may_see(user, repo):
             raise repo_not_found(repo_id, user.anonymous)
-        require_visible(user, repo.private, repo.namespace, repo_id)
-        if write:
-            require_namespace(user, repo.namespace, f"write to {repo.type} '{repo.repo_id}'")
-        if files and repo.gated and not self.has_access(user, repo):
-            message = f"Access to {repo.type} {repo.repo_id} is restricted: ask for it on the repository's page."
-            raise HubError(401 if user.anonymous else 403, message, "GatedRepo")
+        self.require(user, repo, right)
         return repo
 
+    def require(self, user: User, repo: Repo, right: Right) -> None:
+        """Refuses a user who sees a repository but has not `right` over it."""
+        check_repo(user, right, repo, self.has_access(user, repo))
+
+    def may_see(self, user: User, repo: Repo) -> bool:
+        return not repo.private or user.belongs_to(repo.namespace)
+
     def has_access(self, user: User, repo: Repo) -> bool:
-        """Whether the gate of a gated repository is open to `user`."""
+        """Whether `user`, who may see the repository, may read its files: the gate is open, or there is none."""
         if not repo.gated or user.belongs_to(repo.namespace):
             return True
         row = self.database.row("SELECT status FROM access WHERE repo_id = ? AND user_id = ?", repo.id, user.id)
@@ -137,14 +140,14 @@ class Repositories:
         return replace(repo, head=first.oid), True
 
     def delete(self, user: User, repo_type: str, repo_id: str) -> None:
-        repo = self.get(user, repo_type, repo_id, write=True)
+        repo = self.get(user, repo_type, repo_id, Right.WRITE)
         with self.database.write() as write:
             write.execute("DELETE FROM repos WHERE id = ?", (repo.id,))
             write.execute("DELETE FROM collection_items WHERE type = ? AND item = ?", (repo.type, repo.repo_id))
 
     def move(self, user: User, repo_type: str, source: str, target: str) -> Repo:
         """Renames a repository; its old name leads to it until somebody takes that name."""
-        repo = self.get(user, repo_type, source, write=True)
+        repo = self.get(user, repo_type, source, Right.WRITE)
         namespace, _, name = target.partition("/")
         check_name(namespace, "namespace")
         check_name(name, "repository name")

@@ -22,14 +22,18 @@ from starlette.responses import Response
 from .accounts import ANONYMOUS, User
 from .database import new_id
 from .errors import HubError, bad_request, forbidden, repo_not_found
+from .repositories import PREFIXES, Repo
+from .rights import Right, check_user
 
 
 # What a JSON or form body may weigh; contents come by other ways.
 MAX_BODY = 32 * 1024**2
+TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
 PATTERNS = {
     "type": "models|datasets|spaces",
     "prefix": "(?:datasets/|spaces/|(?!(?:api|datasets|spaces|collections|_cas|_lfs)/))",
     "repo": "[^/]+/[^/]+",
+    "slug": "[^/]+/[^/]+",
     "rev": "refs/[^/]+/[^/]+|[^/]+",
     "path": ".*",
 }
@@ -37,13 +41,17 @@ PATTERNS = {
 
 @dataclass
 class Call:
-    """One request: who, what, and the Hub that answers. `in_thread` runs what blocks beside the event loop."""
+    """One request: who, what, and the Hub that answers. `in_thread` runs what blocks beside the event loop.
+
+    `repo` is the repository of the address, for which the caller has the route's right.
+    """
 
     hub: Any
     request: Request
     params: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     user: User | None = None
+    repo: Repo | None = None
     in_thread: Callable | None = None
 
     @property
@@ -52,11 +60,7 @@ class Call:
 
     @property
     def repo_type(self) -> str:
-        return self.params["type"].removesuffix("s")
-
-    @property
-    def repo_id(self) -> str:
-        return self.params["repo"]
+        return self.params["type"].removesuffix("s") if "type" in self.params else TYPES[self.params["prefix"]]
 
     def query(self, key: str) -> str | None:
         values = self.queries(key)
@@ -117,7 +121,9 @@ def json_response(content: object, status: int = 200, headers: dict[str, str] | 
 class Route:
     methods: tuple[str, ...]
     pattern: re.Pattern
+    path: str
     handler: Callable
+    right: Right
     reads_body: bool
 
 
@@ -127,7 +133,7 @@ class Routes:
     def __init__(self) -> None:
         self.all: list[Route] = []
 
-    def __call__(self, methods: str, path: str, stream: bool = False) -> Callable:
+    def __call__(self, methods: str, path: str, right: Right, stream: bool = False) -> Callable:
         """Registers a handler.
 
         Args:
@@ -135,13 +141,15 @@ class Routes:
                 Separated by spaces.
             path (`str`):
                 With `{type}`, `{prefix}`, `{repo}`, `{rev}`, `{path}` or any other name for one segment.
+            right ([`~rights.Right`]):
+                What the caller must have; with `{repo}` in the path, over that repository.
             stream (`bool`, *optional*, defaults to `False`):
                 The handler is a coroutine that reads the body itself. All others run in a thread.
         """
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{PATTERNS.get(m[1], '[^/]+')})", path)
 
         def register(handler: Callable) -> Callable:
-            self.all.append(Route(tuple(methods.split()), re.compile(pattern), handler, not stream))
+            self.all.append(Route(tuple(methods.split()), re.compile(pattern), path, handler, right, not stream))
             return handler
 
         return register
@@ -196,11 +204,13 @@ class Application:
     async def _answer(self, call: Call) -> Response:
         try:
             route = self._match(call)
-            if route.reads_body:
-                call.body = await read_body(call.request)
-                return await self.in_thread(self._run, route, call)
-            call.user = await self.in_thread(authenticate, call)
-            return await route.handler(call)
+            if call.request.method in ("GET", "HEAD"):
+                return await self.in_thread(self._admit_and_run, route, call)
+            await self.in_thread(self._admit, route, call)
+            if not route.reads_body:
+                return await route.handler(call)
+            call.body = await read_body(call.request)
+            return await self.in_thread(route.handler, call)
         except ClientDisconnect:
             raise
         except HubError as error:
@@ -213,8 +223,20 @@ class Application:
             sys.excepthook(type(error), error, error.__traceback__)
             return HubError(500, "Internal error of the Hub.").response()
 
-    def _run(self, route: Route, call: Call) -> Response:
+    def _admit(self, route: Route, call: Call) -> None:
+        """The door: who is it, and may they have what the route gives?"""
         call.user = authenticate(call)
+        right = route.right
+        if right is Right.PUSH:
+            proposes = call.flag("create_pr") or call.params["rev"].startswith("refs/pr/")
+            right = Right.PROPOSE if proposes else Right.WRITE
+        if "repo" in call.params:
+            call.repo = self.hub.repositories.get(call.user, call.repo_type, call.params["repo"], right)
+        else:
+            check_user(call.user, right)
+
+    def _admit_and_run(self, route: Route, call: Call) -> Response:
+        self._admit(route, call)
         return route.handler(call)
 
     async def in_thread(self, function: Callable, *args: Any) -> Any:
@@ -260,8 +282,6 @@ class Application:
 
 
 async def read_body(request: Request) -> bytes:
-    if request.method in ("GET", "HEAD"):
-        return b""
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

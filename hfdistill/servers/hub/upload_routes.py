@@ -11,7 +11,8 @@ from .commits import MAX_REGULAR, Push, read_push
 from .direct_files import PIECE, Receiver, put
 from .direct_io import EXTENSION
 from .errors import HubError, bad_request, revision_not_found
-from .repositories import Commit, Repo
+from .repositories import Commit
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
 from .trees import FOLDER, LARGE, check_path
 from .xet import MAX_SHARD, MAX_XORB, Unpacker, read_shard
@@ -32,10 +33,10 @@ LARGE_ENDINGS = re.compile(
 LARGE_SIZE = 10 * 1000**2
 
 
-@routes("POST", "/api/{type}/{repo}/preupload/{rev}")
+@routes("POST", "/api/{type}/{repo}/preupload/{rev}", Right.PUSH)
 def preupload(call: Call) -> Response:
     hub = call.hub
-    repo = _writable(call)
+    repo = call.repo
     body = call.json()
     files = body.get("files")
     if not isinstance(files, list):
@@ -64,14 +65,6 @@ def preupload(call: Call) -> Response:
             answer["oid"] = entry.sha256 if entry.kind == LARGE else entry.oid
         answers.append(answer)
     return json_response({"files": answers})
-
-
-def _writable(call: Call) -> Repo:
-    """The repository; for a pull request, seeing it is enough."""
-    proposes = call.flag("create_pr") or call.params.get("rev", "").startswith("refs/pr/")
-    if proposes and call.user.role not in ("read", "anonymous"):
-        return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
-    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
 
 
 def _ignore_patterns(call: Call, tree: str, body: dict):
@@ -106,7 +99,7 @@ def _ignored(path: str, patterns: list[str]) -> bool:
     return ignored
 
 
-@routes("POST", "/api/{type}/{repo}/commit/{rev}", stream=True)
+@routes("POST", "/api/{type}/{repo}/commit/{rev}", Right.PUSH, stream=True)
 async def commit(call: Call) -> Response:
     # A commit of many files is long; it waits on disk, not in memory, until it has come in whole.
     with tempfile.TemporaryFile(dir=call.hub.blobs.temporary) as body:
@@ -122,14 +115,14 @@ async def commit(call: Call) -> Response:
 
 def _commit(call: Call, body) -> Response:
     hub = call.hub
-    repo = _writable(call)
+    repo = call.repo
     push = read_push(body, hub.blobs, call.user)
     revision = call.params["rev"]
     if call.flag("create_pr"):
         pull, made = hub.discussions.open_with_commit(call.user, repo, revision, push)
         pull_url = f"{call.base_url}/{repo.url_path}/discussions/{pull}"
     else:
-        made = _push(call, repo, revision, push)
+        made = _push(call, revision, push)
         pull_url = None
     commit_url = f"{call.base_url}/{repo.url_path}/commit/{made.oid}"
     answer = {"success": True, "commitOid": made.oid, "commitUrl": commit_url, "hookOutput": ""}
@@ -138,22 +131,24 @@ def _commit(call: Call, body) -> Response:
     return json_response(answer)
 
 
-def _push(call: Call, repo: Repo, revision: str, push: Push) -> Commit:
+def _push(call: Call, revision: str, push: Push) -> Commit:
     """Commits to a branch or a pull request; a tag or commit id takes no commits."""
     ref = revision if revision.startswith("refs/") else f"refs/heads/{revision}"
     if ref.startswith("refs/pr/"):
-        return call.hub.discussions.push(call.user, repo, ref, push)
+        return call.hub.discussions.push(call.user, call.repo, ref, push)
     if not ref.startswith("refs/heads/"):
         raise revision_not_found(revision)
-    return call.hub.committer.commit(call.user, repo, ref, push)
+    return call.hub.committer.commit(call.user, call.repo, ref, push)
 
 
-@routes("POST", "/{prefix}{repo}.git/info/lfs/objects/batch")
+@routes("POST", "/{prefix}{repo}.git/info/lfs/objects/batch", Right.METADATA)
 def lfs_batch(call: Call) -> Response:
     hub = call.hub
     body = call.json()
     upload = body.get("operation") == "upload"
-    repo = _lfs_repo(call, write=upload)
+    repo = call.repo
+    # Whoever may open a pull request may bring the contents for it; they become visible only by the commit.
+    hub.repositories.require(call.user, repo, Right.PROPOSE if upload else Right.CONTENT)
     objects = body.get("objects")
     if not isinstance(objects, list) or body.get("operation") not in ("upload", "download"):
         raise bad_request("'operation' must be upload or download and 'objects' a list.")
@@ -186,14 +181,7 @@ def lfs_batch(call: Call) -> Response:
     return response
 
 
-def _lfs_repo(call: Call, write: bool) -> Repo:
-    repo_type = {"": "model", "datasets/": "dataset", "spaces/": "space"}[call.params["prefix"]]
-    proposes = call.user.role not in ("read", "anonymous")
-    # Whoever may open a pull request may bring the contents for it; they become visible only by the commit.
-    return call.hub.repositories.get(call.user, repo_type, call.repo_id, write=write and not proposes, files=True)
-
-
-@routes("PUT", "/_lfs/{sha256}/{size}", stream=True)
+@routes("PUT", "/_lfs/{sha256}/{size}", Right.SIGNED, stream=True)
 async def lfs_put(call: Call) -> Response:
     hub = call.hub
     sha256, size = check_sha256(call.params["sha256"]), _size(call.params["size"])
@@ -230,34 +218,26 @@ async def _receive(call: Call, receiver: Receiver, limit: int) -> None:
         await call.in_thread(put, chunk, receiver)
 
 
-@routes("POST", "/{prefix}{repo}.git/info/lfs/verify")
+@routes("POST", "/{prefix}{repo}.git/info/lfs/verify", Right.PROPOSE)
 def lfs_verify(call: Call) -> Response:
-    repo = _lfs_repo(call, write=True)
     body = call.json()
     sha256, size = check_sha256(body.get("oid")), check_size(body.get("size"))
-    if call.hub.committer.large_size(call.user, repo, sha256) != size:
+    if call.hub.committer.large_size(call.user, call.repo, sha256) != size:
         raise HubError(404, f"There is no object {sha256} of {size} bytes.")
     return json_response({})
 
 
-@routes("GET", "/api/{type}/{repo}/xet-write-token/{rev}")
+@routes("GET", "/api/{type}/{repo}/xet-write-token/{rev}", Right.PROPOSE)
 def xet_write_token(call: Call) -> Response:
     hub = call.hub
-    repo = _xet_repo(call)
     expires = int(time.time()) + LIFETIME
     store = hub.xorbs.current
     token = hub.accounts.sign("xet", store, call.user.name, LIFETIME)
     # The store's id is part of the address because clients remember by address what a store already has.
     url = f"{call.base_url}/_cas/{store}"
-    hub.repositories.resolve(repo, "main")
+    hub.repositories.resolve(call.repo, "main")
     headers = {"X-Xet-Cas-Url": url, "X-Xet-Access-Token": token, "X-Xet-Token-Expiration": str(expires)}
     return json_response({"accessToken": token, "exp": expires, "casUrl": url}, headers=headers)
-
-
-def _xet_repo(call: Call) -> Repo:
-    if call.user.role in ("read", "anonymous"):
-        return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, write=True)
-    return call.hub.repositories.get(call.user, call.repo_type, call.repo_id, files=True)
 
 
 def _xet_user(call: Call) -> str:
@@ -267,7 +247,7 @@ def _xet_user(call: Call) -> str:
     return call.hub.accounts.verify("xet", call.params["store"], token.strip())
 
 
-@routes("POST", "/_cas/{store}/v1/xorbs/default/{hash}", stream=True)
+@routes("POST", "/_cas/{store}/v1/xorbs/default/{hash}", Right.SIGNED, stream=True)
 async def xorb(call: Call) -> Response:
     hub = call.hub
     _xet_user(call)
@@ -282,7 +262,7 @@ async def xorb(call: Call) -> Response:
     return json_response({"was_inserted": new})
 
 
-@routes("POST", "/_cas/{store}/v1/shards", stream=True)
+@routes("POST", "/_cas/{store}/v1/shards", Right.SIGNED, stream=True)
 async def shard(call: Call) -> Response:
     user = _xet_user(call)
     data = bytearray()
