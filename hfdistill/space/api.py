@@ -5,14 +5,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import gradio as gr
-
 from ..errors import HFDistillError
 from ..evaluation.paper_rows import OURS, PAPER_ROWS
 from ..kinds import REWARD
 from . import render
 from .compare import LONGEST_QUESTION, Comparison, compare, score
 from .filters import Look, chosen
+from .framework import gr
 from .lanes import in_thread
 from .models import Models, ShownAnswer, read
 from .run import ShownRun

@@ -18,16 +18,11 @@ from .allowance import Allowance
 from .api import calls
 from .blind import VERDICTS, Pair, draw_pair, open_ledger
 from .compare import compare
+from .framework import gr
 from .models import Models
 from .run import ShownRun, shown
 from .settings import VOTES_TOKEN, Settings, load_settings
 from .visitors import ForVisitors, told
-
-
-# Read when Gradio is imported; nobody who opens this page asked to be counted.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-import gradio as gr
 
 
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
@@ -298,9 +293,9 @@ def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
     page = Page(settings)
-    blocks = build(page)
     # So that the first visitor waits for less.
     Thread(target=page.open_early, daemon=True).start()
+    blocks = build(page)
     look = {"theme": theme, "css_paths": render.STYLE, "footer_links": ["api"]}
     options = {"mcp_server": find_spec("mcp") is not None, **options}
     blocks.launch(**look, ssr_mode=False, prevent_thread_lock=True, **options)

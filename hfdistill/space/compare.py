@@ -15,8 +15,7 @@ from ..tasks import Question
 from .lanes import Stopped, in_thread
 from .models import Models, ShownAnswer, read
 from .run import ShownRun
-from .teacher import NO_ANSWER, ask_teacher
-from .visitors import ForVisitors, told
+from .visitors import NO_TEACHER, ForVisitors, told
 
 
 LONGEST_QUESTION = 8000  # characters; the models' own limit, in tokens, is checked when they are asked
@@ -217,7 +216,7 @@ class _Asking:
             else:
                 await answer(column)
         except HFDistillError as error:
-            words = told(error, NO_ANSWER if column.role == TEACHER.role else NOT_LOADED)
+            words = told(error, NO_TEACHER if column.role == TEACHER.role else NOT_LOADED)
             if not self._from_results(column):
                 self._say(column, "failed", words)
         if column.samples:
@@ -237,6 +236,8 @@ class _Asking:
     async def _teacher(self, column: Column) -> None:
         question = self.comparison.question
         if self.run.settings.teacher_endpoint:
+            from .teacher import ask_teacher  # with an HTTP client, which no other page needs
+
             async with self.models.turns("teacher").turn(partial(self._place, column)):
                 self._say(column, "working", "Answers …")
                 column.samples = await ask_teacher(self.run, question, self.temperature, self.count)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ..errors import HFDistillError, unknown
 from ..kinds import CHAIN, KINDS
-from ..teacher.transport import base_url
 
 
 # Every artifact of a run that the Space reads.
@@ -57,6 +56,8 @@ class Settings:
             if kind not in SHOWN:
                 raise unknown("artifact in the Space's settings:", kind, SHOWN)
         if self.teacher_endpoint is not None:
+            from ..teacher.transport import base_url  # with an HTTP client, which no other page needs
+
             base_url(self.teacher_endpoint)
 
     def ref(self, kind: str) -> str:

@@ -10,10 +10,9 @@ from ..teacher.protocols import Decoding
 from ..teacher.transport import Busy, Trouble
 from .models import ShownAnswer, read
 from .run import ShownRun
-from .visitors import ForVisitors, log
+from .visitors import NO_TEACHER, ForVisitors, log
 
 
-NO_ANSWER = "The teacher cannot be asked now. The students answer without it."
 SECONDS = 120.0
 
 
@@ -36,9 +35,9 @@ async def ask_teacher(run: ShownRun, question: Question, temperature: float, sam
     except Busy as trouble:
         raise _unanswered(trouble, "The teacher is busy or still starting. Try again in a minute.") from trouble
     except Trouble as trouble:
-        raise _unanswered(trouble, NO_ANSWER) from trouble
+        raise _unanswered(trouble, NO_TEACHER) from trouble
     except HFDistillError as error:
-        raise _unanswered(error, NO_ANSWER) from error
+        raise _unanswered(error, NO_TEACHER) from error
     return [read(run.task, question, item.text, item.finish_reason != "length") for item in completions]
 
 

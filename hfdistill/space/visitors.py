@@ -8,6 +8,8 @@ from ..errors import HFDistillError
 
 logger = logging.getLogger(__name__)
 
+NO_TEACHER = "The teacher cannot be asked now. The students answer without it."
+
 TOKEN = re.compile(r"\b(hf_|sk-)[\w-]{6,}|(?<=Bearer )\S+")
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)]+")
 FOLDER = re.compile(r"(?<![\w.])(?:/|[A-Za-z]:\\)(?:[^\s'\":/\\]+[/\\])+")

@@ -12,7 +12,7 @@ from hfdistill.space.compare import LONGEST_QUESTION, NOT_LOADED, NOT_SCORED, co
 from hfdistill.space.models import Models
 from hfdistill.space.run import ShownRun
 from hfdistill.space.settings import Settings
-from hfdistill.space.teacher import NO_ANSWER
+from hfdistill.space.visitors import NO_TEACHER
 
 
 STUDENTS = ("student", "warmup", "policy")
@@ -258,7 +258,7 @@ def test_a_busy_teacher_is_told_apart_from_a_dead_one(models, tiny, teacher):
     dead = ShownRun(Settings(tiny, teacher_endpoint="http://127.0.0.1:9"))
     final = columns(last(compare(dead, models, "Tom has 1 pens.")))
     assert final["teacher"].state == "failed"
-    assert final["teacher"].note == NO_ANSWER
+    assert final["teacher"].note == NO_TEACHER
     assert final["policy"].state == "done"
 
 
