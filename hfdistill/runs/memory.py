@@ -118,11 +118,13 @@ class Lengths:
 class Spread:
     """Over how many processes a training is spread, and which of a model's parts they share.
 
-    `kind` is `"none"`, `"ddp"`, `"zero2"`, `"zero3"` or `"fsdp"`, as the files of `recipes/accelerate` are called.
+    `kind` is `"none"`, `"ddp"`, `"zero2"`, `"zero3"` or `"fsdp"`, as the files of `recipes/accelerate` are called;
+    `processes` counts those of all `machines`.
     """
 
     kind: str = "none"
     processes: int = 1
+    machines: int = 1
 
     def trained(self, weights: float, bf16: bool, adapter: float = 0) -> dict[str, float]:
         """Parts that so many weights make with AdamW, which trains them all, or the adapter in them alone."""
@@ -153,11 +155,16 @@ def read_spread(path: str) -> Spread:
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or "distributed_type" not in content:
         raise HFDistillError(f"{path} is no launch configuration of accelerate: recipes/accelerate has some")
-    processes, kind = int(content.get("num_processes") or 1), str(content["distributed_type"]).upper()
+    processes, machines = (int(content.get(name) or 1) for name in ("num_processes", "num_machines"))
+    if processes % machines:
+        raise HFDistillError(
+            f"{path} has num_processes {processes} on num_machines {machines}: make it a multiple, as many on each"
+        )
+    kind = str(content["distributed_type"]).upper()
     if kind == "DEEPSPEED":
         stage = int((content.get("deepspeed_config") or {}).get("zero_stage") or 0)
-        return Spread({2: "zero2", 3: "zero3"}.get(stage, "ddp"), processes)
-    return Spread("fsdp" if kind == "FSDP" else "ddp" if processes > 1 else "none", processes)
+        return Spread({2: "zero2", 3: "zero3"}.get(stage, "ddp"), processes, machines)
+    return Spread("fsdp" if kind == "FSDP" else "ddp" if processes > 1 else "none", processes, machines)
 
 
 @dataclass(frozen=True)

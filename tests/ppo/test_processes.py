@@ -13,6 +13,7 @@ from ..launch import launch
 
 WORKER = Path(__file__).with_name("worker.py")
 EVERYWHERE = ("ddp", "fsdp", "zero2", "zero3")
+ON_TWO_MACHINES = ("ddp_nodes", "fsdp_nodes", "zero2_nodes", "zero3_nodes")
 UNEVEN = {
     "total_episodes": 45,
     "rollout_batch_size": 15,
@@ -59,7 +60,7 @@ def assert_equal_runs(one, two, atol=1e-4):
 
 @pytest.mark.parametrize(
     "configuration",
-    ["ddp", *(pytest.param(name, marks=pytest.mark.slow) for name in EVERYWHERE[1:])],
+    ["ddp", *(pytest.param(name, marks=pytest.mark.slow) for name in EVERYWHERE[1:] + ON_TWO_MACHINES)],
 )
 def test_two_processes(tmp_path, one_process, configuration):
     assert_equal_runs(one_process(**UNEVEN), train(tmp_path, configuration, num_processes=2, **UNEVEN))

@@ -25,7 +25,7 @@ SLOW = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "configuration",
-    ["ddp", pytest.param("fsdp", marks=SLOW), pytest.param("zero2", marks=SLOW), pytest.param("zero3", marks=SLOW)],
+    ["ddp", *(pytest.param(name, marks=SLOW) for name in ("fsdp", "zero2", "zero3", "ddp_nodes", "zero3_nodes"))],
 )
 def test_two_processes_equal_one(student_folder, tmp_path, configuration):
     log, weights = run(None, student_folder, tmp_path / "one")

@@ -31,7 +31,7 @@ def assert_equal_runs(one, two, tolerance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["none", "lora"])
-@pytest.mark.parametrize("configuration", ["ddp", "fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("configuration", ["ddp", "fsdp", "zero2", "zero3", "ddp_nodes"])
 def test_two_processes_equal_one_and_resume(student, encoder, tmp_path, configuration, adapter):
     student.save_pretrained(tmp_path / "student")
     encoder.tokenizer.save_pretrained(tmp_path / "student")
