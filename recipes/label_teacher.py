@@ -11,7 +11,8 @@ Writes:  {run}-labels, a dataset with the configs `responses`, `questions` and, 
 
 What was answered is in {output_dir}/label/journal.sqlite: kill it at any moment, and the same command goes on. What
 a judge said, where one labels, is in verdicts-*.sqlite beside it. One process samples; if several are launched, the
-others end at once.
+others end at once. Several machines share the questions by `--shard 1/8` to `--shard 8/8`; the same command without it
+publishes what they asked for.
 """
 
 import os
@@ -35,6 +36,7 @@ from hfdistill.teacher.now import warn_of_another_model
 from hfdistill.teacher.plan import Grid, Plan, teacher_prompts
 from hfdistill.teacher.protocols import Decoding
 from hfdistill.teacher.session import collect
+from hfdistill.teacher.shards import Shard
 
 
 @exit_on_user_error
@@ -74,18 +76,25 @@ def main() -> None:
     grid = Grid(stage.high_temperatures, stage.high_samples, stage.low_temperatures, stage.low_samples)
     render, stop = teacher_prompts(config.teacher, task)
     plan = Plan(questions, render, grid, run.seed)
+    shard, teacher, journal_file = None, config.teacher, Path(stage.output_dir) / "journal.sqlite"
+    if stage.shard:
+        shard = Shard.read(stage.shard)
+        plan, teacher, journal_file = shard.of(plan), shard.share(teacher), shard.journal(stage.output_dir)
+        if not plan.questions:
+            print(f"shard {stage.shard} has none of the {len(questions)} questions")
+            return
     decoding = Decoding(stage.max_new_tokens, stop, stage.top_p, stage.top_k)
 
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.teacher.sync import PartialSync
 
     sync = PartialSync(store.name(LABELS), stage.sync_every) if run.push and stage.sync_every else None
-    with Journal(Path(stage.output_dir) / "journal.sqlite") as journal:
-        looked_at = questions[: stage.first_look]
+    with Journal(journal_file) as journal:
+        looked_at = plan.questions[: stage.first_look]
         first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at)
         asked = collect(
             journal,
-            config.teacher,
+            teacher,
             plan,
             decoding,
             look=first_look,
@@ -93,7 +102,13 @@ def main() -> None:
             max_missing=stage.max_missing,
             retry_failed=stage.retry_failed,
             sync=sync,
+            shards=None if shard else journal_file.parent,
         )
+        if shard:
+            if sync is not None:
+                sync.push(journal)
+            print(f"shard {stage.shard} is complete: {len(plan) - asked['missing']} responses")
+            return
 
         # 4. Vote and label, then publish. Gold answers are read here alone, for the config `gold`.
         with tempfile.TemporaryDirectory() as folder:

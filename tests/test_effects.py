@@ -56,6 +56,7 @@ OTHER = {
     "rewards": ["brief"],
     "target_modules": ["q_proj"],
     "label_weighting": "none",
+    "shard": "1/2",
     "top_p": 0.5,
     "operations": [2, 4],
     "dtype": "bfloat16",

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import HFDistillError
 from ..fields import NO_EFFECT, check_positive, decides, plain, section
 from ..tasks import resolved
+from ..teacher.shards import Shard
 
 
 # Tasks by name or with options.
@@ -52,6 +53,9 @@ class LabelConfig:
         max_missing (`float`, *optional*, defaults to 0): share of the responses that may be missing when the dataset
             is published.
         retry_failed (`bool`, *optional*, defaults to `False`): ask again for rows that failed or were parked earlier.
+        shard (`str`, *optional*): `3/8` asks for the third of eight parts of the questions and publishes nothing; a
+            call without it takes what is there of all parts, asks for the rest, and publishes. Each part has an
+            eighth of `teacher.max_requests` and `teacher.max_cost`.
         sync_every (`float`, *optional*, defaults to 600): seconds between pushes of new responses to the branch
             `partial` of the dataset, from where another machine goes on; 0 turns it off.
     """
@@ -72,6 +76,7 @@ class LabelConfig:
     first_look: int = field(default=20, metadata=NO_EFFECT)
     max_missing: float = 0.0
     retry_failed: bool = field(default=False, metadata=NO_EFFECT)
+    shard: str | None = field(default=None, metadata=NO_EFFECT)
     sync_every: float = field(default=600.0, metadata=NO_EFFECT)
 
     def __post_init__(self):
@@ -85,6 +90,8 @@ class LabelConfig:
             raise HFDistillError(f"label.max_missing is {self.max_missing}: it is a share, at least 0 and below 1")
         if isinstance(self.labeler_options, str):
             self.labeler_options = json.loads(self.labeler_options)
+        if self.shard is not None:
+            Shard.read(self.shard)
         check_positive("label.", self, "first_look", "top_k", "max_new_tokens", "max_questions")
 
     def labeler_section(self) -> dict[str, Any]:

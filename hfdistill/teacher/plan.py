@@ -104,6 +104,7 @@ class Plan:
 
     def __init__(self, questions: Sequence[Any], render: Callable[[Any], Prompt], grid: Grid, seed: int = 0):
         self.questions, self.render, self.grid, self.seed = questions, render, grid, seed
+        self.whole = self  # of a shard the plan that it is a part of
         if len({question.question_id for question in questions}) != len(questions):
             raise HFDistillError("two questions have the same question_id: a response could not be told apart")
 
@@ -136,9 +137,9 @@ class Plan:
         return Plan(self.questions[:count], self.render, Grid([lowest], 1), self.seed)
 
     def prompts_digest(self) -> str:
-        """Hash over all prompts and the questions they belong to."""
+        """Hash over all prompts and the questions they belong to; a shard's is that of the whole plan."""
         digest = hashlib.blake2b(digest_size=16)
-        for question in self.questions:
+        for question in self.whole.questions:
             prompt = self.render(question)
             for text in (question.question_id, prompt if isinstance(prompt, str) else json.dumps(prompt)):
                 digest.update(len(text).to_bytes(8, "big") + text.encode())

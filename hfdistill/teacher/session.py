@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
@@ -16,6 +17,7 @@ from .journal import Journal
 from .plan import Plan
 from .protocols import Decoding
 from .sampler import Sampler
+from .shards import take_shards
 from .sync import PartialSync
 from .transport import Trouble
 
@@ -45,6 +47,7 @@ def collect(
     growing: bool = False,
     probe: bool = True,
     sync: PartialSync | None = None,
+    shards: Path | None = None,
     stage: str = "label",
     show: bool = True,
 ) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def collect(
             `question_id` must be made of its prompt.
         probe (`bool`, *optional*, defaults to `True`): make sure that the temperature is heeded.
         sync ([`~hfdistill.teacher.sync.PartialSync`], *optional*): shares the journal's rows with other machines.
+        shards (`Path`, *optional*): folder whose shards are taken first, see [`~hfdistill.teacher.shards`].
         stage (`str`, *optional*, defaults to `"label"`): name of the progress.
         show (`bool`, *optional*, defaults to `True`): whether to show progress.
 
@@ -82,6 +86,8 @@ def collect(
         wanted["prompts"] = plan.prompts_digest()
     if sync is not None:
         sync.restore(journal, wanted)
+    if shards is not None:
+        take_shards(shards, journal, wanted)
     if retry_failed:
         journal.retry_failed()
     found = journal.note("fingerprint") or {}

@@ -196,6 +196,21 @@ def test_killed_and_resumed_the_dataset_has_the_same_bytes(tmp_path, stand_in, u
 
 
 @pytest.mark.timeout(250)
+@pytest.mark.slow
+def test_shards_make_the_same_bytes(tmp_path, stand_in, undisturbed):
+    endpoint = stand_in()
+    for index in range(1, 4):
+        done = label(endpoint.url, tmp_path, *LOCAL, "--shard", f"{index}/3")
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert f"shard {index}/3 is complete" in done.stdout
+    endpoint.kill()  # the whole needs nobody any more
+    done = label(endpoint.url, tmp_path, *LOCAL)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for config in ("responses", "questions", "gold"):
+        made = [parquet(home / "run" / "artifacts" / "run-labels", config) for home in (tmp_path, undisturbed[0])]
+        assert made[0] == made[1]
+
+
 def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
     endpoint = stand_in(latency=0.05, limit=2)
     lost = subprocess.Popen(
