@@ -33,6 +33,9 @@ class HubError(Exception):
         headers = {"X-Error-Message": header[:1000]}
         if self.code:
             headers["X-Error-Code"] = self.code
+        if self.status == 401:
+            # git asks its user for a name and a password only then; any name does, the password is the token.
+            headers["WWW-Authenticate"] = 'Basic realm="hfdistill hub", charset="UTF-8"'
         content = json.dumps({"error": self.message, **self.body})
         return Response(content, self.status, headers, media_type="application/json")
 

@@ -113,9 +113,7 @@ def home(call: Call) -> Response:
 @routes("GET", "/login", Right.OPEN)
 def login(call: Call) -> Response:
     if call.user.anonymous:
-        error = HubError(401, "Log in with any user name and your token as the password.").response()
-        error.headers["WWW-Authenticate"] = 'Basic realm="hfdistill hub", charset="UTF-8"'
-        return error
+        return HubError(401, "Log in with any user name and your token as the password.").response()
     return Response(status_code=303, headers={"Location": "/"})
 
 

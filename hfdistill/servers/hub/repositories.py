@@ -13,7 +13,7 @@ from .errors import HubError, bad_request, forbidden, repo_not_found, revision_n
 from .git_names import GitNames
 from .history import Commit
 from .rights import Right, check_repo
-from .trees import EMPTY_TREE, TreeEdit, Trees
+from .trees import EMPTY_TREE, FOLDER, TreeEdit, Trees
 
 
 MAIN = "refs/heads/main"
@@ -272,14 +272,15 @@ class Repositories:
     def index(self, write: sqlite3.Connection, repo_row: int, repo_type: str, sdk: str | None, tree: str) -> None:
         """Derives a repository's metadata, details and tags from its files."""
         root = self.trees.load(tree)
+        files = {name: entry for name, entry in root.items() if entry.kind != FOLDER}
         card: dict = {}
-        if "README.md" in root and (blob := self.blobs.find(root["README.md"].sha256 or "")):
+        if "README.md" in files and (blob := self.blobs.find(files["README.md"].sha256)):
             try:
                 card = parse_card(blob.read(1024 * 1024).decode("utf-8", "replace"))
             except CardError:
                 card = {}  # a card pushed as a plain file may be broken; it then has no metadata
         details = {"storage": sum(entry.size for entry in root.values())}
-        if "config.json" in root and (blob := self.blobs.find(root["config.json"].sha256 or "")):
+        if "config.json" in files and (blob := self.blobs.find(files["config.json"].sha256)):
             details["config"] = _model_config(blob.read(1024 * 1024))
         paths = [path for path, _ in self.trees.files(tree)]
         tags = tags_of(repo_type, {**({"sdk": sdk} if sdk else {}), **card}, paths)

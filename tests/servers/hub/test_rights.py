@@ -22,7 +22,7 @@ ROWS = [line.split(maxsplit=3) for line in TABLES[2].splitlines() if " /" in lin
 SAMPLE = {
     "type": "datasets", "prefix": "datasets/", "rev": "main", "path": "rows.jsonl", "num": "1", "oid": "main",
     "name": "lab", "branch": "none", "tag": "none", "item": "none", "status": "pending", "store": "none",
-    "hash": "0" * 64, "sha256": "0" * 64, "size": "1",
+    "hash": "0" * 64, "git": ".git", "sha256": "0" * 64, "size": "1",
 }  # fmt: skip
 
 
