@@ -75,7 +75,7 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    need_extra("a Hub of one's own", "hub", "anyio", "markdown_it", "nh3", "starlette", "uvicorn")
+    need_extra("a Hub of one's own", "hub", "anyio", "blake3", "markdown_it", "nh3", "starlette", "uvicorn")
     from ..servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
@@ -136,11 +136,14 @@ def _gc(args: argparse.Namespace) -> None:
 
 
 def _fsck(args: argparse.Namespace) -> int:
-    from ..servers.hub.maintenance import check
+    from ..servers.hub.maintenance import check, leftovers
 
-    problems = check(_hub(args), contents=not args.quick)
-    for problem in problems:
-        print(problem)
+    hub = _hub(args)
+    problems, harmless = check(hub, contents=not args.quick), leftovers(hub)
+    for sentence in (*problems, *harmless):
+        print(sentence)
+    if harmless:
+        print(f"{len(harmless)} leftovers: `hfdistill hub gc` removes them once they are old")
     print(f"{len(problems)} problems" if problems else "no problem found")
     return 1 if problems else 0
 

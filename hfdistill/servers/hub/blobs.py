@@ -6,13 +6,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .contents import Blob, Part
 from .database import Database, now
-from .direct_files import Incoming, disk_errors, put, sync
+from .direct_files import Incoming, disk_errors, make_folders, put, sync
 from .errors import HubError, bad_request
 
 
@@ -50,8 +50,15 @@ def check_sha256(value: object) -> str:
     return value
 
 
-def wrong_sha256(actual: str, announced: str) -> HubError:
-    return bad_request(f"The content's sha256 is {actual}, announced was {announced}.")
+def sha256_of(blob: Blob) -> str:
+    digest = hashlib.sha256()
+    for piece in blob.pieces():
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def wrong_sha256(announced: str) -> HubError:
+    return bad_request(f"The content does not have the announced sha256 {announced}.")
 
 
 class BlobStore:
@@ -71,13 +78,18 @@ class BlobStore:
         self.folder = folder / "sha256"
         self.temporary = folder / "tmp"
         self.database = database
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.temporary.mkdir(exist_ok=True)
+        make_folders(self.folder)
+        make_folders(self.temporary)
 
     def path(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256[2:4] / sha256
 
     def find(self, sha256: str) -> Blob | None:
+        """The content as it is kept; `None` if there is none.
+
+        Raises:
+            [`HubError`]: 500, the list of its parts is damaged.
+        """
         path = self.path(sha256)
         try:
             size = path.stat().st_size
@@ -89,10 +101,38 @@ class BlobStore:
             return Blob(len(row["data"]), row["data"])
         try:
             listed = json.loads(path.with_suffix(".parts").read_bytes())
+            parts = tuple(Part(path.with_suffix(f".{number:d}"), start, end) for number, start, end in listed)
         except FileNotFoundError:
             return None
-        parts = tuple(Part(path.with_suffix(f".{number}"), start, end) for number, start, end in listed)
+        except (ValueError, TypeError) as error:
+            raise HubError(500, f"The list of the parts of content {sha256} is damaged.") from error
         return Blob(sum(part.end - part.start for part in parts), None, parts)
+
+    def damage(self, sha256: str, size: int | None = None, read: bool = True) -> str | None:
+        """What is wrong with a content as it is kept, in one sentence; `None` if nothing is.
+
+        Args:
+            size (`int`, *optional*):
+                What it should have.
+            read (`bool`, *optional*, defaults to `True`):
+                Whether to hash it, too.
+        """
+        try:
+            blob = self.find(sha256)
+        except HubError as error:
+            return error.message.removesuffix(".")
+        if blob is None:
+            return f"content {sha256} is missing"
+        if size not in (None, blob.size):
+            return f"content {sha256} has {blob.size} bytes instead of {size}"
+        if any(not part.path.exists() or part.path.stat().st_size < part.end for part in blob.parts):
+            return f"a part of content {sha256} is missing"
+        try:
+            if read and (actual := sha256_of(blob)) != sha256:
+                return f"content {sha256} is damaged: its sha256 is {actual}"
+        except (OSError, EOFError) as error:
+            return f"content {sha256} cannot be read: {error}"
+        return None
 
     def touch(self, sha256: str) -> bool:
         """Marks a blob as wanted, so that a collection running now leaves it for the commit that is coming.
@@ -123,40 +163,56 @@ class BlobStore:
 
     def keep(self, incoming: Incoming, sha256: str, user: str) -> None:
         """Moves a received file to its place once its hash is what was announced."""
-        actual = incoming.close()
-        if actual != sha256:
-            raise wrong_sha256(actual, sha256)
-        target = self.path(sha256)
-        with disk_errors():
-            if not self.touch(sha256):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.rename(incoming.path, target)
-                sync(target.parent)
-        self.record_upload(sha256, user)
+        if incoming.close() != sha256:
+            raise wrong_sha256(sha256)
+        self._place(sha256, incoming.size, user, lambda target: os.rename(incoming.path, target))
 
     def put_together(self, sha256: str, parts: tuple[Part, ...], user: str) -> None:
-        """Keeps a content as parts of files that stay where they are. Its sha256 must have been verified.
+        """Keeps a content as parts of files that stay where they are.
 
-        A write transaction keeps collections away until everything is in its place; a kill before that leaves links
-        that belong to no blob.
+        They are linked first and hashed by these links, so that what was hashed is what stays.
         """
-        target = self.path(sha256)
-        with disk_errors(), self.database.write() as write, self.receive() as incoming:
-            if not self.touch(sha256):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                numbers: dict[Path, int] = {}
-                for part in parts:
-                    if part.path not in numbers:
-                        numbers[part.path] = len(numbers)
-                        link = target.with_suffix(f".{numbers[part.path]}")
-                        link.unlink(missing_ok=True)
-                        os.link(part.path, link)
-                        sync(link)
+        numbers = {path: number for number, path in enumerate(dict.fromkeys(part.path for part in parts))}
+        links = [self.temporary / secrets.token_hex(16) for _ in numbers]
+        with disk_errors(), self.receive() as incoming:
+            try:
+                for path, link in zip(numbers, links, strict=True):
+                    os.link(path, link)
+                linked = tuple(part._replace(path=links[numbers[part.path]]) for part in parts)
+                size = sum(part.end - part.start for part in parts)
+                if sha256_of(Blob(size, None, linked)) != sha256:
+                    raise wrong_sha256(sha256)
                 listed = [(numbers[part.path], part.start, part.end) for part in parts]
                 put(json.dumps(listed).encode(), incoming)
                 incoming.close()
-                sync(target.parent)
-                os.rename(incoming.path, target.with_suffix(".parts"))
+                for link in links:
+                    sync(link)
+
+                def place(target: Path) -> None:
+                    for number, link in enumerate(links):
+                        os.rename(link, target.with_suffix(f".{number}"))
+                    sync(target.parent)
+                    os.rename(incoming.path, target.with_suffix(".parts"))
+
+                self._place(sha256, size, user, place)
+            finally:
+                for link in links:
+                    link.unlink(missing_ok=True)
+
+    def _place(self, sha256: str, size: int, user: str, place: Callable[[Path], None]) -> None:
+        """Brings verified files to their place, and notes who sent them.
+
+        What is there already stays, unless it is damaged. A write transaction keeps collections away until all is
+        done; a kill in the middle leaves files that belong to no blob.
+        """
+        target = self.path(sha256)
+        sound = self.touch(sha256) and self.damage(sha256, size) is None
+        with disk_errors(), self.database.write() as write:
+            if not (sound and self.touch(sha256)):
+                make_folders(target.parent)
+                for old in target.parent.glob(f"{sha256}*"):
+                    old.unlink()
+                place(target)
                 sync(target.parent)
             write.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, now()))
 
@@ -167,10 +223,6 @@ class BlobStore:
             put(data, incoming)
             self.keep(incoming, sha256, user)
         return sha256
-
-    def record_upload(self, sha256: str, user: str) -> None:
-        with self.database.write() as write:
-            write.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, now()))
 
     def clear_temporary(self) -> None:
         """Removes what a killed server left half received; only a server that starts may do it."""

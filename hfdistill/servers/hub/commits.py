@@ -136,7 +136,11 @@ class Committer:
         parent = self.repositories.commit(repo, head)
         edit = TreeEdit(self.repositories.trees, parent.tree)
         large = self._apply(edit, push, user, repo)
-        write.executemany("INSERT OR IGNORE INTO small_blobs VALUES (?, ?)", push.contents.items())
+        write.executemany(
+            "INSERT INTO small_blobs VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data "
+            "WHERE data IS NOT excluded.data",
+            push.contents.items(),
+        )
         if not edit.changed and row:
             # Nothing changed: as on the real Hub, the branch stays where it is and the client is told its head.
             return parent

@@ -181,6 +181,8 @@ class Database:
         self._write_lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._connections_lock = threading.Lock()
+        # SQLite gives the files beside it the same mode.
+        path.touch(0o600)
         self._create()
 
     def connection(self) -> sqlite3.Connection:
@@ -211,7 +213,7 @@ class Database:
             for statement in SCHEMA.split(";\n"):
                 if statement.strip():
                     write.execute(statement)
-            values = {"schema": SCHEMA_VERSION, "store": secrets.token_hex(8), "secret": secrets.token_hex(32)}
+            values = {"schema": SCHEMA_VERSION, "secret": secrets.token_hex(32)}
             write.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
 
     def rows(self, sql: str, *values) -> list[sqlite3.Row]:

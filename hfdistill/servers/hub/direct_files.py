@@ -25,11 +25,11 @@ ALIGNMENT = 4096
 
 def open_direct(path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags | os.O_DIRECT, 0o644)
+        return os.open(path, flags | os.O_DIRECT, 0o600)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        return os.open(path, flags, 0o644)  # a file system that knows only the page cache
+        return os.open(path, flags, 0o600)  # a file system that knows only the page cache
 
 
 @contextmanager
@@ -133,6 +133,13 @@ class Incoming:
 def _write(file: int, data: memoryview) -> None:
     while data:
         data = data[os.write(file, data) :]
+
+
+def make_folders(path: Path) -> None:
+    """Makes a folder and those above it where there are none, for nobody but their owner."""
+    if not path.is_dir():
+        make_folders(path.parent)
+        path.mkdir(0o700, exist_ok=True)
 
 
 def sync(path: Path) -> None:

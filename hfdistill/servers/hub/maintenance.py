@@ -1,8 +1,6 @@
 """Looking after a Hub's folder: collecting what nothing refers to, checking what is there, copying it."""
 
-import hashlib
 import os
-import secrets
 import shutil
 import sqlite3
 import time
@@ -10,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import HFDistillError
-from .contents import Blob
 from .database import time_text
-from .direct_files import sync
+from .direct_files import make_folders, sync
 from .repositories import Repo
 from .service import Hub
 from .trees import EMPTY_TREE, FOLDER, pack, unpack
+from .xorbs import is_sound
 
 
 @dataclass
@@ -121,10 +119,10 @@ def collect(hub: Hub, grace: float) -> Collected:
         for row in write.execute("SELECT repo_id, sha256 FROM large_files").fetchall():
             if row["sha256"] not in used:
                 write.execute("DELETE FROM large_files WHERE repo_id = ? AND sha256 = ?", tuple(row))
-        write.execute("DELETE FROM uploads WHERE created_at < ?", (oldest_text,))
     with hub.database.write() as write:
         # Again, inside of the transaction that holds all commits back: contents may have been put to use since.
         used = _contents(write, {row[0] for row in write.execute("SELECT id FROM trees").fetchall()})
+        wanted = set()
         for sha256, paths in _files_of_blobs(hub).items():
             statuses = [path.stat() for path in paths]
             if sha256 not in used and all(status.st_mtime < oldest for status in statuses):
@@ -132,6 +130,12 @@ def collect(hub: Hub, grace: float) -> Collected:
                     path.unlink()
                 collected.blobs += 1
                 collected.bytes += sum(status.st_size for status in statuses if status.st_nlink == 1)
+            elif max(status.st_mtime for status in statuses) >= oldest:
+                wanted.add(sha256)
+        # Who sent a content may commit it, for as long as it may wait for that.
+        rows = write.execute("SELECT sha256, user FROM uploads WHERE created_at < ?", (oldest_text,)).fetchall()
+        unwanted = [tuple(row) for row in rows if row["sha256"] not in wanted]
+        write.executemany("DELETE FROM uploads WHERE sha256 = ? AND user = ?", unwanted)
     collected.bytes += _collect_xorbs(hub, oldest)
     hub.git.remove(keep=[] if collected.commits else map(Repo.of, hub.database.rows("SELECT * FROM repos")))
     return collected
@@ -170,21 +174,28 @@ def _contents(write: sqlite3.Connection, trees: set[str]) -> set[str]:
 
 
 def _collect_xorbs(hub: Hub, oldest: float) -> int:
-    """Ends the current Xet store where all of it is old; returns the bytes that the removal of ended ones freed.
+    """Removes the Xet stores of which all is old; returns the bytes that this freed.
 
-    A store's xorbs cannot go one by one, because clients remember what they have sent to its address. The next one
-    has another address.
+    A store's xorbs cannot go one by one, because clients remember what they have sent to its address. Its user's next
+    one has another address.
     """
-    current = hub.xorbs.folder / hub.xorbs.current
-    times = [path.stat().st_mtime for path in current.glob("*/*")]
-    if times and max(times) < oldest:
-        hub.xorbs.begin()
+
+    def is_old(folder: Path) -> bool:
+        return all(path.stat().st_mtime < oldest for path in folder.glob("*/*"))
+
+    for store in hub.xorbs.current_stores():
+        folder = hub.xorbs.folder / store
+        if any(folder.glob("*/*")) and is_old(folder):
+            hub.xorbs.end(store)
     freed = 0
-    for folder in hub.xorbs.folder.iterdir():
-        files = [path.stat() for path in folder.glob("*/*")]
-        if folder.name != hub.xorbs.current and all(status.st_mtime < oldest for status in files):
-            freed += sum(status.st_size for status in files if status.st_nlink == 1)
-            shutil.rmtree(folder)
+    for folder in list(hub.xorbs.folder.iterdir()):
+        # No xorb is kept, and no store begins, meanwhile.
+        with hub.database.write():
+            if folder.name in hub.xorbs.current_stores() or not is_old(folder):
+                continue
+            gone = folder.rename(folder.with_suffix(".gone"))
+        freed += sum(path.stat().st_size for path in gone.glob("*/*") if path.stat().st_nlink == 1)
+        shutil.rmtree(gone)
     return freed
 
 
@@ -193,52 +204,76 @@ def check(hub: Hub, contents: bool = True) -> list[str]:
 
     Args:
         contents (`bool`, *optional*, defaults to `True`):
-            Whether to read and hash each content too.
+            Whether to read and hash each content and xorb too.
 
     Returns:
         `list[str]`: one sentence a problem; empty where all is well.
     """
     problems: list[str] = []
     with hub.database.read() as connection:
-        for row in connection.execute("PRAGMA integrity_check").fetchall():
-            if row[0] != "ok":
-                problems.append(f"database: {row[0]}")
-        for row in connection.execute("PRAGMA foreign_key_check").fetchall():
-            problems.append(f"database: a row of {row[0]} refers to a missing row of {row[2]}")
-        for row in connection.execute(
-            "SELECT repos.namespace, repos.name, head, refs.oid FROM repos LEFT JOIN refs ON refs.repo_id = repos.id "
-            "AND refs.name = 'refs/heads/main' WHERE refs.oid IS NOT repos.head"
-        ).fetchall():
-            problems.append(f"{row['namespace']}/{row['name']}: main is {row['oid']}, the listing says {row['head']}")
-        found = reachable(connection, problems)
-        for tree_id in found.trees:
-            data = connection.execute("SELECT data FROM trees WHERE id = ?", (tree_id,)).fetchone()[0]
-            if pack(unpack(data))[0] != tree_id:
-                problems.append(f"tree {tree_id} is damaged")
-        for sha256, size in found.blobs.items():
-            if problem := _check_blob(hub, sha256, size, contents):
-                problems.append(problem)
+        found = _check_database(connection, problems)
+    for sha256, size in found.blobs.items():
+        if problem := hub.blobs.damage(sha256, size, contents):
+            problems.append(problem + _where(hub, sha256))
+    for sha256, paths in sorted(_files_of_blobs(hub).items()):
+        if misplaced := [path for path in paths if path.parent != hub.blobs.path(sha256).parent]:
+            problems += [f"{path.relative_to(hub.data_dir)} is no content's place" for path in misplaced]
+        elif sha256 not in found.blobs and _is_whole(paths) and (problem := hub.blobs.damage(sha256, read=contents)):
+            problems.append(problem)
+    for store in sorted(hub.xorbs.current_stores()) if contents else ():
+        damaged = [path.name for path in sorted((hub.xorbs.folder / store).glob("*/*")) if not is_sound(path)]
+        problems += [f"xorb {name} of store {store} is damaged" for name in damaged]
     return problems
 
 
-def _check_blob(hub: Hub, sha256: str, size: int, contents: bool) -> str | None:
-    blob = hub.blobs.find(sha256)
-    if blob is None:
-        return f"content {sha256} is missing"
-    if blob.size != size:
-        return f"content {sha256} has {blob.size} bytes instead of {size}"
-    if any(not part.path.exists() or part.path.stat().st_size < part.end for part in blob.parts):
-        return f"a part of content {sha256} is missing"
-    if contents and _hash(blob) != sha256:
-        return f"content {sha256} is damaged"
-    return None
+def leftovers(hub: Hub) -> list[str]:
+    """What belongs to nothing, such as what a killed process left: no harm, and [`collect`] removes it once it is old.
+
+    Returns:
+        `list[str]`: one sentence each.
+    """
+    files = _files_of_blobs(hub)
+    with hub.database.read() as connection:
+        committed = reachable(connection, []).blobs
+        sent = {row["sha256"] for row in connection.execute("SELECT sha256 FROM uploads").fetchall()}
+    lost = [f"content {sha256} was sent, and is not there" for sha256 in sorted(sent - files.keys())]
+    unknown = sorted(files.keys() - committed.keys() - sent)
+    return lost + [
+        f"content {sha256} was sent by nobody and is in no commit"
+        if _is_whole(files[sha256])
+        else f"content {sha256} has parts, and no list of them"
+        for sha256 in unknown
+    ]
 
 
-def _hash(blob: Blob) -> str:
-    digest = hashlib.sha256()
-    for piece in blob.pieces():
-        digest.update(piece)
-    return digest.hexdigest()
+def _is_whole(paths: list[Path]) -> bool:
+    return any(path.suffix in ("", ".parts") for path in paths)
+
+
+def _where(hub: Hub, sha256: str) -> str:
+    row = hub.database.row(
+        "SELECT namespace, name, path FROM large_files JOIN repos ON repos.id = repo_id WHERE sha256 = ?", sha256
+    )
+    return f" ({row['path']} of {row['namespace']}/{row['name']})" if row else ""
+
+
+def _check_database(connection: sqlite3.Connection, problems: list[str]) -> Reachable:
+    for row in connection.execute("PRAGMA integrity_check").fetchall():
+        if row[0] != "ok":
+            problems.append(f"database: {row[0]}")
+    for row in connection.execute("PRAGMA foreign_key_check").fetchall():
+        problems.append(f"database: a row of {row[0]} refers to a missing row of {row[2]}")
+    for row in connection.execute(
+        "SELECT repos.namespace, repos.name, head, refs.oid FROM repos LEFT JOIN refs ON refs.repo_id = repos.id "
+        "AND refs.name = 'refs/heads/main' WHERE refs.oid IS NOT repos.head"
+    ).fetchall():
+        problems.append(f"{row['namespace']}/{row['name']}: main is {row['oid']}, the listing says {row['head']}")
+    found = reachable(connection, problems)
+    for tree_id in found.trees:
+        data = connection.execute("SELECT data FROM trees WHERE id = ?", (tree_id,)).fetchone()[0]
+        if pack(unpack(data))[0] != tree_id:
+            problems.append(f"tree {tree_id} is damaged")
+    return found
 
 
 def backup(hub: Hub, target: Path) -> int:
@@ -255,16 +290,15 @@ def backup(hub: Hub, target: Path) -> int:
         raise HFDistillError(f"the backup {target} would lie inside of the Hub's own folder {hub.data_dir}")
     if target.exists() and any(target.iterdir()) and not (target / "hub.sqlite").exists():
         raise HFDistillError(f"{target} is not empty and holds no earlier backup: name another folder")
-    target.mkdir(parents=True, exist_ok=True)
+    make_folders(target)
+    target.chmod(0o700)
     partial = target / "hub.sqlite.partial"
     partial.unlink(missing_ok=True)
+    partial.touch(0o600)
     copy = sqlite3.connect(partial)
     try:
         hub.database.connection().backup(copy)
         copy.row_factory = sqlite3.Row
-        # The copy knows nothing of the xorbs, so it must not be taken for the same store.
-        copy.execute("UPDATE meta SET value = ? WHERE key = 'store'", (secrets.token_hex(8),))
-        copy.commit()
         wanted = reachable(copy).blobs
     finally:
         copy.close()
@@ -274,9 +308,9 @@ def backup(hub: Hub, target: Path) -> int:
         blob, place = hub.blobs.find(sha256), folder / sha256[:2] / sha256[2:4] / sha256
         if place.exists() or blob is None or not blob.parts:
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(place.parent)
         temporary = place.with_suffix(".partial")
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.writelines(blob.pieces())
             file.flush()
             os.fsync(file.fileno())

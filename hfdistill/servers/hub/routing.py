@@ -29,6 +29,7 @@ from .rights import Right, check_user
 # What a JSON or form body may weigh; contents come by other ways.
 MAX_BODY = 32 * 1024**2
 TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
+CONTENT_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 PATTERNS = {
     "type": "models|datasets|spaces",
     "prefix": "(?:datasets/|spaces/|(?!(?:api|datasets|spaces|collections|_cas|_lfs)/))",
@@ -269,10 +270,12 @@ class Application:
         raise HubError(404, "Sorry, there is nothing at this address.")
 
     def _log(self, call: Call, sent: dict, seconds: float, request_id: str) -> None:
+        path = call.request.scope["raw_path"].decode("latin-1")
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "method": call.request.method,
-            "path": call.request.scope["raw_path"].decode("latin-1").partition("?")[0][:500],
+            # Without the query, which may carry a signature, and without whole hashes of contents.
+            "path": CONTENT_HASH.sub(r"\1…", path.partition("?")[0])[:500],
             "status": sent["status"],
             "bytes": sent["bytes"],
             "ms": round(seconds * 1000, 1),

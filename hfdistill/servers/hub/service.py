@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from ...errors import HFDistillError
@@ -11,11 +12,12 @@ from .blobs import BlobStore
 from .collections import Collections
 from .commits import Committer
 from .database import Database
+from .direct_files import make_folders
 from .discussions import Discussions
 from .git_cache import GitCache
 from .repositories import Repositories
 from .trees import Trees
-from .xet import XorbStore
+from .xorbs import XorbStore
 
 
 def boot_id() -> str:
@@ -39,7 +41,8 @@ class Hub:
     def __init__(self, data_dir: str | os.PathLike, loopback: bool = True):
         self.data_dir = Path(data_dir).expanduser().resolve()
         self.loopback = loopback
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        make_folders(self.data_dir)
+        self._keep_others_out()
         self.database = Database(self.data_dir / "hub.sqlite")
         self.blobs = BlobStore(self.data_dir / "blobs", self.database)
         self.xorbs = XorbStore(self.data_dir / "xorbs", self.blobs)
@@ -51,6 +54,15 @@ class Hub:
         self.collections = Collections(self.database, self.repositories)
         self.git = GitCache(self.data_dir / "git", self.repositories)
         self._lock: int | None = None
+
+    def _keep_others_out(self) -> None:
+        """Also from a folder that was there before: it holds everybody's private contents."""
+        if stat.S_IMODE(self.data_dir.stat().st_mode) == 0o700:
+            return
+        try:
+            self.data_dir.chmod(0o700)
+        except PermissionError as error:
+            raise HFDistillError(f"{self.data_dir} belongs to another user: a Hub's folder must be its own") from error
 
     def lock(self) -> None:
         """Makes this process the folder's only server, and clears what a killed one left half received.
@@ -68,7 +80,7 @@ class Hub:
         self.blobs.clear_temporary()
         if self.database.meta("boot") != (boot := boot_id()):
             # Xorbs that no file is made of are not flushed, so some from before the machine went down may be missing.
-            self.xorbs.begin()
+            self.xorbs.end()
             self.database.set_meta("boot", boot)
 
     def close(self) -> None:

@@ -5,6 +5,9 @@ import posixpath
 import re
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO
 
 from .blobs import check_sha256, check_size
 from .commits import MAX_REGULAR, Push, read_push
@@ -15,7 +18,7 @@ from .repositories import Commit
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
 from .trees import FOLDER, LARGE, check_path
-from .xet import MAX_SHARD, MAX_XORB, Unpacker, read_shard
+from .xet import MAX_SHARD, MAX_XORB, Unpacker
 
 
 routes = Routes()
@@ -61,7 +64,8 @@ def preupload(call: Call) -> Response:
             or (entry is not None and entry.kind == LARGE and size > MAX_REGULAR)
         )
         answer = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": ignored(path)}
-        if entry is not None and entry.kind != FOLDER:
+        # A client does not send again what it is told to be there.
+        if entry is not None and entry.kind != FOLDER and not hub.blobs.damage(entry.sha256, entry.size, read=False):
             answer["oid"] = entry.sha256 if entry.kind == LARGE else entry.oid
         answers.append(answer)
     return json_response({"files": answers})
@@ -102,18 +106,25 @@ def _ignored(path: str, patterns: list[str]) -> bool:
 @routes("POST", "/api/{type}/{repo}/commit/{rev}", Right.PUSH, stream=True)
 async def commit(call: Call) -> Response:
     # A commit of many files is long; it waits on disk, not in memory, until it has come in whole.
+    too_long = f"A commit may weigh at most {MAX_COMMIT} bytes: upload large files as LFS."
+    async with _spooled(call, MAX_COMMIT, too_long) as body:
+        return await call.in_thread(_commit, call, body)
+
+
+@asynccontextmanager
+async def _spooled(call: Call, limit: int, too_long: str) -> AsyncIterator[BinaryIO]:
     with tempfile.TemporaryFile(dir=call.hub.blobs.temporary) as body:
         size = 0
         async for chunk in call.request.stream():
             size += len(chunk)
-            if size > MAX_COMMIT:
-                raise HubError(413, f"A commit may weigh at most {MAX_COMMIT} bytes: upload large files as LFS.")
+            if size > limit:
+                raise HubError(413, too_long)
             body.write(chunk)
         body.seek(0)
-        return await call.in_thread(_commit, call, body)
+        yield body
 
 
-def _commit(call: Call, body) -> Response:
+def _commit(call: Call, body: BinaryIO) -> Response:
     hub = call.hub
     repo = call.repo
     push = read_push(body, hub.blobs, call.user)
@@ -159,15 +170,15 @@ def lfs_batch(call: Call) -> Response:
         sha256, size = check_sha256(item.get("oid")), check_size(item.get("size"))
         answer: dict = {"oid": sha256, "size": size}
         known = hub.committer.large_size(call.user, repo, sha256)
-        if upload and known is None:
+        if upload and known == size and hub.blobs.touch(sha256):
+            pass
+        elif upload:
             hub.blobs.check_space(size)
             subject = f"{sha256}:{size}"
             signature = hub.accounts.sign("lfs", subject, call.user.name, LIFETIME)
             href = f"{call.base_url}/_lfs/{sha256}/{size}?signature={signature}"
             verify = f"{call.base_url}/{repo.url_path}.git/info/lfs/verify"
             answer["actions"] = {"upload": {"href": href, "header": {}}, "verify": {"href": verify, "header": {}}}
-        elif upload:
-            hub.blobs.touch(sha256)
         elif known is None:
             answer["error"] = {"code": 404, "message": "Object does not exist"}
         else:
@@ -231,7 +242,7 @@ def lfs_verify(call: Call) -> Response:
 def xet_write_token(call: Call) -> Response:
     hub = call.hub
     expires = int(time.time()) + LIFETIME
-    store = hub.xorbs.current
+    store = hub.xorbs.current(call.user.name)
     token = hub.accounts.sign("xet", store, call.user.name, LIFETIME)
     # The store's id is part of the address because clients remember by address what a store already has.
     url = f"{call.base_url}/_cas/{store}"
@@ -253,11 +264,11 @@ async def xorb(call: Call) -> Response:
     _xet_user(call)
     hub.xorbs.path(call.params["store"], call.params["hash"])
     hub.blobs.check_space(MAX_XORB)
-    # Not hashed: the files made of it are.
+    # Its hash is made of its chunks' hashes, and files made of it are hashed as such.
     with hub.blobs.receive(hashed=False) as incoming:
         unpacker = Unpacker(incoming)
         await _receive(call, unpacker, MAX_XORB)
-        await call.in_thread(unpacker.finish)
+        await call.in_thread(unpacker.finish, call.params["hash"])
         new = await call.in_thread(hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
     return json_response({"was_inserted": new})
 
@@ -265,15 +276,6 @@ async def xorb(call: Call) -> Response:
 @routes("POST", "/_cas/{store}/v1/shards", Right.SIGNED, stream=True)
 async def shard(call: Call) -> Response:
     user = _xet_user(call)
-    data = bytearray()
-    async for chunk in call.request.stream():
-        data += chunk
-        if len(data) > MAX_SHARD:
-            raise HubError(413, f"A shard may weigh at most {MAX_SHARD} bytes.")
-    await call.in_thread(_make_files, call, bytes(data), user)
+    async with _spooled(call, MAX_SHARD, f"A shard may weigh at most {MAX_SHARD} bytes.") as body:
+        await call.in_thread(call.hub.xorbs.take_shard, call.params["store"], body, user)
     return json_response({"result": 1})
-
-
-def _make_files(call: Call, data: bytes, user: str) -> None:
-    for recipe in read_shard(data):
-        call.hub.xorbs.make_file(call.params["store"], recipe, user)

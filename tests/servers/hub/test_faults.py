@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import socket
-import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ import pytest
 
 from hfdistill.servers.hub.maintenance import check
 from hfdistill.servers.hub.service import Hub
+
+from .xet_uploads import shard, xorb_of
 
 
 def call(url: str, method: str, path: str, body: bytes = b"", headers: dict | None = None) -> bytes:
@@ -33,10 +34,6 @@ def call(url: str, method: str, path: str, body: bytes = b"", headers: dict | No
     if answer.status >= 300:
         raise OSError(f"{method} {path}: {answer.status} {content[:200]!r}")
     return content
-
-
-def words(text: str) -> bytes:
-    return struct.pack("<4Q", *(int(text[i : i + 16], 16) for i in range(0, 64, 16)))
 
 
 def commit(url: str, repo: str, *operations: dict) -> str:
@@ -89,17 +86,9 @@ class Pusher:
     def xet(self, path: str, data: bytes) -> str:
         answer = json.loads(call(self.url, "GET", f"/api/models/{self.repo}/xet-write-token/main"))
         store, token = answer["casUrl"].removeprefix(self.url), {"Authorization": f"Bearer {answer['accessToken']}"}
-        sha256 = hashlib.sha256(data).hexdigest()
-        chunks = [data[start : start + 65536] for start in range(0, len(data), 65536)]
-        xorb = b"".join(
-            b"\0" + len(c).to_bytes(3, "little") + b"\0" + len(c).to_bytes(3, "little") + c for c in chunks
-        )
-        call(self.url, "POST", f"{store}/v1/xorbs/default/{sha256}", xorb, token)
-        shard = b"HFRepoMetaData\0".ljust(32, b"\x55") + struct.pack("<QQ", 2, 0)
-        shard += words("1" * 64) + struct.pack("<IIQ", 1 << 30, 1, 0)
-        shard += words(sha256) + struct.pack("<4I", 0, len(data), 0, len(chunks))
-        shard += words(sha256) + bytes(16) + b"\xff" * 32 + bytes(16)
-        call(self.url, "POST", f"{store}/v1/shards", shard, token)
+        xorb = xorb_of(data)
+        call(self.url, "POST", f"{store}/v1/xorbs/default/{xorb.name}", xorb.body, token)
+        call(self.url, "POST", f"{store}/v1/shards", shard([xorb.segment()]), token)
         return self.large(path, data)
 
 

@@ -37,7 +37,7 @@ def test_gc_keeps_history_and_takes_the_rest(api) -> None:
     api.create_branch("gc/kept", branch="side")
     api.upload_file(path_or_fileobj=os.urandom(100_005), path_in_repo="e.bin", repo_id="gc/kept", revision="side")
     hub = Hub(api.running.data)
-    store = hub.xorbs.current
+    store = hub.xorbs.current("local")
     assert collect(hub, 0).blobs == 0
     api.delete_repo("gc/gone")
     api.delete_branch("gc/kept", branch="side")
@@ -49,7 +49,7 @@ def test_gc_keeps_history_and_takes_the_rest(api) -> None:
     assert removed.blobs == 3 and sizes(hub) == [100_001, 100_002]
     assert check(hub) == []
     # Xorbs went too; the client's memory of them is tied to the old address, so the same bytes can be pushed again.
-    assert hub.xorbs.current != store and list(hub.xorbs.folder.glob("*/*/*")) == []
+    assert hub.xorbs.current("local") != store and list(hub.xorbs.folder.glob("*/*/*")) == []
     data = os.urandom(1_000_000)
     push(api, "gc/again", a=data)
     collect(hub, 0)

@@ -1,6 +1,7 @@
 """Xet uploads: formats chunk by chunk, files made of xorbs, and senders that mean harm."""
 
 import hashlib
+import io
 import json
 import os
 import struct
@@ -11,9 +12,13 @@ import pytest
 
 from hfdistill.servers.hub.accounts import OPEN_USER
 from hfdistill.servers.hub.direct_files import Incoming, put
+from hfdistill.servers.hub.errors import HubError
 from hfdistill.servers.hub.maintenance import backup, check, collect
 from hfdistill.servers.hub.service import Hub
-from hfdistill.servers.hub.xet import Unpacker, chunk_ends
+from hfdistill.servers.hub.xet import Unpacker, read_shard
+from hfdistill.servers.hub.xorbs import is_sound, read_index
+
+from .xet_uploads import Segment, Xorb, chunk_hash, content, packed, shard, xorb_of
 
 
 def grouped(data: bytes) -> bytes:
@@ -27,56 +32,61 @@ def test_chunks_come_back_as_they_were(tmp_path, size: int, scheme: int) -> None
     contents = [draw.bytes(size), b"a" * size, draw.standard_normal(size // 4 + 1).astype("f4").tobytes()[:size]]
     lz4 = pa.Codec("lz4")
     xorb = b""
-    for content in contents * 7:
-        packed = content if scheme == 0 else lz4.compress(content if scheme == 1 else grouped(content), asbytes=True)
-        xorb += b"\0" + len(packed).to_bytes(3, "little") + bytes([scheme]) + size.to_bytes(3, "little") + packed
+    for plain in contents * 7:
+        data = plain if scheme == 0 else lz4.compress(plain if scheme == 1 else grouped(plain), asbytes=True)
+        xorb += packed(data, scheme, size)
     # The footer that clients may append is not a chunk.
     xorb += b"XETBLOB" + bytes(100)
-    incoming = Incoming(tmp_path / "xorb", hashed=False)
+    name = Xorb(contents * 7).name
+    incoming = Incoming(tmp_path / name, hashed=False)
     unpacker = Unpacker(incoming)
     for start in range(0, len(xorb), 70_001):
         put(xorb[start : start + 70_001], unpacker)
-    unpacker.finish()
+    unpacker.finish(name)
     incoming.close()
-    ends = chunk_ends(tmp_path / "xorb")
-    assert list(ends) == [size * count for count in range(22)]
-    assert (tmp_path / "xorb").read_bytes()[: ends[-1]] == b"".join(contents * 7)
+    index = read_index(tmp_path / name)
+    assert list(index.ends) == [size * count for count in range(22)]
+    assert [hashed.tobytes() for hashed in index.hashes] == list(map(chunk_hash, contents * 7))
+    assert (tmp_path / name).read_bytes()[: index.ends[-1]] == b"".join(contents * 7)
+    assert is_sound(tmp_path / name)
 
 
-def xet_store(hub, repo: str) -> tuple[str, dict]:
-    answer = json.loads(hub.request("GET", f"/api/models/{repo}/xet-write-token/main")[2])
-    return answer["casUrl"].removeprefix(hub.url), {"Authorization": f"Bearer {answer['accessToken']}"}
+class Sender:
+    """Sends to a user's store of xorbs."""
+
+    def __init__(self, hub, repo: str, token: str | None = None):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = json.loads(hub.request("GET", f"/api/models/{repo}/xet-write-token/main", headers=headers)[2])
+        self.hub = hub
+        self.store = answer["casUrl"].removeprefix(hub.url)
+        self.headers = {"Authorization": f"Bearer {answer['accessToken']}"}
+
+    def xorb(self, xorb: Xorb, name: str | None = None, body: bytes | None = None) -> tuple[int, str]:
+        path = f"{self.store}/v1/xorbs/default/{xorb.name if name is None else name}"
+        status, _, answer = self.hub.request("POST", path, xorb.body if body is None else body, self.headers)
+        return status, answer.decode()
+
+    def shard(self, body: bytes) -> tuple[int, str]:
+        status, _, answer = self.hub.request("POST", f"{self.store}/v1/shards", body, self.headers)
+        return status, answer.decode()
 
 
-def chunk(data: bytes, scheme: int = 0, size: int | None = None) -> bytes:
-    announced = len(data) if size is None else size
-    header = bytes([0]) + len(data).to_bytes(3, "little") + bytes([scheme]) + announced.to_bytes(3, "little")
-    return header + data
+@pytest.fixture
+def sender(hub, repo) -> Sender:
+    return Sender(hub, repo)
 
 
-def words(text: str) -> bytes:
-    return struct.pack("<4Q", *(int(text[i : i + 16], 16) for i in range(0, 64, 16)))
+def large_file(path: str, data: bytes) -> dict:
+    return {"key": "lfsFile", "value": {"path": path, "oid": hashlib.sha256(data).hexdigest(), "size": len(data)}}
 
 
-def shard(xorb: str, sha256: str, size: int, start: int = 0, end: int = 1, count: int = 1) -> bytes:
-    return shard_of(sha256, [(xorb, size, start, end)] * count)
-
-
-def shard_of(sha256: str, segments: list[tuple[str, int, int, int]]) -> bytes:
-    header = b"HFRepoMetaData\0".ljust(32, b"\x55") + struct.pack("<QQ", 2, 0)
-    entries = b"".join(words(xorb) + struct.pack("<4I", 0, *numbers) for xorb, *numbers in segments)
-    start_of_file = words("1" * 64) + struct.pack("<IIQ", 1 << 30, len(segments), 0)
-    return header + start_of_file + entries + words(sha256) + bytes(16) + b"\xff" * 32 + bytes(16)
-
-
-def test_xet_takes_what_is_right(hub, repo) -> None:
-    store, token = xet_store(hub, repo)
-    data = os.urandom(5000)
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'1' * 64}", chunk(data), token)[0] == 200
-    body = shard("1" * 64, hashlib.sha256(data).hexdigest(), len(data))
-    assert hub.request("POST", f"{store}/v1/shards", body, token)[0] == 200
-    oid = hashlib.sha256(data).hexdigest()
-    assert hub.commit(repo, {"key": "lfsFile", "value": {"path": "xet", "oid": oid, "size": 5000}})[0] == 200
+def test_xet_takes_what_is_right(hub, repo, sender) -> None:
+    xorb = xorb_of(os.urandom(500_000), 5000)
+    assert sender.xorb(xorb) == (200, '{"was_inserted":true}') and sender.xorb(xorb) == (200, '{"was_inserted":false}')
+    segments = [xorb.segment(3, 80), xorb.segment(0, 4), xorb.segment(0, 4), xorb.segment(99)]
+    assert sender.shard(shard(segments))[0] == 200
+    data = content(segments)
+    assert hub.commit(repo, large_file("xet", data))[0] == 200
     assert hub.request("GET", f"/{repo}/resolve/main/xet")[2] == data
 
 
@@ -85,106 +95,107 @@ def test_xet_takes_what_is_right(hub, repo) -> None:
     [
         b"",
         b"garbage of some length, longer than a header",
-        chunk(b"x" * 100)[:-1],
-        chunk(b"x", size=2**24 - 1),
-        chunk(b"x" * 100, scheme=9),
+        packed(b"x" * 100)[:-1],
+        packed(b"x", size=2**24 - 1),
+        packed(b"x" * 100, scheme=9),
+        packed(b"") * 3,
+        packed(b"x") * 10_001,
         b"\xff" * 1000,
     ],
 )
-def test_malformed_xorbs(hub, repo, body: bytes) -> None:
-    store, token = xet_store(hub, repo)
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'2' * 64}", body, token)[0] == 400
+def test_malformed_xorbs(sender, body: bytes) -> None:
+    assert sender.xorb(Xorb([b"x"]), body=body)[0] == 400
 
 
 @pytest.mark.parametrize("name", ["..%2F..%2Fhub.sqlite", "g" * 64, "a" * 63, "%00", "A" * 64])
-def test_xorb_hashes(hub, repo, name: str) -> None:
-    store, token = xet_store(hub, repo)
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{name}", chunk(b"x"), token)[0] in (400, 404)
+def test_xorb_hashes(sender, name: str) -> None:
+    assert sender.xorb(Xorb([b"x"]), name)[0] in (400, 404)
 
 
-def test_stores_and_tokens_of_others(hub, repo) -> None:
-    store, token = xet_store(hub, repo)
-    path = f"/v1/xorbs/default/{'3' * 64}"
-    assert hub.request("POST", f"{store}{path}", chunk(b"x"))[0] == 401
-    assert hub.request("POST", f"{store}{path}", chunk(b"x"), {"Authorization": "Bearer x.y.z"})[0] == 403
-    assert hub.request("POST", f"/_cas/{'0' * 16}{path}", chunk(b"x"), token)[0] == 403
+def test_stores_and_tokens_of_others(hub, sender) -> None:
+    path, body = f"/v1/xorbs/default/{'3' * 64}", packed(b"x")
+    assert hub.request("POST", f"{sender.store}{path}", body)[0] == 401
+    assert hub.request("POST", f"{sender.store}{path}", body, {"Authorization": "Bearer x.y.z"})[0] == 403
+    assert hub.request("POST", f"/_cas/{'0' * 32}{path}", body, sender.headers)[0] == 403
 
 
-def test_decompression_bombs(hub, repo) -> None:
-    import pyarrow as pa
-
-    store, token = xet_store(hub, repo)
+def test_decompression_bombs(sender) -> None:
     bomb = pa.Codec("lz4").compress(bytes(200_000_000), asbytes=True)
-    for body in (chunk(bomb[:100_000], scheme=1, size=200_000), chunk(bomb, scheme=1, size=2**24 - 1)):
-        assert hub.request("POST", f"{store}/v1/xorbs/default/{'4' * 64}", body, token)[0] == 400
+    for body in (packed(bomb[:100_000], scheme=1, size=200_000), packed(bomb, scheme=1, size=2**24 - 1)):
+        assert sender.xorb(Xorb([b"x"]), body=body)[0] == 400
     # Chunks that are small each, and too much together.
-    some = chunk(pa.Codec("lz4").compress(bytes(200_000), asbytes=True), scheme=1, size=200_000)
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'4' * 64}", some * 500, token)[0] == 400
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'4' * 64}", some * 100, token)[0] == 200
+    some = packed(pa.Codec("lz4").compress(bytes(200_000), asbytes=True), scheme=1, size=200_000)
+    assert sender.xorb(Xorb([bytes(200_000)] * 500), body=some * 500)[0] == 400
+    assert sender.xorb(Xorb([bytes(200_000)] * 100), body=some * 100)[0] == 200
     # One chunk, named so often that the file would fill any disk.
-    data = os.urandom(100_000)
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'6' * 64}", chunk(data), token)[0] == 200
-    body = shard("6" * 64, "5" * 64, 100_000, count=1_000_000)
-    assert hub.request("POST", f"{store}/v1/shards", body, token)[0] in (413, 507)
-    body = shard("6" * 64, "5" * 64, 1, count=1_000_000)
-    assert hub.request("POST", f"{store}/v1/shards", body, token)[0] == 400
+    xorb = Xorb([os.urandom(100_000)])
+    assert sender.xorb(xorb)[0] == 200
+    assert sender.shard(repeated(shard([xorb.segment()]), 600_000))[0] == 413
+    # So many chunks that their hashes alone would fill the memory.
+    tiny = Xorb([b"x"] * 10_000)
+    assert sender.xorb(tiny)[0] == 200
+    assert sender.shard(repeated(shard([tiny.segment()], listed=[]), 200))[0] == 413
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"xorb": "7" * 64},
-        {"start": 1, "end": 2},
-        {"start": 1, "end": 1},
-        {"start": 5, "end": 2},
-        {"end": 2**32 - 1},
-        {"size": 999},
-        {"sha256": "8" * 64},
-    ],
-)
-def test_shards_that_name_what_is_not_there(hub, repo, change: dict) -> None:
-    store, token = xet_store(hub, repo)
-    data = bytes(range(200)) * 5
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'9' * 64}", chunk(data), token)[0] == 200
-    values = {"xorb": "9" * 64, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    assert hub.request("POST", f"{store}/v1/shards", shard(**{**values, **change}), token)[0] == 400
+def repeated(shard: bytes, count: int) -> bytes:
+    """The shard of a file of one segment with this segment `count` times."""
+    segment, hashed = shard[96:144], shard[144:192]
+    return shard[:84] + struct.pack("<I", count) + shard[88:96] + segment * count + hashed * count + shard[192:]
 
 
-def test_malformed_shards(hub, repo) -> None:
-    store, token = xet_store(hub, repo)
-    whole = shard("9" * 64, "8" * 64, 1000)
-    for length in (0, 10, 47, 48, 60, 100, len(whole) - 60):
-        assert hub.request("POST", f"{store}/v1/shards", whole[:length], token)[0] == 400
-    many = bytearray(whole)
-    many[48 + 36 : 48 + 40] = b"\xff\xff\xff\xff"
-    assert hub.request("POST", f"{store}/v1/shards", bytes(many), token)[0] == 400
+def flipped(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+def test_shards_that_say_what_is_not_so(sender) -> None:
+    """Every field that means something is changed, bit by bit; so is the sha256 alone."""
+    xorb, unknown = xorb_of(bytes(range(200)) * 20, 1000), xorb_of(b"nobody sent this")
+    assert sender.xorb(xorb)[0] == 200
+    good = shard([xorb.segment(1, 3)])
+    # Of the header the tag; the file's hash and flags; xorb, size, start and end; hash of the segment; sha256; then
+    # the listed xorb's hash and count, and of its first chunk hash and size.
+    fields = [(0, 14), (48, 80), (84, 88), (96, 128), (132, 144), (144, 176), (192, 224), (288, 320), (324, 328)]
+    for first, last in [*fields, (336, 368), (372, 376)]:
+        for position in range(first, last, 5):
+            assert sender.shard(flipped(good, position))[0] == 400, position
+            # A refused shard ends the store, for new uploads.
+            assert sender.xorb(xorb)[0] == 200
+    assert sender.shard(shard([xorb.segment()], sha256="8" * 64))[0] == 400
+    assert sender.shard(shard([unknown.segment()]))[0] == 400
+    assert sender.shard(shard([xorb.segment()], listed=[unknown]))[0] == 400
+    assert sender.shard(shard([Segment(xorb, 0, 9)]))[0] == 400
+    assert sender.shard(good) == (200, '{"result":1}')
+
+
+def test_malformed_shards(sender) -> None:
+    whole = shard([Xorb([b"x" * 1000]).segment()])
+    for length in range(0, len(whole), 24):
+        assert sender.shard(whole[:length])[0] == 400
+    for count in (b"\xff\xff\xff\xff", b"\x00\x00\x10\x00"):
+        with pytest.raises(HubError, match="cut short"):
+            list(read_shard(io.BytesIO(whole[:84] + count + whole[88:])))
+    assert sender.shard(flipped(whole, 83))[0] == 400
 
 
 def test_a_file_of_several_xorbs_is_served_from_them(start_hub) -> None:
-    """Its parts lie inside of two xorbs, and a third xorb is sent under the name of the first afterwards."""
+    """Its parts lie inside of two xorbs."""
     hub = start_hub()
     repo = hub.create("parts")
-    store, token = xet_store(hub, repo)
-    xorbs = {name * 64: [os.urandom(100_000 + index) for index in range(40)] for name in "ab"}
-    for name, chunks in xorbs.items():
-        body = b"".join(map(chunk, chunks))
-        assert hub.request("POST", f"{store}/v1/xorbs/default/{name}", body, token)[0] == 200
-    a, b = xorbs.values()
-    segments = [("a" * 64, a, 5, 30), ("b" * 64, b, 0, 20), ("b" * 64, b, 20, 40), ("a" * 64, a, 2, 16)]
-    data = b"".join(part for _, chunks, start, end in segments for part in chunks[start:end])
+    sender = Sender(hub, repo)
+    a, b = (Xorb([os.urandom(100_000 + index) for index in range(40)]) for _ in "ab")
+    assert sender.xorb(a)[0] == 200 and sender.xorb(b)[0] == 200
+    segments = [a.segment(5, 30), b.segment(0, 20), b.segment(20, 40), a.segment(2, 16)]
+    data = content(segments)
     sha256 = hashlib.sha256(data).hexdigest()
-    sizes = [(name, sum(map(len, chunks[start:end])), start, end) for name, chunks, start, end in segments]
-    assert hub.request("POST", f"{store}/v1/shards", shard_of(sha256, sizes), token)[0] == 200
-    value = {"path": "w.bin", "oid": sha256, "size": len(data)}
-    assert hub.commit(repo, {"key": "lfsFile", "value": value})[0] == 200
-    assert hub.request("POST", f"{store}/v1/xorbs/default/{'a' * 64}", chunk(b"other"), token)[0] == 200
+    assert sender.shard(shard(segments))[0] == 200
+    assert hub.commit(repo, large_file("w.bin", data))[0] == 200
 
-    path, first = f"/{repo}/resolve/main/w.bin", sizes[0][1]
-    status, headers, content = hub.request("GET", path)
-    assert (status, headers["etag"], content == data) == (200, f'"{sha256}"', True)
+    path, first = f"/{repo}/resolve/main/w.bin", len(content(segments[:1]))
+    status, headers, got = hub.request("GET", path)
+    assert (status, headers["etag"], got == data) == (200, f'"{sha256}"', True)
     for start, end in ((0, 9), (first - 5, first + 4), (first + 10, len(data) - 1), (7, len(data) - 8), (9, 10**6)):
-        status, headers, content = hub.request("GET", path, headers={"Range": f"bytes={start}-{end}"})
-        assert status == 206 and content == data[start : end + 1], (start, end)
+        status, headers, got = hub.request("GET", path, headers={"Range": f"bytes={start}-{end}"})
+        assert status == 206 and got == data[start : end + 1], (start, end)
         assert headers["content-range"] == f"bytes {start}-{end}/{len(data)}"
 
     hub.stop()
@@ -202,8 +213,9 @@ def test_a_file_of_several_xorbs_is_served_from_them(start_hub) -> None:
     with open(part, "r+b") as file:
         file.seek(first // 2 + 500_000)
         file.write(b"rot")
-    assert check(state) == [f"content {sha256} is damaged"]
+    (problem,) = check(state)
+    assert problem.startswith(f"content {sha256} is damaged: its sha256 is ") and f"(w.bin of {repo})" in problem
     part.unlink()
-    assert check(state, contents=False) == [f"a part of content {sha256} is missing"]
+    assert check(state, contents=False) == [f"a part of content {sha256} is missing (w.bin of {repo})"]
     state.repositories.delete(OPEN_USER, "model", repo)
     assert collect(state, 0).blobs == 1 and list(state.blobs.folder.glob("*/*/*")) == []
