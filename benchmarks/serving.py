@@ -1,6 +1,10 @@
 """Requests a second of `hfdistill serve`, beside `transformers serve --continuous-batching`.
 
     OMP_NUM_THREADS=1 python benchmarks/serving.py
+    OMP_NUM_THREADS=1 python benchmarks/serving.py --shared 900 --dtype float32 --at_once 8 64
+
+`--shared` puts so many words in front of every prompt, as worked examples stand there; then `hfdistill serve` is also
+started without its memory for what prompts share. `--model` serves a model of your own instead, asked in English.
 
 The same model with random weights, the same requests to `/v1/completions` from the same client, one server after the
 other, for each dtype and number of clients; the best round counts. `cpu_ms` is what a request costs a server in all of
@@ -47,7 +51,7 @@ def make_model(folder: Path, layers: int, hidden: int) -> None:
         intermediate_size=hidden * 8 // 3,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        max_position_embeddings=512,
+        max_position_embeddings=2048,
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -121,17 +125,20 @@ async def ask(url: str, model: str, prompts: list[str], at_once: int, limit: int
         return time.perf_counter() - start, tokens
 
 
-def commands(folder: Path, dtype: str) -> dict[str, list[str]]:
+def commands(folder: Path, dtype: str, shared: int) -> dict[str, list[str]]:
     """How each server is started."""
     ours = [sys.executable, "-m", "hfdistill", "serve", str(folder), "--dtype", dtype]
+    own = {"hfdistill serve": ours}
+    if shared:
+        own = {"hfdistill serve, nothing kept": [*ours, "--prefix_cache_mb", "0"], **own}
     peer = shutil.which("transformers", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if importlib.util.find_spec("openai") is None or peer is None:
         print(json.dumps({"server": "transformers serve", "left_out": "the package openai is not installed"}))
-        return {"hfdistill serve": ours}
+        return own
     # Without these bounds it takes most of the memory for its cache.
     bounds = ["--cb-num-blocks", "2048", "--cb-max-batch-tokens", "512"]
     theirs = [peer, "serve", str(folder), "--dtype", dtype, "--continuous-batching", *bounds]
-    return {"transformers serve": theirs, "hfdistill serve": ours}
+    return {"transformers serve": theirs, **own}
 
 
 def main() -> None:
@@ -144,16 +151,21 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float32", "float64"])
     parser.add_argument("--max_new_tokens", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--shared", type=int, default=0, help="words that every prompt begins with")
+    parser.add_argument("--model", type=Path, help="a folder, instead of a random model")
     parser.add_argument("--stream", action="store_true", help="answers token by token")
     args = parser.parse_args()
     rng = random.Random(0)
-    prompts = [" ".join(rng.choices(WORDS[4:], k=rng.randint(15, 35))) for _ in range(args.requests)]
+    words = __doc__.split() if args.model else WORDS[4:]
+    shared = rng.choices(words, k=args.shared)
+    prompts = [" ".join([*shared, *rng.choices(words, k=rng.randint(15, 35))]) for _ in range(args.requests)]
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "model"
-        make_model(folder, args.layers, args.hidden)
+        folder = args.model or Path(temporary) / "model"
+        if not args.model:
+            make_model(folder, args.layers, args.hidden)
         for dtype in args.dtype:
             base: dict[int, float] = {}
-            for name, command in commands(folder, dtype).items():
+            for name, command in commands(folder, dtype, args.shared).items():
                 url = f"http://127.0.0.1:{(port := free_port())}"
                 options = ["--host", "127.0.0.1", "--port", str(port)]
                 with running([*command, *options], url, Path(temporary) / "log") as process:

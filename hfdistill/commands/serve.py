@@ -39,14 +39,25 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--payload_limit", type=_positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--prefix_cache_mb",
+        type=_whole,
+        default=256,
+        help="most memory for keys and values of how several prompts begin, as worked examples do: computed once; 0 "
+        "keeps none (default: %(default)s)",
+    )
     parser.add_argument("--api_key", help="bearer token that clients must send")
     parser.set_defaults(func=_serve)
 
 
 def _positive(value: str) -> int:
+    return _whole(value, least=1)
+
+
+def _whole(value: str, least: int = 0) -> int:
     number = int(value)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{value} is below {least}")
     return number
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from ..encoding import right_pad
 from ..errors import HFDistillError
 from ..llama import decoding_passes
 from .choosing import Chooser, Likelihood, likelihoods
+from .prefixes import Joining, KeptBlock, Prefixes
 from .sampling import Generated, Sampling
 from .stopping import StopStrings
 
 
+PREFIX_BYTES = 2**28
 _PREFILL_TOKENS = 8192
 
 
@@ -58,7 +61,7 @@ class DecodeLoop:
     """Serves a list of prompts (`generate`) and a server's requests alike. Rows occupy the first slots of the cache
     without gaps: where one leaves, the last one takes its place. All of a prompt but its last token is computed when
     its row joins, or copied from a row that has the same prompt; the last token goes through the same step as
-    everybody's.
+    everybody's. How several prompts begin is computed once and kept, even when they come one after the other.
 
     The caller sets the mode of the model and the gradient mode.
 
@@ -67,9 +70,18 @@ class DecodeLoop:
         eos_token_id (`int` or `list[int]`): what ends a response; an empty list for nothing.
         pad_token_id (`int`): fills up prompts; never attended to.
         max_rows (`int`): the most rows at a time.
+        prefix_bytes (`int`, *optional*, defaults to 256 MiB): the most memory for what is kept of beginnings.
     """
 
-    def __init__(self, model, *, eos_token_id: int | list[int], pad_token_id: int, max_rows: int):
+    def __init__(
+        self,
+        model,
+        *,
+        eos_token_id: int | list[int],
+        pad_token_id: int,
+        max_rows: int,
+        prefix_bytes: int = PREFIX_BYTES,
+    ):
         self.forward = decoding_passes(model, max_rows)
         self.device = model.device
         self.eos = np.atleast_1d(np.asarray(eos_token_id, dtype=np.int64))
@@ -81,6 +93,7 @@ class DecodeLoop:
         self.positions = np.zeros(max_rows, dtype=np.int64)
         self.starts = np.zeros(max_rows, dtype=np.int64)
         self.limits = np.zeros(max_rows, dtype=np.int64)
+        self.prefixes = Prefixes(prefix_bytes)
         self._asking: set[Row] = set()
         # Who has a prompt in the cache already, oldest first.
         self._holders: dict[tuple[int, ...], dict[Row, None]] = {}
@@ -105,16 +118,19 @@ class DecodeLoop:
         self.forward.fit(len(self.rows) + len(rows), max(longest, self._longest()))
         fresh: dict[tuple[int, ...], Row] = {}
         again: list[Row] = []
-        for row in sorted(rows, key=lambda row: len(row.prompt_ids)):
+        for row in rows:
             prompt = tuple(row.prompt_ids)
             if prompt in self._holders or prompt in fresh:
                 again.append(row)
             else:
                 fresh[prompt] = row
-        for group in _groups(list(fresh)):
-            self._prefill(group, len(self.rows))
-            for prompt in group:
-                self._place(fresh[prompt])
+        for wave in self.prefixes.waves(list(fresh)):
+            for group in _groups(wave):
+                self._prefill(group, len(self.rows))
+                for joined in group:
+                    row = fresh[joined.prompt]
+                    self._place(row)
+                    self.prefixes.keep(joined, partial(self.forward.read_row, row.slot))
         for row in again:
             holder = next(iter(self._holders[tuple(row.prompt_ids)]))
             self.forward.copy_rows([holder.slot], [len(self.rows)], len(row.prompt_ids) - 1)
@@ -153,10 +169,26 @@ class DecodeLoop:
         """The tokens drawn so far for a row in the batch."""
         return self.tokens[row.slot, self.starts[row.slot] : self.positions[row.slot] + 1].tolist()
 
-    def _prefill(self, group: list[tuple[int, ...]], first: int) -> None:
-        if len(group[-1]) > 1:
-            inputs, _ = right_pad([prompt[:-1] for prompt in group], self.pad_token_id)
+    def _prefill(self, group: list[Joining], first: int) -> None:
+        held: dict[KeptBlock, list[int]] = {}
+        for slot, joining in enumerate(group, first):
+            if joining.held:
+                held.setdefault(joining.held[-1], []).append(slot)
+        for slots in held.values():
+            self.forward.write_rows(slots, [block.states for block in group[slots[0] - first].held])
+        left = [joining.left - 1 for joining in group]
+        if not any(left):
+            return
+        if not held:
+            inputs, _ = right_pad([joining.prompt[:-1] for joining in group], self.pad_token_id)
             self.forward.prefill(inputs.to(self.device), first)
+            return
+        # Who has fewer tokens left gives the last one again, at its own place.
+        steps = np.arange(max(left))
+        positions = [np.maximum(joining.past + np.minimum(steps, joining.left - 2), 0) for joining in group]
+        tokens = [np.array(joining.prompt)[places] for joining, places in zip(group, positions, strict=True)]
+        told = torch.from_numpy(np.array([tokens, positions])).to(self.device)
+        self.forward.go_on(told[0], told[1], first, max(len(joining.prompt) for joining in group) - 1)
 
     def _place(self, row: Row) -> None:
         slot = len(self.rows)
@@ -248,18 +280,17 @@ class DecodeLoop:
             self.tokens = grown
 
 
-def _groups(prompts: list[tuple[int, ...]]) -> list[list[tuple[int, ...]]]:
-    """Prompts sorted by length, cut so that a pass holds few tokens of padding and not too many in all."""
-    groups: list[list[tuple[int, ...]]] = []
+def _groups(joining: list[Joining]) -> list[list[Joining]]:
+    """Prompts sorted by what is left to compute, cut so that a pass holds little padding and not too many tokens."""
+    groups: list[list[Joining]] = []
     real = 0
-    for prompt in prompts:
-        length = len(prompt)
+    for one in sorted(joining, key=lambda one: one.left):
         if groups:
-            padded = length * (len(groups[-1]) + 1)
-            if padded <= _PREFILL_TOKENS and padded <= 1.25 * (real + length) + 64:
-                groups[-1].append(prompt)
-                real += length
+            padded = one.left * (len(groups[-1]) + 1)
+            if padded <= _PREFILL_TOKENS and padded <= 1.25 * (real + one.left) + 64:
+                groups[-1].append(one)
+                real += one.left
                 continue
-        groups.append([prompt])
-        real = length
+        groups.append([one])
+        real = one.left
     return groups

@@ -80,28 +80,59 @@ class LlamaForward:
     @torch.autocast("cpu", enabled=False)
     def prefill(self, tokens: torch.Tensor, first: int) -> None:
         """As [`SlotForward.prefill`]."""
-        # Steps of 16 positions in attention, and not too few tokens in all, keep the order of sums.
+        # Not too few tokens in all keep the order of sums.
         tokens = F.pad(tokens, (0, max(_FEWEST_ROWS - tokens.shape[1], 0)))
         rows, length = tokens.shape
-        rest = -length % 16
         self.fit(max(first + rows, self.room.rows), max(length, self.room.positions))
-        cosine, sine = self.cosine[:length].repeat(rows, 1, 1), self.sine[:length].repeat(rows, 1, 1)
+        self._fill(tokens, torch.arange(length).expand(rows, length), first)
+
+    @torch.autocast("cpu", enabled=False)
+    def go_on(self, tokens: torch.Tensor, positions: torch.Tensor, first: int, length: int) -> None:
+        """As [`SlotForward.go_on`]."""
+        again = max(_FEWEST_ROWS - tokens.shape[1], 0)
+        tokens, positions = (torch.cat([ids, ids[:, -1:].expand(-1, again)], 1) for ids in (tokens, positions))
+        self.fit(max(first + len(tokens), self.room.rows), max(length, self.room.positions))
+        self._fill(tokens, positions, first, -(-length // 16) * 16)
+
+    def _fill(self, tokens: torch.Tensor, positions: torch.Tensor, first: int, behind: int = 0) -> None:
+        """Computes tokens `(rows, time)` at `positions` of the slots from `first`. Attention sees what stands in them
+        up to `behind`, or, without it, the tokens alone.
+        """
+        rows, length = tokens.shape
+        # Steps of 16 positions in attention keep the order of sums, whatever was there before.
+        rest = -length % 16
+        slots = slice(first, first + rows)
+        places = self._places(torch.arange(first, first + rows), positions).flatten()
+        masked = {"is_causal": True}
+        if behind:
+            asking = F.pad(positions, (0, rest))
+            masked = {"attn_mask": self.masks[self.room.positions - 1 - asking, :behind][:, None]}
+        cosine, sine = self.cosine[positions].flatten(0, 1), self.sine[positions].flatten(0, 1)
         hidden = F.embedding(tokens.flatten(), self.embedding)
         for layer in self.layers:
-            query, key, value = (
-                part.view(rows, length, -1, self.head_dim).transpose(1, 2)
-                for part in self._query_key_value(layer, hidden, cosine, sine)
-            )
-            layer.keys[first : first + rows, :, :length] = key
-            layer.values[first : first + rows, :, :length] = value
+            query, key, value = self._query_key_value(layer, hidden, cosine, sine)
+            layer.keys.view(-1, self.head_dim).index_copy_(0, places, key.reshape(-1, self.head_dim))
+            layer.values.view(-1, self.head_dim).index_copy_(0, places, value.reshape(-1, self.head_dim))
             if layer is self.layers[-1]:
                 return
-            query, key, value = (F.pad(part, (0, 0, 0, rest)) for part in (query, key, value))
+            query, key, value = (
+                F.pad(part.view(rows, length, -1, self.head_dim).transpose(1, 2), (0, 0, 0, rest))
+                for part in (query, key, value)
+            )
+            if behind:
+                key, value = layer.keys[slots, :, :behind], layer.values[slots, :, :behind]
             mixed = F.scaled_dot_product_attention(
-                query, key, value, is_causal=True, scale=1.0, enable_gqa=self.heads != self.shared
+                query, key, value, **masked, scale=1.0, enable_gqa=self.heads != self.shared
             )
             mixed = mixed[:, :, :length].transpose(1, 2).reshape(rows * length, -1)
             hidden = self._mlp(layer, self._plus_product(hidden, mixed, layer.output))
+
+    def _places(self, slots: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Where the vectors of each head lie for `positions` `(rows, time)` of slots `(rows,)`: `(rows, time, heads)`,
+        in units of such vectors.
+        """
+        heads = slots[:, None] * self.shared + torch.arange(self.shared)
+        return heads[:, None] * self.room.positions + positions[..., None]
 
     @torch.autocast("cpu", enabled=False)
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
@@ -114,7 +145,7 @@ class LlamaForward:
         self.fit(rows, length)
         count, shared, capacity = len(tokens), self.shared, self.room.positions
         cosine, sine = self.cosine[positions], self.sine[positions]
-        places = (torch.arange(count * shared).view(count, shared) * capacity + positions[:, None]).flatten()
+        places = self._places(torch.arange(count), positions[:, None]).flatten()
         mask = self.masks[capacity - 1 - positions][:, None, None]
         hidden = F.embedding(tokens, self.embedding)
         for layer in self.layers:
@@ -127,6 +158,17 @@ class LlamaForward:
             mixed = torch.bmm(weights.softmax(-1), values)
             hidden = self._mlp(layer, self._plus_product(hidden, mixed.view(count, -1), layer.output))
         return F.linear(self._normal(hidden, self.norm), self.head)[:rows]
+
+    def read_row(self, slot: int, start: int, stop: int) -> list[torch.Tensor]:
+        """As [`SlotForward.read_row`]."""
+        return [store[slot, :, start:stop].clone() for layer in self.layers for store in (layer.keys, layer.values)]
+
+    def write_rows(self, slots: list[int], pieces: list[list[torch.Tensor]]) -> None:
+        """As [`SlotForward.write_rows`]."""
+        stores = (store for layer in self.layers for store in (layer.keys, layer.values))
+        for store, states in zip(stores, zip(*pieces, strict=True), strict=True):
+            joined = torch.cat(states, dim=1)
+            store[slots, :, : joined.shape[1]] = joined
 
     def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
         """Copies the first `length` positions of some slots over others."""

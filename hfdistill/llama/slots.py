@@ -84,6 +84,19 @@ class SlotForward:
             logits_to_keep=1,
         )
 
+    def go_on(self, tokens: torch.Tensor, positions: torch.Tensor, first: int, length: int) -> None:
+        """Fills the slots from `first` further, behind what stands there.
+
+        Args:
+            tokens (`torch.Tensor`): `(rows, time)`; where a row has fewer, its last one again.
+            positions (`torch.Tensor`): their positions, `(rows, time)`.
+            first (`int`): the first of the slots.
+            length (`int`): the largest position plus one.
+        """
+        room = self.cache.room
+        self.cache.fit(max(first + len(tokens), room.rows), max(length, room.positions))
+        self._extend(tokens, positions, first, length)
+
     def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
         """Adds a token to each of the first rows.
 
@@ -95,15 +108,32 @@ class SlotForward:
         Returns:
             `torch.Tensor`: logits, `(rows, vocabulary)`.
         """
-        self.cache.extend(positions, length)
+        self.cache.fit(len(tokens), length)
+        return self._extend(tokens[:, None], positions[:, None], 0, length)
+
+    def _extend(self, tokens: torch.Tensor, positions: torch.Tensor, first: int, length: int) -> torch.Tensor:
+        self.cache.extend(positions, first, length)
         return self.model(
-            input_ids=tokens[:, None],
-            position_ids=positions[:, None],
+            input_ids=tokens,
+            position_ids=positions,
             attention_mask=self.cache.mask(positions, length, self.model.dtype),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
+
+    def read_row(self, slot: int, start: int, stop: int) -> list[torch.Tensor]:
+        """Copies of a slot's keys and values from one position to another, as [`write_rows`] takes them."""
+        return [store[slot, start:stop].clone() for store in self._stores()]
+
+    def write_rows(self, slots: list[int], pieces: list[list[torch.Tensor]]) -> None:
+        """Lets some slots begin with pieces of [`read_row`], end to end."""
+        for store, states in zip(self._stores(), zip(*pieces, strict=True), strict=True):
+            joined = torch.cat(states)
+            store[slots, : len(joined)] = joined
+
+    def _stores(self) -> Iterator[torch.Tensor]:
+        return (store for layer in self.cache.layers for store in (layer.keys, layer.values))
 
     def copy_rows(self, sources: list[int], targets: list[int], length: int) -> None:
         """Copies the first `length` positions of some slots over others."""
@@ -155,11 +185,12 @@ class SlotLayer(CacheLayerMixin):
             self.keys[first : first + rows, :length] = key_states.transpose(1, 2)
             self.values[first : first + rows, :length] = value_states.transpose(1, 2)
             return key_states, value_states
-        rows, length = cache.reading
+        slots, length = cache.reading
         for store, states in ((self.keys, key_states), (self.values, value_states)):
             flat = store.view(-1, store.shape[2] * store.shape[3])
-            flat.index_copy_(0, cache.writing, states.reshape(rows, -1).to(store.dtype))
-        return self.keys[:rows, :length].transpose(1, 2), self.values[:rows, :length].transpose(1, 2)
+            states = states.transpose(1, 2).reshape(len(cache.writing), -1)
+            flat.index_copy_(0, cache.writing, states.to(store.dtype))
+        return self.keys[slots, :length].transpose(1, 2), self.values[slots, :length].transpose(1, 2)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return (query_length, 0) if self.cache.filling is not None else (self.cache.reading[1], 0)
@@ -173,8 +204,8 @@ class SlotLayer(CacheLayerMixin):
 
 class SlotCache(Cache):
     """Keys and values of up to `slots` rows. Before each forward pass the owner says whether it fills slots with
-    prompts (`fill`) or adds one position to each of the first rows (`extend`). Full and sliding-window attention are
-    understood.
+    prompts (`fill`) or adds positions to rows (`extend`), for which it has made room. Full and sliding-window
+    attention are understood.
     """
 
     def __init__(self, config, slots: int):
@@ -183,7 +214,7 @@ class SlotCache(Cache):
         self.room = Room(slots, _BLOCK)
         self.windows = {kind: option.get("sliding_window") for kind, option in zip(types, options, strict=True)}
         self.filling: tuple[int, int, int] | None = None
-        self.reading = (0, 0)
+        self.reading = (slice(0), 0)
         self.writing: torch.Tensor | None = None
         super().__init__(layers=[SlotLayer(self) for _ in types])
 
@@ -192,25 +223,27 @@ class SlotCache(Cache):
         self.fit(max(first + rows, self.room.rows), max(length, self.room.positions))
         self.filling = (first, rows, length)
 
-    def extend(self, positions: torch.Tensor, length: int) -> None:
-        """The next forward pass has one token a row at `positions` `(rows,)`; `length` is their maximum plus one."""
-        rows = positions.shape[0]
-        self.fit(rows, length)
+    def extend(self, positions: torch.Tensor, first: int, length: int) -> None:
+        """The next forward pass has tokens at `positions` `(rows, time)` of the slots from `first`; `length` is the
+        largest position plus one.
+        """
+        rows = len(positions)
         self.filling = None
-        self.reading = (rows, length)
-        self.writing = torch.arange(rows, device=positions.device) * self.room.positions + positions
+        self.reading = (slice(first, first + rows), length)
+        slots = torch.arange(first, first + rows, device=positions.device)
+        self.writing = (slots[:, None] * self.room.positions + positions).flatten()
 
     def mask(self, positions: torch.Tensor, length: int, dtype: torch.dtype):
-        """The additive mask of the pass announced by `extend`, `(rows, 1, 1, length)`, or one a kind of layer where
+        """The additive mask of the pass announced by `extend`, `(rows, 1, time, length)`, or one a kind of layer where
         the model mixes kinds.
         """
         index = torch.arange(length, device=positions.device)
-        reach = positions[:, None] - index
+        reach = positions[..., None] - index
         nothing, forbidden = reach.new_zeros((), dtype=dtype), reach.new_full((), -torch.inf, dtype=dtype)
         masks = {}
         for kind, window in self.windows.items():
             seen = reach >= 0 if window is None else (reach >= 0) & (reach < window)
-            masks[kind] = torch.where(seen, nothing, forbidden)[:, None, None, :]
+            masks[kind] = torch.where(seen, nothing, forbidden)[:, None]
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def fit(self, rows: int, length: int) -> None:

@@ -121,6 +121,7 @@ def serve(
     max_total_tokens: int | None = None,
     max_input_tokens: int | None = None,
     payload_limit: int = 2_000_000,
+    prefix_cache_mb: int = 256,
     api_key: str | None = None,
 ) -> None:
     """Serves a model until SIGINT or SIGTERM; requests under way are finished first.
@@ -135,6 +136,7 @@ def serve(
         max_batch_size (`int`, *optional*): the most rows decoded together; all of them by default.
         max_total_tokens (`int`, *optional*), max_input_tokens (`int`, *optional*): as the model allows by default.
         payload_limit (`int`): the largest body in bytes.
+        prefix_cache_mb (`int`): the most memory for what is kept of how several prompts begin.
         api_key (`str`, *optional*): the bearer token that clients must send.
 
     Raises:
@@ -151,7 +153,8 @@ def serve(
     text = Text(load_tokenizer(files.folder))
     limits = _limits(files.folder, max_concurrent_requests, max_total_tokens, max_input_tokens)
     max_batch_size = max_batch_size or max_concurrent_requests
-    backend = Backend(str(files.folder), dtype, device, max_batch_size, max_concurrent_requests)
+    prefix_bytes = prefix_cache_mb * 2**20
+    backend = Backend(str(files.folder), dtype, device, max_batch_size, prefix_bytes, max_concurrent_requests)
     state = backend.wait_until_ready()
     if text.tokenizer.chat_template is None:
         print("this model has no chat template, so /v1/chat/completions refuses every request", file=sys.stderr)

@@ -35,15 +35,18 @@ class Backend:
         dtype (`str`): what to load it as.
         device (`str`): where to.
         max_rows (`int`): the most rows in a batch.
+        prefix_bytes (`int`): the most memory for what is kept of how prompts begin.
         max_concurrent_requests (`int`): the most requests under way.
     """
 
-    def __init__(self, folder: str, dtype: str, device: str, max_rows: int, max_concurrent_requests: int):
+    def __init__(
+        self, folder: str, dtype: str, device: str, max_rows: int, prefix_bytes: int, max_concurrent_requests: int
+    ):
         # Forking shares what is imported already; elsewhere it is not safe, and nothing is lost but a second.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.end, theirs = socket.socketpair()
         self.process = context.Process(
-            target=_child, args=(self.end, theirs, folder, dtype, device, max_rows), daemon=True
+            target=_child, args=(self.end, theirs, folder, dtype, device, max_rows, prefix_bytes), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -192,8 +195,14 @@ def _settle(ticket: Ticket, outcome: Done | ServeError) -> None:
 
 
 def _child(
-    server_end: socket.socket, engine_end: socket.socket, folder: str, dtype: str, device: str, max_rows: int
+    server_end: socket.socket,
+    engine_end: socket.socket,
+    folder: str,
+    dtype: str,
+    device: str,
+    max_rows: int,
+    prefix_bytes: int,
 ) -> None:
     # A copy of the server's end would keep the connection open when the server is gone.
     server_end.close()
-    run_engine(Wire(engine_end), folder, dtype, device, max_rows)
+    run_engine(Wire(engine_end), folder, dtype, device, max_rows, prefix_bytes)

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import torch
 
 from ...generation.choosing import Likelihood
-from ...generation.loop import DecodeLoop, Row
+from ...generation.loop import PREFIX_BYTES, DecodeLoop, Row
 from ...generation.stopping import StopStrings, token_pieces
 from .validation import Job
 from .wire import Wire
@@ -62,10 +62,14 @@ class Failed:
 
 @dataclass(slots=True)
 class Load:
-    """How much is under way, after every step that changed it."""
+    """How much is under way, after every step that changed it, and what is kept of how prompts begin: its bytes, and
+    the tokens that were not computed again for it since the start.
+    """
 
     running: int
     waiting: int
+    prefix_bytes: int = 0
+    prefix_tokens: int = 0
 
 
 class Engine:
@@ -77,14 +81,18 @@ class Engine:
         eos_token_ids (`list[int]`): what ends a response.
         wire (`Wire`): to the server.
         max_rows (`int`): the most rows at a time.
+        prefix_bytes (`int`, *optional*, defaults to 256 MiB): the most memory for what is kept of beginnings.
     """
 
-    def __init__(self, model, tokenizer, eos_token_ids: list[int], wire: Wire, max_rows: int):
+    def __init__(
+        self, model, tokenizer, eos_token_ids: list[int], wire: Wire, max_rows: int, prefix_bytes: int = PREFIX_BYTES
+    ):
         self.model = model
         self.tokenizer = tokenizer
         self.eos_token_ids = eos_token_ids
         self.wire = wire
         self.max_rows = max_rows
+        self.prefix_bytes = prefix_bytes
         self.loop = self._new_loop()
         self.waiting: deque[Row] = deque()
         self.suspects: deque[Row] = deque()
@@ -96,7 +104,13 @@ class Engine:
         self.impatience = 0
 
     def _new_loop(self) -> DecodeLoop:
-        return DecodeLoop(self.model, eos_token_id=self.eos_token_ids, pad_token_id=0, max_rows=self.max_rows)
+        return DecodeLoop(
+            self.model,
+            eos_token_id=self.eos_token_ids,
+            pad_token_id=0,
+            max_rows=self.max_rows,
+            prefix_bytes=self.prefix_bytes,
+        )
 
     def run(self) -> None:
         """Works until the server closes the connection."""
@@ -109,7 +123,8 @@ class Engine:
         """Lets rows join, and draws one token for each."""
         self._admit()
         self._step()
-        self.outbox.append(Load(len(self.loop.rows), len(self.waiting) + len(self.suspects)))
+        waiting, prefixes = len(self.waiting) + len(self.suspects), self.loop.prefixes
+        self.outbox.append(Load(len(self.loop.rows), waiting, prefixes.bytes, prefixes.tokens_saved))
         self.wire.send(self.outbox)
         self.outbox = []
 
@@ -243,7 +258,7 @@ class Engine:
         return logprobs.gather(-1, tokens[0, 1:, None])[:, 0].tolist()
 
 
-def run_engine(wire: Wire, folder: str, dtype: str, device: str, max_rows: int) -> None:
+def run_engine(wire: Wire, folder: str, dtype: str, device: str, max_rows: int, prefix_bytes: int) -> None:
     """The engine's process: loads the model, says so, and works until the server is gone."""
     # Ctrl-C in a terminal reaches the whole group; the server finishes what is under way and then hangs up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -252,7 +267,7 @@ def run_engine(wire: Wire, folder: str, dtype: str, device: str, max_rows: int) 
 
     try:
         model, tokenizer, eos_token_ids = load_model(folder, dtype, device)
-        engine = Engine(model, tokenizer, eos_token_ids, wire, max_rows)
+        engine = Engine(model, tokenizer, eos_token_ids, wire, max_rows, prefix_bytes)
     except Exception as error:  # the server's process reports it
         wire.send((False, f"{type(error).__name__}: {error}"))
         return

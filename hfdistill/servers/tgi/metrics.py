@@ -1,7 +1,9 @@
-"""Numbers for Prometheus, under TGI's names."""
+"""Numbers for Prometheus, under TGI's names where it has such a number."""
 
 from collections import Counter
 from dataclasses import dataclass, field
+
+from .engine import Load
 
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -64,7 +66,7 @@ class ServerMetrics:
         for histogram, value in zip(self.histograms.values(), values, strict=True):
             histogram.add(value)
 
-    def text(self, running: int, waiting: int) -> str:
+    def text(self, load: Load) -> str:
         """All numbers in Prometheus' text format."""
         lines = [
             "# TYPE tgi_request_count counter",
@@ -74,9 +76,13 @@ class ServerMetrics:
             "# TYPE tgi_request_failure counter",
             *(f'tgi_request_failure{{err="{kind}"}} {count}' for kind, count in sorted(self.failures.items())),
             "# TYPE tgi_queue_size gauge",
-            f"tgi_queue_size {waiting}",
+            f"tgi_queue_size {load.waiting}",
             "# TYPE tgi_batch_current_size gauge",
-            f"tgi_batch_current_size {running}",
+            f"tgi_batch_current_size {load.running}",
+            "# TYPE hfdistill_prefix_bytes gauge",
+            f"hfdistill_prefix_bytes {load.prefix_bytes}",
+            "# TYPE hfdistill_prefix_tokens counter",
+            f"hfdistill_prefix_tokens {load.prefix_tokens}",
         ]
         for name, histogram in self.histograms.items():
             lines += histogram.lines(name)

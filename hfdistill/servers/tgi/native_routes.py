@@ -206,10 +206,8 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """`GET /metrics`."""
     service: Service = request.app.state.service
-    load = service.backend.load
-    return Response(
-        service.metrics.text(load.running, load.waiting), media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+    text = service.metrics.text(service.backend.load)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def tokenize(request: Request) -> Response:

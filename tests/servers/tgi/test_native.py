@@ -262,3 +262,16 @@ def test_sampling_parameters_reach_the_model(server):
 def test_wrong_routes_and_methods(server):
     assert server.client.get("/nothing").status_code == 404
     assert server.client.get("/generate").status_code == 405
+
+
+def test_what_prompts_have_in_common_is_computed_once(server, start_server, model):
+    nothing_kept = start_server(model, "--dtype", "float64", "--prefix_cache_mb", 0)
+    shots = " ".join(["Tom has 3 cups . How many ?"] * 9)
+    prompts = [f"{shots} Tom buys {number} pens" for number in range(8)]
+    before = server.load()["hfdistill_prefix_tokens"]
+    for seed, prompt in enumerate(prompts):
+        asked = {"max_new_tokens": 6, "do_sample": True, "seed": seed, "decoder_input_details": True}
+        assert server.generate(prompt, **asked) == nothing_kept.generate(prompt, **asked)
+    assert server.load()["hfdistill_prefix_tokens"] - before >= 6 * 64
+    assert 0 < server.load()["hfdistill_prefix_bytes"] < 2**28
+    assert nothing_kept.load()["hfdistill_prefix_bytes"] == nothing_kept.load()["hfdistill_prefix_tokens"] == 0
