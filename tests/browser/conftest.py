@@ -30,6 +30,19 @@ FLAGS = [
 ]
 
 
+# Findings of axe-core that keep somebody out, each with the element.
+SERIOUS = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+    .filter((finding) => ["serious", "critical"].includes(finding.impact))
+    .flatMap((finding) => finding.nodes.map((node) => `${finding.id}: ${node.html.slice(0, 200)}`))"""
+
+
+def findings(page) -> list[str]:
+    """Serious findings of axe-core on what a page shows now."""
+    base = pytest.importorskip("axe_playwright_python.base", reason="axe-playwright-python is not installed")
+    page.evaluate(base.AXE_SCRIPT)
+    return page.evaluate(SERIOUS)
+
+
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
