@@ -67,9 +67,7 @@ def test_what_shards_asked_for_is_bought_once(tmp_path, stand_in):
     ):
         take_shards(tmp_path, journal, {})
     with Journal(tmp_path / "other.sqlite") as journal:
-        with pytest.raises(
-            HFDistillError, match=r"1-of-3.sqlite was asked for otherwise \(prompts\): go back"
-        ):
+        with pytest.raises(HFDistillError, match=r"1-of-3.sqlite was asked for otherwise \(prompts\): go back"):
             collect(journal, teacher, plan_of(5, "{}?"), decoding, shards=tmp_path)
         assert journal.rows() == [] and journal.note("fingerprint") is None
 

@@ -7,9 +7,8 @@ import yaml
 
 
 FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)(?:\r?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-MAX_CARD = 1024 * 1024
 # Aliases make a small text stand for an endless one, so what it stands for is counted while it is copied.
-MAX_VALUES = 100_000
+MAX_CARD = 1024 * 1024
 MAX_DEPTH = 50
 
 # Keys whose values become tags as they are, and keys whose values become `key:value`.
@@ -67,7 +66,7 @@ def parse_card(text: str) -> dict:
         return {}
     if not isinstance(data, dict):
         raise CardError("The metadata must be a mapping of keys to values.")
-    return _plain(data, [MAX_VALUES])
+    return _plain(data, [MAX_CARD])
 
 
 def _nesting(text: str) -> int:
@@ -81,11 +80,11 @@ def _nesting(text: str) -> int:
 
 def _plain(value: object, budget: list[int], depth: int = 0) -> object:
     """A copy that JSON can carry."""
-    budget[0] -= 1
+    budget[0] -= 1 + (len(value) if isinstance(value, str) else 0)
     if budget[0] < 0 or depth > MAX_DEPTH:
-        raise CardError("The metadata stands for too many values.")
+        raise CardError(f"The metadata stands for more than {MAX_CARD} characters or {MAX_DEPTH} levels.")
     if isinstance(value, dict):
-        return {str(key): _plain(item, budget, depth + 1) for key, item in value.items()}
+        return {_plain(str(key), budget): _plain(item, budget, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set)):
         return [_plain(item, budget, depth + 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -93,13 +92,13 @@ def _plain(value: object, budget: list[int], depth: int = 0) -> object:
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Safe, and dates stay text: the metadata goes out as JSON."""
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
 
 

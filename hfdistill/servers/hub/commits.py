@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 from .accounts import User
 from .blobs import SMALL, BlobStore, check_sha256, check_size, git_oid
+from .contents import Blob
 from .database import Database, now
 from .errors import HubError, bad_request, revision_not_found
 from .history import Commit
+from .metadata import JOBS, Metadata
 from .repositories import MAIN, Repo, Repositories
 from .trees import FILE, TreeEdit, check_path
 
@@ -32,6 +34,15 @@ class Push:
     operations: list[tuple] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
+
+    def read_metadata(self, metadata: Metadata, user: User) -> None:
+        """Has the metadata of its files read before it takes the write lock, under which they then are at hand."""
+        last = {operation[1]: operation for operation in self.operations if operation[1] in JOBS}
+        for path, operation in last.items():
+            if operation[0] != "delete":
+                sha256 = operation[-1] if operation[0] == "file" else operation[2]
+                data = self.contents.get(sha256)
+                metadata.read(user.name, path, sha256, None if data is None else Blob(len(data), data))
 
 
 def read_push(lines: Iterable[bytes], blobs: BlobStore, user: User) -> Push:

@@ -6,7 +6,7 @@ import sqlite3
 
 from .discussions import Discussion
 from .errors import bad_request
-from .pages import render_markdown
+from .pages import comment_html
 from .repositories import Repo
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
@@ -37,10 +37,10 @@ def _summary(repo: Repo, discussion: Discussion) -> dict:
     }
 
 
-def _event(row: sqlite3.Row) -> dict:
+def _event(call: Call, row: sqlite3.Row) -> dict:
     data = json.loads(row["data"])
     if row["type"] == "comment":
-        data["latest"]["html"] = render_markdown(data["latest"]["raw"])
+        data["latest"]["html"] = comment_html(call, data["latest"]["raw"])
     return {
         "id": row["id"],
         "type": row["type"],
@@ -52,7 +52,7 @@ def _event(row: sqlite3.Row) -> dict:
 
 def _answer_event(call: Call, key: str, event_id: str) -> Response:
     row = call.hub.database.row("SELECT * FROM events WHERE id = ?", event_id)
-    return json_response({key: _event(row)})
+    return json_response({key: _event(call, row)})
 
 
 @routes("GET", "/api/{type}/{repo}/discussions", Right.METADATA)
@@ -96,7 +96,7 @@ def details(call: Call) -> Response:
     repo, discussion = _found(call)
     hub = call.hub
     answer = _summary(repo, discussion)
-    answer["events"] = [_event(row) for row in hub.discussions.events(discussion)]
+    answer["events"] = [_event(call, row) for row in hub.discussions.events(discussion)]
     if discussion.base is not None:
         merged = discussion.status == "merged"
         answer["changes"] = {"base": f"refs/heads/{discussion.base}"}

@@ -3,6 +3,7 @@
 import csv
 import fnmatch
 import io
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ ROWS = 20
 COLUMNS = 40
 CELL = 500
 HEAD = 512 * 1024
+CONFIGS = 50
+# What is compared with what to find each config's first file.
+PATTERNS, MAX_PATTERN, MAX_PATHS = 4, 256, 10_000
 
 
 @dataclass(frozen=True)
@@ -29,20 +33,20 @@ class FirstRows:
 
 def files_of_configs(card: dict, paths: Iterable[str]) -> dict[str, str]:
     """The first data file of each config: as the card lists them, else one config a folder."""
-    data = [path for path in paths if path.endswith((".parquet", ".jsonl", ".csv"))]
+    data = [path for path in itertools.islice(paths, MAX_PATHS) if path.endswith((".parquet", ".jsonl", ".csv"))]
     found: dict[str, str] = {}
     configs = card.get("configs")
-    for config in configs if isinstance(configs, list) else []:
+    for config in configs[:CONFIGS] if isinstance(configs, list) else []:
         if not isinstance(config, dict):
             continue
-        for pattern in _patterns(config.get("data_files")):
-            match = next((path for path in data if fnmatch.fnmatchcase(path, pattern)), None)
+        for pattern in _patterns(config.get("data_files"))[:PATTERNS]:
+            match = next((path for path in data if fnmatch.fnmatchcase(path, pattern[:MAX_PATTERN])), None)
             if match:
                 found.setdefault(str(config.get("config_name")), match)
     if not found:
         for path in data:
             found.setdefault(path.rpartition("/")[0] or "default", path)
-    return dict(list(found.items())[:50])
+    return dict(list(found.items())[:CONFIGS])
 
 
 def _patterns(value: object) -> list[str]:
@@ -53,21 +57,37 @@ def _patterns(value: object) -> list[str]:
     return [text for item in value for text in _patterns(item)] if isinstance(value, list) else []
 
 
-def first_rows(path: str, blob: Blob) -> FirstRows | None:
-    """Reads a file's first rows; `None` where it is not what its name says."""
+def first_rows(path: str, blob: Blob) -> FirstRows:
+    """Reads a file's first rows.
+
+    Some files take all memory there is, so the Hub calls it through [`~readers.Readers`] alone.
+
+    Raises:
+        `ValueError`: It is not what its name says.
+    """
+    lines = None if path.endswith(".parquet") else _lines(blob)
     try:
-        if path.endswith(".parquet"):
+        if lines is None:
             rows = _parquet(blob)
         elif path.endswith(".jsonl"):
-            lines = blob.read(HEAD).decode("utf-8", "replace").splitlines()[:ROWS]
-            rows = [row for row in map(json.loads, lines) if isinstance(row, dict)]
+            found = map(json.loads, itertools.islice(filter(str.strip, lines), ROWS))
+            rows = [row for row in found if isinstance(row, dict)]
         else:
-            text = blob.read(HEAD).decode("utf-8", "replace")
-            rows = [row for row, _ in zip(csv.DictReader(io.StringIO(text)), range(ROWS), strict=False)]
-    except (pa.ArrowException, OSError, ValueError, csv.Error):
-        return None
+            rows = list(itertools.islice(csv.DictReader(lines), ROWS))
+    except (pa.ArrowNotImplementedError, OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"it is not what its name says: {error}") from error
     columns = list(dict.fromkeys(str(key) for row in rows for key in row))[:COLUMNS]
     return FirstRows(path, columns, [[_cell(row.get(column)) for column in columns] for row in rows])
+
+
+def _lines(blob: Blob) -> io.StringIO:
+    """The first lines that are whole."""
+    text = blob.read(HEAD).decode("utf-8", "replace")
+    if blob.size > HEAD:
+        text = text.rpartition("\n")[0]
+        if not text:
+            raise ValueError(f"its first row is over {HEAD} bytes")
+    return io.StringIO(text, newline="\n")
 
 
 def _parquet(blob: Blob) -> list[dict]:

@@ -72,13 +72,15 @@ tag | urlencode }}">{{ tag }}</a> {% endfor %}</p>
 ", " if not loop.last }}{% endfor %}</p>{% endif %}
 {% if gate %}<p>The files of this repository are gated: ask for access with
 <code>POST /api/{{ kind }}/{{ repo.repo_id }}/ask-access</code> and your token.</p>{% endif %}
-<article>{% if card %}{{ card | safe }}{% else %}<p class="muted">No card.</p>{% endif %}</article>
+<article>{% if card %}{{ card | safe }}{% elif why %}<p class="muted">The card is shown as it was written, since it
+cannot be rendered: {{ why }}.</p><pre>{{ text }}</pre>{% else %}<p class="muted">No card.</p>{% endif %}</article>
 {% if rows %}<section class="data" aria-label="First rows"><h2>First rows</h2><p>{% for name in configs %}<a {% if
 name == config %}class="tag here" aria-current="true"{% else %}class="tag"{% endif %} href="?config={{
-name | urlencode }}">{{ name }}</a> {% endfor %}<span class="muted">{{ rows.path }}</span></p><table tabindex="0"
+name | urlencode }}">{{ name }}</a> {% endfor %}<span class="muted">{{ rows.path }}</span></p>{% if rows.why %}<p
+class="muted">They cannot be shown: {{ rows.why }}.</p>{% else %}<table tabindex="0"
 aria-label="First rows of {{ config }}"><tr>{% for name in rows.columns %}<th>{{ name }}</th>{% endfor %}
 </tr>{% for row in rows.rows %}<tr>{% for cell in row %}<td><div class="cell {{ cell | look }}">{{ cell }}</div></td>
-{% endfor %}</tr>{% endfor %}</table></section>{% endif %}{% endblock %}""",
+{% endfor %}</tr>{% endfor %}</table>{% endif %}</section>{% endif %}{% endblock %}""",
     "tree": """{% extends "repo" %}{% block body %}<p><code>{{ revision }}</code> / {% for name, link in crumbs %}<a
 href="{{ link }}">{{ name }}</a> / {% endfor %}</p><table class="plain">{% for entry in entries %}<tr><td><a
 href="{{ entry.link }}">{{ entry.name }}</a></td><td class="muted">{{ entry.size }}</td><td>{% if entry.download %}<a

@@ -1,19 +1,18 @@
 """HTML for people: a card, files, commits, a dataset's first rows. Rendered here, no script anywhere."""
 
+import hashlib
 import json
 import mimetypes
 import re
+from html import escape
 from urllib.parse import quote
 
-import nh3
-from markdown_it import MarkdownIt
-
 from .accounts import ANONYMOUS
-from .cards import split_card
 from .collections import Collection
 from .errors import HubError
-from .first_rows import files_of_configs, first_rows
+from .first_rows import files_of_configs
 from .page_templates import environment
+from .readers import ReadingError
 from .repositories import PREFIXES, Commit, Repo
 from .rights import Right, visible
 from .routing import Call, Response, Routes
@@ -37,8 +36,6 @@ PLURALS = {"model": "models", "dataset": "datasets", "space": "spaces"}
 PARENT_KEYS = {"base_model": "model", "teacher_model": "model", "datasets": "dataset", "models": "model"}
 TABS = (("Card", ""), ("Files", "/tree/main"), ("Commits", "/commits/main"), ("Discussions", "/discussions"))
 
-_markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-
 
 def _day(time: str) -> str:
     return time[:10]
@@ -54,23 +51,13 @@ def _look(cell: str) -> str:
 _templates = environment({"day": _day, "look": _look, "quote": lambda text: quote(text, safe="")})
 
 
-def render_markdown(text: str, base: str | None = None) -> str:
-    """Markdown as HTML that can run nothing: what is not known to be harmless is taken out.
-
-    Args:
-        text (`str`):
-            The markdown.
-        base (`str`, *optional*):
-            Path of the repository whose files relative links and images mean.
-    """
-
-    def rewrite(tag: str, attribute: str, value: str) -> str:
-        relative = base and attribute in ("src", "href") and not value.startswith(("/", "#")) and ":" not in value
-        if not relative:
-            return value
-        return f"{base}/{'resolve' if tag == 'img' else 'blob'}/main/{value.removeprefix('./')}"
-
-    return nh3.clean(_markdown.render(text), attribute_filter=rewrite)
+def comment_html(call: Call, text: str) -> str:
+    """A comment as HTML; one that cannot be rendered as the text that it is."""
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    try:
+        return call.hub.page_readers.read(call.user.name, "comment", text, key=key)
+    except ReadingError:
+        return f"<pre>{escape(text)}</pre>"
 
 
 def page(call: Call, template: str, status: int = 200, **values) -> Response:
@@ -173,10 +160,13 @@ def card(call: Call) -> Response:
     tree = hub.repositories.commit(repo, repo.head).tree
     entry = hub.trees.find(tree, "README.md")
     blob = hub.blobs.find(entry.sha256) if entry and entry.sha256 else None
-    html = ""
+    html = text = why = ""
     if blob:
-        _, body = split_card(blob.read(1024 * 1024).decode("utf-8", "replace"))
-        html = render_markdown(body, f"/{repo.url_path}")
+        try:
+            key = f"{entry.sha256} {repo.url_path}"
+            html = hub.page_readers.read(call.user.name, "page", blob, f"/{repo.url_path}", key=key)
+        except ReadingError as error:
+            text, why = blob.read(MAX_SHOWN).decode("utf-8", "replace"), str(error)
     gate = not hub.repositories.has_access(call.user, repo)
     configs: dict[str, str] = {}
     rows = None
@@ -185,19 +175,29 @@ def card(call: Call) -> Response:
         configs = files_of_configs(repo.card, (path for path, _ in hub.trees.files(tree)))
         config = call.query("config") if call.query("config") in configs else next(iter(configs), None)
         if config:
-            rows = first_rows(configs[config], hub.blobs.find(hub.trees.find(tree, configs[config]).sha256))
+            rows = _first_rows(call, configs[config], hub.trees.find(tree, configs[config]).sha256)
     return _repo_page(
         call,
         "card",
         "Card",
         tags=[row["tag"] for row in tags],
         card=html,
+        text=text,
+        why=why,
         gate=gate,
         rows=rows,
         configs=list(configs),
         config=config,
         parents=_parents(call, repo),
     )
+
+
+def _first_rows(call: Call, path: str, sha256: str) -> dict:
+    blob = call.hub.blobs.find(sha256)
+    try:
+        return call.hub.page_readers.read(call.user.name, "rows", path, blob, key=f"{sha256} {path}")
+    except ReadingError as error:
+        return {"path": path, "why": str(error)}
 
 
 def _parents(call: Call, repo: Repo) -> list[Repo]:
@@ -339,15 +339,15 @@ def discussions(call: Call) -> Response:
 def discussion(call: Call) -> Response:
     repo = call.repo
     item = call.hub.discussions.get(repo, call.params["num"])
-    events = [_shown_event(row) for row in call.hub.discussions.events(item)]
+    events = [_shown_event(call, row) for row in call.hub.discussions.events(item)]
     return _repo_page(call, "discussion", "Discussions", item=item, events=events)
 
 
-def _shown_event(row) -> dict:
+def _shown_event(call: Call, row) -> dict:
     data = json.loads(row["data"])
     text, html = row["type"], ""
     if row["type"] == "comment":
-        html = "<p>hidden</p>" if data["hidden"] else render_markdown(data["latest"]["raw"])
+        html = "<p>hidden</p>" if data["hidden"] else comment_html(call, data["latest"]["raw"])
     elif row["type"] == "commit":
         text = f"commit {data['oid'][:8]}: {data['subject']}"
     elif row["type"] == "status-change":

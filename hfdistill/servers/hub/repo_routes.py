@@ -4,8 +4,8 @@ import base64
 import json
 
 from .accounts import LOCAL_USER
-from .cards import validate_card
 from .errors import HubError, bad_request
+from .readers import ReadingError
 from .repositories import PREFIXES, Commit, Repo
 from .rights import Right, visible
 from .routing import Call, Response, Routes, json_response
@@ -304,6 +304,9 @@ def validate_yaml(call: Call) -> Response:
     if not isinstance(content, str) or repo_type not in PREFIXES:
         errors, warnings = ["'content' must be a string and 'repoType' model, dataset or space"], []
     else:
-        errors, warnings = validate_card(content, repo_type)
+        try:
+            errors, warnings = call.hub.readers.read(call.user.name, "card_faults", content, repo_type)
+        except ReadingError as error:
+            errors, warnings = [f"The card cannot be read: {error}."], []
     answer = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}
     return json_response(answer, 400 if errors else 200)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 from .accounts import User, check_name, require_namespace
 from .blobs import BlobStore
-from .cards import CardError, parse_card, tags_of
+from .cards import tags_of
 from .database import Database, now
 from .errors import HubError, bad_request, forbidden, repo_not_found, revision_not_found
 from .git_names import GitNames
 from .history import Commit
+from .metadata import Metadata
 from .rights import Right, check_repo
-from .trees import EMPTY_TREE, FOLDER, TreeEdit, Trees
+from .trees import EMPTY_TREE, TreeEdit, Trees
 
 
 MAIN = "refs/heads/main"
@@ -37,13 +38,22 @@ class Repo:
     created_at: str
     updated_at: str
     head: str
-    card: dict
-    details: dict
+    card_json: str
+    details_json: str
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> "Repo":
         values = {**row, "private": bool(row["private"])}
-        return cls(**{**values, "card": json.loads(row["card"]), "details": json.loads(row["details"])})
+        return cls(card_json=values.pop("card"), details_json=values.pop("details"), **values)
+
+    # Read when they are asked for, and not kept: a listing would hold those of all its repositories at once.
+    @property
+    def card(self) -> dict:
+        return json.loads(self.card_json)
+
+    @property
+    def details(self) -> dict:
+        return json.loads(self.details_json)
 
     @property
     def repo_id(self) -> str:
@@ -65,9 +75,10 @@ def check_ref(name: object, what: str) -> str:
 class Repositories:
     """Creates, finds and changes repositories."""
 
-    def __init__(self, database: Database, blobs: BlobStore, trees: Trees):
+    def __init__(self, database: Database, blobs: BlobStore, trees: Trees, metadata: Metadata):
         self.database = database
         self.blobs = blobs
+        self.metadata = metadata
         self.trees = trees
         self.git_names = GitNames(database, blobs, trees)
 
@@ -267,24 +278,19 @@ class Repositories:
             write.execute(
                 "UPDATE repos SET head = ?, updated_at = ? WHERE id = ?", (commit.oid, commit.created_at, repo.id)
             )
-            self.index(write, repo.id, repo.type, repo.sdk, commit.tree)
+            self.index(write, commit.author, repo.id, repo.type, repo.sdk, commit.tree)
 
-    def index(self, write: sqlite3.Connection, repo_row: int, repo_type: str, sdk: str | None, tree: str) -> None:
+    def index(
+        self, write: sqlite3.Connection, user: str, repo_row: int, repo_type: str, sdk: str | None, tree: str
+    ) -> None:
         """Derives a repository's metadata, details and tags from its files."""
         root = self.trees.load(tree)
-        files = {name: entry for name, entry in root.items() if entry.kind != FOLDER}
-        card: dict = {}
-        if "README.md" in files and (blob := self.blobs.find(files["README.md"].sha256)):
-            try:
-                card = parse_card(blob.read(1024 * 1024).decode("utf-8", "replace"))
-            except CardError:
-                card = {}  # a card pushed as a plain file may be broken; it then has no metadata
-        details = {"storage": sum(entry.size for entry in root.values())}
-        if "config.json" in files and (blob := self.blobs.find(files["config.json"].sha256)):
-            details["config"] = _model_config(blob.read(1024 * 1024))
+        found = self.metadata.of_tree(user, root)
+        card, config = found.get("README.md", {}), found.get("config.json", {})
+        details = {"storage": sum(entry.size for entry in root.values()), "config": config}
         paths = [path for path, _ in self.trees.files(tree)]
         tags = tags_of(repo_type, {**({"sdk": sdk} if sdk else {}), **card}, paths)
-        model_type = details.get("config", {}).get("model_type")
+        model_type = config.get("model_type")
         if repo_type == "model" and isinstance(model_type, str) and model_type not in tags:
             tags.append(model_type)
         write.execute(
@@ -292,14 +298,3 @@ class Repositories:
         )
         write.execute("DELETE FROM tags WHERE repo_id = ?", (repo_row,))
         write.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", ((tag, repo_row) for tag in tags))
-
-
-def _model_config(data: bytes) -> dict:
-    """What listings show of a model's `config.json`."""
-    try:
-        config = json.loads(data)
-    except ValueError:
-        return {}
-    if not isinstance(config, dict):
-        return {}
-    return {key: config[key] for key in ("architectures", "model_type") if key in config}

@@ -15,6 +15,8 @@ from .database import Database
 from .direct_files import make_folders
 from .discussions import Discussions
 from .git_cache import GitCache
+from .metadata import Metadata
+from .readers import Readers
 from .repositories import Repositories
 from .trees import Trees
 from .xorbs import XorbStore
@@ -48,7 +50,10 @@ class Hub:
         self.xorbs = XorbStore(self.data_dir / "xorbs", self.blobs)
         self.trees = Trees(self.database)
         self.accounts = Accounts(self.database)
-        self.repositories = Repositories(self.database, self.blobs, self.trees)
+        # Apart, so that whoever looks at pages keeps no commit waiting.
+        self.readers, self.page_readers = Readers(2), Readers(2)
+        self.metadata = Metadata(self.readers, self.blobs)
+        self.repositories = Repositories(self.database, self.blobs, self.trees, self.metadata)
         self.committer = Committer(self.database, self.blobs, self.repositories)
         self.discussions = Discussions(self.database, self.repositories, self.committer, self.trees)
         self.collections = Collections(self.database, self.repositories)
@@ -84,6 +89,8 @@ class Hub:
             self.database.set_meta("boot", boot)
 
     def close(self) -> None:
+        self.readers.close()
+        self.page_readers.close()
         self.database.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -128,6 +128,7 @@ def _commit(call: Call, body: BinaryIO) -> Response:
     hub = call.hub
     repo = call.repo
     push = read_push(body, hub.blobs, call.user)
+    push.read_metadata(hub.metadata, call.user)
     revision = call.params["rev"]
     if call.flag("create_pr"):
         pull, made = hub.discussions.open_with_commit(call.user, repo, revision, push)

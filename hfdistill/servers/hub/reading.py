@@ -1,0 +1,110 @@
+"""The process that reads what strangers wrote: one job after the other, each with bounds on its time and memory.
+
+What goes over a bound ends the process, which [`~readers.Readers`] then starts anew. Jobs come pickled from the Hub;
+answers are JSON, since nothing that read a stranger's file may make the Hub unpickle.
+"""
+
+import importlib
+import json
+import pickle
+import resource
+import signal
+import sys
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from .contents import Blob
+
+
+# CPU seconds and bytes that one job may take; those of a commit keep the commit waiting.
+SECONDS = {"card": 1.0, "card_faults": 1.0, "config": 1.0, "page": 2.0, "comment": 1.0, "rows": 2.0}
+MEMORY = 96 * 1024**2
+MAX_TEXT = 1024 * 1024
+MAX_CONFIG = 4096
+# What an answer begins with: a process whose memory has grown does no further job.
+LAST, MORE = b"0", b"1"
+
+
+def card(blob: Blob) -> dict:
+    from .cards import CardError, parse_card
+
+    try:
+        return parse_card(_text(blob))
+    except CardError:
+        return {}  # a card pushed as a plain file may be broken; it then has no metadata
+
+
+def card_faults(text: str, repo_type: str) -> tuple[list[str], list[str]]:
+    from .cards import validate_card
+
+    return validate_card(text, repo_type)
+
+
+def config(blob: Blob) -> dict:
+    """What listings show of a model's `config.json`, `{}` where it is none."""
+    found = json.loads(_text(blob))
+    shown = {key: found[key] for key in ("architectures", "model_type") if key in found and isinstance(found, dict)}
+    return shown if len(str(shown)) <= MAX_CONFIG else {}
+
+
+def page(blob: Blob, base: str) -> str:
+    """A card's body as HTML."""
+    from .cards import split_card
+    from .markdown import render_markdown
+
+    return render_markdown(split_card(_text(blob))[1], base)
+
+
+def comment(text: str) -> str:
+    from .markdown import render_markdown
+
+    return render_markdown(text)
+
+
+def rows(path: str, blob: Blob) -> dict:
+    from .first_rows import first_rows
+
+    return asdict(first_rows(path, blob))
+
+
+JOBS = {job.__name__: job for job in (card, card_faults, config, page, comment, rows)}
+# Brought in before a job's bounds are set, since loading code takes memory too.
+MODULES = {"page": "markdown", "comment": "markdown", "rows": "first_rows"}
+
+
+def _text(blob: Blob) -> str:
+    return blob.read(MAX_TEXT).decode("utf-8", "replace")
+
+
+def _data() -> int:
+    """Bytes that this process may write to."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmData")).split()[1]) * 1024
+
+
+def main() -> None:
+    hub = Connection(int(sys.argv[1]))
+    while True:
+        try:
+            job, arguments = pickle.loads(hub.recv_bytes())
+        except EOFError:
+            return
+        importlib.import_module(f".{MODULES.get(job, 'cards')}", __package__)
+        before = _data()
+        resource.setrlimit(resource.RLIMIT_DATA, (before + MEMORY, resource.RLIM_INFINITY))
+        signal.setitimer(signal.ITIMER_PROF, SECONDS[job])
+        try:
+            answer = {"value": JOBS[job](*arguments)}
+        except RecursionError:
+            answer = {"error": "it is nested too deep"}
+        except ValueError as error:
+            answer = {"error": " ".join(str(error).split())[:300]}
+        text = json.dumps(answer).encode()
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        del answer
+        hub.send_bytes((LAST if _data() > before + MEMORY // 4 else MORE) + text)
+
+
+if __name__ == "__main__":
+    main()
