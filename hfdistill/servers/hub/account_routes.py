@@ -1,11 +1,10 @@
 """Routes on users and organisations, and on who may read gated repositories."""
 
-import sqlite3
-
+from .accounts import LOCAL_USER
 from .database import now
-from .errors import HubError, bad_request
+from .errors import HubError, absent, bad_request
 from .repositories import Repo
-from .rights import Right
+from .rights import Right, visible
 from .routing import Call, Response, Routes, json_response
 
 
@@ -14,35 +13,49 @@ routes = Routes()
 
 @routes("GET", "/api/users/{name}/overview", Right.OPEN)
 def user_overview(call: Call) -> Response:
-    row = _account(call, "user")
-    name = row["name"] if row else call.params["name"]
-    return json_response({"user": name, "fullname": name, "type": "user", "orgs": [], **_counts(call, name)})
+    user, name = _account(call, "user")
+    rows = call.hub.database.rows(
+        "SELECT name FROM accounts JOIN members ON org_id = id WHERE user_id = ? ORDER BY name", user
+    )
+    orgs = [{"name": row["name"], "fullname": row["name"]} for row in rows]
+    return json_response({"user": name, "fullname": name, "type": "user", "orgs": orgs, **_counts(call, name)})
 
 
 @routes("GET", "/api/organizations/{name}/overview", Right.OPEN)
 def org_overview(call: Call) -> Response:
-    row = _account(call, "org")
-    name = row["name"] if row else call.params["name"]
+    _, name = _account(call, "org")
     return json_response({"name": name, "fullname": name, "type": "org", **_counts(call, name)})
 
 
 @routes("GET", "/api/organizations/{name}/members", Right.OPEN)
 def org_members(call: Call) -> Response:
-    row = _account(call, "org")
+    org, _ = _account(call, "org")
     rows = call.hub.database.rows(
         "SELECT users.name, members.role FROM members JOIN accounts AS users ON users.id = members.user_id "
         "WHERE members.org_id = ? ORDER BY users.name",
-        row["id"] if row else 0,
+        org,
     )
     return json_response([{"user": row["name"], "fullname": row["name"], "role": row["role"]} for row in rows])
 
 
-def _account(call: Call, kind: str) -> sqlite3.Row | None:
+KINDS = {"user": "a user", "org": "an organisation"}
+
+
+def _account(call: Call, kind: str) -> tuple[int, str]:
+    """Id and name of an account of a kind; on a Hub without tokens a namespace may be of neither, and has id 0."""
+    database = call.hub.database
     name = call.params["name"]
-    row = call.hub.database.row("SELECT * FROM accounts WHERE name = ? AND kind = ?", name, kind)
-    if row is None and not call.hub.database.row("SELECT 1 FROM repos WHERE namespace = ?", name):
-        raise HubError(404, f"There is no {'user' if kind == 'user' else 'organisation'} '{name}'.")
-    return row
+    row = database.row("SELECT id, name, kind FROM accounts WHERE name = ?", name)
+    if row is None and name == LOCAL_USER:
+        row = 0, name, "user"
+    if row is None:
+        where, mine = visible(call.user)
+        row = database.row(f"SELECT 0, namespace, ? FROM repos WHERE namespace = ? AND {where}", kind, name, *mine)
+    if row is None:
+        raise HubError(404, f"There is no {KINDS[kind].split()[1]} '{name}'.")
+    if row[2] != kind:
+        raise HubError(404, f"'{row[1]}' is {KINDS[row[2]]}, not {KINDS[kind]}.")
+    return row[0], row[1]
 
 
 def _counts(call: Call, name: str) -> dict[str, int]:
@@ -136,6 +149,8 @@ def handle_access(call: Call) -> Response:
     status = body.get("status")
     if status not in ("accepted", "rejected", "pending"):
         raise bad_request(f"'status' must be accepted, rejected or pending, got {status!r}.")
+    if body.get("rejectionReason"):
+        raise absent("sends no mail, so it takes no reason for a rejection: leave it out")
     with call.hub.database.write() as write:
         if "requestId" in body:
             where, value = "id = ?", body["requestId"]

@@ -29,6 +29,10 @@ RESERVED = {
     "login",
     "search",
     "static",
+    "buckets",
+    "papers",
+    "uploads",
+    "oauth",
     "_cas",
     "_lfs",
 }

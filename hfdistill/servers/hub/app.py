@@ -13,12 +13,14 @@ import uvicorn
 
 from ...errors import HFDistillError
 from . import (
+    absent_routes,
     account_routes,
     collection_routes,
     discussion_routes,
     download_routes,
     file_routes,
     git_routes,
+    listing_routes,
     pages,
     repo_routes,
     upload_routes,
@@ -60,11 +62,13 @@ def create_app(data_dir: str | os.PathLike, *, loopback: bool = True, access_log
     """
     hub = Hub(data_dir, loopback)
     modules = (
+        absent_routes,
         download_routes,
         upload_routes,
         file_routes,
         git_routes,
         repo_routes,
+        listing_routes,
         collection_routes,
         discussion_routes,
         account_routes,

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Collection
 
 import yaml
 
@@ -31,6 +32,10 @@ PREFIXED = {
     },
     "space": {"license": "license"},
 }
+
+
+# Libraries and methods whose names as tags say that weights were made smaller.
+QUANTIZED = frozenset(("gguf", "gptq", "awq", "exl2", "exl3"))
 
 
 class CardError(ValueError):
@@ -143,11 +148,11 @@ def tags_of(repo_type: str, card: dict, paths: list[str]) -> list[str]:
     for key, prefix in PREFIXED[repo_type].items():
         tags.update((f"{prefix}:{value}", None) for value in _texts(card.get(key)))
     if repo_type == "model":
+        bases = _texts(card.get("base_model"))
         relation = card.get("base_model_relation")
-        for base in _texts(card.get("base_model")):
-            tags[f"base_model:{base}"] = None
-            if _is_text(relation):
-                tags[f"base_model:{relation}:{base}"] = None
+        relation = relation if _is_text(relation) else _relation(bases, tags.keys(), paths)
+        for base in bases:
+            tags |= {f"base_model:{base}": None, f"base_model:{relation}:{base}": None}
         for suffix in ("safetensors", "gguf", "onnx"):
             if any(path.endswith(f".{suffix}") for path in paths):
                 tags[suffix] = None
@@ -156,6 +161,17 @@ def tags_of(repo_type: str, card: dict, paths: list[str]) -> list[str]:
             if any(path.endswith(f".{suffix}") for path in paths):
                 tags[f"format:{name}"] = None
     return [tag for tag in tags if len(tag) <= 256][:500]
+
+
+def _relation(bases: list[str], tags: Collection[str], paths: list[str]) -> str:
+    """How a model came from its base models, where its card does not say: told, as on the real Hub, by its files."""
+    if len(bases) > 1:
+        return "merge"
+    if "peft" in tags or "lora" in tags or "adapter_config.json" in paths:
+        return "adapter"
+    if any(path.endswith(".gguf") for path in paths) or not QUANTIZED.isdisjoint(tags):
+        return "quantized"
+    return "finetune"
 
 
 def _is_text(value: object) -> bool:

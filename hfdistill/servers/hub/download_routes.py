@@ -100,6 +100,7 @@ def resolve(call: Call) -> Response:
 
 @routes("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}", Right.CONTENT)
 def raw(call: Call) -> Response:
+    """What git keeps: of a large file its pointer."""
     return _file(call, raw=True)
 
 
@@ -115,13 +116,16 @@ def _file(call: Call, raw: bool) -> Response:
         # Clients remember that a commit has no such file.
         response.headers.update(headers)
         return response
-    blob = hub.blobs.find(entry.sha256)
+    pointer = raw and entry.kind == LARGE
+    blob = Blob(len(entry.pointer), entry.pointer) if pointer else hub.blobs.find(entry.sha256)
     if blob is None:
         raise HubError(500, f"The content of '{path}' is missing: run `hfdistill hub fsck`.")
-    etag = f'"{entry.sha256 if entry.kind == LARGE else entry.oid}"'
+    etag = f'"{entry.sha256 if entry.kind == LARGE and not pointer else entry.oid}"'
     headers |= {"ETag": etag, "Accept-Ranges": "bytes", **content_headers(path, bool(call.query("download")))}
     headers["Last-Modified"] = http_date(commit.created_at)
-    if entry.kind == LARGE:
+    if pointer:
+        headers["Content-Type"] = "text/plain; charset=utf-8"
+    elif entry.kind == LARGE:
         headers |= {"X-Linked-Size": str(entry.size), "X-Linked-ETag": etag}
     known = call.request.headers.get("if-none-match")
     if known and (known.strip() == "*" or etag in [item.strip().removeprefix("W/") for item in known.split(",")]):

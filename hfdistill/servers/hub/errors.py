@@ -57,5 +57,10 @@ def revision_not_found(revision: str) -> HubError:
     return HubError(404, f"Invalid rev id: '{revision}'.", "RevisionNotFound")
 
 
+def absent(what: str) -> HubError:
+    """For what the real Hub has and this one has not; `what` follows the words "This Hub"."""
+    return HubError(501, f"This Hub {what}.")
+
+
 def entry_not_found(path: str) -> HubError:
     return HubError(404, f"Entry not found: '{path}'.", "EntryNotFound")

@@ -2,7 +2,8 @@
 
 from urllib.parse import quote
 
-from .errors import HubError, bad_request, entry_not_found
+from .blobs import check_sha256
+from .errors import HubError, absent, bad_request, entry_not_found
 from .repositories import Commit, Repo, check_ref
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
@@ -21,7 +22,7 @@ def describe(call: Call, repo: Repo, path: str, entry: Entry, expand: bool, comm
     else:
         info = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
         if entry.kind == LARGE:
-            info["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": 127 + len(str(entry.size))}
+            info["lfs"] = {"oid": entry.sha256, "size": entry.size, "pointerSize": len(entry.pointer)}
     if expand:
         if entry.commit not in commits:
             commits[entry.commit] = call.hub.repositories.find_commit(repo, entry.commit)
@@ -177,4 +178,36 @@ def super_squash(call: Call) -> Response:
     if not isinstance(message, str) or not message.strip():
         raise HubError(400, "A squash needs a message.")
     call.hub.committer.squash(call.user, repo, f"refs/heads/{call.params['rev']}", message)
+    return json_response({})
+
+
+@routes("GET", "/api/{type}/{repo}/lfs-files", Right.WRITE)
+def lfs_files(call: Call) -> Response:
+    limit = call.number("limit", PAGE, 1, PAGE)
+    offset = call.number("cursor", 0, 0, 10**9)
+    rows = call.hub.large_files.listed(call.repo, limit + 1, offset)
+    found = [
+        {
+            "fileOid": row["sha256"],
+            "oid": row["sha256"],
+            "filename": row["path"],
+            "pushedAt": row["created_at"],
+            "ref": row["ref"],
+            "size": row["size"],
+        }
+        for row in rows[:limit]
+    ]
+    headers = call.next_link(cursor=str(offset + limit)) if len(rows) > limit else None
+    return json_response(found, headers=headers)
+
+
+@routes("POST", "/api/{type}/{repo}/lfs-files/batch", Right.WRITE)
+def delete_lfs_files(call: Call) -> Response:
+    deletions = call.json().get("deletions")
+    names = deletions.get("sha") if isinstance(deletions, dict) else None
+    if not isinstance(names, list) or not 0 < len(names) <= PAGE:
+        raise bad_request(f"'deletions' needs a list 'sha' of 1 to {PAGE} names.")
+    if not deletions.get("rewriteHistory", True):
+        raise absent("takes large files out of all commits or of none: leave rewrite_history as it is")
+    call.hub.large_files.delete(call.repo, {check_sha256(name) for name in names})
     return json_response({})

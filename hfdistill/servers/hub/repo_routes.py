@@ -1,22 +1,19 @@
 """Routes on whole repositories: create, delete, move, settings, info, listing, who am I."""
 
-import base64
-import json
-
 from .accounts import LOCAL_USER
-from .errors import HubError, bad_request
+from .errors import HubError, absent, bad_request
 from .readers import ReadingError
-from .repositories import PREFIXES, Commit, Repo
-from .rights import Right, visible
+from .repo_info import expanded, info_of, tags_of_repos
+from .repositories import PREFIXES
+from .rights import Right
 from .routing import Call, Response, Routes, json_response
-from .trees import LARGE, Entry
 
 
 routes = Routes()
 
 SDKS = ("gradio", "streamlit", "docker", "static")
-PAGE = 1000
-SORTS = {"lastModified": "updated_at", "last_modified": "updated_at", "createdAt": "created_at"}
+# Keys of a new repository that the real Hub takes and this one has no use for.
+SPACE_KEYS = ("hardware", "sleepTimeSeconds", "storageTier", "secrets", "variables", "volumes", "template", "devMode")
 
 
 @routes("GET", "/api/whoami-v2", Right.OPEN)
@@ -44,6 +41,8 @@ def whoami(call: Call) -> Response:
 
 def repo_type_of(body: dict) -> str:
     repo_type = body.get("type") or "model"
+    if repo_type in ("bucket", "kernel"):
+        raise absent(f"has models, datasets and Spaces, but no {repo_type}s")
     if repo_type not in PREFIXES:
         raise bad_request(f"Unknown repository type {repo_type!r}: model, dataset or space.")
     return repo_type
@@ -56,14 +55,28 @@ def is_private(body: dict) -> bool | None:
         if private is not None and not isinstance(private, bool):
             raise bad_request("'private' must be true or false.")
         return private
-    if visibility not in ("public", "private", "protected"):
+    if visibility not in ("public", "private"):
         raise bad_request(f"Unknown visibility {visibility!r}: public or private.")
-    return visibility != "public"
+    return visibility == "private"
+
+
+def check_keys(body: dict, known: tuple[str, ...]) -> None:
+    """Refuses what would otherwise be dropped in silence.
+
+    Raises:
+        [`HubError`]: 501, the body has a key that this Hub does nothing with.
+    """
+    for key, value in body.items():
+        if key in SPACE_KEYS and value:
+            raise absent(f"runs no Spaces, so it takes no '{key}': leave it out and set it where the Space runs")
+        if key not in known and value not in (None, False, [], {}):
+            raise absent(f"does not know '{key[:100]}' of a repository, only {', '.join(known)}")
 
 
 @routes("POST", "/api/repos/create", Right.ACT)
 def create(call: Call) -> Response:
     body = call.json()
+    check_keys(body, ("name", "organization", "type", "sdk", "private", "visibility"))
     repo_type = repo_type_of(body)
     sdk = body.get("sdk")
     if repo_type == "space" and sdk not in SDKS:
@@ -108,6 +121,7 @@ def duplicate(call: Call) -> Response:
     hub = call.hub
     source = call.repo
     body = call.json()
+    check_keys(body, ("repository", "private", "visibility"))
     target = body.get("repository")
     if not isinstance(target, str) or target.count("/") != 1:
         raise bad_request(f"'repository' must be 'namespace/name', got {target!r}.")
@@ -125,6 +139,7 @@ def duplicate(call: Call) -> Response:
 def settings(call: Call) -> Response:
     repo = call.repo
     body = call.json()
+    check_keys(body, ("private", "visibility", "gated"))
     private = is_private(body)
     gated = body.get("gated", repo.gated or False)
     if gated not in ("auto", "manual", False):
@@ -147,66 +162,6 @@ def auth_check_write(call: Call) -> Response:
     return json_response({})
 
 
-def summary(call: Call, repo: Repo, tags: list[str]) -> dict:
-    """What every listing shows of a repository."""
-    info = {
-        "_id": f"{repo.id:024x}",
-        "id": repo.repo_id,
-        "author": repo.namespace,
-        "sha": repo.head,
-        "private": repo.private,
-        "gated": repo.gated or False,
-        "disabled": False,
-        "createdAt": repo.created_at,
-        "lastModified": repo.updated_at,
-        "downloads": 0,
-        "likes": 0,
-        "tags": tags,
-    }
-    if repo.type == "model":
-        info["modelId"] = repo.repo_id
-        info.update({key: repo.card[key] for key in ("library_name", "pipeline_tag") if key in repo.card})
-    if repo.type == "dataset":
-        info["description"] = str(repo.card.get("pretty_name") or "")
-    if repo.type == "space":
-        info["sdk"] = repo.card.get("sdk") or repo.sdk
-    return info
-
-
-def tags_of_repos(call: Call, repo_ids: list[int]) -> dict[int, list[str]]:
-    tags: dict[int, list[str]] = {repo_id: [] for repo_id in repo_ids}
-    marks = ",".join("?" * len(repo_ids))
-    for row in call.hub.database.rows(f"SELECT repo_id, tag FROM tags WHERE repo_id IN ({marks})", *repo_ids):
-        tags[row["repo_id"]].append(row["tag"])
-    return tags
-
-
-def sibling(path: str, entry: Entry, blobs: bool) -> dict:
-    info: dict = {"rfilename": path}
-    if blobs:
-        info.update(size=entry.size, blobId=entry.oid)
-        if entry.kind == LARGE:
-            info["lfs"] = {"sha256": entry.sha256, "size": entry.size, "pointerSize": 127 + len(str(entry.size))}
-    return info
-
-
-def extras(call: Call, repo: Repo, commit: Commit | None) -> dict:
-    """What a full answer adds, by the names under which `expand` asks for it."""
-    more = {"cardData": repo.card, "usedStorage": repo.details.get("storage", 0)}
-    if repo.type == "model":
-        more["config"] = repo.details.get("config", {})
-        if "model-index" in repo.card:
-            more["model-index"] = repo.card["model-index"]
-    if repo.type == "space":
-        more["models"] = [value for value in repo.card.get("models") or [] if isinstance(value, str)]
-        more["datasets"] = [value for value in repo.card.get("datasets") or [] if isinstance(value, str)]
-        more["runtime"] = {"stage": "STOPPED", "hardware": {"current": None, "requested": None}}
-    if commit is not None:
-        blobs = call.flag("blobs")
-        more["siblings"] = [sibling(path, entry, blobs) for path, entry in call.hub.trees.files(commit.tree)]
-    return more
-
-
 @routes("GET", "/api/{type}/{repo}", Right.METADATA)
 def info(call: Call) -> Response:
     return _info(call, None)
@@ -218,83 +173,14 @@ def info_at(call: Call) -> Response:
 
 
 def _info(call: Call, revision: str | None) -> Response:
-    hub = call.hub
-    repo = call.repo
-    commit = hub.repositories.resolve(repo, revision) if revision else hub.repositories.commit(repo, repo.head)
-    info = summary(call, repo, tags_of_repos(call, [repo.id])[repo.id])
-    info.update(extras(call, repo, commit))
-    info["sha"] = commit.oid
-    info["lastModified"] = commit.created_at
-    if expand := call.queries("expand"):
-        info = {key: info[key] for key in ("_id", "id", *expand) if key in info}
-    return json_response(info)
-
-
-@routes("GET", "/api/{type}", Right.OPEN)
-def listing(call: Call) -> Response:
-    clauses, values = _filters(call)
-    column = SORTS.get(call.query("sort") or "", "updated_at")
-    descending = call.query("direction") != "1"
-    sign, order = ("<", "DESC") if descending else (">", "ASC")
-    if cursor := call.query("cursor"):
-        try:
-            last, last_id = json.loads(base64.urlsafe_b64decode(cursor))
-        except ValueError as error:
-            raise bad_request("Malformed cursor.") from error
-        clauses.append(f"({column}, id) {sign} (?, ?)")
-        values += [str(last), int(last_id)]
-    limit = call.number("limit", PAGE, 1, PAGE)
-    rows = call.hub.database.rows(
-        f"SELECT * FROM repos WHERE {' AND '.join(clauses)} ORDER BY {column} {order}, id {order} LIMIT ?",
-        *values,
-        limit + 1,
-    )
-    repos = [Repo.of(row) for row in rows[:limit]]
-    headers = None
-    if len(rows) > limit:
-        position = json.dumps([rows[limit - 1][column], rows[limit - 1]["id"]]).encode()
-        headers = call.next_link(cursor=base64.urlsafe_b64encode(position).decode())
-    return json_response(_items(call, repos), headers=headers)
-
-
-def _filters(call: Call) -> tuple[list[str], list]:
-    clauses, values = ["type = ?"], [call.repo_type]
-    tags = [tag for text in call.queries("filter") for tag in text.split(",")]
-    for tag in [*tags, *call.queries("pipeline_tag")]:
-        # A rare tag is looked up first; a common one is tested along the order of the listing, page by page.
-        rare = "SELECT COUNT(*) AS n FROM (SELECT 1 FROM tags WHERE tag = ? LIMIT 500)"
-        if call.hub.database.row(rare, tag)["n"] < 500:
-            clauses.append("id IN (SELECT repo_id FROM tags WHERE tag = ?)")
-        else:
-            clauses.append("EXISTS (SELECT 1 FROM tags WHERE tag = ? AND repo_id = repos.id)")
-        values.append(tag)
-    if author := call.query("author"):
-        clauses.append("namespace = ?")
-        values.append(author)
-    if search := call.query("search"):
-        clauses.append("namespace || '/' || name LIKE ? ESCAPE '\\'")
-        values.append("%" + search.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%")
-    if call.query("gated") is not None:
-        clauses.append(f"gated IS {'NOT ' if call.flag('gated') else ''}NULL")
-    where, names = visible(call.user)
-    return [*clauses, where], [*values, *names]
-
-
-def _items(call: Call, repos: list[Repo]) -> list[dict]:
-    tags = tags_of_repos(call, [repo.id for repo in repos])
-    expand = call.queries("expand")
-    full = call.flag("full")
-    items = []
-    for repo in repos:
-        item = summary(call, repo, tags[repo.id])
-        if full or "siblings" in expand:
-            item.update(extras(call, repo, call.hub.repositories.commit(repo, repo.head)))
-        elif expand or call.flag("cardData") or call.flag("config"):
-            item.update(extras(call, repo, None))
-        if expand:
-            item = {key: item[key] for key in ("_id", "id", *expand) if key in item}
-        items.append(item)
-    return items
+    repo, repositories = call.repo, call.hub.repositories
+    if call.flag("securityStatus"):
+        raise absent("scans no files, so it knows no security status")
+    names = expanded(call)
+    commit = repositories.resolve(repo, revision) if revision else repositories.commit(repo, repo.head)
+    info = info_of(call, repo, tags_of_repos(call, [repo.id])[repo.id], commit.tree, True)
+    info |= {"sha": commit.oid, "lastModified": commit.created_at}
+    return json_response({key: info[key] for key in ("_id", "id", *names) if key in info} if names else info)
 
 
 @routes("POST", "/api/validate-yaml", Right.OPEN)

@@ -26,6 +26,12 @@ from .repositories import PREFIXES, Repo
 from .rights import Right, check_user
 
 
+# A name without a namespace is a canonical repository on the real Hub; there are none here.
+CANONICAL = re.compile(
+    r"/api/(?:models|datasets|spaces)/([^/]+)"
+    r"(?:/(?:revision|tree|refs|commits|paths-info|discussions|auth-check|settings|preupload|commit|tag|branch)(?:/.*)?)?"
+    r"|/(?:datasets/|spaces/)?([^/]+)/(?:resolve|raw)/.*"
+)
 # What a JSON or form body may weigh; contents come by other ways.
 MAX_BODY = 32 * 1024**2
 TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
@@ -36,6 +42,7 @@ PATTERNS = {
     "repo": "[^/]+/[^/]+?",
     "git": r"(?:\.git)?",
     "slug": "[^/]+/[^/]+",
+    "id": "[^/]+/[^/]+",
     "rev": "refs/[^/]+/[^/]+|[^/]+",
     "path": ".*",
 }
@@ -71,6 +78,9 @@ class Call:
     def queries(self, key: str) -> list[str]:
         values = self._query()
         return values.get(key, []) + values.get(f"{key}[]", [])
+
+    def query_names(self) -> list[str]:
+        return [name.removesuffix("[]") for name in self._query()]
 
     def _query(self) -> dict[str, list[str]]:
         try:
@@ -249,25 +259,24 @@ class Application:
     def _match(self, call: Call) -> Route:
         path = call.request.scope["raw_path"].decode("latin-1").partition("?")[0]
         method = call.request.method
-        other_method = False
+        allowed: list[str] = []
         for route in self.routes:
             match = route.pattern.fullmatch(path)
             if not match:
                 continue
             if method not in route.methods:
-                other_method = True
+                allowed += route.methods
                 continue
             try:
                 call.params = {key: unquote(value, errors="strict") for key, value in match.groupdict().items()}
             except UnicodeDecodeError as error:
                 raise bad_request("The path is not valid UTF-8.") from error
             return route
-        if other_method:
-            raise HubError(405, f"Method {method} is not allowed here.")
-        # A name without a namespace is a canonical repository on the real Hub; there are none here.
-        if match := re.fullmatch(r"/api/(?:models|datasets|spaces)/([^/]+)(/.*)?|/([^/]+)/resolve/.*", path):
-            raise repo_not_found(unquote(match[1] or match[3]))
-        raise HubError(404, "Sorry, there is nothing at this address.")
+        if allowed:
+            raise HubError(405, f"This Hub takes {', '.join(dict.fromkeys(allowed))} at this address, not {method}.")
+        if match := CANONICAL.fullmatch(path):
+            raise repo_not_found(unquote(match[1] or match[2]))
+        raise HubError(404, f"This Hub has nothing at '{unquote(path)[:300]}'.")
 
     def _log(self, call: Call, sent: dict, seconds: float, request_id: str) -> None:
         path = call.request.scope["raw_path"].decode("latin-1")

@@ -15,6 +15,7 @@ from .database import Database
 from .direct_files import make_folders
 from .discussions import Discussions
 from .git_cache import GitCache
+from .lfs_files import LargeFiles
 from .metadata import Metadata
 from .readers import Readers
 from .repositories import Repositories
@@ -56,6 +57,7 @@ class Hub:
         self.repositories = Repositories(self.database, self.blobs, self.trees, self.metadata)
         self.committer = Committer(self.database, self.blobs, self.repositories)
         self.discussions = Discussions(self.database, self.repositories, self.committer, self.trees)
+        self.large_files = LargeFiles(self.database, self.repositories)
         self.collections = Collections(self.database, self.repositories)
         self.git = GitCache(self.data_dir / "git", self.repositories)
         self._lock: int | None = None

@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     sha256: str | None
     commit: str
 
+    @property
+    def pointer(self) -> bytes:
+        """What git keeps of a large file."""
+        return pointer_text(self.sha256, self.size)
+
 
 Tree = dict[str, Entry]
 

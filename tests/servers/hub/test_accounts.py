@@ -62,6 +62,25 @@ def test_namespaces(api_of) -> None:
     assert status_of(lambda: api_of(None).create_repo("alice/x")) == 401
 
 
+def test_a_user_is_no_organisation(closed_hub, api_of) -> None:
+    api = api_of(None)
+    assert api.get_user_overview("alice").orgs[0].name == "lab"
+    assert api.get_organization_overview("lab").name == "lab"
+    assert [member.username for member in api.list_organization_members("lab")] == ["alice", "bob", "reader"]
+    for call, name, words in (
+        (api.get_organization_overview, "alice", "'alice' is a user, not an organisation"),
+        (api.get_user_overview, "lab", "'lab' is an organisation, not a user"),
+        (lambda name: list(api.list_organization_members(name)), "alice", "'alice' is a user"),
+    ):
+        with pytest.raises(HfHubHTTPError, match=words) as caught:
+            call(name)
+        assert caught.value.response.status_code == 404
+    # Of a namespace that holds nothing but what is hidden, not even the name is told.
+    assert api_of("root").create_repo("ghost/hidden", private=True).repo_id == "ghost/hidden"
+    assert status_of(lambda: api.get_user_overview("ghost")) == 404
+    assert api_of("root").get_user_overview("ghost").num_models == 1
+
+
 def test_private_repositories(api_of, tmp_path) -> None:
     alice = api_of("alice")
     alice.create_repo("lab/secret", private=True)
@@ -137,9 +156,14 @@ def test_gated_repositories(api_of, tmp_path) -> None:
     with pytest.raises(GatedRepoError):
         carol.auth_check("alice/gated")
     alice.accept_access_request("alice/gated", "carol")
+    assert [request.username for request in alice.list_accepted_access_requests("alice/gated")] == ["carol"]
     carol.auth_check("alice/gated")
     assert hf_hub_download("alice/gated", "a.txt", endpoint=carol.endpoint, token=carol.token, cache_dir=tmp_path)
+    alice.cancel_access_request("alice/gated", "carol")
+    assert [request.username for request in alice.list_pending_access_requests("alice/gated")] == ["carol"]
+    assert status_of(lambda: alice.reject_access_request("alice/gated", "carol", rejection_reason="no")) == 501
     alice.reject_access_request("alice/gated", "carol", rejection_reason=None)
+    assert [request.username for request in alice.list_rejected_access_requests("alice/gated")] == ["carol"]
     with pytest.raises(GatedRepoError):
         carol.auth_check("alice/gated")
     alice.grant_access("alice/gated", "carol")

@@ -1,5 +1,7 @@
 """Names and addresses that lead elsewhere, ranges, conditions and queries, sent as raw HTTP."""
 
+import hashlib
+import json
 from urllib.parse import quote
 
 import pytest
@@ -111,3 +113,23 @@ def test_queries_that_make_no_sense(hub, repo) -> None:
     assert hub.request("POST", "/api/repos/create", b"x" * (40 * 1024**2))[0] == 413
     assert hub.request("POST", "/api/repos/create", b"[1]")[0] == 400
     assert hub.request("POST", "/api/repos/create", b"\xff")[0] == 400
+
+
+def test_raw_is_what_git_keeps(hub) -> None:
+    repo = hub.create("raw")
+    weights = b"w" * 1000
+    sha256 = hashlib.sha256(weights).hexdigest()
+    batch = {"operation": "upload", "objects": [{"oid": sha256, "size": 1000}]}
+    answer = json.loads(hub.request("POST", f"/{repo}.git/info/lfs/objects/batch", batch)[2])
+    href = answer["objects"][0]["actions"]["upload"]["href"].removeprefix(hub.url)
+    assert hub.request("PUT", href, weights)[0] == 200
+    large = {"key": "lfsFile", "value": {"path": "w.bin", "algo": "sha256", "oid": sha256, "size": 1000}}
+    assert hub.commit(repo, large, hub.file("a.txt", b"text"))[0] == 200
+    status, headers, pointer = hub.request("GET", f"/{repo}/raw/main/w.bin")
+    assert status == 200 and headers["content-type"].startswith("text/plain")
+    assert pointer.decode() == f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize 1000\n"
+    tree = json.loads(hub.request("GET", f"/api/models/{repo}/tree/main")[2])
+    entry = next(entry for entry in tree if entry["path"] == "w.bin")
+    assert headers["etag"] == f'"{entry["oid"]}"' and len(pointer) == entry["lfs"]["pointerSize"]
+    assert hub.request("GET", f"/{repo}/resolve/main/w.bin")[2] == weights
+    assert hub.request("GET", f"/{repo}/raw/main/a.txt")[2] == b"text"

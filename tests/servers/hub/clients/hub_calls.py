@@ -59,6 +59,9 @@ def repositories() -> None:
     attempt("auth_check", lambda: api.auth_check(repo))
     attempt("auth_check (write)", lambda: api.auth_check(repo, write=True))
     attempt("get_user_overview", lambda: api.get_user_overview("conformance").num_models == 1)
+    attempt("get_full_repo_name", lambda: api.get_full_repo_name("x") == "local/x")
+    attempt("get_organization_overview", lambda: api.get_organization_overview("conformance").num_datasets == 1)
+    attempt("list_organization_members", lambda: list(api.list_organization_members("conformance")) == [])
     attempt("list_user_repos", lambda: f"local/bare-{os.getpid()}" in [r.id for r in api.list_user_repos()])
 
 
@@ -111,6 +114,7 @@ def uploads() -> str:
             commit_message="copy and delete",
         ),
     )
+    attempt("copy_files", lambda: api.copy_files(f"hf://{repo}/copy.txt", f"hf://{repo}/again.txt") is None)
     attempt(
         "create_commit (delete missing)", lambda: raises(RemoteEntryNotFoundError, lambda: api.delete_file("no", repo))
     )
@@ -163,12 +167,27 @@ def downloads(first: str) -> None:
     attempt("file_exists", lambda: api.file_exists(repo, "README.md") and not api.file_exists(repo, "none"))
     attempt("HfFileSystem (ls, range, glob)", filesystem)
     attempt("HfFileSystem (write)", write_file)
+    attempt("list_lfs_files", lambda: "model.safetensors" in [file.filename for file in api.list_lfs_files(repo)])
+    attempt("get_safetensors_metadata", safetensors_metadata)
     attempt("verify_repo_checksums", lambda: not api.verify_repo_checksums(repo).mismatches)
 
 
 def metadata() -> bool:
     found = api.get_hf_file_metadata(url=f"{constants.ENDPOINT}/{repo}/resolve/main/model.safetensors")
     return found.size == len(weights) and len(found.etag) == 64 and len(found.commit_hash) == 40
+
+
+def safetensors_metadata() -> bool:
+    """Of a file whose header names no tensor."""
+    other = api.create_repo(f"{repo}-header").repo_id
+    header = (2).to_bytes(8, "little") + b"{}"
+    api.upload_file(path_or_fileobj=header, path_in_repo="model.safetensors", repo_id=other)
+    found = [
+        api.parse_safetensors_file_metadata(other, "model.safetensors"),
+        *api.get_safetensors_metadata(other).files_metadata.values(),
+    ]
+    api.delete_repo(other)
+    return [file.tensors for file in found] == [{}, {}]
 
 
 def filesystem() -> bool:
@@ -213,6 +232,8 @@ def history(first: str) -> None:
         "model_info (files_metadata)",
         lambda: all(s.blob_id for s in api.model_info(repo, files_metadata=True).siblings),
     )
+    attempt("repo_info (dataset)", lambda: api.repo_info(data, repo_type="dataset").sha)
+    attempt("resolve_revision", lambda: api.resolve_revision(repo, revision=first).resolved == first)
     attempt("model_info (revision)", lambda: api.model_info(repo, revision=first).sha == first)
     attempt("model_info (expand)", lambda: api.model_info(repo, expand=["sha", "cardData"]).card_data.license == "mit")
     attempt("create_branch", lambda: api.create_branch(repo, branch="dev/x", revision=first))
@@ -341,6 +362,7 @@ def endings() -> None:
     attempt("model_info (gated)", lambda: api.model_info(repo).gated == "auto")
     attempt("auth_check (the owner passes)", lambda: not raises(GatedRepoError, lambda: api.auth_check(repo)))
     attempt("list_pending_access_requests", lambda: list(api.list_pending_access_requests(repo)) == [])
+    attempt("permanently_delete_lfs_files", delete_for_good)
     attempt("duplicate_repo", lambda: api.duplicate_repo(repo, f"{repo}-twin"))
     attempt("snapshot_download (twin)", lambda: "README.md" in os.listdir(snapshot_download(f"{repo}-twin")))
     attempt("delete_repo (twin)", lambda: api.delete_repo(f"{repo}-twin"))
@@ -349,6 +371,22 @@ def endings() -> None:
     attempt("delete_repo", lambda: api.delete_repo(moved))
     attempt("delete_repo (missing_ok)", lambda: api.delete_repo(moved, missing_ok=True))
     attempt("delete_repo (missing)", lambda: raises(RepositoryNotFoundError, lambda: api.delete_repo(moved)))
+
+
+def delete_for_good() -> bool:
+    """Taken out of all commits, a large file is in none; the others stay."""
+    files = [file for file in api.list_lfs_files(repo) if file.filename == "model.safetensors"]
+    before = len(api.list_repo_commits(repo))
+    api.permanently_delete_lfs_files(repo, files)
+    left = api.list_repo_files(repo)
+    return (
+        len(files) == 1
+        and files[0].file_oid not in [file.file_oid for file in api.list_lfs_files(repo)]
+        and "model.safetensors" not in left
+        and "README.md" in left
+        and len(api.list_repo_commits(repo)) == before
+        and all(entry.last_commit for entry in api.list_repo_tree(repo, expand=True))
+    )
 
 
 repositories()
