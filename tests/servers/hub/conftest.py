@@ -194,9 +194,17 @@ def run_command(start_command: Callable[..., subprocess.Popen]) -> Callable[...,
     return run
 
 
-def _run_client(script: str, hub: RunningHub, home: Path, xet: bool, *arguments: str) -> list[dict]:
+def _run_client(
+    script: str,
+    hub: RunningHub,
+    home: Path,
+    xet: bool,
+    *arguments: str,
+    python: str | Path = sys.executable,
+    name: str = "newest client",
+) -> list[dict]:
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "clients" / script), *arguments],
+        [python, str(Path(__file__).parent / "clients" / script), *arguments],
         env=environment(
             HF_ENDPOINT=hub.url,
             HF_HOME=str(home),
@@ -211,7 +219,7 @@ def _run_client(script: str, hub: RunningHub, home: Path, xet: bool, *arguments:
     )
     calls = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"call"')]
     assert done.returncode == 0 and calls, done.stdout + done.stderr
-    TABLES[f"{script.removesuffix('.py')}, Xet {'on' if xet else 'off'}"] = calls
+    TABLES[f"{script.removesuffix('.py')}, {name}, Xet {'on' if xet else 'off'}"] = calls
     return calls
 
 

@@ -1,4 +1,4 @@
-"""Unmodified clients, each in a process of its own that knows nothing but HF_ENDPOINT, with Xet on and off."""
+"""Unmodified clients, the newest and two old ones, each in a process that knows nothing but HF_ENDPOINT."""
 
 import pytest
 
@@ -12,3 +12,13 @@ def test_every_call_succeeds(hub, run_client, tmp_path, script: str, xet: bool) 
     paths = [(line["method"], line["path"]) for line in hub.requests()[before:]]
     assert any(method == "POST" and "/v1/shards" in path for method, path in paths) == xet
     assert any(method == "PUT" and path.startswith("/_lfs/") for method, path in paths) or xet
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
+@pytest.mark.parametrize("client", ["huggingface-hub-0.36", "huggingface-hub-1.1"])
+def test_old_clients(hub, run_client, python_with, tmp_path, client: str, xet: bool) -> None:
+    """Every call that an old client has already; without cards, which they send to huggingface.co to be checked."""
+    calls = run_client("hub_calls.py", hub, tmp_path, xet, "without-cards", python=python_with(client), name=client)
+    assert [call for call in calls if call["status"] not in ("ok", "not in this client")] == []
+    assert sum(call["status"] == "ok" for call in calls) > 100

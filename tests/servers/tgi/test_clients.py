@@ -1,12 +1,7 @@
 import asyncio
-import contextlib
-import hashlib
 import json
 import os
 import subprocess
-import sys
-import tempfile
-import venv
 from pathlib import Path
 
 import pytest
@@ -14,7 +9,6 @@ from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, ValidationError
 
 
-ROOT = Path(__file__).parents[3]
 QUESTION = [{"role": "Q", "content": "How many pens ?"}]
 
 
@@ -87,28 +81,11 @@ def test_openai_package(server):
 
 
 @pytest.fixture(scope="session")
-def text_generation_python() -> Path | str:
+def text_generation_python(python_with) -> Path | str:
     """An interpreter that has `text-generation==0.7.0`, which does not go together with our huggingface_hub:
     HFDISTILL_TEXT_GENERATION_PYTHON, else of an environment that is made once and kept.
     """
-    if given := os.environ.get("HFDISTILL_TEXT_GENERATION_PYTHON"):
-        return given
-    wanted = ROOT / "requirements" / "text-generation.txt"
-    version = hashlib.sha256(sys.version.encode() + wanted.read_bytes()).hexdigest()[:12]
-    folder = Path.home() / ".cache" / "hfdistill-tests" / f"text-generation-{version}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            made = Path(temporary) / "environment"
-            venv.create(made, symlinks=True)
-            pip = [sys.executable, "-m", "pip", "--python", made, "install", "--quiet", "--requirement", wanted]
-            done = subprocess.run(pip, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"text-generation 0.7.0 cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-            # Whoever made it meanwhile made the same.
-            with contextlib.suppress(OSError):
-                made.rename(folder)
-    return folder / "bin" / "python"
+    return os.environ.get("HFDISTILL_TEXT_GENERATION_PYTHON") or python_with("text-generation")
 
 
 def test_text_generation_client(server, text_generation_python):

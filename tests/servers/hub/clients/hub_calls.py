@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -23,11 +24,16 @@ from huggingface_hub.errors import (
     BadRequestError,
     GatedRepoError,
     HfHubHTTPError,
-    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
 from report import attempt, raises
+
+
+try:
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+except ImportError:  # its name in clients before 1.0
+    from huggingface_hub.errors import EntryNotFoundError as RemoteEntryNotFoundError
 
 
 warnings.simplefilter("ignore", UserWarning)
@@ -60,7 +66,7 @@ def repositories() -> None:
     attempt("auth_check (write)", lambda: api.auth_check(repo, write=True))
     attempt("get_user_overview", lambda: api.get_user_overview("conformance").num_models == 1)
     attempt("get_full_repo_name", lambda: api.get_full_repo_name("x") == "local/x")
-    attempt("get_organization_overview", lambda: api.get_organization_overview("conformance").num_datasets == 1)
+    attempt("get_organization_overview", lambda: api.get_organization_overview("conformance").num_datasets > 0)
     attempt("list_organization_members", lambda: list(api.list_organization_members("conformance")) == [])
     attempt("list_user_repos", lambda: f"local/bare-{os.getpid()}" in [r.id for r in api.list_user_repos()])
 
@@ -363,14 +369,19 @@ def endings() -> None:
     attempt("auth_check (the owner passes)", lambda: not raises(GatedRepoError, lambda: api.auth_check(repo)))
     attempt("list_pending_access_requests", lambda: list(api.list_pending_access_requests(repo)) == [])
     attempt("permanently_delete_lfs_files", delete_for_good)
-    attempt("duplicate_repo", lambda: api.duplicate_repo(repo, f"{repo}-twin"))
-    attempt("snapshot_download (twin)", lambda: "README.md" in os.listdir(snapshot_download(f"{repo}-twin")))
-    attempt("delete_repo (twin)", lambda: api.delete_repo(f"{repo}-twin"))
+    attempt("duplicate_repo", duplicate)
     attempt("move_repo", lambda: api.move_repo(repo, moved))
     attempt("hf_hub_download (old name)", lambda: hf_hub_download(repo, "README.md", force_download=True))
     attempt("delete_repo", lambda: api.delete_repo(moved))
     attempt("delete_repo (missing_ok)", lambda: api.delete_repo(moved, missing_ok=True))
     attempt("delete_repo (missing)", lambda: raises(RepositoryNotFoundError, lambda: api.delete_repo(moved)))
+
+
+def duplicate() -> bool:
+    twin = api.duplicate_repo(repo, f"{repo}-twin").repo_id
+    copied = os.listdir(snapshot_download(twin))
+    api.delete_repo(twin)
+    return "README.md" in copied
 
 
 def delete_for_good() -> bool:
@@ -394,7 +405,8 @@ first_commit = uploads()
 downloads(first_commit)
 history(first_commit)
 listings()
-cards()
+if sys.argv[1:] != ["without-cards"]:
+    cards()
 discussions()
 collections()
 endings()
