@@ -1,6 +1,7 @@
 """What the Hub answers when it refuses."""
 
 import json
+import re
 
 from starlette.responses import Response
 
@@ -28,8 +29,8 @@ class HubError(Exception):
         self.body = body or {}
 
     def response(self) -> Response:
-        # Header values are latin-1 and one line; a message may quote a user's path.
-        header = self.message.encode("ascii", "backslashreplace").decode().replace("\r", " ").replace("\n", " ")
+        # A header takes one line of printable letters; a message may quote a user's path.
+        header = re.sub(r"[^ -~]", " ", self.message.encode("ascii", "backslashreplace").decode())
         headers = {"X-Error-Message": header[:1000]}
         if self.code:
             headers["X-Error-Code"] = self.code

@@ -26,6 +26,7 @@ from .repositories import PREFIXES, Repo
 from .rights import Right, check_user
 
 
+HOST = re.compile(r"[\w.:\[\]-]*", re.ASCII)
 # A name without a namespace is a canonical repository on the real Hub; there are none here.
 CANONICAL = re.compile(
     r"/api/(?:models|datasets|spaces)/([^/]+)"
@@ -332,6 +333,8 @@ def check_origin(call: Call) -> None:
     this machine's names, so that no page can reach it by pointing its own name here.
     """
     host = call.request.headers.get("host", "")
+    if not HOST.fullmatch(host):
+        raise bad_request("Malformed Host header.")
     if not call.hub.accounts.has_tokens():
         if not call.hub.loopback:
             raise forbidden("This Hub lost its last token: make one with `hfdistill hub token create`.")

@@ -31,6 +31,25 @@ def test_addresses_lead_nowhere_else(hub, repo, path: str) -> None:
     assert b"SQLite" not in content and b"root:" not in content
 
 
+@pytest.mark.parametrize("name", ["a%00b", "%0d%0aX-Evil:1", "%1b[2J", "%7f", "%E2%80%A8"])
+def test_control_characters_get_an_answer(hub, repo, name: str) -> None:
+    for path in (
+        "/api/X",
+        "/X",
+        "/api/models/X",
+        "/api/models/X/x",
+        f"/api/models/{repo}/revision/X",
+        f"/{repo}/raw/X/x",
+    ):
+        for method in ("GET", "DELETE"):
+            status, headers, _ = hub.request(method, path.replace("X", name))
+            assert 400 <= status < 500 and "x-evil" not in headers
+
+
+def test_a_host_that_is_none(hub) -> None:
+    assert hub.request("GET", "/api/models?limit=1", headers={"Host": 'a>;rel="x"<b'})[0] == 400
+
+
 def test_names_that_differ_by_case_stay_apart(hub) -> None:
     repo = hub.create("case")
     assert hub.commit(repo, hub.file("Readme", b"upper"), hub.file("readme", b"lower"))[0] == 200
