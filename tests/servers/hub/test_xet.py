@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import struct
 
@@ -18,7 +17,7 @@ from hfdistill.servers.hub.service import Hub
 from hfdistill.servers.hub.xet import Unpacker, read_shard
 from hfdistill.servers.hub.xorbs import is_sound, read_index
 
-from .xet_uploads import Segment, Xorb, chunk_hash, content, packed, shard, xorb_of
+from .xet_uploads import Segment, Sender, Xorb, chunk_hash, content, flipped, large_file, packed, shard, xorb_of
 
 
 def grouped(data: bytes) -> bytes:
@@ -51,33 +50,9 @@ def test_chunks_come_back_as_they_were(tmp_path, size: int, scheme: int) -> None
     assert is_sound(tmp_path / name)
 
 
-class Sender:
-    """Sends to a user's store of xorbs."""
-
-    def __init__(self, hub, repo: str, token: str | None = None):
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        answer = json.loads(hub.request("GET", f"/api/models/{repo}/xet-write-token/main", headers=headers)[2])
-        self.hub = hub
-        self.store = answer["casUrl"].removeprefix(hub.url)
-        self.headers = {"Authorization": f"Bearer {answer['accessToken']}"}
-
-    def xorb(self, xorb: Xorb, name: str | None = None, body: bytes | None = None) -> tuple[int, str]:
-        path = f"{self.store}/v1/xorbs/default/{xorb.name if name is None else name}"
-        status, _, answer = self.hub.request("POST", path, xorb.body if body is None else body, self.headers)
-        return status, answer.decode()
-
-    def shard(self, body: bytes) -> tuple[int, str]:
-        status, _, answer = self.hub.request("POST", f"{self.store}/v1/shards", body, self.headers)
-        return status, answer.decode()
-
-
 @pytest.fixture
 def sender(hub, repo) -> Sender:
     return Sender(hub, repo)
-
-
-def large_file(path: str, data: bytes) -> dict:
-    return {"key": "lfsFile", "value": {"path": path, "oid": hashlib.sha256(data).hexdigest(), "size": len(data)}}
 
 
 def test_xet_takes_what_is_right(hub, repo, sender) -> None:
@@ -141,10 +116,6 @@ def repeated(shard: bytes, count: int) -> bytes:
     """The shard of a file of one segment with this segment `count` times."""
     segment, hashed = shard[96:144], shard[144:192]
     return shard[:84] + struct.pack("<I", count) + shard[88:96] + segment * count + hashed * count + shard[192:]
-
-
-def flipped(data: bytes, position: int) -> bytes:
-    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
 
 
 def test_shards_that_say_what_is_not_so(sender) -> None:

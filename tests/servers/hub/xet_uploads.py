@@ -1,6 +1,7 @@
 """Xorbs and shards as a client sends them; the hashes are worked out here, node by node, from the protocol's text."""
 
 import hashlib
+import json
 import struct
 from dataclasses import dataclass
 
@@ -113,3 +114,31 @@ def shard(segments: list[Segment], sha256: str | None = None, listed: list[Xorb]
             body += chunk_hash(chunk) + struct.pack("<4I", position, len(chunk), 0, 0)
             position += len(chunk)
     return body + BOOKEND
+
+
+def large_file(path: str, data: bytes) -> dict:
+    return {"key": "lfsFile", "value": {"path": path, "oid": hashlib.sha256(data).hexdigest(), "size": len(data)}}
+
+
+def flipped(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+class Sender:
+    """Sends to a user's store of xorbs."""
+
+    def __init__(self, hub, repo: str, token: str | None = None):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = json.loads(hub.request("GET", f"/api/models/{repo}/xet-write-token/main", headers=headers)[2])
+        self.hub = hub
+        self.store = answer["casUrl"].removeprefix(hub.url)
+        self.headers = {"Authorization": f"Bearer {answer['accessToken']}"}
+
+    def xorb(self, xorb: Xorb, name: str | None = None, body: bytes | None = None) -> tuple[int, str]:
+        path = f"{self.store}/v1/xorbs/default/{xorb.name if name is None else name}"
+        status, _, answer = self.hub.request("POST", path, xorb.body if body is None else body, self.headers)
+        return status, answer.decode()
+
+    def shard(self, body: bytes) -> tuple[int, str]:
+        status, _, answer = self.hub.request("POST", f"{self.store}/v1/shards", body, self.headers)
+        return status, answer.decode()
