@@ -40,6 +40,8 @@ class Chooser:
         self.typical_p = np.ones(rows)
         self.repetition = np.ones(rows)
         self.frequency = np.zeros(rows)
+        self.presence = np.zeros(rows)
+        self.min_p = np.zeros(rows)
         # All of the above, which move together.
         self._columns = list(vars(self).values())
         self.device = device
@@ -52,7 +54,9 @@ class Chooser:
         self.top_p[slot] = 1.0 if sampling.top_p is None else sampling.top_p
         self.typical_p[slot] = 1.0 if sampling.typical_p is None else sampling.typical_p
         self.repetition[slot] = 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty
-        self.frequency[slot] = 0.0 if sampling.frequency_penalty is None else sampling.frequency_penalty
+        self.frequency[slot] = sampling.frequency_penalty or 0.0
+        self.presence[slot] = sampling.presence_penalty or 0.0
+        self.min_p[slot] = sampling.min_p or 0.0
 
     def move(self, sources: list[int], targets: list[int]) -> None:
         """Rows change their slots."""
@@ -89,7 +93,8 @@ class Chooser:
             scores `(batch, vocabulary)` that they were drawn from.
         """
         count = len(logits)
-        penalised = (self.repetition[:count] != 1) | (self.frequency[:count] != 0)
+        counted = (self.frequency[:count] != 0) | (self.presence[:count] != 0)
+        penalised = (self.repetition[:count] != 1) | counted
         if penalised.any():
             logits = self._penalise(logits.clone(), penalised.nonzero()[0].tolist(), history)
         greedy = self.temperature[:count] == 0
@@ -118,16 +123,25 @@ class Chooser:
                 new = torch.where(old < 0, old * self.repetition[row], old / self.repetition[row])
                 # The difference of two infinities would be no number.
                 logits[row, seen] = new.clamp(-largest, largest)
-            if self.frequency[row] != 0 and len(response):
+            if (self.frequency[row] != 0 or self.presence[row] != 0) and len(response):
                 tokens, times = np.unique(response, return_counts=True)
-                penalty = torch.from_numpy(self.frequency[row] * times).to(self.device, logits.dtype)
+                penalty = self.frequency[row] * times + self.presence[row]
+                penalty = torch.from_numpy(penalty).to(self.device, logits.dtype)
                 logits[row, torch.from_numpy(tokens).to(self.device)] -= penalty
         return logits
 
     def _filter(self, scores: torch.Tensor, drawn: np.ndarray) -> torch.Tensor:
-        """Forbids what lies outside top-k, then what lies outside top-p of the rest, then the untypical."""
+        """Forbids what is less likely than min-p allows, then what lies outside top-k, then what lies outside top-p of
+        the rest, then the untypical.
+        """
         count, vocabulary = scores.shape
         top_k, top_p, typical_p = self.top_k[:count], self.top_p[:count], self.typical_p[:count]
+        rows = (drawn & (self.min_p[:count] > 0)).nonzero()[0]
+        if len(rows):
+            index = torch.from_numpy(rows).to(self.device)
+            part, least = scores[index], torch.from_numpy(np.log(self.min_p[rows])).to(self.device, scores.dtype)
+            unlikely = part < part.amax(-1, keepdim=True) + least[:, None]
+            scores = scores.index_copy(0, index, part.masked_fill(unlikely, -torch.inf))
         rows = (drawn & ((top_k > 0) | (top_p < 1))).nonzero()[0]
         if len(rows):
             index = torch.from_numpy(rows).to(self.device)

@@ -26,6 +26,9 @@ class Sampling:
             already in prompt or response.
         frequency_penalty (`float`, *optional*): subtracted from a token's logit once for every time that it is already
             in the response.
+        presence_penalty (`float`, *optional*): subtracted once from the logit of every token in the response.
+        min_p (`float`, *optional*): draw among the tokens that are at least so likely, as a share of the most likely
+            one's probability.
         seed (`int`, *optional*): the row's noise is a function of the seed and the number of tokens drawn so far, so
             the same seed gives the same text alone and in any batch. Without a seed one is drawn from torch's global
             generator.
@@ -38,6 +41,8 @@ class Sampling:
     typical_p: float | None = None
     repetition_penalty: float | None = None
     frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    min_p: float | None = None
     seed: int | None = None
 
     def __post_init__(self):

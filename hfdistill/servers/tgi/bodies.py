@@ -69,6 +69,15 @@ def _one_or_many(value: Any) -> bool:
     return type(value) is str or _texts(value)
 
 
+def _tokens(value: Any) -> bool:
+    return type(value) is list and bool(value) and all(type(item) is int for item in value)
+
+
+def _prompt(value: Any) -> bool:
+    many = type(value) is list and all(type(item) is str or _tokens(item) for item in value)
+    return type(value) is str or _tokens(value) or many
+
+
 # name: (check, what is expected, whether null stands for "not given")
 _PARAMETERS = {
     "best_of": (*_U64, True),
@@ -101,11 +110,17 @@ _OPENAI = {
     "model": (*_TEXT, True),
     "frequency_penalty": (*_F32, True),
     "max_tokens": (*_U32, True),
+    "max_completion_tokens": (*_U32, True),
+    "min_p": (*_F32, True),
+    "presence_penalty": (*_F32, True),
+    "repetition_penalty": (*_F32, True),
+    "stop": (_one_or_many, "a string or a list of strings", True),
     "n": (*_U32, True),
     "stream": (*_BOOL, False),
     "stream_options": (*_OBJECT, True),
     "seed": (*_U64, True),
     "temperature": (*_F32, True),
+    "top_k": (*_I32, True),
     "top_p": (*_F32, True),
 }
 _CHAT = {
@@ -113,17 +128,15 @@ _CHAT = {
     "messages": (*_LIST, False),
     "logprobs": (*_BOOL, True),
     "top_logprobs": (*_U32, True),
-    "presence_penalty": (*_F32, True),
-    "stop": (*_TEXTS, True),
     "tools": (*_LIST, True),
     "tool_choice": (*_ANY, True),
     "response_format": (*_OBJECT, True),
 }
 _COMPLETION = {
     **_OPENAI,
-    "prompt": (_one_or_many, "a string or a list of strings", False),
-    "repetition_penalty": (*_F32, True),
-    "stop": (*_TEXTS, True),
+    "prompt": (_prompt, "a string, a list of strings, or tokens", False),
+    "echo": (*_BOOL, True),
+    "logprobs": (*_U32, True),
     "suffix": (*_TEXT, True),
 }
 
@@ -150,7 +163,9 @@ def _required(given: dict[str, Any], name: str) -> None:
 
 @dataclass(slots=True)
 class Parameters:
-    """The parameters of `/generate`. Not to be given at all means to sample; an empty object means not to."""
+    """The parameters of `/generate`, and those of `/v1` besides. Not to be given at all means to sample; an empty
+    object means not to.
+    """
 
     best_of: int | None = None
     temperature: float | None = None
@@ -171,6 +186,8 @@ class Parameters:
     top_n_tokens: int | None = None
     grammar: dict | None = None
     adapter_id: str | None = None
+    presence_penalty: float | None = None
+    min_p: float | None = None
 
 
 @dataclass(slots=True)
@@ -195,15 +212,22 @@ def generate_request(value: dict[str, Any]) -> GenerateRequest:
 
 
 def _openai_parameters(given: dict[str, Any]) -> Parameters:
-    """Temperature 0 is greedy; anything else, and nothing, samples."""
+    """Temperature 0 is greedy; anything else, and nothing, samples. What OpenAI's clients send for "not at all", top_p
+    1 and vLLM's top_k -1 and min_p 0, is that.
+    """
     greedy = given.get("temperature") == 0
+    top_k, top_p, stop = given.get("top_k"), given.get("top_p"), given.get("stop", [])
     return Parameters(
         do_sample=not greedy,
         temperature=None if greedy else given.get("temperature"),
-        top_p=given.get("top_p"),
+        top_k=None if top_k in (0, -1) else top_k,
+        top_p=None if top_p == 1 else top_p,
+        min_p=given.get("min_p") or None,
         frequency_penalty=given.get("frequency_penalty"),
-        max_new_tokens=given.get("max_tokens"),
-        stop=given.get("stop", []),
+        presence_penalty=given.get("presence_penalty"),
+        repetition_penalty=given.get("repetition_penalty"),
+        max_new_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
+        stop=[stop] if isinstance(stop, str) else stop,
         seed=given.get("seed"),
     )
 
@@ -214,6 +238,7 @@ class ChatRequest:
 
     messages: list[Any]
     parameters: Parameters
+    n: int = 1
     stream: bool = False
     include_usage: bool = False
     logprobs: bool = False
@@ -222,18 +247,16 @@ class ChatRequest:
 
 
 def chat_request(value: dict[str, Any]) -> ChatRequest:
-    """The body of `/v1/chat/completions` and `/chat_tokenize`; `n` is ignored, as TGI ignores it."""
+    """The body of `/v1/chat/completions` and `/chat_tokenize`."""
     given = _known(value, _CHAT)
     _required(given, "messages")
     parameters = _openai_parameters(given)
-    if "presence_penalty" in given:
-        # TGI knows no presence penalty: it takes it for a repetition penalty, moved to where 0 does nothing bad.
-        parameters.repetition_penalty = given["presence_penalty"] + 2.0
     parameters.details = given.get("logprobs", False)
     parameters.top_n_tokens = given.get("top_logprobs") if parameters.details else None
     return ChatRequest(
         messages=given["messages"],
         parameters=parameters,
+        n=given.get("n", 1),
         stream=given.get("stream", False),
         include_usage=bool(given.get("stream_options", {}).get("include_usage")),
         logprobs=parameters.details,
@@ -244,10 +267,14 @@ def chat_request(value: dict[str, Any]) -> ChatRequest:
 
 @dataclass(slots=True)
 class CompletionRequest:
-    """The body of `/v1/completions`."""
+    """The body of `/v1/completions`; a prompt is a text, or its tokens. `drawn` says whether any token is wanted."""
 
-    prompts: list[str]
+    prompts: list[str | list[int]]
     parameters: Parameters
+    n: int = 1
+    echo: bool = False
+    logprobs: bool = False
+    drawn: bool = True
     stream: bool = False
     include_usage: bool = False
     suffix: str | None = None
@@ -259,10 +286,19 @@ def completion_request(value: dict[str, Any]) -> CompletionRequest:
     _required(given, "prompt")
     prompt = given["prompt"]
     parameters = _openai_parameters(given)
-    parameters.repetition_penalty = given.get("repetition_penalty")
+    echo, logprobs = given.get("echo", False), "logprobs" in given
+    parameters.details, parameters.top_n_tokens = logprobs, given.get("logprobs")
+    parameters.decoder_input_details = echo and logprobs
+    drawn = parameters.max_new_tokens != 0 or not echo
+    if not drawn:
+        parameters.max_new_tokens = 1
     return CompletionRequest(
-        prompts=[prompt] if isinstance(prompt, str) else prompt,
+        prompts=[prompt] if isinstance(prompt, str) or _tokens(prompt) else prompt,
         parameters=parameters,
+        n=given.get("n", 1),
+        echo=echo,
+        logprobs=logprobs,
+        drawn=drawn,
         stream=given.get("stream", False),
         include_usage=bool(given.get("stream_options", {}).get("include_usage")),
         suffix=given.get("suffix"),

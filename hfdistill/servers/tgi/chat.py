@@ -20,6 +20,8 @@ def render(tokenizer, wanted: ChatRequest) -> str:
         raise ValidationError("grammar is not supported")
     if tokenizer.chat_template is None:
         raise TemplateError("template not found")
+    if not wanted.messages:
+        raise ValidationError("`messages` is empty: give at least one")
     messages = [_message(index, message) for index, message in enumerate(wanted.messages)]
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

@@ -12,6 +12,7 @@ import torch
 from ...generation.choosing import Likelihood
 from ...generation.loop import PREFIX_BYTES, DecodeLoop, Row
 from ...generation.stopping import StopStrings, token_pieces
+from ...llama import Passage, read_logits
 from .validation import Job
 from .wire import Wire
 
@@ -28,7 +29,7 @@ class EngineRequest:
     job: Job
     started: float = 0.0
     sent: int = 0
-    prompt: list[float] = field(default_factory=list)
+    prompt: list[Likelihood] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -42,13 +43,13 @@ class Token:
 
 @dataclass(slots=True)
 class Done:
-    """The end of a request; `prompt` holds the log-probabilities of the prompt's tokens from the second on."""
+    """The end of a request; `prompt` holds the likelihoods of the prompt's tokens from the second on."""
 
     number: int
     token_ids: list[int]
     finish_reason: str
     likelihoods: list[Likelihood]
-    prompt: list[float]
+    prompt: list[Likelihood]
     started: float
 
 
@@ -202,7 +203,7 @@ class Engine:
         try:
             for row in rows:
                 if row.tag.job.prompt_likelihood:
-                    row.tag.prompt = self._prompt_likelihood(row.prompt_ids)
+                    row.tag.prompt = self._prompt_likelihood(row)
             self.loop.add(rows)
         except Exception as error:  # whatever one prompt did to the model, the others must not suffer
             self._isolate(rows, error)
@@ -252,10 +253,24 @@ class Engine:
             return
         self.suspects.extend(self._row(row.tag) for row in rows)
 
-    def _prompt_likelihood(self, prompt_ids: list[int]) -> list[float]:
-        tokens = torch.tensor([prompt_ids], device=self.model.device)
-        logprobs = self.model(input_ids=tokens, use_cache=False).logits[0, :-1].float().log_softmax(-1)
-        return logprobs.gather(-1, tokens[0, 1:, None])[:, 0].tolist()
+    def _prompt_likelihood(self, row: Row) -> list[Likelihood]:
+        if len(row.prompt_ids) < 2:
+            return []
+        count = min(row.top_tokens, self.model.config.get_text_config().vocab_size)
+
+        def read(logits: torch.Tensor, next_ids: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            logprobs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+            values, ids = logprobs.topk(count)
+            # A token's id is exact in float64.
+            found = torch.cat([logprobs.gather(-1, next_ids[:, None]), values, ids], dim=-1).double()
+            return found.unbind(-1)
+
+        passage = Passage.of_responses([row.prompt_ids], [1], 0, self.model.device)
+        columns, _ = read_logits(self.model, passage, read)
+        return [
+            Likelihood(logprob, [(int(token), value) for value, token in zip(rest[:count], rest[count:], strict=True)])
+            for logprob, *rest in torch.stack([column[0] for column in columns], dim=-1).tolist()
+        ]
 
 
 def run_engine(wire: Wire, folder: str, dtype: str, device: str, max_rows: int, prefix_bytes: int) -> None:

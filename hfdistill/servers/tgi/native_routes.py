@@ -116,8 +116,8 @@ def _details(service: Service, response: Finished) -> dict[str, Any]:
 def _prefill(service: Service, response: Finished) -> list[dict[str, Any]]:
     pieces = service.text.pieces([])
     return [
-        {"id": token, "text": pieces.add(token), "logprob": logprob}
-        for token, logprob in zip(response.job.prompt_ids, [None, *response.done.prompt], strict=True)
+        {"id": token, "text": pieces.add(token), "logprob": likelihood and likelihood.logprob}
+        for token, likelihood in zip(response.job.prompt_ids, [None, *response.done.prompt], strict=True)
     ]
 
 

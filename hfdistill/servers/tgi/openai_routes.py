@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ... import __version__
-from .bodies import ChatRequest, CompletionRequest, chat_request, completion_request
+from .bodies import ChatRequest, CompletionRequest, Parameters, chat_request, completion_request
 from .chat import render
+from .echo import completion_choice
 from .engine import Token
 from .errors import ServeError, ValidationError
 from .native_routes import json, sse, top_tokens
@@ -48,19 +50,55 @@ async def chat_completions(request: Request) -> Response:
     service: Service = request.app.state.service
     wanted = chat_request(await service.body(request))
     prompt = render(service.text.tokenizer, wanted)
+    parameters = _of_each(service, wanted.parameters, wanted.n)
     if wanted.stream:
+        if wanted.n > 1:
+            raise ValidationError("`n` > 1 is not supported when streaming a chat")
         return StreamingResponse(_chat_events(service, prompt, wanted), media_type="text/event-stream")
-    response: Finished = await service.answer(
-        request, lambda: service.generate(prompt, wanted.parameters, special_tokens=False)
-    )
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": _visible(service, response)},
-        "logprobs": _logprobs(service, response) if wanted.logprobs else None,
-        "finish_reason": _REASONS[response.done.finish_reason],
-    }
-    usage = _usage(len(response.job.prompt_ids), response.tokens)
-    return json({**_head(service, "chat.completion"), "choices": [choice], "usage": usage})
+    responses = await _all(service, request, [(prompt, each) for each in parameters], special_tokens=False)
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": _visible(service, response)},
+            "logprobs": _logprobs(service, response) if wanted.logprobs else None,
+            "finish_reason": _REASONS[response.done.finish_reason],
+        }
+        for index, response in enumerate(responses)
+    ]
+    return json({**_head(service, "chat.completion"), "choices": choices, "usage": _usage_of(responses, wanted.n)})
+
+
+def _of_each(service: Service, parameters: Parameters, n: int) -> list[Parameters]:
+    """The parameters of `n` responses to one prompt, whose seeds count up from the one given."""
+    most = service.limits.max_concurrent_requests
+    if not 0 < n <= most:
+        raise ValidationError(f"`n` must be > 0 and <= {most}. Given: {n}")
+    if parameters.seed is None:
+        return [parameters] * n
+    return [replace(parameters, seed=(parameters.seed + index) % 2**64) for index in range(n)]
+
+
+async def _all(
+    service: Service, request: Request, asked: list[tuple[str | list[int], Parameters]], special_tokens: bool
+) -> list[Finished]:
+    """The responses to all prompts, or the first refusal."""
+
+    async def work() -> list[Finished | BaseException]:
+        return await asyncio.gather(
+            *(service.generate(*each, special_tokens=special_tokens) for each in asked), return_exceptions=True
+        )
+
+    responses = await service.answer(request, work)
+    for response in responses:
+        if isinstance(response, BaseException):
+            raise response
+    return responses
+
+
+def _usage_of(responses: list[Finished], n: int) -> dict[str, int]:
+    """A prompt counts once, however many responses to it there are."""
+    prompt = sum(len(response.job.prompt_ids) for response in responses) // n
+    return _usage(prompt, sum(response.tokens for response in responses))
 
 
 def _visible(service: Service, response: Finished) -> str:
@@ -126,45 +164,38 @@ async def completions(request: Request) -> Response:
         raise ValidationError(
             f"Number of prompts exceeds the maximum allowed batch size of {service.limits.max_client_batch_size}"
         )
+    parameters = _of_each(service, wanted.parameters, wanted.n)
+    asked = [(prompt, each) for prompt in wanted.prompts for each in parameters]
     if wanted.stream:
-        return StreamingResponse(_completion_events(service, wanted), media_type="text/event-stream")
-
-    async def all_prompts() -> list[Finished | BaseException]:
-        return await asyncio.gather(
-            *(service.generate(prompt, wanted.parameters) for prompt in wanted.prompts), return_exceptions=True
-        )
-
-    responses = await service.answer(request, all_prompts)
-    for response in responses:
-        if isinstance(response, BaseException):
-            raise response
+        if wanted.echo or wanted.logprobs:
+            raise ValidationError("`echo` and `logprobs` are not supported when streaming completions")
+        return StreamingResponse(_completion_events(service, asked, wanted), media_type="text/event-stream")
+    responses = await _all(service, request, asked, special_tokens=True)
     choices = [
-        {
-            "index": index,
-            "text": response.text,
-            "logprobs": None,
-            "finish_reason": _REASONS[response.done.finish_reason],
-        }
-        for index, response in enumerate(responses)
+        {"index": index, **completion_choice(service.text, prompt, response, wanted), "finish_reason": reason}
+        for index, ((prompt, _), response) in enumerate(zip(asked, responses, strict=True))
+        for reason in [_REASONS[response.done.finish_reason] if wanted.drawn else "length"]
     ]
-    usage = _usage(
-        sum(len(response.job.prompt_ids) for response in responses), sum(response.tokens for response in responses)
-    )
+    usage = _usage_of(responses, wanted.n)
+    if not wanted.drawn:
+        usage = _usage(usage["prompt_tokens"], 0)
     return json({**_head(service, "text_completion"), "choices": choices, "usage": usage})
 
 
-async def _completion_events(service: Service, wanted: CompletionRequest) -> AsyncIterator[bytes]:
+async def _completion_events(
+    service: Service, asked: list[tuple[str | list[int], Parameters]], wanted: CompletionRequest
+) -> AsyncIterator[bytes]:
     head = _head(service, "text_completion")
     queue: asyncio.Queue[bytes | Finished | None] = asyncio.Queue()
     usage = {"usage": None} if wanted.include_usage else {}
 
-    async def one(index: int, prompt: str) -> None:
+    async def one(index: int, prompt: str | list[int], parameters: Parameters) -> None:
         def chunk(text: str, reason: str | None = None) -> bytes:
             choice = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
             return sse({**head, "choices": [choice], **usage})
 
         try:
-            async for event in service.stream(prompt, wanted.parameters):
+            async for event in service.stream(prompt, parameters):
                 if isinstance(event, Job):
                     pieces = service.text.pieces(event.prompt_ids)
                 elif isinstance(event, Token):
@@ -178,7 +209,7 @@ async def _completion_events(service: Service, wanted: CompletionRequest) -> Asy
         finally:
             queue.put_nowait(None)
 
-    tasks = [asyncio.ensure_future(one(index, prompt)) for index, prompt in enumerate(wanted.prompts)]
+    tasks = [asyncio.ensure_future(one(index, *each)) for index, each in enumerate(asked)]
     running, prompt_tokens, completion_tokens = len(tasks), 0, 0
     try:
         while running:
@@ -191,7 +222,7 @@ async def _completion_events(service: Service, wanted: CompletionRequest) -> Asy
             else:
                 yield item
         if wanted.include_usage:
-            yield sse({**head, "choices": [], "usage": _usage(prompt_tokens, completion_tokens)})
+            yield sse({**head, "choices": [], "usage": _usage(prompt_tokens // wanted.n, completion_tokens)})
         yield _DONE
     finally:
         for task in tasks:

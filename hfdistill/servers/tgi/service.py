@@ -83,7 +83,9 @@ class Service:
             gone.cancel()
             task.cancel()
 
-    async def generate(self, inputs: str, parameters: Parameters, *, special_tokens: bool = True) -> Finished:
+    async def generate(
+        self, inputs: str | list[int], parameters: Parameters, *, special_tokens: bool = True
+    ) -> Finished:
         """One response. Whether there is a place is asked before the request is looked at."""
         arrived = time.monotonic()
         self.metrics.requests += 1
@@ -101,7 +103,7 @@ class Service:
         return self._finished(job, done, arrived, ticket.queued)
 
     async def stream(
-        self, inputs: str, parameters: Parameters, *, special_tokens: bool = True
+        self, inputs: str | list[int], parameters: Parameters, *, special_tokens: bool = True
     ) -> AsyncIterator[Token | Finished | Job]:
         """The job, then a response token by token, then the whole of it."""
         arrived = time.monotonic()

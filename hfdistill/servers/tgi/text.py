@@ -31,6 +31,7 @@ class Text:
         self.backend.no_padding()
         self.special = frozenset(tokenizer.all_special_ids)
         self.eos_token_id = tokenizer.eos_token_id
+        self.vocabulary = len(tokenizer)
         self._prefixes: OrderedDict[int, int] = OrderedDict()
 
     def encode(self, text: str, special_tokens: bool = True, truncate: int | None = None) -> list[int]:

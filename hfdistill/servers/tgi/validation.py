@@ -47,7 +47,7 @@ class Job:
 
 
 def validate(
-    inputs: str,
+    inputs: str | list[int],
     parameters: Parameters,
     limits: Limits,
     text: Text,
@@ -67,6 +67,10 @@ def validate(
         raise ValidationError("`repetition_penalty` must be strictly positive")
     if parameters.frequency_penalty is not None and not -2 <= parameters.frequency_penalty <= 2:
         raise ValidationError("`frequency_penalty` must be >= -2.0 and <= 2.0")
+    if parameters.presence_penalty is not None and not -2 <= parameters.presence_penalty <= 2:
+        raise ValidationError("`presence_penalty` must be >= -2.0 and <= 2.0")
+    if parameters.min_p is not None and not 0 < parameters.min_p <= 1:
+        raise ValidationError("`min_p` must be >= 0.0 and <= 1.0")
     if parameters.top_p is not None and not 0 < parameters.top_p < 1:
         raise ValidationError("`top_p` must be > 0.0 and < 1.0")
     if parameters.typical_p is not None and not 0 < parameters.typical_p < 1:
@@ -91,7 +95,12 @@ def validate(
             f"`truncate` must be strictly positive and less than {limits.max_input_tokens}. "
             f"Given: {parameters.truncate}"
         )
-    prompt_ids = text.encode(inputs, special_tokens, parameters.truncate)
+    if isinstance(inputs, str):
+        prompt_ids = text.encode(inputs, special_tokens, parameters.truncate)
+    else:
+        prompt_ids = inputs
+        if not all(0 <= token < text.vocabulary for token in inputs):
+            raise ValidationError(f"`prompt` has a token beyond the vocabulary of {text.vocabulary}")
     max_new_tokens = _check_lengths(prompt_ids, parameters.max_new_tokens, limits)
     _check_unsupported(parameters)
     draws = drawing or temperature != 1.0 or parameters.top_k or parameters.top_p or parameters.typical_p
@@ -106,6 +115,8 @@ def validate(
             typical_p=parameters.typical_p,
             repetition_penalty=parameters.repetition_penalty,
             frequency_penalty=parameters.frequency_penalty,
+            presence_penalty=parameters.presence_penalty,
+            min_p=parameters.min_p,
             seed=seed,
         ),
         # An empty string would end every response at once, at TGI as here: it stands at the end of any text.

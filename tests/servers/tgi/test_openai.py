@@ -1,6 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 QUESTION = [{"role": "Q", "content": "How many pens has Tom ?"}]
@@ -30,8 +32,38 @@ def test_temperature_zero_is_greedy_and_nothing_samples(server):
     assert (len(greedy), len(seeded)) == (1, 1) and len(free) > 1
 
 
-def test_n_is_ignored(server):
-    assert len(chat(server, n=3)["choices"]) == 1
+def test_n_responses_have_seeds_that_count_up(server):
+    several = chat(server, n=3, seed=7)
+    alone = [chat(server, seed=seed) for seed in (7, 8, 9)]
+    assert [choice["index"] for choice in several["choices"]] == [0, 1, 2]
+    assert [c["message"] for c in several["choices"]] == [body["choices"][0]["message"] for body in alone]
+    assert several["usage"]["prompt_tokens"] == alone[0]["usage"]["prompt_tokens"]
+    body = {"prompt": ["Tom has", "How many"], "n": 2, "seed": 7, "max_tokens": 5}
+    choices = server.post("/v1/completions", body).json()["choices"]
+    second = server.post("/v1/completions", {**body, "n": 1, "seed": 8, "prompt": "How many"}).json()["choices"]
+    assert [choice["index"] for choice in choices] == [0, 1, 2, 3] and choices[3]["text"] == second[0]["text"]
+
+
+def test_fields_as_clients_send_them(server):
+    neutral = {
+        **{"top_p": 1, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "n": 1, "seed": None, "stop": None},
+        **{"frequency_penalty": 0, "presence_penalty": 0, "logit_bias": None, "user": "me", "store": False},
+    }
+    greedy = chat(server, temperature=0)
+    assert chat(server, temperature=0, **neutral)["choices"] == greedy["choices"]
+    text = greedy["choices"][0]["message"]["content"]
+    word = text.split()[1]
+    stopped = chat(server, temperature=0, stop=word)["choices"][0]
+    assert stopped["finish_reason"] == "stop" and stopped["message"]["content"] == text[: text.index(word) + len(word)]
+    short = chat(server, temperature=0, max_tokens=9, max_completion_tokens=2)
+    assert short["usage"]["completion_tokens"] == 2
+    # Only the likeliest token is left each time.
+    for narrow in ({"top_k": 1}, {"min_p": 1.0}, {"top_p": 1e-6}):
+        assert chat(server, seed=3, **narrow)["choices"] == greedy["choices"]
+    varied = chat(server, temperature=0, presence_penalty=2, frequency_penalty=2, max_tokens=12)
+    words = varied["choices"][0]["message"]["content"].split()
+    plain = chat(server, temperature=0, max_tokens=12)["choices"][0]["message"]["content"].split()
+    assert len(set(words)) > len(set(plain))
 
 
 def test_chat_logprobs(server):
@@ -73,7 +105,12 @@ def test_parts_of_text_are_joined(server):
         ({"tools": [{"type": "function"}]}, 422, "tool_error", "Tool error: tools are not supported"),
         ({"response_format": {"type": "json_object"}}, 422, "validation", "grammar is not supported"),
         ({"temperature": -1}, 422, "validation", "`temperature` must be strictly positive"),
-        ({"top_p": 1.0}, 422, "validation", "`top_p` must be > 0.0 and < 1.0"),
+        ({"top_p": 1.5}, 422, "validation", "`top_p` must be > 0.0 and < 1.0"),
+        ({"min_p": 2}, 422, "validation", "`min_p` must be >= 0.0 and <= 1.0"),
+        ({"presence_penalty": 3}, 422, "validation", "`presence_penalty` must be >= -2.0 and <= 2.0"),
+        ({"n": 0}, 422, "validation", "`n` must be > 0 and <= 64. Given: 0"),
+        ({"n": 2, "stream": True}, 422, "validation", "`n` > 1 is not supported when streaming a chat"),
+        ({"messages": []}, 422, "validation", "`messages` is empty: give at least one"),
         ({"messages": [{"role": "Q", "content": [{"type": "image_url"}]}]}, 422, "validation", "reads text only"),
     ],
 )
@@ -90,7 +127,7 @@ def test_malformed_messages(server):
 
 
 def test_errors_inside_a_stream(server):
-    body = {"messages": QUESTION, "stream": True, "top_p": 1.0}
+    body = {"messages": QUESTION, "stream": True, "top_p": 1.5}
     error, end = server.events("/v1/chat/completions", body)
     assert error["error"]["http_status_code"] == 422 and "top_p" in error["error"]["message"]
     assert end == "[DONE]"
@@ -123,6 +160,12 @@ def test_completion_stream_of_two_prompts(server):
         ({"prompt": ["a"] * 5}, "Number of prompts exceeds the maximum allowed batch size of 4"),
         ({"prompt": "a", "suffix": "b"}, "Suffix is not supported and can be achieved by preprocessing the prompt."),
         ({"prompt": ["Tom", ""]}, "`inputs` cannot be empty"),
+        ({"prompt": [4, 99999]}, "`prompt` has a token beyond the vocabulary of 49"),
+        ({"prompt": "Tom", "max_tokens": 0}, "`max_new_tokens` must be strictly positive"),
+        (
+            {"prompt": "Tom", "logprobs": 1, "stream": True},
+            "`echo` and `logprobs` are not supported when streaming completions",
+        ),
     ],
 )
 def test_completion_refusals(server, body, message):
@@ -131,12 +174,33 @@ def test_completion_refusals(server, body, message):
     assert response.json() == {"error": f"Input validation error: {message}", "error_type": "validation"}
 
 
-def test_completions_have_no_logprobs(server):
-    """TGI's request has no such field, so it is ignored like any unknown one, and the response always says null."""
-    body = {"prompt": "Tom", "max_tokens": 3, "logprobs": 2}
-    assert server.post("/v1/completions", body).json()["choices"][0]["logprobs"] is None
-    chunks = server.events("/v1/completions", {**body, "stream": True})[:-1]
-    assert {chunk["choices"][0]["logprobs"] for chunk in chunks} == {None}
+def test_echo_and_logprobs_are_those_of_transformers(server, model):
+    """What lm-eval's log-likelihoods are made of."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    network = AutoModelForCausalLM.from_pretrained(model, dtype="float64")
+    prompt = "Tom has 7 pens . How many cups"
+    ids = tokenizer(prompt)["input_ids"]
+    body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": 3, "echo": True}
+    (choice,) = server.post("/v1/completions", body).json()["choices"]
+    found = choice["logprobs"]
+    drawn = server.post("/v1/completions", {**body, "echo": False}).json()["choices"][0]
+    assert choice["text"] == prompt + drawn["text"]
+    assert len(found["tokens"]) == len(ids) + 1 and found["token_logprobs"][0] is found["top_logprobs"][0] is None
+    with torch.no_grad():
+        logprobs = network(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = logprobs[:-1].gather(-1, torch.tensor(ids)[1:, None])[:, 0].tolist()
+    assert found["token_logprobs"][1:-1] == pytest.approx(expected, abs=1e-6)
+    assert found["token_logprobs"][-1] == pytest.approx(logprobs[-1].max().item(), abs=1e-6)
+    for line, top, logprob in zip(logprobs, found["top_logprobs"][1:], found["token_logprobs"][1:], strict=True):
+        assert sorted(top.values())[-3:] == pytest.approx(sorted(line.topk(3).values.tolist()), abs=1e-6)
+        assert logprob in top.values()
+    starts = [*found["text_offset"], len(choice["text"])]
+    assert sorted(starts) == starts and drawn["logprobs"]["text_offset"][0] == len(prompt)
+    as_tokens = server.post("/v1/completions", {**body, "prompt": ids}).json()["choices"][0]
+    assert as_tokens["logprobs"]["token_logprobs"] == found["token_logprobs"]
+    nothing_drawn = server.post("/v1/completions", {**body, "max_tokens": 0}).json()
+    assert nothing_drawn["choices"][0]["text"] == prompt and nothing_drawn["usage"]["completion_tokens"] == 0
+    assert nothing_drawn["choices"][0]["logprobs"]["token_logprobs"] == found["token_logprobs"][:-1]
 
 
 def test_many_completion_streams_say_what_the_answers_say(server):
