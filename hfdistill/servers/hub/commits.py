@@ -15,7 +15,7 @@ from .database import Database, now
 from .errors import HubError, bad_request, revision_not_found
 from .history import Commit
 from .metadata import JOBS, Metadata
-from .repositories import MAIN, Repo, Repositories
+from .repositories import Repo, Repositories
 from .trees import FILE, TreeEdit, check_path
 
 
@@ -172,21 +172,6 @@ class Committer:
             commit = Commit(repo.id, "", tree, None, None, message, "", user.name, now())
             commit = self.repositories.add_commit(write, commit)
             self.repositories.move_ref(write, repo, ref, commit)
-        return commit
-
-    def copy(self, user: User, source: Repo, target: Repo) -> Commit:
-        """Commits the files of one repository's `main` to another's."""
-        with self.database.write() as write:
-            tree = self.repositories.resolve(source, MAIN).tree
-            title = f"Duplicate from {source.repo_id}"
-            commit = Commit(target.id, "", tree, target.head, None, title, "", user.name, now())
-            write.execute(
-                "INSERT OR IGNORE INTO large_files SELECT ?, sha256, size, path, ref, ? FROM large_files "
-                "WHERE repo_id = ?",
-                (target.id, now(), source.id),
-            )
-            commit = self.repositories.add_commit(write, commit)
-            self.repositories.move_ref(write, target, MAIN, commit)
         return commit
 
     def _apply(self, edit: TreeEdit, push: Push, user: User, repo: Repo) -> dict[str, tuple[int, str]]:

@@ -94,7 +94,12 @@ def paths_info(call: Call) -> Response:
     for path in paths:
         entry = hub.trees.find(commit.tree, path.strip("/"))
         if entry is not None:
-            found.append(describe(call, repo, path.strip("/"), entry, expand, commits))
+            info = describe(call, repo, path.strip("/"), entry, expand, commits)
+            if entry.kind == LARGE and not expand:
+                # Clients copy a file between repositories only if it has one. No Xet hash, and in no other answer:
+                # they would download by Xet.
+                info["xetHash"] = f"sha256:{entry.sha256}"
+            found.append(info)
     return json_response(found)
 
 

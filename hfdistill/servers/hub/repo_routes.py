@@ -117,7 +117,7 @@ def move(call: Call) -> Response:
 
 @routes("POST", "/api/{type}/{repo}/duplicate", Right.CONTENT)
 def duplicate(call: Call) -> Response:
-    """Makes a new repository with the files, not the history, of one that the user can read."""
+    """Makes a new repository with the files and history of one that the user can read."""
     hub = call.hub
     source = call.repo
     body = call.json()
@@ -127,11 +127,10 @@ def duplicate(call: Call) -> Response:
         raise bad_request(f"'repository' must be 'namespace/name', got {target!r}.")
     private = is_private(body)
     private = source.private if private is None else private
-    repo, new = hub.repositories.create(call.user, source.type, *target.split("/"), private, source.sdk)
+    repo, new = hub.repositories.create(call.user, source.type, *target.split("/"), private, source.sdk, source)
     answer = {"url": f"{call.base_url}/{repo.url_path}"}
     if not new:
         raise HubError(409, f"You already created this {repo.type} repo: {repo.repo_id}.", body=answer)
-    hub.committer.copy(call.user, source, repo)
     return json_response(answer)
 
 

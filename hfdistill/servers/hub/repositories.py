@@ -22,6 +22,17 @@ HEX = re.compile(r"[0-9a-f]{7,40}")
 PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 # git's own rules for the names of refs, as far as they matter here.
 BAD_REF = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|//|@\{|^[/.-]|[/.]$|/\.|\.lock(/|$)")
+COPY_HISTORY = (
+    "INSERT INTO refs SELECT :target, name, oid FROM refs WHERE repo_id = :source AND name NOT LIKE 'refs/pr/%'",
+    "WITH RECURSIVE kept (oid) AS (SELECT oid FROM refs WHERE repo_id = :target "
+    "UNION SELECT parent FROM kept JOIN commits ON repo_id = :source AND commits.oid = kept.oid "
+    "UNION SELECT merged FROM kept JOIN commits ON repo_id = :source AND commits.oid = kept.oid) "
+    "INSERT INTO commits SELECT :target, oid, tree, parent, merged, title, message, author, created_at FROM commits "
+    "WHERE repo_id = :source AND oid IN (SELECT oid FROM kept)",
+    "INSERT INTO git_commits SELECT :target, oid, git FROM git_commits WHERE repo_id = :source "
+    "AND oid IN (SELECT oid FROM commits WHERE repo_id = :target)",
+    "INSERT INTO large_files SELECT :target, sha256, size, path, ref, :now FROM large_files WHERE repo_id = :source",
+)
 
 
 @dataclass(frozen=True)
@@ -124,9 +135,18 @@ class Repositories:
         return row is not None and row["status"] == "accepted"
 
     def create(
-        self, user: User, repo_type: str, namespace: str, name: str, private: bool, sdk: str | None
+        self,
+        user: User,
+        repo_type: str,
+        namespace: str,
+        name: str,
+        private: bool,
+        sdk: str | None,
+        source: Repo | None = None,
     ) -> tuple[Repo, bool]:
-        """Makes a repository with an empty first commit; returns it and whether it is new."""
+        """Makes a repository with an empty first commit, or with branches, tags and gate of `source`; returns it and
+        whether it is new.
+        """
         check_name(namespace, "namespace")
         check_name(name, "repository name")
         require_namespace(user, namespace, f"create a {repo_type}")
@@ -139,16 +159,26 @@ class Repositories:
                 "DELETE FROM redirects WHERE type = ? AND namespace = ? AND name = ?", (repo_type, namespace, name)
             )
             repo_row = write.execute(
-                "INSERT INTO repos (type, namespace, name, private, sdk, created_at, updated_at, head) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
-                (repo_type, namespace, name, private, sdk, created, created, ""),
+                "INSERT INTO repos (type, namespace, name, private, gated, sdk, created_at, updated_at, head) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING *",
+                (repo_type, namespace, name, private, source and source.gated, sdk, created, created, ""),
             ).fetchone()
             repo = Repo.of(repo_row)
-            write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", EMPTY_TREE)
-            first = Commit(repo.id, "", EMPTY_TREE[0], None, None, "initial commit", "", user.name, created)
-            first = self.add_commit(write, first)
-            self.move_ref(write, repo, MAIN, first)
-        return replace(repo, head=first.oid), True
+            if source:
+                self._copy_history(write, source, repo)
+                head = self.resolve(repo, MAIN)
+            else:
+                write.execute("INSERT OR IGNORE INTO trees VALUES (?, ?)", EMPTY_TREE)
+                first = Commit(repo.id, "", EMPTY_TREE[0], None, None, "initial commit", "", user.name, created)
+                head = self.add_commit(write, first)
+            self.move_ref(write, repo, MAIN, head)
+        return replace(repo, head=head.oid), True
+
+    def _copy_history(self, write: sqlite3.Connection, source: Repo, target: Repo) -> None:
+        """All that the branches and tags of one repository lead to, under the same ids in another."""
+        values = {"source": source.id, "target": target.id, "now": now()}
+        for statement in COPY_HISTORY:
+            write.execute(statement, values)
 
     def delete(self, user: User, repo_type: str, repo_id: str) -> None:
         repo = self.get(user, repo_type, repo_id, Right.WRITE)

@@ -362,6 +362,20 @@ def collections() -> None:
     attempt("delete_collection", lambda: api.delete_collection(made.slug))
 
 
+def copy_to_another(dataset: str) -> bool:
+    """Whether a large and a small file of the model are the same in a dataset after a copy."""
+    source = {"src_repo_id": repo, "src_repo_type": "model"}
+    paths = ["pr.bin", "pr.txt"]
+    copies = [CommitOperationCopy(src_path_in_repo=path, path_in_repo=f"copied/{path}", **source) for path in paths]
+    api.create_repo(dataset, repo_type="dataset")
+    api.create_commit(dataset, copies, commit_message="copy", repo_type="dataset")
+    return all(
+        Path(hf_hub_download(repo, path)).read_bytes()
+        == Path(hf_hub_download(dataset, f"copied/{path}", repo_type="dataset")).read_bytes()
+        for path in paths
+    )
+
+
 def endings() -> None:
     moved = f"{repo}-moved"
     attempt("update_repo_settings (gated)", lambda: api.update_repo_settings(repo, gated="auto"))
@@ -370,6 +384,7 @@ def endings() -> None:
     attempt("list_pending_access_requests", lambda: list(api.list_pending_access_requests(repo)) == [])
     attempt("permanently_delete_lfs_files", delete_for_good)
     attempt("duplicate_repo", duplicate)
+    attempt("create_commit (copy from a model to a dataset)", lambda: copy_to_another(f"{repo}-copies"))
     attempt("move_repo", lambda: api.move_repo(repo, moved))
     attempt("hf_hub_download (old name)", lambda: hf_hub_download(repo, "README.md", force_download=True))
     attempt("delete_repo", lambda: api.delete_repo(moved))
@@ -380,8 +395,9 @@ def endings() -> None:
 def duplicate() -> bool:
     twin = api.duplicate_repo(repo, f"{repo}-twin").repo_id
     copied = os.listdir(snapshot_download(twin))
+    histories = [[commit.commit_id for commit in api.list_repo_commits(name)] for name in (repo, twin)]
     api.delete_repo(twin)
-    return "README.md" in copied
+    return "README.md" in copied and histories[0] == histories[1]
 
 
 def delete_for_good() -> bool:
