@@ -9,7 +9,7 @@ from .routing import Call, Response, Routes
 
 routes = Routes()
 
-METHODS = "GET HEAD POST PUT PATCH DELETE"
+METHODS = "GET POST PUT PATCH DELETE"
 # `{id}`, not `{repo}`: what is not there is not there for anybody, so no repository is looked up.
 ABSENT = {
     "/api/spaces/{id}/(?:secrets|variables)": "keeps no secrets or variables of Spaces, since it runs none: set them "

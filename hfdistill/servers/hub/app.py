@@ -35,13 +35,13 @@ from .service import Hub
 routes = Routes()
 
 
-@routes("GET HEAD", "/healthz", Right.OPEN)
+@routes("GET", "/healthz", Right.OPEN)
 def healthz(call: Call) -> Response:
     call.hub.database.row("SELECT 1")
     return json_response({"status": "ok"})
 
 
-@routes("GET HEAD POST", "/api/(?:telemetry/.*|agent-harnesses)", Right.OPEN)
+@routes("GET POST", "/api/(?:telemetry/.*|agent-harnesses)", Right.OPEN)
 def nothing_to_report(call: Call) -> Response:
     # Clients ask for these in passing and expect that a Hub may not have them.
     return Response(status_code=404)

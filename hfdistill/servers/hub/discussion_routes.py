@@ -76,7 +76,10 @@ def listing(call: Call) -> Response:
         f"SELECT * FROM discussions WHERE {where} ORDER BY num DESC LIMIT ? OFFSET ?", *values, PAGE, start
     )
     found = [_summary(repo, Discussion(*row)) for row in rows]
-    return json_response({"discussions": found, "count": count, "start": start, "numClosedDiscussions": 0})
+    closed = call.hub.database.row(
+        "SELECT COUNT(*) AS n FROM discussions WHERE repo_id = ? AND status IN ('closed', 'merged')", repo.id
+    )["n"]
+    return json_response({"discussions": found, "count": count, "start": start, "numClosedDiscussions": closed})
 
 
 @routes("POST", "/api/{type}/{repo}/discussions", Right.DISCUSS)

@@ -93,12 +93,12 @@ def wanted_range(header: str | None, size: int) -> Range:
     return Range(start, end, True)
 
 
-@routes("GET HEAD", "/{prefix}{repo}/resolve/{rev}/{path}", Right.CONTENT)
+@routes("GET", "/{prefix}{repo}/resolve/{rev}/{path}", Right.CONTENT)
 def resolve(call: Call) -> Response:
     return _file(call, raw=False)
 
 
-@routes("GET HEAD", "/{prefix}{repo}/raw/{rev}/{path}", Right.CONTENT)
+@routes("GET", "/{prefix}{repo}/raw/{rev}/{path}", Right.CONTENT)
 def raw(call: Call) -> Response:
     """What git keeps: of a large file its pointer."""
     return _file(call, raw=True)
@@ -170,7 +170,7 @@ def content_headers(path: str, download: bool = False) -> dict[str, str]:
     }
 
 
-@routes("GET HEAD", "/_lfs/{sha256}/{size}", Right.SIGNED)
+@routes("GET", "/_lfs/{sha256}/{size}", Right.SIGNED)
 def lfs_get(call: Call) -> Response:
     sha256 = check_sha256(call.params["sha256"])
     call.hub.accounts.verify("lfs-read", sha256, call.query("signature") or "")

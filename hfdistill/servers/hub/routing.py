@@ -151,7 +151,7 @@ class Routes:
 
         Args:
             methods (`str`):
-                Separated by spaces.
+                Separated by spaces; who takes GET takes HEAD.
             path (`str`):
                 With `{type}`, `{prefix}`, `{repo}`, `{rev}`, `{path}` or any other name for one segment.
             right ([`~rights.Right`]):
@@ -265,7 +265,7 @@ class Application:
             match = route.pattern.fullmatch(path)
             if not match:
                 continue
-            if method not in route.methods:
+            if method not in route.methods and not (method == "HEAD" and "GET" in route.methods):
                 allowed += route.methods
                 continue
             try:

@@ -46,6 +46,19 @@ def test_control_characters_get_an_answer(hub, repo, name: str) -> None:
             assert 400 <= status < 500 and "x-evil" not in headers
 
 
+def test_head_is_get_without_the_content(hub, repo) -> None:
+    for path in (
+        "/healthz",
+        f"/api/models/{repo}",
+        f"/{repo}",
+        f"/{repo}/resolve/main/README.md",
+        "/api/models/a/none",
+    ):
+        status, headers, _ = hub.request("GET", path)
+        answer, heads, nothing = hub.request("HEAD", path)
+        assert (answer, heads["content-length"], nothing) == (status, headers["content-length"], b"")
+
+
 def test_a_host_that_is_none(hub) -> None:
     assert hub.request("GET", "/api/models?limit=1", headers={"Host": 'a>;rel="x"<b'})[0] == 400
 
