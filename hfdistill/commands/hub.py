@@ -56,6 +56,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     remove.add_argument("user", help="the user")
     _finish(remove, _remove_member)
 
+    for verb, what in (("disable", "take a repository from everybody but administrators"), ("enable", "give it back")):
+        parser = verbs.add_parser(verb, help=what)
+        parser.add_argument("repo", help="namespace/name")
+        parser.add_argument(
+            "--repo_type", choices=("model", "dataset", "space"), default="model", help="(default: %(default)s)"
+        )
+        _finish(parser, _disable)
+        parser.set_defaults(disabled=verb == "disable")
+
     gc = verbs.add_parser("gc", help="remove contents that no branch, tag or pull request leads to")
     gc.add_argument("--grace", type=float, default=24, help="keep what is younger, in hours (default: %(default)s)")
     _finish(gc, _gc)
@@ -123,6 +132,11 @@ def _add_member(args: argparse.Namespace) -> None:
 def _remove_member(args: argparse.Namespace) -> None:
     if not _hub(args).accounts.remove_member(args.org, args.user):
         raise HFDistillError(f"{args.user} is no member of {args.org}")
+
+
+def _disable(args: argparse.Namespace) -> None:
+    with _user_errors():
+        _hub(args).repositories.disable(args.repo_type, args.repo, args.disabled)
 
 
 def _gc(args: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ from .accounts import LOCAL_USER
 from .database import now
 from .errors import HubError, absent, bad_request
 from .repositories import Repo
-from .rights import Right, visible
+from .rights import Right, visible_repos
 from .routing import Call, Response, Routes, json_response
 
 
@@ -49,7 +49,7 @@ def _account(call: Call, kind: str) -> tuple[int, str]:
     if row is None and name == LOCAL_USER:
         row = 0, name, "user"
     if row is None:
-        where, mine = visible(call.user)
+        where, mine = visible_repos(call.user)
         row = database.row(f"SELECT 0, namespace, ? FROM repos WHERE namespace = ? AND {where}", kind, name, *mine)
     if row is None:
         raise HubError(404, f"There is no {KINDS[kind].split()[1]} '{name}'.")
@@ -59,9 +59,9 @@ def _account(call: Call, kind: str) -> tuple[int, str]:
 
 
 def _counts(call: Call, name: str) -> dict[str, int]:
-    visible = "" if call.user.belongs_to(name) else " AND private = 0"
+    where, mine = visible_repos(call.user)
     rows = call.hub.database.rows(
-        f"SELECT type, COUNT(*) AS n FROM repos WHERE namespace = ?{visible} GROUP BY type", name
+        f"SELECT type, COUNT(*) AS n FROM repos WHERE namespace = ? AND {where} GROUP BY type", name, *mine
     )
     counts = {row["type"]: row["n"] for row in rows}
     return {f"num{kind.capitalize()}s": counts.get(kind, 0) for kind in ("model", "dataset", "space")}
@@ -81,7 +81,10 @@ def org_repositories(call: Call) -> Response:
 
 
 def _repositories(call: Call, namespace: str) -> Response:
-    rows = call.hub.database.rows("SELECT * FROM repos WHERE namespace = ? ORDER BY updated_at DESC", namespace)
+    where, mine = visible_repos(call.user)
+    rows = call.hub.database.rows(
+        f"SELECT * FROM repos WHERE namespace = ? AND {where} ORDER BY updated_at DESC", namespace, *mine
+    )
     repos = [Repo.of(row) for row in rows]
     total = sum(repo.details.get("storage", 0) for repo in repos) or 1
     return json_response(

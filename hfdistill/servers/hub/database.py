@@ -41,6 +41,7 @@ CREATE TABLE repos (
     name TEXT NOT NULL COLLATE NOCASE,
     private INTEGER NOT NULL DEFAULT 0,
     gated TEXT,
+    disabled INTEGER NOT NULL DEFAULT 0,
     sdk TEXT,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
@@ -209,6 +210,9 @@ class Database:
                 version = self.meta("schema")
                 if version != SCHEMA_VERSION:
                     raise RuntimeError(f"{self.path} has schema {version}, this hfdistill reads {SCHEMA_VERSION}")
+                if "disabled" not in [row["name"] for row in write.execute("PRAGMA table_info(repos)")]:
+                    # A folder of an earlier version, in which no repository could be disabled.
+                    write.execute("ALTER TABLE repos ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0")
                 return
             for statement in SCHEMA.split(";\n"):
                 if statement.strip():

@@ -6,7 +6,7 @@ import json
 from .errors import absent, bad_request
 from .repo_info import expanded, info_of, tags_of_repos
 from .repositories import Repo
-from .rights import Right, visible
+from .rights import Right, visible_repos
 from .routing import Call, Response, Routes, json_response
 
 
@@ -89,7 +89,7 @@ def _filters(call: Call) -> tuple[list[str], list]:
             values += names
     if call.flag("linked"):
         clauses.append("(json_extract(card, '$.models') IS NOT NULL OR json_extract(card, '$.datasets') IS NOT NULL)")
-    where, names = visible(call.user)
+    where, names = visible_repos(call.user)
     return [*clauses, where], [*values, *names]
 
 

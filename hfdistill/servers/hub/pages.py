@@ -14,7 +14,7 @@ from .first_rows import files_of_configs
 from .page_templates import environment
 from .readers import ReadingError
 from .repositories import PREFIXES, Commit, Repo
-from .rights import Right, visible
+from .rights import Right, visible_repos
 from .routing import Call, Response, Routes
 from .trees import FOLDER, check_path
 
@@ -80,7 +80,7 @@ def error_page(call: Call, error: HubError) -> Response:
 
 
 def _repos(call: Call, where: str, *values: object, limit: int = PAGE, offset: int = 0) -> list[Repo]:
-    mine, names = visible(call.user)
+    mine, names = visible_repos(call.user)
     rows = call.hub.database.rows(
         f"SELECT * FROM repos WHERE {where} AND {mine} ORDER BY updated_at DESC LIMIT ? OFFSET ?",
         *values,

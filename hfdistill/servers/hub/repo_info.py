@@ -39,7 +39,7 @@ def info_of(call: Call, repo: Repo, tags: list[str], files_of: str | None, full:
         "sha": repo.head,
         "private": repo.private,
         "gated": repo.gated or False,
-        "disabled": False,
+        "disabled": repo.disabled,
         "createdAt": repo.created_at,
         "lastModified": repo.updated_at,
         "tags": tags,

@@ -45,6 +45,7 @@ class Repo:
     name: str
     private: bool
     gated: str | None
+    disabled: bool
     sdk: str | None
     created_at: str
     updated_at: str
@@ -54,7 +55,7 @@ class Repo:
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> "Repo":
-        values = {**row, "private": bool(row["private"])}
+        values = {**row, "private": bool(row["private"]), "disabled": bool(row["disabled"])}
         return cls(card_json=values.pop("card"), details_json=values.pop("details"), **values)
 
     # Read when they are asked for, and not kept: a listing would hold those of all its repositories at once.
@@ -117,6 +118,9 @@ class Repositories:
         repo = self.find(repo_type, namespace, name)
         if repo is None or not self.may_see(user, repo):
             raise repo_not_found(repo_id, user.anonymous)
+        if repo.disabled and user.role != "admin":
+            # These words are how clients know it.
+            raise forbidden("Access to this resource is disabled.")
         self.require(user, repo, right)
         return repo
 
@@ -129,6 +133,8 @@ class Repositories:
 
     def has_access(self, user: User, repo: Repo) -> bool:
         """Whether `user`, who may see the repository, may read its files: the gate is open, or there is none."""
+        if repo.disabled and user.role != "admin":
+            return False
         if not repo.gated or user.belongs_to(repo.namespace):
             return True
         row = self.database.row("SELECT status FROM access WHERE repo_id = ? AND user_id = ?", repo.id, user.id)
@@ -179,6 +185,20 @@ class Repositories:
         values = {"source": source.id, "target": target.id, "now": now()}
         for statement in COPY_HISTORY:
             write.execute(statement, values)
+
+    def disable(self, repo_type: str, repo_id: str, disabled: bool) -> None:
+        """Takes a repository from everybody but administrators, or gives it back.
+
+        Raises:
+            [`HubError`]: 404, there is none.
+        """
+        with self.database.write() as write:
+            found = write.execute(
+                "UPDATE repos SET disabled = ? WHERE type = ? AND namespace || '/' || name = ? COLLATE NOCASE",
+                (disabled, repo_type, repo_id),
+            ).rowcount
+        if not found:
+            raise repo_not_found(repo_id)
 
     def delete(self, user: User, repo_type: str, repo_id: str) -> None:
         repo = self.get(user, repo_type, repo_id, Right.WRITE)

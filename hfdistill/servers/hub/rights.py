@@ -60,3 +60,9 @@ def visible(user: User) -> tuple[str, list[str]]:
         return "1", []
     names = [] if user.anonymous else [user.name, *user.orgs]
     return f"(private = 0 OR namespace IN ({','.join('?' * len(names))}))", names
+
+
+def visible_repos(user: User) -> tuple[str, list[str]]:
+    """[`visible`] for repositories: a disabled one is in no list."""
+    where, names = visible(user)
+    return where if user.role == "admin" else f"({where} AND disabled = 0)", names

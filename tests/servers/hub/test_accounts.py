@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, hf_hub_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 from hfdistill.servers.hub.service import Hub
 
@@ -220,6 +220,21 @@ def test_commands(closed_hub, run_command, api_of) -> None:
     assert run_command("fsck", "--quick", "--data", data).stdout == "no problem found\n"
     nowhere = run_command("fsck", "--data", data / "none")
     assert nowhere.returncode == 2 and "there is no Hub" in nowhere.stderr
+
+
+def test_a_disabled_repository(closed_hub, api_of, run_command) -> None:
+    data = closed_hub.data
+    api_of("alice").create_repo("alice/taken")
+    assert run_command("disable", "alice/taken", "--data", data).returncode == 0
+    for user in ("alice", "carol", None):
+        with pytest.raises(DisabledRepoError):
+            api_of(user).model_info("alice/taken")
+        assert list(api_of(user).list_models(search="taken")) == []
+    assert api_of("root").model_info("alice/taken").disabled is True
+    assert run_command("enable", "alice/taken", "--data", data).returncode == 0
+    assert api_of("carol").model_info("alice/taken").disabled is False
+    missing = run_command("disable", "alice/taken", "--repo_type", "dataset", "--data", data)
+    assert missing.returncode == 2 and "Repository not found: 'alice/taken'" in missing.stderr
 
 
 def test_public_addresses_need_tokens(run_command, start_hub, tmp_path) -> None:

@@ -6,6 +6,7 @@ import time
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 
+from hfdistill.servers.hub.accounts import OPEN_USER
 from hfdistill.servers.hub.maintenance import check, collect
 from hfdistill.servers.hub.service import Hub
 
@@ -185,3 +186,14 @@ def test_access_log_is_structured(api) -> None:
         assert time.monotonic() < deadline
     assert lines[0]["status"] == 200 and lines[0]["method"] == "POST" and lines[0]["user"] == "local"
     assert lines[0]["ms"] > 0 and len(lines[0]["id"]) == 24
+
+
+def test_a_folder_of_an_earlier_version_is_served(tmp_path) -> None:
+    hub = Hub(tmp_path / "data")
+    hub.repositories.create(OPEN_USER, "model", "lab", "old", False, None)
+    with hub.database.write() as write:
+        write.execute("ALTER TABLE repos DROP COLUMN disabled")
+    hub.close()
+    again = Hub(tmp_path / "data")
+    assert again.repositories.find("model", "lab", "old").disabled is False
+    again.close()

@@ -13,7 +13,7 @@ from hfdistill.servers.hub.app import create_app
 from hfdistill.servers.hub.service import Hub
 
 
-KINDS = ("public", "private", "gated")
+KINDS = ("public", "private", "gated", "disabled")
 MARK = b"only-for-whoever-may-read"
 TABLES = Path(__file__).with_name("rights.txt").read_text().partition("\nROUTES\n")
 HEADER, *LINES = (line.split() for line in TABLES[0][TABLES[0].index("right     ") :].splitlines() if line)
@@ -46,7 +46,8 @@ class Visitor:
 def visitors(served, tmp_path_factory) -> dict[str, Visitor]:
     """All visitors of a Hub on which `lab` has a dataset of each kind, with a pull request that cannot be merged."""
     data = tmp_path_factory.mktemp("rights") / "data"
-    accounts = Hub(data).accounts
+    store = Hub(data)
+    accounts = store.accounts
     users = {"owner": "write", "writer": "write", "member": "write", "other": "write", "pending": "write",
              "accepted": "write", "admin": "admin"}  # fmt: skip
     tokens = {user: accounts.create_token(user, "default", role) for user, role in users.items()}
@@ -75,6 +76,9 @@ def visitors(served, tmp_path_factory) -> dict[str, Visitor]:
                 assert found[visitor]("POST", f"{repo}/ask-access")[0] == 200
             accept = {"user": "accepted", "status": "accepted"}
             assert owner("POST", f"{repo}/user-access-request/handle", accept)[0] == 200
+    store.repositories.disable("dataset", "lab/disabled-set", True)
+    for visitor in VISITORS:
+        store.repositories.disable("model", f"lab/{visitor}-disabled", True)
     return found
 
 
@@ -101,8 +105,8 @@ def test_every_route_has_a_row(tmp_path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_table(visitors, kind: str) -> None:
     repo = f"lab/{kind}-set"
-    owner = visitors["owner"]
-    events = json.loads(owner("GET", f"/api/datasets/{repo}/discussions/1")[2])["events"]
+    owner, admin = visitors["owner"], visitors["admin"]
+    events = json.loads(admin("GET", f"/api/datasets/{repo}/discussions/1")[2])["events"]
     event = next(event["id"] for event in events if event["type"] == "comment")
     wrong = []
     for name, visitor in visitors.items():
