@@ -62,12 +62,17 @@ def _remembered(api: "HfApi", run: "RunConfig", namespace: str) -> str:
 
 def by_title(api: "HfApi", name: str, namespace: str, private: bool) -> str:
     """The slug of the Collection of the run of this name; one is made if there is none."""
-    title = f"hfdistill: {name}"[:MAX_TITLE]
+    title = title_of(name)
     found = next((each for each in api.list_collections(owner=namespace) if each.title == title), None)
     if found is None:
         about = f"Artifacts of the distillation run {name}, made by hfdistill"[:150]
         found = api.create_collection(title, namespace=namespace, description=about, private=private, exists_ok=True)
     return found.slug
+
+
+def title_of(name: str) -> str:
+    """The title of the Collection of a run."""
+    return f"hfdistill: {name}"[:MAX_TITLE]
 
 
 def note_of(kind: Kind, suffix: str = "") -> str:

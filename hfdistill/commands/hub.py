@@ -11,6 +11,7 @@ from . import hub_transfer
 
 
 DATA = Path("~/.local/share/hfdistill/hub")
+HUB_MODULES = ("anyio", "blake3", "markdown_it", "nh3", "starlette", "uvicorn")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -74,6 +75,28 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     backup = verbs.add_parser("backup", help="copy the Hub's folder, also while it is served")
     backup.add_argument("target", type=Path, help="an empty folder or an earlier backup")
     _finish(backup, _backup)
+    mirror = verbs.add_parser(
+        "mirror",
+        help="copy repositories of another Hub into this one's folder, with branches, tags and commits",
+        description="Copy repositories of another Hub into this Hub's folder, also while it is served. Commits keep "
+        "their ids, so that what pins them goes on working. A second call brings what is new; one after a kill goes "
+        "on where that happened.",
+    )
+    mirror.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="namespace/name of a model, or datasets/…, spaces/…, collections/namespace/slug, runs/namespace/run",
+    )
+    mirror.add_argument("--from", dest="source", metavar="URL", help="the other Hub (default: HF_ENDPOINT)")
+    mirror.add_argument("--from_token_env", metavar="NAME", help="environment variable with the token to read there")
+    mirror.add_argument(
+        "--revision",
+        action="append",
+        metavar="REV",
+        help="only this branch, tag or commit, without the history before it; may be given several times",
+    )
+    _finish(mirror, _mirror)
 
     hub_transfer.add_parsers(verbs)
 
@@ -84,7 +107,7 @@ def _finish(parser: argparse.ArgumentParser, func) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    need_extra("a Hub of one's own", "hub", "anyio", "blake3", "markdown_it", "nh3", "starlette", "uvicorn")
+    need_extra("a Hub of one's own", "hub", *HUB_MODULES)
     from ..servers.hub.app import serve
 
     serve(args.host, args.port, args.data, access_log=not args.quiet)
@@ -160,6 +183,17 @@ def _fsck(args: argparse.Namespace) -> int:
         print(f"{len(harmless)} leftovers: `hfdistill hub gc` removes them once they are old")
     print(f"{len(problems)} problems" if problems else "no problem found")
     return 1 if problems else 0
+
+
+def _mirror(args: argparse.Namespace) -> None:
+    need_extra("a Hub of one's own", "hub", *HUB_MODULES)
+    from ..artifacts.mirror import Mirror
+
+    with _user_errors():
+        mirror = Mirror(hub_transfer.client(args.source, args.from_token_env), _hub(args, make=True), args.revision)
+        for name in args.names:
+            for sentence in mirror(name):
+                print(sentence, flush=True)
 
 
 def _backup(args: argparse.Namespace) -> None:

@@ -53,8 +53,8 @@ def _target(parser: argparse.ArgumentParser) -> None:
 def _promote(args: argparse.Namespace) -> int:
     from ..artifacts.versions import HubVersions
 
-    source = _client(args.source, args.from_token_env)
-    target = _client(args.to, args.to_token_env)
+    source = client(args.source, args.from_token_env)
+    target = client(args.to, args.to_token_env)
     if source.endpoint == target.endpoint:
         raise HFDistillError(f"--to names the Hub that the run is on already, {source.endpoint}: name another one")
     with tempfile.TemporaryDirectory(prefix="hfdistill-promote-") as folder:
@@ -66,7 +66,7 @@ def _export(args: argparse.Namespace) -> int:
     from ..artifacts.versions import HubVersions
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-export-") as folder:
-        run = HubVersions(_client(), args.run, Path(folder))
+        run = HubVersions(client(), args.run, Path(folder))
         export_run(run, args.file)
     print(f"{len(run.places)} repositories of {run.namespace}/{run.name} are in {args.file}")
     return 0
@@ -76,7 +76,7 @@ def _import(args: argparse.Namespace) -> int:
     from ..artifacts.export import Archive
 
     with tempfile.TemporaryDirectory(prefix="hfdistill-import-") as folder:
-        return _publish(Archive(args.file, Path(folder)), _client(), args)
+        return _publish(Archive(args.file, Path(folder)), client(), args)
 
 
 def _publish(run: "VersionSet", target: "HfApi", args: argparse.Namespace) -> int:
@@ -95,7 +95,7 @@ def _publish(run: "VersionSet", target: "HfApi", args: argparse.Namespace) -> in
     return 0
 
 
-def _client(endpoint: str | None = None, token_env: str | None = None) -> "HfApi":
+def client(endpoint: str | None = None, token_env: str | None = None) -> "HfApi":
     """A client of one Hub. The saved Hugging Face token is not sent to a Hub on this machine."""
     from huggingface_hub import HfApi, constants, get_token
 

@@ -15,7 +15,7 @@ from typing import Any
 from .blobs import BlobStore
 from .database import Database, new_oid
 from .history import Commit
-from .trees import FILE, FOLDER, LARGE, Trees
+from .trees import FILE, FOLDER, LARGE, NEW, Trees
 
 
 ATTRIBUTES = ".gitattributes"
@@ -159,7 +159,10 @@ class GitNames:
         known = self.find(commit.repo_id, commit.oid)
         if known is None:
             parents = [self.find(commit.repo_id, oid) for oid in commit.parents]
-            known = git_oid("commit", commit_object(commit, self.tree(write, commit.tree), parents))
+            tree = self.tree(write, commit.tree)
+            known = git_oid("commit", commit_object(replace(commit, oid=NEW), tree, parents))
+            if known != commit.oid:
+                known = git_oid("commit", commit_object(commit, tree, parents))
             self._record(write, commit.repo_id, commit.oid, known)
         return known
 
