@@ -520,6 +520,7 @@ out = {"edited": warmup.edited, "before": before.edited, "pinned": policy.manife
     assert out["reward"] != "f" * 16 and len(out["tags"]) == 2 and out["tagged"] in out["tags"]
 
 
+@pytest.mark.slow
 def test_what_only_an_older_version_was_made_from(start_hub):
     """An older parent goes first, and what that was made from before it."""
     source, target = start_hub(), start_hub()

@@ -51,6 +51,7 @@ def hfdistill(checkout: Path, *words: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_new_stage_is_configured_run_found_again_and_traced(checkout, tmp_path):
     rows = [{"question_id": "train-0-000000", "response": f"The answer is {n}."} for n in (2, 3, 33, 3)]

@@ -21,7 +21,11 @@ def following(prompts, completions, completion_ids, **columns):
 
 @pytest.mark.parametrize(
     "seed,backbone",
-    [(0, "separate"), (1, "separate"), (2, "separate"), (3, "separate"), (4, "separate"), (0, "shared")],
+    [
+        (0, "separate"),
+        (0, "shared"),
+        *(pytest.param(seed, "separate", marks=pytest.mark.slow) for seed in (1, 2, 3, 4)),
+    ],
 )
 def test_it_learns_the_task(tmp_path, seed, backbone):
     trainer = make_trainer(

@@ -20,13 +20,8 @@ def run(configuration: str | None, student: str, out: Path) -> tuple[list[dict],
     return json.loads((out / "log.json").read_text()), load_file(out / "final" / "model.safetensors")
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "configuration",
-    ["ddp", *(pytest.param(name, marks=SLOW) for name in ("fsdp", "zero2", "zero3", "ddp_nodes", "zero3_nodes"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("configuration", ["ddp", "fsdp", "zero2", "zero3", "ddp_nodes", "zero3_nodes"])
 def test_two_processes_equal_one(student_folder, tmp_path, configuration):
     log, weights = run(None, student_folder, tmp_path / "one")
     log_of_two, weights_of_two = run(configuration, student_folder, tmp_path / "two")

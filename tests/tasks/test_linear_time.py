@@ -54,6 +54,7 @@ def seconds(extract, text: str) -> float:
     return min(times)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXTRACTORS)
 def test_a_megabyte_of_anything(kind):
     slowest = {}
