@@ -1,7 +1,7 @@
 """Routes of collections."""
 
 from .collections import Collection
-from .errors import HubError, bad_request
+from .errors import HubError, absent, bad_request
 from .repositories import PREFIXES
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
@@ -41,16 +41,21 @@ def describe(call: Call, collection: Collection) -> dict:
 
 @routes("GET", "/api/collections", Right.OPEN)
 def listing(call: Call) -> Response:
-    item = None
-    if text := call.query("item"):
+    for name in call.query_names():
+        if name not in ("owner", "item", "sort", "limit", "cursor"):
+            raise absent(f"cannot choose collections by '{name[:100]}', only by owner and item")
+    if call.query("sort") not in (None, "lastModified"):
+        raise absent("sorts collections by lastModified alone: it counts no upvotes")
+    items = []
+    for text in call.queries("item"):
         prefix, _, name = text.partition("/")
         kind = {"models": "model", "datasets": "dataset", "spaces": "space", "papers": "paper"}.get(prefix)
         if kind is None:
             raise bad_request(f"'item' must be like 'models/namespace/name', got '{text}'.")
-        item = kind, name
+        items.append((kind, name))
     limit = call.number("limit", PAGE, 1, PAGE)
     offset = call.number("cursor", 0, 0, 10**9)
-    found = call.hub.collections.listed(call.user, call.query("owner"), item, limit + 1, offset)
+    found = call.hub.collections.listed(call.user, call.queries("owner"), items, limit + 1, offset)
     headers = call.next_link(cursor=str(offset + limit)) if len(found) > limit else None
     answers = [describe(call, collection) for collection in found[:limit]]
     for answer in answers:

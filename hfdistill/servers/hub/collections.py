@@ -73,18 +73,21 @@ class Collections:
             require_namespace(user, namespace, "change a collection")
         return Collection(*row)
 
-    def listed(self, user: User, owner: str | None, item: tuple[str, str] | None, limit: int, offset: int):
-        """Collections that `user` may see, last changed first."""
-        clauses, values = ["1"], []
-        if owner:
-            clauses.append("namespace = ?")
-            values.append(owner)
-        if item:
-            clauses.append("id IN (SELECT collection_id FROM collection_items WHERE type = ? AND item = ?)")
-            values += item
-        where, names = visible(user)
-        clauses.append(where)
-        values += names
+    def listed(
+        self, user: User, owners: list[str], items: list[tuple[str, str]], limit: int, offset: int
+    ) -> list[Collection]:
+        """Collections that `user` may see, last changed first; if given, of one of `owners`, with one of `items`."""
+        where, values = visible(user)
+        clauses = [where]
+        if owners:
+            clauses.append(f"namespace IN ({','.join('?' * len(owners))})")
+            values += owners
+        if items:
+            # Not even by a collection is it told that a hidden repository exists.
+            known = [item for item in items if self._visible(user, *item)]
+            marks = " OR ".join(["(type = ? AND item = ?)"] * len(known)) or "0"
+            clauses.append(f"id IN (SELECT collection_id FROM collection_items WHERE {marks})")
+            values += [value for item in known for value in item]
         rows = self.database.rows(
             f"SELECT * FROM collections WHERE {' AND '.join(clauses)} ORDER BY updated_at DESC, id LIMIT ? OFFSET ?",
             *values,
@@ -103,7 +106,8 @@ class Collections:
     def _visible(self, user: User, item_type: str, item: str) -> bool:
         if item_type not in PREFIXES:
             return True
-        repo = self.repositories.find(item_type, *item.split("/", 1))
+        namespace, _, name = item.partition("/")
+        repo = self.repositories.find(item_type, namespace, name)
         return repo is not None and self.repositories.may_see(user, repo)
 
     def create(self, user: User, body: dict) -> tuple[Collection, bool]:

@@ -124,7 +124,7 @@ def listing(call: Call) -> Response:
 
 @routes("GET", "/collections", Right.OPEN)
 def collections(call: Call) -> Response:
-    found = call.hub.collections.listed(call.user, None, None, 500, 0)
+    found = call.hub.collections.listed(call.user, [], [], 500, 0)
     return page(call, "collections", title="Collections", collections=found)
 
 

@@ -171,6 +171,8 @@ def test_nothing_of_a_new_space_is_dropped(hub, sent: dict) -> None:
         ("models?expand=downloadsAllTime", "does not know 'downloadsAllTime' of a model"),
         ("spaces?expand=sha&expand=runtime", "does not know 'runtime' of a space"),
         ("models/sec/repo?expand=likes", "does not know 'likes' of a model"),
+        ("collections?sort=upvotes", "counts no upvotes"),
+        ("collections?q=x", "cannot choose collections by 'q'"),
         ("models/sec/repo?securityStatus=true", "scans no files"),
     ],
 )

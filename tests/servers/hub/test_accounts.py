@@ -193,6 +193,11 @@ def test_private_collections_and_items(api_of) -> None:
     alice.add_collection_item(made.slug, "alice/public-item", "model")
     assert [item.item_id for item in carol.get_collection(made.slug).items] == ["alice/public-item"]
     assert status_of(lambda: carol.delete_collection(made.slug)) == 403
+    assert alice.list_collections(item="models/alice/private-item").__next__().slug == made.slug
+    for item in ("models/alice/private-item", "models/alice/none", "models/none"):
+        assert list(carol.list_collections(item=item)) == []
+    both = carol.list_collections(owner=["carol", "alice"], item=["models/alice/none", "models/alice/public-item"])
+    assert [collection.slug for collection in both] == [made.slug]
     hidden = alice.create_collection("Hidden", namespace="alice", private=True)
     assert status_of(lambda: carol.get_collection(hidden.slug)) == 404
 
