@@ -124,7 +124,7 @@ class Bench:
         sink = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, str(ROOT / "benchmarks" / "hub_sink.py"), sink.rpartition(":")[2]]
         with running(command, sink):
-            for xet in (True, False):
+            for xet, goal in ((True, 0.75), (False, 0.8)):
 
                 def push(url: str, number: int, xet: bool = xet) -> float:
                     # Other bytes each time: contents that a Hub has are not sent again.
@@ -134,7 +134,9 @@ class Bench:
                 name = "Xet" if xet else "LFS"
                 self.report(f"upload of {self.megabytes} MB, {name}: Hub, sink", f"{ours:.2f} s, {ceiling:.2f} s")
                 share = ceiling / ours
-                self.report(f"upload by {name}: share of the client's ceiling", f"{share:.2f}", ">= 0.8", share >= 0.8)
+                self.report(
+                    f"upload by {name}: share of the client's ceiling", f"{share:.2f}", f">= {goal}", share >= goal
+                )
 
     def fresh_file(self) -> Path:
         """Weights-like content: normally distributed floats."""
@@ -163,13 +165,13 @@ class Bench:
         # nginx drops to another user, who must be able to read.
         self.folder.chmod(0o755)
         path.chmod(0o644)
-        with running([shutil.which("nginx", path="/usr/sbin:/usr/bin"), "-c", config], nginx):
+        with running([shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin"), "-c", config], nginx):
             ours, peer = self.interleaved(
                 lambda n: download(f"{self.url}/bench/up/resolve/main/down.bin"),
                 lambda n: download(f"{nginx}/weights.bin"),
             )
         self.report(f"download of {self.megabytes} MB: Hub, nginx", f"{ours:.2f} s, {peer:.2f} s")
-        self.report("download: speed as a share of nginx", f"{peer / ours:.2f}", ">= 0.7", peer / ours >= 0.7)
+        self.report("download: speed as a share of nginx", f"{peer / ours:.2f}", ">= 0.9", peer / ours >= 0.9)
 
     def many_files(self) -> None:
         seconds = min(self.client(MANY, self.url, str(number)) for number in range(2))
@@ -177,6 +179,67 @@ class Bench:
         lines = [line for line in self.log_lines() if "/commit/" in line["path"] and "many" in line["path"]]
         fine = all(line["status"] == 200 for line in lines)
         self.report("... of which the commit", f"{min(line['ms'] for line in lines) / 1000:.2f} s", "no error", fine)
+
+    def hostile(self) -> None:
+        """Commits of one user, alone and while others push and read a card that keeps a renderer busy."""
+        self.call("POST", "/api/repos/create", {"name": "quiet", "organization": "bench"})
+        self.call("POST", "/api/repos/create", {"name": "hostile", "organization": "bench"})
+        numbers = iter(range(10**6))
+
+        def commit() -> float:
+            return timed(lambda: self.commit("quiet", "a.txt", f"{next(numbers)}"))
+
+        alone = statistics.median(commit() for _ in range(100))
+        stop = threading.Event()
+
+        def disturb() -> None:
+            while not stop.is_set():
+                self.commit("hostile", "README.md", "<div>" * 200_000 + f"{next(numbers)}")
+                self.call("GET", "/bench/hostile")
+
+        threads = [threading.Thread(target=disturb) for _ in range(2)]
+        [thread.start() for thread in threads]
+        beside = statistics.median(commit() for _ in range(100))
+        stop.set()
+        [thread.join() for thread in threads]
+        self.report("a small commit alone, beside a hostile README", f"{alone * 1000:.1f} ms, {beside * 1000:.1f} ms")
+        self.report("... how much longer", f"{beside / alone:.2f}", "<= 2", beside <= 2 * alone)
+
+    def commit(self, name: str, path: str, text: str) -> None:
+        lines = [
+            {"key": "header", "value": {"summary": "s"}},
+            {"key": "file", "value": {"path": path, "content": text, "encoding": "utf-8"}},
+        ]
+        self.call("POST", f"/api/models/bench/{name}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+
+    def call(self, method: str, path: str, body: object = None) -> None:
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=120)
+        connection.request(
+            method, path, body if isinstance(body, bytes) else json.dumps(body).encode() if body else None
+        )
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {data[:200]!r}")
+
+    def clone(self) -> None:
+        """What git makes of 10,000 files of 100 commits, the first time and once more."""
+        repo = "clone"
+        self.call("POST", "/api/repos/create", {"name": repo, "organization": "bench"})
+        for number in range(100):
+            files = [
+                {"path": f"{number}/{i}.json", "content": f"{number} {i}", "encoding": "utf-8"} for i in range(100)
+            ]
+            lines = [{"key": "header", "value": {"summary": "s"}}, *({"key": "file", "value": file} for file in files)]
+            self.call("POST", f"/api/models/bench/{repo}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+
+        def clone() -> float:
+            with tempfile.TemporaryDirectory(dir=self.folder) as target:
+                command = ["git", "clone", "--quiet", "--bare", f"{self.url}/bench/{repo}", target]
+                return timed(lambda: subprocess.run(command, check=True))
+
+        self.report("git clone of 100 commits, 10,000 files: first, second", f"{clone():.2f} s, {clone():.2f} s")
 
     def log_lines(self) -> list[dict]:
         lines = (self.folder / "hub.log").read_text().splitlines()
@@ -326,7 +389,7 @@ def download(url: str) -> float:
     return time.perf_counter() - start
 
 
-MEASUREMENTS = ("downloads", "uploads", "many_files", "listing", "clients")
+MEASUREMENTS = ("downloads", "uploads", "many_files", "listing", "clients", "clone", "hostile")
 
 
 def main() -> None:
