@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..errors import HFDistillError
 from ..servers.hub.database import time_text
@@ -98,31 +98,33 @@ class Mirror:
         with hub_errors(*place, self.api.endpoint):
             info = self.api.repo_info(place.repo_id, repo_type=place.repo_type)
             place = Place(place.repo_type, info.id)
-            refs, history = self._history(place)
+            refs, history, theirs = self._history(place)
             intake = Intake(self.hub, *place, sdk=info.sdk if place.repo_type == "space" else None)
             commits, files = self._bring(intake, place, history)
-            intake.set_refs(refs, set(history))
+            intake.set_refs(refs, theirs)
             intake.finish(bool(info.private), info.gated or None)
         return f"{place.repo_type} {place.repo_id}: {commits} commits and {files} files are new"
 
-    def _history(self, place: Place) -> tuple[dict[str, str], dict[str, tuple["GitCommitInfo", str | None]]]:
-        """Commits by ref, and by id each commit with its parent, the oldest first."""
+    def _history(self, place: Place) -> tuple[dict[str, str], dict[str, tuple["GitCommitInfo", str | None]], set[str]]:
+        """Commits by ref; by id each commit to bring and its parent, the oldest first; the ids of all there are."""
         listed = self.api.list_repo_refs(place.repo_id, repo_type=place.repo_type)
         refs = {ref.ref: ref.target_commit for ref in (*listed.branches, *listed.tags)}
         if self.revisions:
             refs = dict(self._chosen(place, refs, revision) for revision in self.revisions)
         history: dict[str, tuple[GitCommitInfo, str | None]] = {}
+        theirs: set[str] = set()
         for commit in refs.values():
             if commit in history:
                 continue
             line = self.api.list_repo_commits(place.repo_id, repo_type=place.repo_type, revision=commit)
+            theirs |= {each.commit_id for each in line}
             if self.revisions:
                 line = line[:1]
             parent = None
             for each in reversed(line):
                 history.setdefault(each.commit_id, (each, parent))
                 parent = each.commit_id
-        return refs, history
+        return refs, history, theirs
 
     def _chosen(self, place: Place, refs: dict[str, str], revision: str) -> tuple[str, str]:
         for name in (revision, f"refs/heads/{revision}", f"refs/tags/{revision}"):
@@ -160,25 +162,43 @@ class Mirror:
                 yield Listed(item.path, item.blob_id, item.size, item.lfs.sha256 if item.lfs else None)
 
     def _content(self, intake: Intake, place: Place, oid: str, file: Listed) -> None:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.errors import HfHubHTTPError
 
-        url = hf_hub_url(place.repo_id, file.path, repo_type=place.repo_type, revision=oid, endpoint=self.api.endpoint)
-        headers = build_hf_headers(token=self.api.token)
-        if file.sha256 is None:
-            content = BytesIO()
-            http_get(url, content, headers=headers, expected_size=file.size)
-            content.seek(0)
-            intake.keep(file, content)
-            return
+        try:
+            if file.sha256:
+                self._large(intake, place, oid, file)
+            else:
+                content = BytesIO()
+                self._get(place, oid, file, content)
+                content.seek(0)
+                intake.keep(file, content)
+        except HfHubHTTPError:
+            raise
+        except OSError as error:
+            raise HFDistillError(
+                f"{file.path} of {place.repo_id} did not come from {self.api.endpoint} as it is listed there "
+                f"({' '.join(str(error).split())[:200]}): run the same command again"
+            ) from error
+
+    def _large(self, intake: Intake, place: Place, oid: str, file: Listed) -> None:
         partial = intake.partial(file)
         with disk_errors(), partial.open("ab") as out:
             if out.tell() > file.size:
                 out.truncate(0)
-            http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=file.size)
+            self._get(place, oid, file, out)
         try:
             with partial.open("rb") as content:
                 intake.keep(file, content)
         finally:
             partial.unlink()
+
+    def _get(self, place: Place, oid: str, file: Listed, out: BinaryIO) -> None:
+        """Appends what is missing of a file."""
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.file_download import http_get
+        from huggingface_hub.utils import build_hf_headers
+
+        endpoint = self.api.endpoint
+        url = hf_hub_url(place.repo_id, file.path, repo_type=place.repo_type, revision=oid, endpoint=endpoint)
+        headers = build_hf_headers(token=self.api.token)
+        http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=file.size)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .accounts import OPEN_USER
-from .blobs import SMALL, git_oid
+from .blobs import SMALL, check_size, git_oid
 from .direct_files import PIECE, disk_errors, make_folders, put
 from .errors import HubError
 from .history import Commit
@@ -61,14 +61,11 @@ class Intake:
         self.repo, _ = self.repositories.create(USER, repo_type, namespace, name, True, sdk)
 
     def has(self, oid: str, parent: str | None) -> bool:
-        """Whether a commit has come in already; one that came without the history before it gets its parent now."""
+        """Whether a commit has come in already, and not without the parent that it gets now."""
         commit = self.repositories.find_commit(self.repo, oid)
         if commit and parent and commit.parent is None:
-            with self.database.write() as write:
-                where = (self.repo.id, oid)
-                write.execute("UPDATE commits SET parent = ? WHERE repo_id = ? AND oid = ?", (parent, *where))
-                # With another parent it has another name in git, and so has all that follows.
-                write.execute("DELETE FROM git_commits WHERE repo_id = ?", (self.repo.id,))
+            self.known(oid)
+            return False
         return commit is not None
 
     def lacks(self, files: Iterable[Listed]) -> list[Listed]:
@@ -91,7 +88,7 @@ class Intake:
 
     def partial(self, file: Listed) -> Path:
         """Where a large file is put while it comes in; what a killed process has left there is its beginning."""
-        self.hub.blobs.check_space(file.size)
+        self.hub.blobs.check_space(check_size(file.size))
         return self.folder / file.sha256
 
     def keep(self, file: Listed, content: BinaryIO) -> None:
@@ -127,6 +124,10 @@ class Intake:
         before = {path: (entry.kind, entry.oid) for path, entry in self.hub.trees.files(parent)}
         after = {file.path: (LARGE if file.sha256 else FILE, file.oid) for file in files}
         with self.database.write() as write:
+            if self.repositories.find_commit(self.repo, commit.oid):
+                # It came without its parent. With one it has another name in git, and so has all that follows.
+                write.execute("DELETE FROM git_commits WHERE repo_id = ?", (self.repo.id,))
+                write.execute("DELETE FROM commits WHERE repo_id = ? AND oid = ?", (self.repo.id, commit.oid))
             edit = TreeEdit(self.hub.trees, parent)
             for path in before.keys() - after.keys():
                 edit.delete(path, folder=False)

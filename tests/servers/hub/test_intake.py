@@ -88,7 +88,7 @@ def test_a_mirror_tells_and_holds_the_same(source, mirror, start_hub, tmp_path):
     assert "1 commits and 1 files are new" in mirror()
     assert told(here) == told(source)
     commit(here, here.file("own"))
-    with pytest.raises(AssertionError, match="which the other Hub does not have: delete the repository here"):
+    with pytest.raises(AssertionError, match="which the other Hub does not have: delete"):
         mirror()
     assert "no problem found" in here.fsck()
 
@@ -110,6 +110,9 @@ def test_a_revision_comes_alone_and_its_history_later(source, mirror, start_hub,
     here = start_hub(tmp_path / "here")
     assert [ref["name"] for ref in ask(here, "GET", "/api/datasets/lab/rows/refs")["tags"]] == ["v1"]
     assert len(ask(here, "GET", "/api/datasets/lab/rows/commits/v1")) == 1
+    mirror("--revision", "main")
+    commit(source, source.file("c", b"2"))
+    mirror("--revision", "main")
     mirror()
     assert told(here) == told(source)
 
