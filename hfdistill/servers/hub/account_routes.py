@@ -106,15 +106,20 @@ def _repositories(call: Call, namespace: str) -> Response:
 def ask_access(call: Call) -> Response:
     """Knocks at a gate: an automatic one opens, a manual one keeps the request for the owner."""
     repo = call.repo
-    if not repo.gated or call.user.id is None:
-        raise bad_request(f"{repo.repo_id} is not gated for you.")
+    if call.hub.repositories.has_access(call.user, repo):
+        raise bad_request(f"{repo.repo_id} is open to you: there is nothing to ask for.")
     status = "accepted" if repo.gated == "auto" else "pending"
     with call.hub.database.write() as write:
         write.execute(
-            "INSERT OR IGNORE INTO access (repo_id, user_id, status, created_at) VALUES (?, ?, ?, ?)",
+            "INSERT INTO access (repo_id, user_id, status, created_at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (repo_id, user_id) DO UPDATE SET status = excluded.status WHERE status = 'pending'",
             (repo.id, call.user.id, status, now()),
         )
-    return json_response({"status": status})
+        # Whoever was rejected stays so.
+        answer = write.execute(
+            "SELECT status FROM access WHERE repo_id = ? AND user_id = ?", (repo.id, call.user.id)
+        ).fetchone()
+    return json_response({"status": answer["status"]})
 
 
 def _gated(call: Call) -> Repo:

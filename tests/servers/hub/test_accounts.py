@@ -151,7 +151,7 @@ def test_gated_repositories(api_of, tmp_path) -> None:
         carol.auth_check("alice/gated")
     with pytest.raises(GatedRepoError):
         hf_hub_download("alice/gated", "a.txt", endpoint=carol.endpoint, token=carol.token, cache_dir=tmp_path)
-    ask(carol, "alice/gated")
+    assert ask(carol, "alice/gated") == ask(carol, "alice/gated") == "pending"
     assert [request.username for request in alice.list_pending_access_requests("alice/gated")] == ["carol"]
     with pytest.raises(GatedRepoError):
         carol.auth_check("alice/gated")
@@ -164,6 +164,7 @@ def test_gated_repositories(api_of, tmp_path) -> None:
     assert status_of(lambda: alice.reject_access_request("alice/gated", "carol", rejection_reason="no")) == 501
     alice.reject_access_request("alice/gated", "carol", rejection_reason=None)
     assert [request.username for request in alice.list_rejected_access_requests("alice/gated")] == ["carol"]
+    assert ask(carol, "alice/gated") == "rejected"
     with pytest.raises(GatedRepoError):
         carol.auth_check("alice/gated")
     alice.grant_access("alice/gated", "carol")
@@ -171,17 +172,19 @@ def test_gated_repositories(api_of, tmp_path) -> None:
     alice.update_repo_settings("alice/gated", gated="auto")
     with pytest.raises(GatedRepoError):
         api_of("bob").auth_check("alice/gated")
-    ask(api_of("bob"), "alice/gated")
+    assert ask(api_of("bob"), "alice/gated") == "accepted"
     api_of("bob").auth_check("alice/gated")
 
 
-def ask(api: HfApi, repo: str) -> None:
+def ask(api: HfApi, repo: str) -> str:
+    """Asks for access; returns where that stands."""
     from huggingface_hub.utils import build_hf_headers, get_session
 
     answer = get_session().post(
         f"{api.endpoint}/api/models/{repo}/ask-access", headers=build_hf_headers(token=api.token)
     )
     assert answer.status_code == 200
+    return answer.json()["status"]
 
 
 def test_private_collections_and_items(api_of) -> None:
