@@ -120,6 +120,8 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
         [`HFDistillError`]: The address is public and there is no token, the port is taken, or another server uses
             the folder.
     """
+    # Whatever is written from here on, also by git, is for nobody else.
+    os.umask(0o077)
     loopback = is_loopback(host)
     app = create_app(data_dir, loopback=loopback, access_log=access_log)
     if not loopback and not app.hub.accounts.has_tokens():

@@ -126,7 +126,7 @@ class BlobStore:
         if size not in (None, blob.size):
             return f"content {sha256} has {blob.size} bytes instead of {size}"
         if any(not part.path.exists() or part.path.stat().st_size < part.end for part in blob.parts):
-            return f"a part of content {sha256} is missing"
+            return f"a part of content {sha256} is missing or cut short"
         try:
             if read and (actual := sha256_of(blob)) != sha256:
                 return f"content {sha256} is damaged: its sha256 is {actual}"

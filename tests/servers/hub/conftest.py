@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 
 ROOT = Path(__file__).parents[3]
@@ -133,6 +134,21 @@ def start_hub(tmp_path: Path) -> Iterator[Callable[..., RunningHub]]:
     for hub in started:
         if hub.process.poll() is None:
             hub.kill()
+
+
+@pytest.fixture
+def api(start_hub: Callable[..., RunningHub]) -> HfApi:
+    """The client of a Hub of its own, which is `api.running`."""
+    running = start_hub()
+    api = HfApi(endpoint=running.url, token="any")
+    api.running = running
+    return api
+
+
+def push(api: HfApi, repo: str, **files: bytes) -> str:
+    api.create_repo(repo, exist_ok=True)
+    operations = [CommitOperationAdd(f"{name}.bin", data) for name, data in files.items()]
+    return api.create_commit(repo, operations, commit_message="push").oid
 
 
 @pytest.fixture(scope="module")

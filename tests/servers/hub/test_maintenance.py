@@ -1,28 +1,26 @@
 """Collecting, checking and copying a Hub's folder; pages that people look at."""
 
+import hashlib
+import json
 import os
+import shutil
 import time
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 
 from hfdistill.servers.hub.accounts import OPEN_USER
-from hfdistill.servers.hub.maintenance import check, collect
+from hfdistill.servers.hub.commits import read_push
+from hfdistill.servers.hub.direct_files import put
+from hfdistill.servers.hub.maintenance import check, collect, leftovers
+from hfdistill.servers.hub.repositories import MAIN
 from hfdistill.servers.hub.service import Hub
+from hfdistill.servers.hub.xet import Unpacker
 
-
-def push(api: HfApi, repo: str, **files: bytes) -> str:
-    api.create_repo(repo, exist_ok=True)
-    operations = [CommitOperationAdd(f"{name}.bin", data) for name, data in files.items()]
-    return api.create_commit(repo, operations, commit_message="push").oid
-
-
-@pytest.fixture
-def api(start_hub) -> HfApi:
-    running = start_hub()
-    api = HfApi(endpoint=running.url, token="any")
-    api.running = running
-    return api
+from .conftest import RunningHub, push
+from .xet_uploads import Xorb, content, flipped, large_file, shard
 
 
 def sizes(hub: Hub) -> list[int]:
@@ -60,29 +58,147 @@ def test_gc_keeps_history_and_takes_the_rest(api) -> None:
     assert check(hub) == []
 
 
-def test_fsck_finds_what_is_wrong(api, run_command) -> None:
-    push(api, "fsck/model", a=os.urandom(200_000), b=os.urandom(200_000))
-    api.upload_file(path_or_fileobj=b"small", path_in_repo="small.txt", repo_id="fsck/model")
-    data = api.running.data
-    api.running.stop()
-    hub = Hub(data)
-    assert check(hub) == []
-    first, second = sorted(hub.blobs.folder.glob("*/*/*"))
-    content = bytearray(first.read_bytes())
-    content[1000] ^= 1
-    first.write_bytes(content)
-    second.unlink()
+def test_gc_leaves_what_a_commit_in_progress_needs(api) -> None:
+    """A file was sent long ago, and its client has just been told that it need not be sent again."""
+    repo = api.create_repo("gc/slow").repo_id
+    data, dead = os.urandom(100_000), os.urandom(100_000)
+    hub = Hub(api.running.data)
+    sha256, unused = (hub.blobs.put(content, "local") for content in (data, dead))
+    for path in hub.blobs.folder.glob("*/*/*"):
+        os.utime(path, (1e9, 1e9))
+    with hub.database.write() as write:
+        write.execute("UPDATE uploads SET created_at = '2001-09-09T01:46:40.000Z'")
+    batch = {"operation": "upload", "objects": [{"oid": sha256, "size": len(data)}]}
+    answer = api.running.request("POST", f"/{repo}.git/info/lfs/objects/batch", batch)[2]
+    assert b"actions" not in answer
+    assert collect(hub, 3600).blobs == 1
+    assert hub.blobs.find(unused) is None and leftovers(hub) == []
+    assert hub.database.row("SELECT user FROM uploads WHERE sha256 = ?", sha256)["user"] == "local"
+    assert api.running.commit(repo, large_file("a.bin", data))[0] == 200
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A Hub with a small, a large and a linked file in a commit and a large one in none; and their sha256s by name."""
+    hub = Hub(tmp_path / "hub")
+    user = OPEN_USER
+    repo, _ = hub.repositories.create(user, "model", "fsck", "model", private=False, sdk=None)
+    xorb = Xorb([os.urandom(250_000) for _ in range(5)])
+    with hub.blobs.receive(hashed=False) as incoming:
+        unpacker = Unpacker(incoming)
+        put(xorb.body, unpacker)
+        unpacker.finish(xorb.name)
+        hub.xorbs.keep(hub.xorbs.current(user.name), xorb.name, incoming)
+    hub.xorbs.take_shard(hub.xorbs.current(user.name), BytesIO(shard([xorb.segment()])), user.name)
+    linked, large, free = content([xorb.segment()]), os.urandom(90_000), os.urandom(80_000)
+    hub.blobs.put(large, user.name)
+    hub.blobs.put(free, user.name)
+    lines = [
+        {"key": "header", "value": {"summary": "push"}},
+        RunningHub.file("small.txt", b"small"),
+        large_file("linked.bin", linked),
+        large_file("large.bin", large),
+    ]
+    push = read_push([json.dumps(line).encode() for line in lines], hub.blobs, user)
+    hub.committer.commit(user, repo, MAIN, push)
+    assert check(hub) == [] and leftovers(hub) == []
+    files = {"linked": linked, "large": large, "free": free}
+    yield hub, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    hub.close()
+
+
+def flip(path: Path) -> None:
+    path.write_bytes(flipped(path.read_bytes(), 1000))
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def move(path: Path) -> None:
+    (path.parents[2] / "00/00").mkdir(parents=True)
+    path.rename(path.parents[2] / "00/00" / path.name)
+
+
+def rename(path: Path) -> None:
+    path.rename(path.with_name(path.name[:-4] + "0000"))
+
+
+# The file, the ending of its name on disk, what is done to it, what is said of it, and where it is in use.
+DAMAGES = {
+    "a byte of a content": ("large", "", flip, ["content {} is damaged: its sha256 is"], "large.bin of fsck/model"),
+    "a byte of a content in no commit": ("free", "", flip, ["content {} is damaged"], ""),
+    "a byte of a linked content": ("linked", ".0", flip, ["content {} is damaged", "xorb "], "linked.bin of"),
+    "the end of a content": ("large", "", cut, ["content {} has 45000 bytes instead of 90000"], "large.bin of"),
+    "the end of a linked content": (
+        "linked",
+        ".0",
+        cut,
+        ["a part of content {} is missing or", "xorb "],
+        "",
+    ),
+    "a content": ("large", "", Path.unlink, ["content {} is missing"], "large.bin of"),
+    "a part of a content": ("linked", ".0", Path.unlink, ["a part of content {} is missing or cut short"], ""),
+    "the list of parts": ("linked", ".parts", Path.unlink, ["content {} is missing"], ""),
+    "the text of the list": ("linked", ".parts", cut, ["The list of the parts of content {} is damaged"], ""),
+    "a folder": ("free", "", move, ["{} is no content's place"], ""),
+    "a name": ("free", "", rename, ["0000 is damaged"], ""),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_fsck_names_each_damage(planted, what: str) -> None:
+    name, suffix, damage, expected, place = DAMAGES[what]
+    hub, hashes = planted
+    damage(hub.blobs.path(hashes[name]).with_suffix(suffix))
     problems = check(hub)
-    assert len(problems) == 2
-    assert any(first.name in problem and "damaged" in problem for problem in problems)
-    assert any(second.name in problem and "missing" in problem for problem in problems)
-    assert len(check(hub, contents=False)) == 1
+    assert len(problems) == len(expected) and place in problems[0]
+    for problem, part in zip(problems, expected, strict=True):
+        assert part.format(hashes[name]) in problem
+
+
+def test_fsck_checks_the_database_and_xorbs(planted, run_command) -> None:
+    hub, _ = planted
+    (xorb,) = hub.xorbs.folder.glob("*/*/*")
+    xorb.rename(xorb.with_name("0" * 64))
+    assert check(hub) == [f"xorb {'0' * 64} of store {xorb.parents[1].name} is damaged"]
+    shutil.rmtree(hub.xorbs.folder)
+    hub.xorbs.folder.mkdir()
+    with hub.database.write() as write:
+        write.execute("UPDATE small_blobs SET data = X'536D616C6C'")
+        write.execute("UPDATE repos SET head = ?", ("0" * 40,))
+    problems = check(hub)
+    assert any("is damaged: its sha256 is" in problem for problem in problems)
+    assert any("the listing says 000" in problem for problem in problems)
     with hub.database.write() as write:
         write.execute("DELETE FROM small_blobs")
-        write.execute("UPDATE repos SET head = ?", ("0" * 40,))
-    assert len(check(hub)) >= 4
-    done = run_command("fsck", "--data", data)
+        write.execute("DELETE FROM trees")
+    assert any("tree " in problem and problem.endswith("is missing") for problem in check(hub))
+    done = run_command("fsck", "--data", hub.data_dir)
     assert done.returncode == 1 and "problems" in done.stdout
+
+
+def test_fsck_tells_leftovers_from_damage(planted, run_command) -> None:
+    """A row without a file, a file without a row, parts without their list: what kills leave, and collections take."""
+    hub, hashes = planted
+    sha256 = hashes["free"]
+    gone = hub.blobs.put(b"gone" * 30_000, "local")
+    hub.blobs.path(gone).unlink()
+    with hub.database.write() as write:
+        write.execute("DELETE FROM uploads WHERE sha256 = ?", (sha256,))
+    link = hub.blobs.path("ab" * 32).with_suffix(".0")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.write_bytes(b"part")
+    assert check(hub) == []
+    assert set(leftovers(hub)) == {
+        f"content {gone} was sent, and is not there",
+        f"content {sha256} was sent by nobody and is in no commit",
+        f"content {'ab' * 32} has parts, and no list of them",
+    }
+    done = run_command("fsck", "--data", hub.data_dir)
+    assert done.returncode == 0 and "3 leftovers" in done.stdout and "no problem found" in done.stdout
+    collect(hub, 0)
+    assert leftovers(hub) == [] and check(hub) == []
 
 
 def test_backup_of_a_served_hub(api, start_hub, run_command, tmp_path) -> None:
