@@ -149,6 +149,17 @@ CREATE TABLE collection_items (
 """
 
 
+# Earlier versions had none.
+TAG_MESSAGES = """CREATE TABLE IF NOT EXISTS tag_messages (
+    repo_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    message TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (repo_id, name),
+    FOREIGN KEY (repo_id, name) REFERENCES refs ON DELETE CASCADE) WITHOUT ROWID"""
+
+
 def time_text(moment: float) -> str:
     """A time in the form that clients parse, to the millisecond, which also sorts as text."""
     return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
@@ -213,8 +224,9 @@ class Database:
                 if "disabled" not in [row["name"] for row in write.execute("PRAGMA table_info(repos)")]:
                     # A folder of an earlier version, in which no repository could be disabled.
                     write.execute("ALTER TABLE repos ADD COLUMN disabled INTEGER NOT NULL DEFAULT 0")
+                write.execute(TAG_MESSAGES)
                 return
-            for statement in SCHEMA.split(";\n"):
+            for statement in (*SCHEMA.split(";\n"), TAG_MESSAGES):
                 if statement.strip():
                     write.execute(statement)
             values = {"schema": SCHEMA_VERSION, "secret": secrets.token_hex(32)}

@@ -14,6 +14,7 @@ routes = Routes()
 
 PAGE = 1000
 COMMITS_PAGE = 50
+MAX_MESSAGE = 10_000
 
 
 def describe(call: Call, repo: Repo, path: str, entry: Entry, expand: bool, commits: dict[str, Commit | None]) -> dict:
@@ -163,9 +164,13 @@ def delete_branch(call: Call) -> Response:
 @routes("POST", "/api/{type}/{repo}/tag/{rev}", Right.WRITE)
 def create_tag(call: Call) -> Response:
     repo = call.repo
-    name = check_ref(call.json().get("tag"), "tag")
+    body = call.json()
+    name, message = check_ref(body.get("tag"), "tag"), body.get("message") or ""
+    if not isinstance(message, str) or len(message) > MAX_MESSAGE:
+        raise bad_request(f"A tag's message must be a string of at most {MAX_MESSAGE} characters.")
+    message = message.encode("utf-8", "replace").decode().strip()
     commit = call.hub.repositories.resolve(repo, call.params["rev"])
-    call.hub.repositories.create_ref(repo, f"refs/tags/{name}", commit.oid)
+    call.hub.repositories.create_ref(repo, f"refs/tags/{name}", commit.oid, message, call.user.name)
     return json_response({})
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -103,18 +104,21 @@ class GitCache:
         found = {f"refs/{name}": oid for name, oid in self.repositories.refs(repo, "refs/").items()}
         # Where one name is also another's folder, git can have only one of them.
         refs = {name: oid for name, oid in found.items() if not any(parent in found for parent in _above(name))}
+        rows = self.database.rows("SELECT * FROM tag_messages WHERE repo_id = ?", repo.id)
+        messages = {row["name"]: row for row in rows if row["name"] in refs}
+        wanted = [refs, {name: list(row) for name, row in messages.items()}]
         with self._locks[path], disk_errors():
             state = path / "hub-refs.json"
-            if state.exists() and json.loads(state.read_text()) == refs:
+            if state.exists() and json.loads(state.read_text()) == wanted:
                 return path
             if not (path / "HEAD").exists():
                 path.mkdir(parents=True, exist_ok=True)
                 _git(path, "init", "--bare", "--quiet", "--template=", f"--initial-branch={MAIN.rpartition('/')[2]}")
             with _Objects(path) as objects:
                 self._import(repo, path, refs.values(), objects)
-            self._set_refs(repo, path, refs)
+            self._set_refs(repo, path, refs, messages)
             _git(path, "gc", "--auto", "--quiet")
-            state.write_text(json.dumps(refs))
+            state.write_text(json.dumps(wanted))
         return path
 
     def remove(self, keep: Iterable[Repo]) -> None:
@@ -125,11 +129,17 @@ class GitCache:
                 # By another name first, so that an update under way cannot leave half of it there.
                 shutil.rmtree(path.rename(path.with_suffix(".removed")))
 
-    def _set_refs(self, repo: Repo, path: Path, refs: dict[str, str]) -> None:
+    def _set_refs(self, repo: Repo, path: Path, refs: dict[str, str], messages: dict[str, sqlite3.Row]) -> None:
         old = _git(path, "for-each-ref", "--format=%(refname)").decode().splitlines()
         _git(path, "update-ref", "--stdin", text="".join(f"delete {name}\n" for name in old if name not in refs))
-        new = ((name, self.names.find(repo.id, oid)) for name, oid in refs.items())
-        _git(path, "update-ref", "--stdin", text="".join(f"update {name} {git}\n" for name, git in new))
+        new = {name: self.names.find(repo.id, oid) for name, oid in refs.items()}
+        for name, row in messages.items():
+            # Such a tag is an object of its own in git, which points at the commit.
+            head = f"object {new[name]}\ntype commit\ntag {name.removeprefix('refs/tags/')}\n"
+            text = row["message"].replace("\0", "")
+            tag = f"{head}tagger {ident(row['author'], row['created_at'])}\n\n{text}\n"
+            new[name] = _git(path, "mktag", text=tag).decode().strip()
+        _git(path, "update-ref", "--stdin", text="".join(f"update {name} {git}\n" for name, git in new.items()))
 
     def _import(self, repo: Repo, path: Path, heads: Iterable[str], objects: "_Objects") -> None:
         waiting = self._missing(repo, heads, objects)
@@ -183,7 +193,7 @@ class GitCache:
                 contents.add(change.entry.oid)
         if self.names.find(repo.id, commit.oid) == commit.oid:
             commit = replace(commit, oid=NEW)
-        who, text = ident(commit), message(commit).encode()
+        who, text = ident(commit.author, commit.created_at), message(commit).encode()
         lines = [] if parents else [f"reset {IMPORT}", ""]
         lines += [f"commit {IMPORT}", f"mark {mark}", f"author {who}", f"committer {who}", f"data {len(text)}", ""]
         stream.write("\n".join(lines).encode() + text)

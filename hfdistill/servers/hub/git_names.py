@@ -69,15 +69,15 @@ def _pattern(name: str) -> str:
 
 def commit_object(commit: Commit, git_tree: str, parents: list[str]) -> bytes:
     """A commit as git keeps it; one with an id of its own has that in its message."""
-    who = ident(commit)
+    who = ident(commit.author, commit.created_at)
     lines = [f"tree {git_tree}", *(f"parent {oid}" for oid in parents), f"author {who}", f"committer {who}", ""]
     return "\n".join([*lines, message(commit)]).encode()
 
 
-def ident(commit: Commit) -> str:
-    """Who made a commit and when; the Hub knows no address, so the name stands there too."""
-    name = re.sub(r"[<>\x00-\x1f]", "", commit.author).strip(" .,:;\"'") or "unknown"
-    seconds = int(datetime.fromisoformat(commit.created_at.replace("Z", "+00:00")).timestamp())
+def ident(author: str, created_at: str) -> str:
+    """Who made a commit or tag and when; the Hub knows no address, so the name stands there too."""
+    name = re.sub(r"[<>\x00-\x1f]", "", author).strip(" .,:;\"'") or "unknown"
+    seconds = int(datetime.fromisoformat(created_at.replace("Z", "+00:00")).timestamp())
     return f"{name} <{name}> {seconds} +0000"
 
 

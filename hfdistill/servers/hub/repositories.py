@@ -24,6 +24,8 @@ PREFIXES = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 BAD_REF = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|//|@\{|^[/.-]|[/.]$|/\.|\.lock(/|$)")
 COPY_HISTORY = (
     "INSERT INTO refs SELECT :target, name, oid FROM refs WHERE repo_id = :source AND name NOT LIKE 'refs/pr/%'",
+    "INSERT INTO tag_messages SELECT :target, name, message, author, created_at FROM tag_messages "
+    "WHERE repo_id = :source",
     "WITH RECURSIVE kept (oid) AS (SELECT oid FROM refs WHERE repo_id = :target "
     "UNION SELECT parent FROM kept JOIN commits ON repo_id = :source AND commits.oid = kept.oid "
     "UNION SELECT merged FROM kept JOIN commits ON repo_id = :source AND commits.oid = kept.oid) "
@@ -286,7 +288,8 @@ class Repositories:
         )
         return {row["name"].removeprefix(prefix): row["oid"] for row in rows}
 
-    def create_ref(self, repo: Repo, name: str, oid: str) -> None:
+    def create_ref(self, repo: Repo, name: str, oid: str, message: str = "", author: str = "") -> None:
+        """Makes a branch, or a tag with what its author says of it."""
         with self.database.write() as write:
             existing = write.execute("SELECT oid FROM refs WHERE repo_id = ? AND name = ?", (repo.id, name)).fetchone()
             if existing:
@@ -294,6 +297,10 @@ class Repositories:
                 what = "Tag" if kind == "tags" else "Reference"
                 raise HubError(409, f"{what} already exists: '{short}' is at {existing['oid']}.")
             write.execute("INSERT INTO refs VALUES (?, ?, ?)", (repo.id, name, oid))
+            if message:
+                write.execute(
+                    "INSERT INTO tag_messages VALUES (?, ?, ?, ?, ?)", (repo.id, name, message, author, now())
+                )
 
     def delete_ref(self, repo: Repo, name: str) -> None:
         if name == MAIN:

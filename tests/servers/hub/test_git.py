@@ -141,6 +141,12 @@ def test_a_second_fetch_brings_what_is_new(owner, git, tmp_path):
     made = owner.commit("alice/grows", owner.hub.file("new.txt"))
     git("pull", "--quiet", cwd=tmp_path / "grows")
     assert git("rev-parse", "HEAD", cwd=tmp_path / "grows").stdout.strip() == made
+    owner("POST", "/api/models/alice/grows/tag/main", {"tag": "v1", "message": "The first.\n\nIt grows."})
+    git("fetch", "--quiet", "--tags", cwd=tmp_path / "grows")
+    assert git(
+        "for-each-ref", "refs/tags", "--format=%(objecttype) %(taggername) %(contents)", cwd=tmp_path / "grows"
+    ).stdout == ("tag alice The first.\n\nIt grows.\n\n")
+    assert git("rev-parse", "v1^{commit}", cwd=tmp_path / "grows").stdout.strip() == made
     git("clone", "--quiet", "--depth=1", f"{owner.hub.url}/alice/grows", "shallow")
     assert git("rev-list", "--count", "HEAD", cwd=tmp_path / "shallow").stdout.strip() == "1"
 

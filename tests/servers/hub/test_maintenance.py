@@ -309,7 +309,12 @@ def test_a_folder_of_an_earlier_version_is_served(tmp_path) -> None:
     hub.repositories.create(OPEN_USER, "model", "lab", "old", False, None)
     with hub.database.write() as write:
         write.execute("ALTER TABLE repos DROP COLUMN disabled")
+        write.execute("DROP TABLE tag_messages")
     hub.close()
     again = Hub(tmp_path / "data")
-    assert again.repositories.find("model", "lab", "old").disabled is False
+    repo = again.repositories.find("model", "lab", "old")
+    assert repo.disabled is False
+    again.repositories.create_ref(repo, "refs/tags/v1", repo.head, "one", "alice")
+    again.repositories.delete_ref(repo, "refs/tags/v1")
+    assert again.database.rows("SELECT * FROM tag_messages") == []
     again.close()
