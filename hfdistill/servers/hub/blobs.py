@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,6 +216,14 @@ class BlobStore:
                 place(target)
                 sync(target.parent)
             write.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?)", (sha256, user, now()))
+
+    def put_small(self, write: sqlite3.Connection, contents: dict[str, bytes]) -> None:
+        """Stores bytes short enough for the database, by their sha256; damaged ones are replaced."""
+        write.executemany(
+            "INSERT INTO small_blobs VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data "
+            "WHERE data IS NOT excluded.data",
+            contents.items(),
+        )
 
     def put(self, data: bytes, user: str) -> str:
         """Stores bytes too long for the database; returns the sha256."""

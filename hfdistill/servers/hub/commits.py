@@ -3,10 +3,10 @@
 import base64
 import binascii
 import hashlib
-import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from .accounts import User
 from .blobs import SMALL, BlobStore, check_sha256, check_size, git_oid
@@ -16,12 +16,18 @@ from .errors import HubError, bad_request, revision_not_found
 from .history import Commit
 from .metadata import JOBS, Metadata
 from .repositories import Repo, Repositories
+from .strict_json import parse_json
 from .trees import FILE, TreeEdit, check_path
 
 
 MAX_OPERATIONS = 100_000
 # As on the real Hub: what is not large is small.
 MAX_REGULAR = 10 * 1000**2
+# That much in base64, with its path.
+MAX_LINE = 14 * 1000**2
+MAX_TEXT_LINE = 4 * 1000**2
+# Bytes of small contents that a push may keep in memory.
+MAX_HELD = 32 * 1024**2
 
 
 @dataclass
@@ -33,7 +39,7 @@ class Push:
     parent: str | None = None
     operations: list[tuple] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
-    stored: set[str] = field(default_factory=set)
+    held: int = 0
 
     def read_metadata(self, metadata: Metadata, user: User) -> None:
         """Has the metadata of its files read before it takes the write lock, under which they then are at hand."""
@@ -45,21 +51,16 @@ class Push:
                 metadata.read(user.name, path, sha256, None if data is None else Blob(len(data), data))
 
 
-def read_push(lines: Iterable[bytes], blobs: BlobStore, user: User) -> Push:
+def read_push(body: BinaryIO, blobs: BlobStore, user: User) -> Push:
     """Reads a commit's NDJSON. Contents too long for the database go to their files at once.
 
     Raises:
-        [`HubError`]: 400 for a malformed line, 413 for too many operations.
+        [`HubError`]: 400 for a malformed line, 413 for one that is too long or too many operations.
     """
     push = Push()
     headed = False
-    for line in lines:
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise bad_request(f"A line of the commit is not JSON: {error}") from error
+    for line in filter(bytes.strip, _lines(body)):
+        item = parse_json(line, "A line of the commit")
         key = item.get("key") if isinstance(item, dict) else None
         value = item.get("value") if isinstance(item, dict) else None
         if not isinstance(value, dict):
@@ -69,6 +70,8 @@ def read_push(lines: Iterable[bytes], blobs: BlobStore, user: User) -> Push:
             push.title = _text(value.get("summary"), "summary", 1000)
             push.description = _text(value.get("description", ""), "description", 100_000)
             push.parent = value.get("parentCommit")
+            if push.parent is not None and not isinstance(push.parent, str):
+                raise bad_request("The commit's 'parentCommit' must be a string.")
             continue
         if len(push.operations) >= MAX_OPERATIONS:
             raise HubError(413, f"A commit takes at most {MAX_OPERATIONS} operations.")
@@ -87,6 +90,14 @@ def read_push(lines: Iterable[bytes], blobs: BlobStore, user: User) -> Push:
     if not headed or not push.title.strip():
         raise bad_request("A commit needs a header with a summary.")
     return push
+
+
+def _lines(body: BinaryIO) -> Iterator[bytes]:
+    while line := body.readline(MAX_LINE + 1):
+        # What is not ASCII may take four times its room in memory; clients send contents as base64.
+        if len(line) > MAX_LINE or (len(line) > MAX_TEXT_LINE and not line.isascii()):
+            raise HubError(413, f"A line of the commit is over {MAX_LINE} bytes: upload large files as LFS.")
+        yield line
 
 
 def _text(value: object, what: str, limit: int) -> str:
@@ -110,10 +121,15 @@ def _add_content(push: Push, path: str, value: dict, blobs: BlobStore, user: Use
         raise HubError(413, f"'{path}' has {len(data)} bytes: files over {MAX_REGULAR} must be uploaded as LFS.")
     if len(data) > SMALL:
         sha256 = blobs.put(data, user.name)
-        push.stored.add(sha256)
     else:
         sha256 = hashlib.sha256(data).hexdigest()
         push.contents[sha256] = data
+        push.held += len(data)
+        if push.held > MAX_HELD:
+            with blobs.database.write() as write:
+                blobs.put_small(write, push.contents)
+            push.contents.clear()
+            push.held = 0
     push.operations.append(("file", path, git_oid(data), len(data), sha256))
 
 
@@ -147,11 +163,7 @@ class Committer:
         parent = self.repositories.commit(repo, head)
         edit = TreeEdit(self.repositories.trees, parent.tree)
         large = self._apply(edit, push, user, repo)
-        write.executemany(
-            "INSERT INTO small_blobs VALUES (?, ?) ON CONFLICT DO UPDATE SET data = excluded.data "
-            "WHERE data IS NOT excluded.data",
-            push.contents.items(),
-        )
+        self.blobs.put_small(write, push.contents)
         if not edit.changed and row:
             # Nothing changed: as on the real Hub, the branch stays where it is and the client is told its head.
             return parent

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from .errors import HubError
+from .errors import disk_refusal
 
 
 PIECE = 512 * 1024
@@ -38,8 +38,8 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise HubError(507, "The Hub's disk is full.") from error
+        if refusal := disk_refusal(error):
+            raise refusal from error
         raise
 
 

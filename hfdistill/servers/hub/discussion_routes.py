@@ -13,7 +13,7 @@ from .routing import Call, Response, Routes, json_response
 from .trees import FILE, Entry
 
 
-routes = Routes()
+routes = Routes(patient=True)
 
 PAGE = 50
 MAX_DIFF = 1024 * 1024

@@ -1,7 +1,9 @@
 """What the Hub answers when it refuses."""
 
+import errno
 import json
 import re
+import sqlite3
 
 from starlette.responses import Response
 
@@ -65,3 +67,13 @@ def absent(what: str) -> HubError:
 
 def entry_not_found(path: str) -> HubError:
     return HubError(404, f"Entry not found: '{path}'.", "EntryNotFound")
+
+
+def disk_refusal(error: Exception) -> HubError | None:
+    """The refusal that an error stands for if it comes of a full disk: 507, which clients do not retry."""
+    if isinstance(error, sqlite3.OperationalError):
+        # SQLite tells some full disks only as failed writes.
+        full = "disk is full" in str(error) or "disk I/O error" in str(error)
+    else:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return HubError(507, "The Hub's disk is full: nothing of this was kept.") if full else None

@@ -91,9 +91,9 @@ def paths_info(call: Call) -> Response:
         paths = form.get("paths", [])
         expand = form.get("expand", [""])[-1].lower() in ("true", "1")
     commits: dict[str, Commit | None] = {}
-    found = []
+    found, loaded = [], {}
     for path in paths:
-        entry = hub.trees.find(commit.tree, path.strip("/"))
+        entry = hub.trees.find(commit.tree, path.strip("/"), loaded)
         if entry is not None:
             info = describe(call, repo, path.strip("/"), entry, expand, commits)
             if entry.kind == LARGE and not expand:

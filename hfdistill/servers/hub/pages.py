@@ -19,7 +19,7 @@ from .routing import Call, Response, Routes
 from .trees import FOLDER, check_path
 
 
-routes = Routes()
+routes = Routes(patient=True)
 
 # Even if something slipped through the cleaning, the browser would run and load nothing from elsewhere.
 POLICY = (

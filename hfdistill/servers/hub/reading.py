@@ -18,7 +18,7 @@ from .contents import Blob
 
 
 # CPU seconds and bytes that one job may take; those of a commit keep the commit waiting.
-SECONDS = {"card": 1.0, "card_faults": 1.0, "config": 1.0, "page": 2.0, "comment": 1.0, "rows": 2.0}
+SECONDS = {"card": 1, "card_faults": 1, "config": 1, "ignored": 2, "page": 2, "comment": 1, "rows": 2}
 MEMORY = 96 * 1024**2
 MAX_TEXT = 1024 * 1024
 MAX_CONFIG = 4096
@@ -48,6 +48,12 @@ def config(blob: Blob) -> dict:
     return shown if len(str(shown)) <= MAX_CONFIG else {}
 
 
+def ignored(text: str, paths: list[str]) -> list[bool]:
+    from .ignore import ignored
+
+    return ignored(text, paths)
+
+
 def page(blob: Blob, base: str) -> str:
     """A card's body as HTML."""
     from .cards import split_card
@@ -68,9 +74,9 @@ def rows(path: str, blob: Blob) -> dict:
     return asdict(first_rows(path, blob))
 
 
-JOBS = {job.__name__: job for job in (card, card_faults, config, page, comment, rows)}
+JOBS = {job.__name__: job for job in (card, card_faults, config, ignored, page, comment, rows)}
 # Brought in before a job's bounds are set, since loading code takes memory too.
-MODULES = {"page": "markdown", "comment": "markdown", "rows": "first_rows"}
+MODULES = {"ignored": "ignore", "page": "markdown", "comment": "markdown", "rows": "first_rows"}
 
 
 def _text(blob: Blob) -> str:

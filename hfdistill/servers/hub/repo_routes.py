@@ -182,7 +182,7 @@ def _info(call: Call, revision: str | None) -> Response:
     return json_response({key: info[key] for key in ("_id", "id", *names) if key in info} if names else info)
 
 
-@routes("POST", "/api/validate-yaml", Right.OPEN)
+@routes("POST", "/api/validate-yaml", Right.OPEN, patient=True)
 def validate_yaml(call: Call) -> Response:
     body = call.json()
     content, repo_type = body.get("content"), body.get("repoType") or "model"

@@ -5,9 +5,9 @@ path no longer tells `refs%2Fpr%2F1` from three segments.
 """
 
 import base64
+import contextlib
 import json
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -21,9 +21,10 @@ from starlette.responses import Response
 
 from .accounts import ANONYMOUS, User
 from .database import new_id
-from .errors import HubError, bad_request, forbidden, repo_not_found
+from .errors import HubError, bad_request, disk_refusal, forbidden, repo_not_found
 from .repositories import PREFIXES, Repo
 from .rights import Right, check_user
+from .strict_json import parse_json
 
 
 HOST = re.compile(r"[\w.:\[\]-]*", re.ASCII)
@@ -33,8 +34,10 @@ CANONICAL = re.compile(
     r"(?:/(?:revision|tree|refs|commits|paths-info|discussions|auth-check|settings|preupload|commit|tag|branch)(?:/.*)?)?"
     r"|/(?:datasets/|spaces/)?([^/]+)/(?:resolve|raw)/.*"
 )
-# What a JSON or form body may weigh; contents come by other ways.
-MAX_BODY = 32 * 1024**2
+# What a JSON or form body may weigh, of a user and of a stranger; contents come by other ways.
+MAX_BODY, MAX_BODY_OF_STRANGERS = 4 * 1024**2, 1024**2
+# Threads of what is quick, and of what may wait for readers, the disk or other commits; how many of these a user has.
+THREADS, PATIENT_THREADS, SHARE = 16, 16, 6
 TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
 CONTENT_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 PATTERNS = {
@@ -63,6 +66,7 @@ class Call:
     user: User | None = None
     repo: Repo | None = None
     in_thread: Callable | None = None
+    patiently: Callable | None = None
 
     @property
     def base_url(self) -> str:
@@ -102,10 +106,7 @@ class Call:
         return max(low, min(int(text), high))
 
     def json(self) -> dict:
-        try:
-            value = json.loads(self.body or b"{}")
-        except (ValueError, RecursionError) as error:
-            raise bad_request(f"The body is not valid JSON: {error}") from error
+        value = parse_json(self.body or b"{}", "The body")
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -137,16 +138,23 @@ class Route:
     path: str
     handler: Callable
     right: Right
-    reads_body: bool
+    stream: bool
+    patient: bool
 
 
 class Routes:
-    """Routes of one subject, gathered by decorators."""
+    """Routes of one subject, gathered by decorators.
 
-    def __init__(self) -> None:
+    Args:
+        patient (`bool`, *optional*, defaults to `False`):
+            All handlers may wait for what takes its time.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
         self.all: list[Route] = []
+        self.patient = patient
 
-    def __call__(self, methods: str, path: str, right: Right, stream: bool = False) -> Callable:
+    def __call__(self, methods: str, path: str, right: Right, stream: bool = False, patient: bool = False) -> Callable:
         """Registers a handler.
 
         Args:
@@ -158,11 +166,15 @@ class Routes:
                 What the caller must have; with `{repo}` in the path, over that repository.
             stream (`bool`, *optional*, defaults to `False`):
                 The handler is a coroutine that reads the body itself. All others run in a thread.
+            patient (`bool`, *optional*, defaults to `False`):
+                The handler may wait for what takes its time.
         """
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{PATTERNS.get(m[1], '[^/]+')})", path)
 
         def register(handler: Callable) -> Callable:
-            self.all.append(Route(tuple(methods.split()), re.compile(pattern), path, handler, right, not stream))
+            self.all.append(
+                Route(tuple(methods.split()), re.compile(pattern), path, handler, right, stream, self.patient)
+            )
             return handler
 
         return register
@@ -176,7 +188,7 @@ class Application:
         self.routes = routes
         self.error_page = error_page
         self.access_log = access_log
-        self._threads: anyio.CapacityLimiter | None = None
+        self._limiters: dict[str, anyio.CapacityLimiter] = {}
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
@@ -195,7 +207,7 @@ class Application:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        call = Call(self.hub, Request(scope, receive), in_thread=self.in_thread)
+        call = Call(self.hub, Request(scope, receive), in_thread=self.in_thread, patiently=self.patiently)
         try:
             response = await self._answer(call)
             await response(scope, receive, logged_send)
@@ -217,12 +229,16 @@ class Application:
     async def _answer(self, call: Call) -> Response:
         try:
             route = self._match(call)
-            if call.request.method in ("GET", "HEAD"):
+            reads_body = call.request.method not in ("GET", "HEAD")
+            if not reads_body and not route.patient:
                 return await self.in_thread(self._admit_and_run, route, call)
             await self.in_thread(self._admit, route, call)
-            if not route.reads_body:
+            if route.stream:
                 return await route.handler(call)
-            call.body = await read_body(call.request)
+            if reads_body:
+                call.body = await read_body(call)
+            if route.patient:
+                return await self.patiently(call.user.name, route.handler, call)
             return await self.in_thread(route.handler, call)
         except ClientDisconnect:
             raise
@@ -230,8 +246,8 @@ class Application:
             wants_page = "text/html" in call.request.headers.get("accept", "") and call.request.method == "GET"
             return self.error_page(call, error) if wants_page else error.response()
         except Exception as error:
-            if isinstance(error, sqlite3.OperationalError) and "disk is full" in str(error):
-                return HubError(507, "The Hub's disk is full.").response()
+            if refusal := disk_refusal(error):
+                return refusal.response()
             # The traceback is for whoever runs the Hub; the client learns only that it happened.
             sys.excepthook(type(error), error, error.__traceback__)
             return HubError(500, "Internal error of the Hub.").response()
@@ -253,9 +269,19 @@ class Application:
         return route.handler(call)
 
     async def in_thread(self, function: Callable, *args: Any) -> Any:
-        if self._threads is None:
-            self._threads = anyio.CapacityLimiter(16)
-        return await anyio.to_thread.run_sync(function, *args, limiter=self._threads)
+        """Runs what blocks, but not for long, beside the event loop."""
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("", THREADS))
+
+    async def patiently(self, user: str, function: Callable, *args: Any) -> Any:
+        """Runs what may take its time, of which a user has only so much at once, beside everything that is quick."""
+        async with self._limiter(f"of {user}", SHARE):
+            return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("patient", PATIENT_THREADS))
+
+    def _limiter(self, name: str, total: int) -> anyio.CapacityLimiter:
+        # Made here and not before, since each belongs to the event loop that is running.
+        if name not in self._limiters:
+            self._limiters[name] = anyio.CapacityLimiter(total)
+        return self._limiters[name]
 
     def _match(self, call: Call) -> Route:
         path = call.request.scope["raw_path"].decode("latin-1").partition("?")[0]
@@ -292,16 +318,22 @@ class Application:
             "user": call.user.name if call.user else None,
             "id": request_id,
         }
-        print(json.dumps(line), file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # a log on a full disk ends no request
+            print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(call: Call) -> bytes:
+    limit = MAX_BODY_OF_STRANGERS if call.user.anonymous else MAX_BODY
+    too_long = HubError(413, f"The body is over {limit} bytes.")
+    announced = call.request.headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced[:20]) > limit:
+        raise too_long
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    async for chunk in call.request.stream():
         size += len(chunk)
-        if size > MAX_BODY:
-            raise HubError(413, f"The body is over {MAX_BODY} bytes.")
+        if size > limit:
+            raise too_long
         chunks.append(chunk)
     return b"".join(chunks)
 

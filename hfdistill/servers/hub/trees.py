@@ -84,12 +84,15 @@ class Trees:
             raise RuntimeError(f"tree {tree_id} is missing: run `hfdistill hub fsck`")
         return unpack(row["data"])
 
-    def find(self, root: str, path: str) -> Entry | None:
-        """The entry at `path`, or `None`."""
+    def find(self, root: str, path: str, loaded: dict[str, Tree] | None = None) -> Entry | None:
+        """The entry at `path`, or `None`; who looks for many keeps what was loaded for one to find the next."""
+        loaded = {} if loaded is None else loaded
         parts = path.split("/")
         tree_id = root
         for depth, part in enumerate(parts):
-            entry = self.load(tree_id).get(part)
+            if tree_id not in loaded:
+                loaded[tree_id] = self.load(tree_id)
+            entry = loaded[tree_id].get(part)
             if entry is None or depth == len(parts) - 1:
                 return entry
             if entry.kind != FOLDER:

@@ -1,6 +1,5 @@
 """Routes of uploads: what kind of file, large contents by LFS or Xet, the commit itself."""
 
-import fnmatch
 import posixpath
 import re
 import tempfile
@@ -14,6 +13,8 @@ from .commits import MAX_REGULAR, Push, read_push
 from .direct_files import PIECE, Receiver, put
 from .direct_io import EXTENSION
 from .errors import HubError, bad_request, revision_not_found
+from .ignore import MAX_TEXT
+from .readers import ReadingError
 from .repositories import Commit
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
@@ -24,6 +25,8 @@ from .xet import MAX_SHARD, MAX_XORB, Unpacker
 routes = Routes()
 
 MAX_COMMIT = 2 * 1024**3
+# Bytes of a commit after which the room on the disk is looked at again.
+STEP = 8 * 1024**2
 # Seconds that an upload address stays good: a 50 GB file over a slow line takes hours.
 LIFETIME = 24 * 3600
 # Endings that the real Hub's .gitattributes keep out of git, whatever their size.
@@ -36,7 +39,7 @@ LARGE_ENDINGS = re.compile(
 LARGE_SIZE = 10 * 1000**2
 
 
-@routes("POST", "/api/{type}/{repo}/preupload/{rev}", Right.PUSH)
+@routes("POST", "/api/{type}/{repo}/preupload/{rev}", Right.PUSH, patient=True)
 def preupload(call: Call) -> Response:
     hub = call.hub
     repo = call.repo
@@ -50,57 +53,43 @@ def preupload(call: Call) -> Response:
         if not call.flag("create_pr"):
             raise
         tree = hub.repositories.commit(repo, repo.head).tree
-    ignored = _ignore_patterns(call, tree, body)
-    answers = []
+    answers, loaded = [], {}
     for file in files:
         if not isinstance(file, dict):
             raise bad_request("Each file must be an object with 'path', 'size' and 'sample'.")
         path, size = file.get("path"), check_size(file.get("size"))
         check_path(path)
-        entry = hub.trees.find(tree, path)
+        entry = hub.trees.find(tree, path, loaded)
         large = size > 0 and (
             size >= LARGE_SIZE
             or LARGE_ENDINGS.fullmatch(posixpath.splitext(path)[1])
             or (entry is not None and entry.kind == LARGE and size > MAX_REGULAR)
         )
-        answer = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": ignored(path)}
+        answer = {"path": path, "uploadMode": "lfs" if large else "regular"}
         # A client does not send again what it is told to be there.
         if entry is not None and entry.kind != FOLDER and not hub.blobs.damage(entry.sha256, entry.size, read=False):
             answer["oid"] = entry.sha256 if entry.kind == LARGE else entry.oid
         answers.append(answer)
+    ignored = _ignored(call, tree, body.get("gitIgnore"), [answer["path"] for answer in answers])
+    for answer, leaves_out in zip(answers, ignored, strict=True):
+        answer["shouldIgnore"] = leaves_out
     return json_response({"files": answers})
 
 
-def _ignore_patterns(call: Call, tree: str, body: dict):
-    """The repository's .gitignore, or the one that is being pushed, as a test of paths."""
-    text = body.get("gitIgnore")
+def _ignored(call: Call, tree: str, text: object, paths: list[str]) -> list[bool]:
+    """Which paths the .gitignore that is being pushed, or the repository's own, leaves out."""
     if text is None:
         entry = call.hub.trees.find(tree, ".gitignore")
         blob = call.hub.blobs.find(entry.sha256) if entry and entry.sha256 else None
-        text = blob.read(100_000).decode("utf-8", "replace") if blob else ""
+        text = blob.read(MAX_TEXT).decode("utf-8", "replace") if blob else ""
     if not isinstance(text, str):
         raise bad_request("'gitIgnore' must be a string.")
-    lines = [line.strip() for line in text[:100_000].splitlines()]
-    patterns = [line for line in lines if line and not line.startswith("#")][:1000]
-    return lambda path: _ignored(path, patterns)
-
-
-def _ignored(path: str, patterns: list[str]) -> bool:
-    ignored = False
-    parts = path.split("/")
-    for pattern in patterns:
-        negated = pattern.startswith("!")
-        text = pattern.lstrip("!")
-        folder_only = text.endswith("/")
-        text = text.strip("/")
-        above = ["/".join(parts[: depth + 1]) for depth in range(len(parts) - folder_only)]
-        if "/" in text or pattern.lstrip("!").startswith("/"):
-            matched = any(fnmatch.fnmatchcase(name, text) for name in above)
-        else:
-            matched = any(fnmatch.fnmatchcase(name.rpartition("/")[2], text) for name in above)
-        if matched:
-            ignored = not negated
-    return ignored
+    if not text:
+        return [False] * len(paths)
+    try:
+        return call.hub.readers.read(call.user.name, "ignored", text, paths)
+    except ReadingError as error:
+        raise HubError(413, f"The .gitignore cannot be compared with {len(paths)} paths: {error}.") from error
 
 
 @routes("POST", "/api/{type}/{repo}/commit/{rev}", Right.PUSH, stream=True)
@@ -108,7 +97,7 @@ async def commit(call: Call) -> Response:
     # A commit of many files is long; it waits on disk, not in memory, until it has come in whole.
     too_long = f"A commit may weigh at most {MAX_COMMIT} bytes: upload large files as LFS."
     async with _spooled(call, MAX_COMMIT, too_long) as body:
-        return await call.in_thread(_commit, call, body)
+        return await call.patiently(call.user.name, _commit, call, body)
 
 
 @asynccontextmanager
@@ -119,6 +108,8 @@ async def _spooled(call: Call, limit: int, too_long: str) -> AsyncIterator[Binar
             size += len(chunk)
             if size > limit:
                 raise HubError(413, too_long)
+            if size // STEP > (size - len(chunk)) // STEP:
+                call.hub.blobs.check_space(0)
             body.write(chunk)
         body.seek(0)
         yield body
@@ -202,7 +193,7 @@ async def lfs_put(call: Call) -> Response:
         await _receive(call, incoming, size)
         if incoming.size != size:
             raise bad_request(f"{incoming.size} bytes came, announced were {size}.")
-        await call.in_thread(hub.blobs.keep, incoming, sha256, user)
+        await call.patiently(user, hub.blobs.keep, incoming, sha256, user)
     return Response(status_code=200)
 
 
@@ -262,15 +253,15 @@ def _xet_user(call: Call) -> str:
 @routes("POST", "/_cas/{store}/v1/xorbs/default/{hash}", Right.SIGNED, stream=True)
 async def xorb(call: Call) -> Response:
     hub = call.hub
-    _xet_user(call)
+    user = _xet_user(call)
     hub.xorbs.path(call.params["store"], call.params["hash"])
     hub.blobs.check_space(MAX_XORB)
     # Its hash is made of its chunks' hashes, and files made of it are hashed as such.
     with hub.blobs.receive(hashed=False) as incoming:
         unpacker = Unpacker(incoming)
         await _receive(call, unpacker, MAX_XORB)
-        await call.in_thread(unpacker.finish, call.params["hash"])
-        new = await call.in_thread(hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
+        await call.patiently(user, unpacker.finish, call.params["hash"])
+        new = await call.patiently(user, hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
     return json_response({"was_inserted": new})
 
 
@@ -278,5 +269,5 @@ async def xorb(call: Call) -> Response:
 async def shard(call: Call) -> Response:
     user = _xet_user(call)
     async with _spooled(call, MAX_SHARD, f"A shard may weigh at most {MAX_SHARD} bytes.") as body:
-        await call.in_thread(call.hub.xorbs.take_shard, call.params["store"], body, user)
+        await call.patiently(user, call.hub.xorbs.take_shard, call.params["store"], body, user)
     return json_response({"result": 1})

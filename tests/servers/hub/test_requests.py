@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from urllib.parse import quote
+import socket
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -165,3 +166,87 @@ def test_raw_is_what_git_keeps(hub) -> None:
     assert headers["etag"] == f'"{entry["oid"]}"' and len(pointer) == entry["lfs"]["pointerSize"]
     assert hub.request("GET", f"/{repo}/resolve/main/w.bin")[2] == weights
     assert hub.request("GET", f"/{repo}/raw/main/a.txt")[2] == b"text"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" * 200_000, 400),
+        (b'{"name": "\\ud800", "organization": "sec"}', 400),
+        (b'{"name": "\xed\xa0\x80", "organization": "sec"}', 400),
+        (b'{"name": "a\\u0000b", "organization": "sec"}', 400),
+        (b'{"name": ' + b"9" * 5000 + b"}", 400),
+        (b'{"name": "x", "organization": {"a": 1}}', 400),
+        (b'{"a": [' + b"{}," * 700_000 + b"{}]}", 413),
+    ],
+)
+def test_bodies_that_cannot_be_read(hub, body: bytes, status: int) -> None:
+    assert hub.request("POST", "/api/repos/create", body)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b'{"key": "file", "value": {"path": "a", "content": "' + b"QUFB" * 4_000_000 + b'"}}', 413),
+        (b'{"key": "file", "value": {"path": "a", "content": [' + b"{}," * 500_000 + b"1]}}", 413),
+        (b'{"key": "file", "value": {"path": "a", "content": ' + b"[" * 100_000, 400),
+        (b'{"key": "file", "value": {"path": "a", "encoding": "utf-8", "content": "\\ud800"}}', 400),
+        (b'{"key": "file", "value": {"path": "a\\u0000\\u001b[2J", "content": ""}}', 400),
+        (b'{"key": "file", "value": {"path": "a", "content": "\xc3"}}', 400),
+        (b'{"key": "header", "value": {"summary": "x", "parentCommit": {"a": 1}}}', 400),
+        (b'{"key": "header", "value": {"summary": "x", "parentCommit": "\\udfff"}}', 400),
+    ],
+)
+def test_lines_of_a_commit_that_cannot_be_read(hub, line: bytes, status: int) -> None:
+    repo = hub.create("lines")
+    for query in ("", "?create_pr=1"):
+        body = b'{"key": "header", "value": {"summary": "x"}}\n' + line
+        answer, headers, _ = hub.request("POST", f"/api/models/{repo}/commit/main{query}", body)
+        assert answer == status and headers["x-error-message"].isprintable()
+    assert hub.memory() < 200
+
+
+def test_a_long_file_goes_into_a_commit_as_it_is(hub) -> None:
+    data = bytes(range(256)) * 39_000
+    repo = hub.create("long")
+    assert hub.commit(repo, hub.file("a.txt", data))[0] == 200
+    assert hub.request("GET", f"/{repo}/resolve/main/a.txt")[2] == data
+
+
+def test_many_small_files_in_one_commit_are_not_held_in_memory(hub) -> None:
+    repo = hub.create("held")
+    files = [hub.file(f"{number}.txt", number.to_bytes(4, "big") * 15_000) for number in range(1200)]
+    before = hub.memory()
+    assert hub.commit(repo, *files)[0] == 200
+    assert hub.memory() - before < 60
+    assert hub.request("GET", f"/{repo}/resolve/main/7.txt")[2] == (7).to_bytes(4, "big") * 15_000
+
+
+def test_who_may_not_write_sends_no_body(start_hub, run_command, tmp_path) -> None:
+    made = run_command("token", "create", "ada", "--data", tmp_path / "hub")
+    assert made.returncode == 0
+    hub = start_hub()
+    address = urlsplit(hub.url)
+    for path in ("/api/models/ada/x/commit/main", "/api/repos/create", "/api/validate-yaml"):
+        with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 3000000\r\n\r\nabc"
+            connection.sendall(head.encode())
+            assert connection.recv(100)[9:12] in (b"401", b"413")
+
+
+def test_a_gitignore_that_takes_too_long_to_compare(hub) -> None:
+    repo = hub.create("ignoring")
+    files = [{"path": "/".join("abcdefghij"), "size": 1, "sample": ""}] * 2000
+    body = {"files": files, "gitIgnore": "\n".join(f"*a*b*{number}" for number in range(1000))}
+    status, _, content = hub.request("POST", f"/api/models/{repo}/preupload/main", body)
+    assert status == 413 and b".gitignore" in content
+    body = {"files": [*files[:1], {"path": "b", "size": 1, "sample": ""}], "gitIgnore": "a/\n"}
+    answer = json.loads(hub.request("POST", f"/api/models/{repo}/preupload/main", body)[2])
+    assert [file["shouldIgnore"] for file in answer["files"]] == [True, False]
+
+
+def test_many_paths_asked_for_at_once(hub, repo) -> None:
+    body = {"paths": ["a/b/c/d"] * 100_000 + ["README.md"]}
+    headers = {"Content-Type": "application/json"}
+    status, _, content = hub.request("POST", f"/api/models/{repo}/paths-info/main", body, headers)
+    assert status == 200 and len(json.loads(content)) == 1
