@@ -1,5 +1,7 @@
 """The Hub client's exceptions as one sentence that names what was asked for, and the way out."""
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +12,11 @@ STATUSES = {
     401: "the token is missing or not valid: `hf auth login`, or set HF_TOKEN",
     403: "the token may not do this: it needs write access to this namespace",
     412: "somebody else committed in the meantime: run the same command again",
+    413: "it does not take that much: its disk is full, or a file is over its limit: ask whoever runs it",
+    507: "its disk is full: ask whoever runs it for room, then run the same command again",
 }
+# hf_xet raises one kind of error for a network that is down and for a Hub that refuses.
+XET_REFUSAL = re.compile(r"HTTP status (?:client|server) error \((\d{3}) ([^)]*)\)")
 
 
 @contextmanager
@@ -56,8 +62,15 @@ def _explain(error: Exception, endpoint: str | None) -> str | None:
         return f"needs a token for {hub}: `hf auth login`, or set HF_TOKEN"
     if isinstance(error, errors.HfHubHTTPError):
         status = error.response.status_code
-        reason = STATUSES.get(status, error.server_message or " ".join(str(error).split()))
-        return f"was refused by {hub} with {status}: {reason}"
+        said = error.server_message or " ".join(str(error).split())
+        if status not in STATUSES:
+            return f"was refused by {hub} with {status}: {said}"
+        return f"was refused by {hub} with {status} ({said.removesuffix('.')}): {STATUSES[status]}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"needs room on this machine's disk ({error}): make some, then run the same command again"
+    if isinstance(error, ConnectionError) and (refused := XET_REFUSAL.search(str(error))):
+        status = int(refused[1])
+        return f"was refused by {hub} with {status}: {STATUSES.get(status, refused[2].lower())}"
     if isinstance(error, httpx.TransportError | httpx2.TransportError | ConnectionError):
         reason = " ".join(str(error).split())[:200]
         return f"cannot be reached at {hub} ({type(error).__name__}: {reason}): check HF_ENDPOINT and the network"

@@ -243,14 +243,20 @@ class Application:
         except ClientDisconnect:
             raise
         except HubError as error:
-            wants_page = "text/html" in call.request.headers.get("accept", "") and call.request.method == "GET"
-            return self.error_page(call, error) if wants_page else error.response()
+            return self._refuse(call, error)
         except Exception as error:
             if refusal := disk_refusal(error):
-                return refusal.response()
+                return self._refuse(call, refusal)
             # The traceback is for whoever runs the Hub; the client learns only that it happened.
             sys.excepthook(type(error), error, error.__traceback__)
             return HubError(500, "Internal error of the Hub.").response()
+
+    def _refuse(self, call: Call, error: HubError) -> Response:
+        if error.status == 507 and call.request.url.path.startswith("/_cas/"):
+            # Xet clients retry every 5xx for minutes.
+            error = HubError(413, error.message)
+        wants_page = "text/html" in call.request.headers.get("accept", "") and call.request.method == "GET"
+        return self.error_page(call, error) if wants_page else error.response()
 
     def _admit(self, route: Route, call: Call) -> None:
         """The door: who is it, and may they have what the route gives?"""

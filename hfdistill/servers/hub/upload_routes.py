@@ -53,7 +53,7 @@ def preupload(call: Call) -> Response:
         if not call.flag("create_pr"):
             raise
         tree = hub.repositories.commit(repo, repo.head).tree
-    answers, loaded = [], {}
+    answers, loaded, large_bytes = [], {}, 0
     for file in files:
         if not isinstance(file, dict):
             raise bad_request("Each file must be an object with 'path', 'size' and 'sample'.")
@@ -65,11 +65,16 @@ def preupload(call: Call) -> Response:
             or LARGE_ENDINGS.fullmatch(posixpath.splitext(path)[1])
             or (entry is not None and entry.kind == LARGE and size > MAX_REGULAR)
         )
+        if large and (entry is None or entry.size != size):
+            large_bytes += size
         answer = {"path": path, "uploadMode": "lfs" if large else "regular"}
         # A client does not send again what it is told to be there.
         if entry is not None and entry.kind != FOLDER and not hub.blobs.damage(entry.sha256, entry.size, read=False):
             answer["oid"] = entry.sha256 if entry.kind == LARGE else entry.oid
         answers.append(answer)
+    if large_bytes:
+        # Said before anything is sent, since Xet clients do not show the words of the store's own refusal.
+        hub.blobs.check_space(large_bytes)
     ignored = _ignored(call, tree, body.get("gitIgnore"), [answer["path"] for answer in answers])
     for answer, leaves_out in zip(answers, ignored, strict=True):
         answer["shouldIgnore"] = leaves_out

@@ -181,6 +181,12 @@ def repo(hub: RunningHub) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def client_environment() -> Callable[..., dict[str, str]]:
+    """The variables of a process that asks a Hub, with changes."""
+    return environment
+
+
 @pytest.fixture
 def run_client() -> Callable[..., list[dict]]:
     """Runs one of the scripts in `clients/`; returns the calls that it reported."""
