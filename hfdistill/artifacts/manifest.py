@@ -41,6 +41,8 @@ UNSET = "not set"
 SHORTEST_TOKEN = 12
 # Flags that speak of tokens and hold none.
 NO_SECRETS = ("_env", "_tokens", "token_budget", "token_id", "pad_token")
+# What stands before the last name of an absolute path: it says whose machine it was, and is found on no other.
+FOLDERS = re.compile(r"(?<![^=,\[\"'\s])(?:/|~/)(?:(?!recipes/)[^/=,\[\]\"'\s]+/)+")
 TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}|(?<=://)[^/@\s]+@")
 
 
@@ -145,7 +147,7 @@ def _digests(parents: dict[str, Artifact]) -> dict[str, str]:
 
 def _command(argv: list[str]) -> str:
     """The command as a reader would type it in the project's folder, without secrets."""
-    words = [_relative(word) for word in _without_secrets(argv)]
+    words = [FOLDERS.sub("", _relative(word)) for word in _without_secrets(argv)]
     if words[0].endswith(".py"):
         launched = "ACCELERATE_MIXED_PRECISION" in os.environ
         words = [*(("accelerate", "launch") if launched else ("python",)), *words]

@@ -46,8 +46,9 @@ class EvaluateConfig:
         vote_rows (`list[str]`, *optional*): rows that are sampled for it; `Ours w/o R`, `Ours` and `PPO on the vote`
             by default, as far as the table has them.
         vote_temperature (`float`, *optional*, defaults to 0.7): of these samples.
-        reward (`str`, *optional*): the reward model that scores samples, and greedy responses, too. With `votes`
-            `{run}-reward` by default; without both nothing is scored.
+        score (`bool`, *optional*, defaults to `False`): let the reward model score the greedy responses, a forward
+            pass each, so that the Space shows what it thinks of every stored answer. With `votes` it does.
+        reward (`str`, *optional*): the reward model that scores; `{run}-reward` by default. Naming one lets it score.
         labels (`str`, *optional*): labels with the test questions and golds of a task that has no questions of its
             own; `{run}-labels` by default.
         lenient (`list[str]`, *optional*): rows that are read a second time, as `"{row} (lenient)"`, in which the last
@@ -69,6 +70,7 @@ class EvaluateConfig:
     votes: list[int] = field(default_factory=list, metadata=decides(if_changed=True))
     vote_rows: list[str] | None = field(default=None, metadata=OF_VOTES)
     vote_temperature: float = field(default=0.7, metadata=OF_VOTES)
+    score: bool = field(default=False, metadata=PARENT)
     reward: str | None = field(default=None, metadata=PARENT)
     labels: str | None = field(default=None, metadata=PARENT)
     lenient: list[str] = field(default_factory=list, metadata=decides(if_changed=True))

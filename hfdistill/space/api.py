@@ -15,7 +15,7 @@ from .framework import gr
 from .lanes import in_thread
 from .models import Models, ShownAnswer, read
 from .run import ShownRun
-from .visitors import ForVisitors, told
+from .visitors import ForVisitors, number, told
 
 
 MOST_ROWS = 200
@@ -36,8 +36,8 @@ def calls(opened: Callable[[str], ShownRun], models: Models, most_samples: int) 
         request: gr.Request, question: str, temperature: float, samples: int
     ) -> tuple[ShownRun, Comparison]:
         run = await asyncio.to_thread(opened, str(request.session_hash))
-        count = min(max(int(samples), 1), most_samples)
-        async for comparison in compare(run, models, question, min(max(float(temperature), 0.0), 2.0), count):
+        count = int(number(samples, "samples", 1, most_samples))
+        async for comparison in compare(run, models, question, number(temperature, "temperature", 0, 2), count):
             last = comparison
         return run, last
 
@@ -129,8 +129,8 @@ def calls(opened: Callable[[str], ShownRun], models: Models, most_samples: int) 
             raise ForVisitors("This run has no stored answers.")
         look = Look.read({"task": task, "filter": filter, "search": search}, run.results)
         numbers = await asyncio.to_thread(chosen, look, run.results)
-        first = max(int(start), 0)
-        some = numbers[first : first + min(max(int(count), 0), MOST_ROWS)]
+        first = int(number(start, "start", 0, len(numbers)))
+        some = numbers[first : first + int(number(count, "count", 0, MOST_ROWS))]
         rows = [await asyncio.to_thread(run.results.answers, look.task, int(number)) for number in some]
         return {"task": look.task, "total": len(numbers), "questions": [_question(answers) for answers in rows]}
 

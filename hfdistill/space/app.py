@@ -22,7 +22,7 @@ from .framework import gr
 from .models import Models
 from .run import ShownRun, shown
 from .settings import VOTES_TOKEN, Settings, load_settings
-from .visitors import ForVisitors, told
+from .visitors import ForVisitors, number, told
 
 
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Liberation Sans", "DejaVu Sans", "sans-serif"]
@@ -110,20 +110,24 @@ class Page:
     def choices(self, kind: str) -> Any:
         """The questions of one kind for the drop-down list."""
         try:
-            questions = self.run().examples()[KINDS[kind]]
+            questions = self.run().examples()[KINDS.get(kind, "test")]
         except HFDistillError:  # the head of the page says why
             questions = []
         return gr.update(choices=[(shown(question), question.question_id) for question in questions], value=None)
 
     def pick(self, question_id: str | None) -> Any:
         """Text of the question that was picked."""
-        return gr.skip() if question_id is None else shown(self.run().questions[question_id])
+        question = self.run().questions.get(str(question_id))
+        return gr.skip() if question is None else shown(question)
 
-    def draw(self, kind: str) -> tuple[str, Any]:
+    def draw(self, kind: str) -> str:
         """Text of a random question."""
-        questions = self.run().examples(limit=10_000)[KINDS[kind]]
-        if not questions:
-            raise ForVisitors(f"This run has no {kind.lower()}.")
+        try:
+            questions = self.run().examples(limit=10_000)[KINDS.get(kind, "test")]
+            if not questions:
+                raise ForVisitors(f"This run has no {kind.lower()}.")
+        except HFDistillError as error:
+            raise gr.Error(told(error, NOT_NOW), print_exception=False) from error
         return shown(self._rng.choice(questions))
 
     async def ask(
@@ -138,8 +142,8 @@ class Page:
         try:
             self.allowance.take(visitor)
             run = await asyncio.to_thread(self.run)
-            count = min(max(int(samples), 1), MOST_SAMPLES)
-            warmth = min(max(float(temperature), 0.0), HOTTEST)
+            count = int(number(samples, "The number of answers", 1, MOST_SAMPLES))
+            warmth = number(temperature, "The temperature", 0, HOTTEST)
             async with aclosing(compare(run, self.models, text, warmth, count, stop)) as comparisons:
                 async for comparison in comparisons:
                     if self._asked.get(visitor) is not stop:
@@ -267,8 +271,8 @@ def build(page: Page) -> gr.Blocks:
         }
         text.submit(**asking)
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
-        picked.select(page.pick, picked, text, **quiet).then(**asking)
-        draw.click(page.draw, kind, text, **quiet).then(**asking)
+        picked.select(page.pick, picked, text, **quiet).success(**asking)
+        draw.click(page.draw, kind, text, **quiet).success(**asking)
         paired = {"fn": page.pair, "inputs": votes, "outputs": [blind, pair, verdicts, another], **quiet}
         voting.select(**paired)
         another.click(**paired)

@@ -1,7 +1,9 @@
 """What a visitor reads of an error: a plain sentence. The owner's log has the rest, without addresses and secrets."""
 
 import logging
+import math
 import re
+from typing import Any
 
 from ..errors import HFDistillError
 
@@ -18,6 +20,21 @@ BODY = re.compile(r"(answered \d{3}):.*", re.DOTALL)
 
 class ForVisitors(HFDistillError):
     """A sentence that was written for whoever opens the page: it names nothing of the inside."""
+
+
+def number(given: Any, name: str, least: float, most: float) -> float:
+    """A number that a visitor gave, moved to where it may be.
+
+    Raises:
+        [`ForVisitors`]: if it is none.
+    """
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = math.nan
+    if math.isnan(value):
+        raise ForVisitors(f"{name} must be a number.")
+    return min(max(value, least), most)
 
 
 def told(error: HFDistillError, otherwise: str) -> str:

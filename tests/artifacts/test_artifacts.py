@@ -231,7 +231,8 @@ def test_the_manifest_holds_no_secret(hub):
         """
 sys.argv = [str(Path.cwd() / "recipes" / "label_teacher.py"), "--config", str(Path.cwd() / "x y.yaml"),
             "--hub_token", "abc", "--api_key=abc", "--max_new_tokens", "7", "--teacher.api_key_env", "SECRET_OF_MINE",
-            "--teacher.endpoints", "https://me:pass@host/x", "--note", os.environ["SECRET_OF_MINE"]]
+            "--teacher.endpoints", "https://me:pass@host/x", "--note", os.environ["SECRET_OF_MINE"],
+            "--run.output_dir", "/home/somebody/runs", "--label.responses=/home/somebody/mine.jsonl"]
 settings = config(given={"epochs": 1, "token": os.environ["HF_TOKEN"]})
 settings.teacher.api_key_env = "SECRET_OF_MINE"
 parents = {"base": open_artifact(str(folder("base")), "model")}
@@ -248,6 +249,7 @@ out["same"] = content["fingerprint"] == fingerprint(LABELS, settings, parents)
     assert out["command"].startswith("accelerate launch recipes/label_teacher.py --config 'x y.yaml' --hub_token '***")
     assert "--max_new_tokens 7" in out["command"] and "--teacher.api_key_env SECRET_OF_MINE" in out["command"]
     assert "https://***@host/x" in out["command"]
+    assert out["command"].endswith("--run.output_dir runs --label.responses=mine.jsonl")
     told = {"model": "demo/teacher", "kind": "auto", "chat": False, "license": "apache-2.0"}
     assert out["teacher"] == {**told, "shots": None, "system_prompt": None}
     assert out["same"]

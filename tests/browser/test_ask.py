@@ -20,7 +20,7 @@ ANOTHER = "Ben has 4 cards. Buys 5. Loses 3. Finds 6. How many cards are there n
 class SlowTeacher(http.server.BaseHTTPRequestHandler):
     """Says who it is at once, and answers as late, or as badly, as a test wants."""
 
-    delay, status, port = 0.0, 200, 0
+    delay, status, port, body = 0.0, 200, 0, None
 
     def do_GET(self):
         self._answer(200, {"model_id": "big/teacher", "max_total_tokens": 512, "max_concurrent_requests": 8})
@@ -30,15 +30,20 @@ class SlowTeacher(http.server.BaseHTTPRequestHandler):
         time.sleep(self.delay)
         text = "<img src=x onerror=window.pwn=1> Step 1: $\\frac{10}{2} = 5$.\nThe answer is 5."
         details = {"finish_reason": "eos_token", "generated_tokens": 9}
-        if self.status == 200:
+        if self.status == "drop":
+            self.connection.close()
+        elif self.body:
+            self._answer(self.status, self.body)
+        elif self.status == 200:
             self._answer(200, {"generated_text": text, "details": details})
         else:
             self._answer(self.status, {"error": "invalid token hf_SECRETSECRET for /srv/secret/model"})
 
     def _answer(self, status, content):
-        data = json.dumps(content).encode()
+        page = isinstance(content, str)
+        data = content.encode() if page else json.dumps(content).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/html" if page else "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -107,3 +112,44 @@ def test_nothing_of_the_inside_reaches_a_visitor_or_the_log(page, slow_space):
     for inside in ("SECRET", "/srv", str(SlowTeacher.port)):
         assert inside not in seen
     assert "answered 401" in log.read_text()
+
+
+PAGE = "<html><script>window.pwn=9</script>Internal path /srv/secret/model</html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        ("drop", None, "cannot be asked now"),
+        (503, "overloaded", "busy or still starting"),
+        (500, PAGE, ""),
+        (200, PAGE, ""),
+    ],
+)
+def test_an_endpoint_that_fails_leaves_the_students_to_answer(page, slow_space, status, body, words):
+    SlowTeacher.delay, SlowTeacher.status, SlowTeacher.body = 0, status, body
+    try:
+        open_space(page, slow_space[0])
+        ask(page, TYPED)
+        teacher = page.locator(".hfd-card.is-failed[data-role=teacher]")
+        teacher.wait_for(timeout=120_000)
+    finally:
+        SlowTeacher.body = None
+    page.locator(".hfd-scores.is-done").wait_for()
+    assert words in teacher.inner_text()
+    assert card(page, "policy").locator(".hfd-answer").count() == 1
+    assert "/srv" not in page.content()
+    assert page.evaluate("window.pwn") is None
+
+
+def test_a_megabyte_of_question_is_refused_and_the_page_goes_on(page, slow_space):
+    SlowTeacher.delay, SlowTeacher.status = 0, 200
+    open_space(page, slow_space[0])
+    ask(page, "pens <b>&amp;{{ 7 * 7 }}</b> " * 40_000)
+    page.locator(".hfd-notice", has_text="The question is too long").wait_for()
+    ask(page, "W" * 7_900)
+    page.locator("#answers .hfd-text").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1400
+    ask(page, TYPED)
+    page.locator("#answers .hfd-text", has_text="Tom has 7 pens").wait_for()
+    page.locator(".hfd-scores.is-done").wait_for()

@@ -43,8 +43,23 @@ def test_a_question_is_compared_a_response_scored_and_the_best_found(client):
 
 
 def test_mistakes_are_one_sentence(client):
-    with pytest.raises(Exception, match="Type a question first"):
-        client.predict("  ", api_name="/compare")
+    for arguments, name, message in (
+        (("  ",), "/compare", "Type a question first"),
+        (({"a": 1},), "/compare", "Type a question first"),
+        (("pens " * 200_000,), "/compare", "too long: it has 999,999 characters"),
+        (("x", "nan", 3), "/compare", "temperature must be a number"),
+        (("x", [3], 1), "/best_of_n", "samples must be a number"),
+        (("", "all", "", "nobody"), "/results", "start must be a number"),
+    ):
+        with pytest.raises(Exception, match=message):
+            client.predict(*arguments, api_name=name)
+
+
+def test_what_lies_beyond_the_sliders_is_moved_to_their_ends(client):
+    question = client.predict(count=1, api_name="/results")["questions"][0]["question"]
+    ranked = client.predict(question, 5000, 99, api_name="/best_of_n")
+    assert len(ranked["answers"]) == 8
+    assert client.predict(start=1e308, count=-3, api_name="/results")["questions"] == []
 
 
 def test_the_calls_are_documented(client):
