@@ -1,19 +1,32 @@
 """Deployment against a loopback stand-in of the Inference Endpoints API, which checks what it is sent."""
 
 import argparse
+import dataclasses
 import json
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from hfdistill.commands import teacher as command
 from hfdistill.config import Config, RunConfig, TeacherConfig
 from hfdistill.errors import HFDistillError
 from hfdistill.labels.config import LabelConfig
-from hfdistill.teacher.deploy import Hardware, deploy, endpoint_name, existing, note_of, pause_when_done, use_deployed
+from hfdistill.teacher.deploy import (
+    Hardware,
+    delete,
+    deploy,
+    endpoint_name,
+    existing,
+    note_of,
+    pause_when_done,
+    use_deployed,
+)
 
 
 H100 = Hardware("aws", "us-east-1", "nvidia-h100", "x4")
@@ -54,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.endpoints[made["name"]] = {
                 "name": made["name"],
                 "model": {**made["model"], "task": "text-generation"},
+                "compute": made["compute"],
+                "provider": made["provider"],
                 "status": {"state": "pending", "createdAt": NOW, "updatedAt": NOW},
                 "healthRoute": "/health",
                 "type": "authenticated",
@@ -106,8 +121,19 @@ def config(tmp_path):
 
 def test_a_name_is_what_the_service_allows(config):
     name = endpoint_name(config.run)
-    assert name == "gsm8k-llama3-1-8b-to-1b-teacher"
+    assert name == "gsm8k-llama3-1-8b-08071f-teacher"
     assert len(name) <= 32
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1), st.text(min_size=1))
+@example("word-problems-long-name-run-one-a", "word-problems-long-name-run-one-b")
+@example("gsm8k-llama3.1-8b", "gsm8k-llama3-1-8b")
+@example("日本", "ünï")
+def test_names_of_two_runs_never_meet(one, other):
+    names = [endpoint_name(RunConfig(name)) for name in (one, other)]
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name) for name in names)
+    assert (names[0] == names[1]) == (one == other)
 
 
 def test_deploy_creates_waits_and_notes_the_url(service, config):
@@ -122,14 +148,47 @@ def test_deploy_creates_waits_and_notes_the_url(service, config):
     image = made["model"]["image"]["custom"]
     assert image["url"].startswith("ghcr.io/huggingface/text-generation-inference:")
     assert image["healthRoute"] == "/health"
-    assert made["model"]["env"] == {"MODEL_ID": "/repository", "MAX_TOTAL_TOKENS": "4096"}
+    assert made["model"]["env"] == {"MODEL_ID": "/repository", "MAX_TOTAL_TOKENS": "4096", "NUM_SHARD": "4"}
 
 
 def test_vllm_has_its_own_image_and_arguments(service, config):
     deploy(config, H100, engine="vllm", image="me/vllm:1", max_total_tokens=2048, refresh_every=1)
     (made,) = service.created
     assert made["model"]["image"]["custom"] == {"url": "me/vllm:1", "healthRoute": "/health", "port": 8000}
-    assert made["model"]["args"] == ["--model", "/repository", "--max-model-len", "2048"]
+    told = made["model"]["args"]
+    assert told[:6] == ["--model", "/repository", "--max-model-len", "2048", "--tensor-parallel-size", "4"]
+    assert told[6:8] == ["--served-model-name", "meta-llama/Llama-3.1-8B"]
+
+
+def test_other_engines_revision_and_scaling(service, config, monkeypatch):
+    deploy(config, H100, engine="sglang", refresh_every=1, tensor_parallel=2, revision="abc", scale_to_zero=15)
+    made = service.created[-1]["model"]
+    assert made["command"] == ["python3", "-m", "sglang.launch_server"] and made["revision"] == "abc"
+    assert made["args"][:6] == ["--model-path", "/repository", "--context-length", "4096", "--tp-size", "2"]
+    assert made["image"]["custom"]["port"] == 30000
+    assert service.created[-1]["compute"]["scaling"] == {"minReplica": 0, "maxReplica": 1, "scaleToZeroTimeout": 15}
+    delete(config.run)
+    monkeypatch.setattr("hfdistill.teacher.sizes.files_of", lambda model, revision: {"q4.gguf": 10, "config.json": 1})
+    deploy(config, H100, engine="llamacpp", refresh_every=1)
+    assert service.created[-1]["model"]["args"][:2] == ["-m", "/repository/q4.gguf"]
+    with pytest.raises(HFDistillError, match="unknown engine 'trt'"):
+        deploy(config, H100, engine="trt")
+
+
+def test_an_endpoint_that_differs_is_named_with_its_differences(service, config):
+    deploy(config, H100, refresh_every=1)
+    small = Hardware("aws", "eu-west-1", "nvidia-h100", "x1")
+    told = (
+        r"differs from what is asked: environment MAX_TOTAL_TOKENS=4096, MODEL_ID=/repository, NUM_SHARD=4, asked "
+        r"MAX_TOTAL_TOKENS=4096, MODEL_ID=/repository, NUM_SHARD=1; region us-east-1, asked eu-west-1; instance size "
+        r"x4, asked x1. Ask for what it is, or make it anew"
+    )
+    with pytest.raises(HFDistillError, match=told):
+        deploy(config, small, refresh_every=1)
+    other = dataclasses.replace(config, teacher=TeacherConfig("meta-llama/Llama-3.3-70B"))
+    with pytest.raises(HFDistillError, match="model meta-llama/Llama-3.1-8B, asked meta-llama/Llama-3.3-70B; image"):
+        deploy(other, H100, engine="vllm", refresh_every=1)
+    assert len(service.created) == 1
 
 
 def test_a_second_deployment_wakes_the_first(service, config):
@@ -182,7 +241,7 @@ def test_the_command(service, tmp_path, capsys, monkeypatch):
     assert made["provider"] == {"region": "eastus", "vendor": "azure"}
     assert (made["compute"]["instanceType"], made["compute"]["instanceSize"]) == ("nvidia-a100", "x2")
     assert made["model"]["image"]["custom"]["url"] == "my/vllm:1"
-    assert made["model"]["args"][-1] == "512"
+    assert made["model"]["args"][3] == "512"
     assert json.loads((tmp_path / note_of(RunConfig(**sections["run"])).name).read_text())["pause_when_done"]
     assert "run-teacher: running at" in run("status")
     assert "is paused" in run("pause")
