@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Answer the test questions at temperature 0 with every model of a run, and publish the table.
 
@@ -32,11 +35,12 @@ from hfdistill.labels.judges import open_judge
 from hfdistill.labels.questions import held_out, take_questions
 from hfdistill.sections import StudentConfig, TeacherConfig
 from hfdistill.tasks import Task, distinct_names, load_task, task_section
+from hfdistill.teacher.served import use_served
 
 
 @exit_on_user_error
 def main() -> None:
-    config = load_config("evaluate", EvaluateConfig)
+    config = use_served(load_config("evaluate", EvaluateConfig))
     stage, student, teacher = config.stage, config.student, config.teacher
     store = Store(config.run)
 

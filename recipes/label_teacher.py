@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Ask the teacher for many responses to every question, and label them by their majority (section 3.1).
 
@@ -35,13 +38,14 @@ from hfdistill.teacher.journal import Journal
 from hfdistill.teacher.now import warn_of_another_model
 from hfdistill.teacher.plan import Grid, Plan, teacher_prompts
 from hfdistill.teacher.protocols import Decoding
+from hfdistill.teacher.served import use_served
 from hfdistill.teacher.session import collect
 from hfdistill.teacher.shards import Shard
 
 
 @exit_on_user_error
 def main() -> None:
-    config = use_deployed(load_config("label", LabelConfig))
+    config = use_deployed(use_served(load_config("label", LabelConfig)))
     stage, run = config.stage, config.run
     if os.environ.get("RANK", "0") != "0":
         return

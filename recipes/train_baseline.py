@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Refine the warmed-up student by another method than PPO, by TRL's own trainer, to compare with.
 

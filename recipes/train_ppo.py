@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Refine the warmed-up student by PPO against the distilled reward (Eq. 7 and 8).
 

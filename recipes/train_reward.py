@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Learn the reward model from the student's own right and wrong answers (Eq. 3 to 6).
 

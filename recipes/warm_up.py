@@ -1,6 +1,9 @@
 # /// script
-# requires-python = ">=3.10"
+# requires-python = ">=3.11"
 # dependencies = ["hfdistill"]
+#
+# [tool.uv.sources]
+# hfdistill = { path = ".." }
 # ///
 """Warm the student up: supervised fine-tuning on the teacher's responses that agree with the vote (Eq. 1 and 2).
 

@@ -22,6 +22,7 @@ FLOORS = (
     ("commands",),
     ("demo",),
     ("space",),
+    ("places",),
     ("runs",),
     ("report",),
     ("baselines",),

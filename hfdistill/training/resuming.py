@@ -130,6 +130,7 @@ class ResumableTrainer(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.accelerator.wait_for_everyone()  # until the first has written the last checkpoint whole
         best = self.state.best_model_checkpoint
         if self.args.load_best_model_at_end and best is not None and (fault := damage(Path(best))):
             raise HFDistillError(
