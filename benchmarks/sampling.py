@@ -149,7 +149,7 @@ def sampler(args: argparse.Namespace) -> None:
         endpoints = [Endpoint(url, Decoding(256, ("\nQ:",))) for url in args.urls]
         for endpoint in endpoints:
             await endpoint.prepare()
-            endpoint.set_details(False)
+            endpoint.set_protocol(details=False)
         journal.claim(same_model({endpoint.url: endpoint.identity for endpoint in endpoints}))
         print("started", flush=True)
         asyncio.get_running_loop().call_later(args.seconds, os.kill, os.getpid(), signal.SIGINT)

@@ -27,7 +27,7 @@ def _columns(words: str) -> dict[str, str]:
 
 RESPONSE_COLUMNS = _columns(
     "question_id question response answer temperature:float64 sample:int64 seed:int64 confidence label finish_reason "
-    "prompt_tokens:int64 completion_tokens:int64 model endpoint_kind"
+    "prompt_tokens:int64 completion_tokens:int64 model endpoint_kind thought"
 )
 # The ids that a local model sampled, its end token included: read back from the text, some would be others.
 TOKEN_IDS = {"token_ids": "ids"}

@@ -16,8 +16,19 @@ OF_THEIR_CHAT = decides(*MODELS, if_changed=True)
 OF_TRAINING = decides("warmup", "reward", "policy")
 # What is asked of the teacher: by labelling, and by evaluation for the row of its own.
 OF_THE_TEACHER = decides("labels", "results")
-OF_ITS_CHAT = decides("labels", "results", if_changed=True)
+OF_ITS_ANSWERS = decides("labels", "results", if_changed=True)
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+# Fields of a request to the teacher that are decided elsewhere.
+PLANNED = {"model", "messages", "prompt", "inputs", "temperature", "do_sample", "seed", "stop", "top_p", "top_k"}
+PLANNED |= {"max_tokens", "max_completion_tokens", "max_new_tokens", "n", "stream", "details"}
+
+
+def _mapping(name: str, value: dict | str | None, example: str) -> dict | None:
+    """A setting that holds keys and values, or YAML of some."""
+    read = yaml.safe_load(value) if isinstance(value, str) else value
+    if not isinstance(read, dict | None):
+        raise HFDistillError(f"{name} is {read!r}: it must hold keys and values, as {{{example}}} does")
+    return read
 
 
 @section()
@@ -69,12 +80,17 @@ class TeacherConfig:
     Args:
         model (`str`): its name on the Hub, for cards and lineage.
         endpoints (`list[str]`): base URLs of TGI or OpenAI-style servers.
+        served_model (`str`, *optional*): the name under which the endpoints serve it, where that is another.
+        accept_models (`list[str]`, *optional*): others whose answers are kept as the teacher's. Without them, what
+            another model answers (a gateway's fallback, a swap) is set apart and asked again.
         kind (`str`, *optional*, defaults to `"auto"`): protocol of the endpoints; found by probing. `"openai_chat"`
             is the same as `chat`.
         chat (`bool`, *optional*, defaults to `False`): render prompts by the teacher's chat template. Worked examples
             are turns of their own then.
         shots (`int`, *optional*): worked examples in front of a question; `task.shots` by default, none in chat.
         system_prompt (`str`, *optional*): the first turn of a conversation.
+        extra_body (`dict`, *optional*): further fields of every request, for example
+            `{chat_template_kwargs: {enable_thinking: false}}`; of `/generate`'s `parameters`.
         api_key_env (`str`, *optional*): environment variable with the endpoints' token. Without it, the saved Hugging
             Face token goes to Hugging Face hosts and no token anywhere else.
         license (`str`, *optional*): licence of the teacher's outputs, carried into every artifact.
@@ -96,10 +112,13 @@ class TeacherConfig:
 
     model: str = field(metadata=OF_THE_TEACHER)
     endpoints: list[str] = field(default_factory=list, metadata=NO_EFFECT)
+    served_model: str | None = field(default=None, metadata=NO_EFFECT)
+    accept_models: list[str] = field(default_factory=list, metadata=OF_ITS_ANSWERS)
     kind: str = field(default="auto", metadata=NO_EFFECT)
     chat: bool = field(default=False, metadata=OF_THE_TEACHER)
     shots: int | None = field(default=None, metadata=decides("labels", "results", value=own_shots, if_changed=True))
-    system_prompt: str | None = field(default=None, metadata=OF_ITS_CHAT)
+    system_prompt: str | None = field(default=None, metadata=OF_ITS_ANSWERS)
+    extra_body: dict | str | None = field(default=None, metadata=OF_ITS_ANSWERS)
     api_key_env: str | None = field(default=None, metadata=NO_EFFECT)
     license: str | None = field(default=None, metadata=NO_EFFECT)
     concurrency: int | None = field(default=None, metadata=NO_EFFECT)
@@ -119,6 +138,13 @@ class TeacherConfig:
         if self.system_prompt is not None and not self.chat:
             raise HFDistillError(
                 "teacher.system_prompt is set, but the teacher is asked in text: add teacher.chat: true"
+            )
+        self.extra_body = _mapping(
+            "teacher.extra_body", self.extra_body, "chat_template_kwargs: {enable_thinking: false}"
+        )
+        for name in PLANNED & {*(self.extra_body or ())}:
+            raise HFDistillError(
+                f"teacher.extra_body holds {name!r}, which is decided by the run's other settings: leave it out"
             )
         check_positive("teacher.", self, "concurrency", "timeout", "tries", "patience", "max_requests")
         if self.max_cost is not None and not any((self.gpu_hour_price, self.input_price, self.output_price)):
@@ -163,13 +189,9 @@ class StudentConfig:
 
     def __post_init__(self):
         check_choices("student.", self, dtype=DTYPES)
-        if isinstance(self.chat_template_kwargs, str):
-            self.chat_template_kwargs = yaml.safe_load(self.chat_template_kwargs)
-        if not isinstance(self.chat_template_kwargs, dict | None):
-            raise HFDistillError(
-                f"student.chat_template_kwargs is {self.chat_template_kwargs!r}: it must hold keys and values, as "
-                "{enable_thinking: false} does"
-            )
+        self.chat_template_kwargs = _mapping(
+            "student.chat_template_kwargs", self.chat_template_kwargs, "enable_thinking: false"
+        )
         if self.chat is False and any((self.system_prompt, self.prefill, self.chat_template_kwargs)):
             raise HFDistillError(
                 "student.chat is false, and system_prompt, prefill and chat_template_kwargs belong to conversations: "

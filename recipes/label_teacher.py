@@ -29,6 +29,7 @@ from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError, exit_on_user_error
 from hfdistill.kinds import LABELS
 from hfdistill.labels.config import LabelConfig
+from hfdistill.labels.first_look import look
 from hfdistill.labels.labelers import load_labeler
 from hfdistill.labels.questions import load_benchmarks, questions_to_label
 from hfdistill.labels.sampled import SampledResponses
@@ -95,7 +96,7 @@ def main() -> None:
     sync = PartialSync(store.name(LABELS), stage.sync_every) if run.push and stage.sync_every else None
     with Journal(journal_file) as journal:
         looked_at = plan.questions[: stage.first_look]
-        first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at)
+        first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at, teacher)
         asked = collect(
             journal,
             teacher,
@@ -144,17 +145,6 @@ def open_own_labels(store: Store, task: Task) -> Artifact:
         f"task {task.name!r} names neither `dataset` nor `path`, so there is no question to ask: name one, or label "
         f"responses that you have by `hfdistill label --output {store.name(LABELS)}`"
     )
-
-
-def look(journal: Journal, task: Task, questions: list) -> None:
-    """Stop before money is spent on a teacher whose responses hold no answer."""
-    samples = [(question, sample) for question in questions for sample in journal.of(question.question_id)]
-    if samples and not any(task.extract(sample.text, question).value for question, sample in samples):
-        raise HFDistillError(
-            f"none of the teacher's first {len(samples)} responses holds a final answer that task {task.name!r} can "
-            f"read, so nothing could be labelled. The first one ends in {samples[0][1].text[-200:]!r}: check "
-            "task.shots, teacher.chat and label.max_new_tokens"
-        )
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ OTHER = {
     "operations": [2, 4],
     "dtype": "bfloat16",
     "chat_template_kwargs": {"enable_thinking": False},
+    "extra_body": {"chat_template_kwargs": {"enable_thinking": False}},
 }
 
 
@@ -143,7 +144,9 @@ def test_what_the_issue_names(configs):
             *((kind, set()) for kind in ("warmup", "reward")),
             *((kind, {"dtype"}) for kind in ("triples", "policy", "results")),
         )
-    } | {("teacher", kind): {"model", "chat", "shots", "system_prompt"} for kind in ("labels", "results")}
+    }
+    of_the_teacher = {"model", "chat", "shots", "system_prompt", "extra_body", "accept_models"}
+    decide |= {("teacher", kind): of_the_teacher for kind in ("labels", "results")}
     for (section, kind), names in decide.items():
         assert declared(SHARED[section], KINDS[kind]) == names
     without = {

@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+from dataclasses import replace
 from importlib import metadata, util
 
 from .. import __version__
@@ -19,7 +20,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = verbs.add_parser("doctor", help="what this machine has, and what it lacks for which stage")
     parser.add_argument("--endpoint", nargs="*", default=[], help="teacher endpoints to look at")
-    parser.add_argument("--config", help="YAML file of a run: whether its stages fit into this machine's memory")
+    parser.add_argument("--config", help="YAML file of a run: its endpoints, and whether its stages fit into memory")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     add_memory_flags(parser)
     parser.set_defaults(func=run)
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ..artifacts.errors import hub_errors
     from ..sections import TeacherConfig
-    from ..teacher.now import identify
+    from ..teacher.now import say_of_endpoints
 
     try:
         if get_token() is None:
@@ -65,10 +66,14 @@ def run(args: argparse.Namespace) -> int:
                 row(True, "Hub", f"{constants.ENDPOINT} as {HfApi().whoami()['name']}")
     except HFDistillError as error:
         row(False, "Hub", str(error))
-    for url, found in identify(TeacherConfig("", args.endpoint, timeout=SECONDS)).items():
-        refused = isinstance(found, HFDistillError)
-        row(not refused, "endpoint", str(found) if refused else f"{url} serves {found.model_id} by {found.engine}")
-    device, fits = None, []
+    teacher, device, fits = TeacherConfig(""), None, []
+    if args.config:
+        from ..runs.validation import stage_config
+
+        teacher = stage_config("label", args.config, args.set).teacher
+    others = replace(teacher, endpoints=args.endpoint)
+    for right, said in (*say_of_endpoints(teacher, SECONDS), *say_of_endpoints(others, SECONDS, of_a_run=False)):
+        row(right, "endpoint", said)
     if args.config:
         from ..runs.fitting import fit_run
 

@@ -3,6 +3,9 @@
 import argparse
 
 
+SECONDS = 3.0  # that an endpoint may take
+
+
 def add_parser(verbs: argparse._SubParsersAction) -> None:
     """Add the verb."""
     parser = verbs.add_parser("validate", help="check a configuration and open its student, without a GPU or a weight")
@@ -16,6 +19,7 @@ def run(args: argparse.Namespace) -> None:
     from ..runs.opening import describe_teacher, say_of_student
     from ..runs.validation import validate
     from ..tasks import load_task
+    from ..teacher.now import say_of_endpoints
 
     for path in args.config:
         configs = validate(path, args.set)
@@ -24,3 +28,5 @@ def run(args: argparse.Namespace) -> None:
         told = say_of_student(student, task)
         print(f"{path}: valid. Run {label.run.name!r}, task {label.task['name']}")
         print(f"  {describe_teacher(label.teacher, task)}\n  {told}")
+        for _, said in say_of_endpoints(label.teacher, SECONDS):
+            print(f"  {said}")

@@ -132,6 +132,7 @@ def answer_by_teacher(
     """Greedy answers of the teacher, through its endpoints, to the prompts that label. What is in the journal in
     `folder` is not asked again.
     """
+    from ..labels.sampled import responses_of
     from ..teacher.journal import Journal
     from ..teacher.plan import Grid, Plan, teacher_prompts
     from ..teacher.protocols import Decoding
@@ -141,7 +142,8 @@ def answer_by_teacher(
     plan = Plan(questions, render, Grid([0.0], 1))
     with Journal(folder / f"{task.name}.sqlite") as journal:
         collect(journal, teacher, plan, Decoding(task.max_new_tokens, stop), retry_failed=True, stage="Teacher")
-        responses = [journal.of(question.question_id)[0] for question in questions]
+        of = responses_of(journal)
+        responses = [of(question.question_id)[0] for question in questions]
     return [
         Answered(
             response.text,

@@ -19,7 +19,7 @@ from .rejects import RejectedRow
 
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # what UTF-8 cannot hold
 INTEGERS = ("sample", "seed", "prompt_tokens", "completion_tokens")
-TEXTS = ("question_id", "question", "finish_reason", "model", "endpoint_kind", "split")
+TEXTS = ("question_id", "question", "finish_reason", "model", "endpoint_kind", "split", "thought")
 # Columns that say something of each of several responses in a row, where they hold as many values.
 EACH = ("finish_reason", "model", "prompt_tokens", "completion_tokens", "seed", "temperature")
 

@@ -1,10 +1,12 @@
 """What a teacher answered, out of the journal, as rows to be labelled."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..teacher.journal import Journal, Response
 from ..teacher.plan import Plan
+from ..teacher.protocols import OPENED_THOUGHT
 
 
 class SampledResponses:
@@ -25,14 +27,36 @@ class SampledResponses:
         self._cells = {cell.temperature: cell for cell in plan.grid.cells}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        of = responses_of(self._journal)
         for question in sorted(self._plan.questions, key=lambda question: question.question_id):
-            for response in self._journal.of(question.question_id):
+            for response in of(question.question_id):
                 cell = self._cells.get(response.temperature)
                 if cell is None or response.sample >= cell.samples:
                     continue
                 row = {**response_row(response), "confidence": cell.confidence, **self._constant}
+                row["model"] = response.model or row["model"]
                 for copy in range(cell.copies):
                     yield {**row, "sample": response.sample + copy}
+
+
+def responses_of(journal: Journal) -> Callable[[str], list[Response]]:
+    """The finished responses to a question, by its id, as they are to be read.
+
+    Where the teacher's chat template opens a thought in the prompt, a response that was cut off before it closed the
+    thought begins with the mark that opens one.
+    """
+    if not journal.opens_thoughts():
+        return journal.of
+
+    def of(question_id: str) -> list[Response]:
+        return [
+            replace(response, text=OPENED_THOUGHT + response.text)
+            if response.finish_reason == "length" and "think>" not in response.text
+            else response
+            for response in journal.of(question_id)
+        ]
+
+    return of
 
 
 def response_row(response: Response) -> dict[str, Any]:
@@ -46,4 +70,5 @@ def response_row(response: Response) -> dict[str, Any]:
         "finish_reason": response.finish_reason,
         "prompt_tokens": response.prompt_tokens,
         "completion_tokens": response.completion_tokens,
+        "thought": response.thought,
     }

@@ -1,7 +1,7 @@
 """Endpoints: which server answers at a URL, with which model, and whether it can do what the grid needs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -10,20 +10,17 @@ from ..chat import Message
 from ..errors import HFDistillError, unknown
 from ..sections import TeacherConfig
 from .protocols import CHAT, COMPLETIONS, TGI, Completion, Decoding, Protocol
-from .transport import Busy, Faulty, Reply, Transport, Trouble, authorization, base_url
+from .transport import Busy, Faulty, Gone, Rejected, Transport, Trouble, authorization, base_url
 
 
 KINDS = ("auto", TGI, COMPLETIONS, CHAT)
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llama.cpp"}  # by `owned_by` in /v1/models
+TRANSFORMERS_SERVE = "transformers serve"
 VERSIONS = {
     "vllm": ("/version", "version"),
     "sglang": ("/server_info", "version"),
     "llama.cpp": ("/props", "build_info"),
 }
-BEGINNINGS = ("<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "<｜begin▁of▁sentence｜>", "[BOS]")
-PROBE_TOKENS = 64
-PROBES_AT_ONCE = 8
-PROBE_TRIES = 8
 BYTES_PER_TOKEN = 1024  # of an answer, with TGI's details of each token; more is no answer to this request
 
 T = TypeVar("T")
@@ -54,6 +51,15 @@ class Identity:
         """Engine and version, as kept with every response."""
         return f"{self.protocol.engine} {self.version}".strip()
 
+    @property
+    def named(self) -> str:
+        """The model's name, with its commit where that is known."""
+        return f"{self.model_id} at {self.model_sha[:12]}" if self.model_sha else self.model_id
+
+    def is_one_of(self, models: Sequence[str]) -> bool:
+        """Whether it is among these, by its name alone or with its commit."""
+        return self.model_id in models or self.named in models
+
     def fingerprint(self) -> dict[str, str | None]:
         """What must not change between the responses of one run."""
         return {
@@ -75,6 +81,12 @@ class Endpoint:
         chat (`bool`, *optional*, defaults to `False`): let the server render prompts by its chat template.
         api_key_env (`str`, *optional*): environment variable with its token.
         timeout (`float`, *optional*, defaults to 600): seconds that one request may take.
+        extra_body (`dict`, *optional*): further fields of every request; of `/generate`'s `parameters`.
+        accept_models (`Sequence[str]`, *optional*): other models that may answer.
+
+    Attributes:
+        identity ([`Identity`], *optional*): who answers, once that is known.
+        answers_as (`str`, *optional*): the name that its answers give to who answers.
     """
 
     def __init__(
@@ -86,20 +98,24 @@ class Endpoint:
         chat: bool = False,
         api_key_env: str | None = None,
         timeout: float = 600.0,
+        extra_body: dict[str, Any] | None = None,
+        accept_models: Sequence[str] = (),
     ):
         if kind not in KINDS:
             raise unknown("teacher.kind", kind, KINDS)
         if kind == TGI and chat:
             raise HFDistillError("teacher.kind is 'tgi' and teacher.chat is true: leave one of them out")
         self.url, self.decoding, self.model = base_url(url), decoding, model
-        self._kind = CHAT if chat else kind
+        self._kind, self._extra_body = CHAT if chat else kind, extra_body or {}
         self.transport = Transport(
             self.url,
             authorization(self.url, api_key_env),
             timeout,
             largest=(64 << 10) + decoding.max_new_tokens * BYTES_PER_TOKEN,
         )
+        self.accept_models = tuple(accept_models)
         self.identity: Identity | None = None
+        self.answers_as: str | None = None
 
     async def close(self) -> None:
         """Close its connections."""
@@ -125,7 +141,9 @@ class Endpoint:
         try:
             return (await self.transport.get(route)).content
         except Trouble as trouble:
-            if trouble.status in (200, 404, 405):
+            # Gateways refuse a route that they do not know in many ways; a wrong token is met again at the next one.
+            elsewhere = route == "/info" and self._kind != TGI and isinstance(trouble, Rejected | Gone)
+            if trouble.status in (200, 404, 405) or (elsewhere and trouble.status):
                 return None
             raise
 
@@ -138,6 +156,7 @@ class Endpoint:
             info["model_id"],
             details=known.details if known else True,
             greedy_top_k="llamacpp" in label or "trtllm" in label,
+            extra_body=self._extra_body,
         )
         return Identity(
             protocol,
@@ -151,7 +170,7 @@ class Endpoint:
     async def _as_openai(self) -> Identity:
         kind = CHAT if self._kind == CHAT else COMPLETIONS
         if self.model and await self._is_transformers_serve():
-            return Identity(Protocol(kind, "transformers serve", self.model), self.model)
+            return Identity(self._protocol(kind, TRANSFORMERS_SERVE, self.model), self.model)
         listed = await self._found("/v1/models")
         if listed is None:
             raise HFDistillError(
@@ -164,15 +183,20 @@ class Endpoint:
         if self.model not in models and len(models) != 1:
             names = ", ".join(sorted(models)[:10]) or "none"
             missing = f"not {self.model!r}" if self.model else "and none of them was chosen"
-            raise HFDistillError(f"{self.url} serves these models, {missing}: {names}. Name one in teacher.model")
+            raise HFDistillError(
+                f"{self.url} serves these models, {missing}: {names}. Name one in teacher.served_model"
+            )
         entry = models[self.model] if self.model in models else next(iter(models.values()))
         engine = ENGINES.get(entry.get("owned_by"), "openai")
         return Identity(
-            Protocol(kind, engine, entry["id"]),
+            self._protocol(kind, engine, entry["id"]),
             entry["id"],
             version=await self._version(engine),
             longest=entry.get("max_model_len"),
         )
+
+    def _protocol(self, kind: str, engine: str, model: str) -> Protocol:
+        return Protocol(kind, engine, model, extra_body=self._extra_body)
 
     async def _is_transformers_serve(self) -> bool:
         """Whether this is `transformers serve`, whose /v1/models lists a cache and not what it serves.
@@ -194,15 +218,28 @@ class Endpoint:
         except Trouble:
             return ""  # some builds have no such route; the responses do not depend on it
 
-    async def complete(self, prompt: str | list[Message], temperature: float, seed: int | None) -> Completion:
-        """One response to a prompt.
+    async def complete(
+        self, prompt: str | list[Message], temperature: float, seed: int | None, decoding: Decoding | None = None
+    ) -> Completion:
+        """One response to a prompt; `decoding` where it is not that of the endpoint's other requests.
 
         Raises:
             [`~hfdistill.teacher.transport.Trouble`]: if there is none; its kind says what to do.
         """
-        protocol = self.identity.protocol
-        answer = await self.transport.post(protocol.route, protocol.body(prompt, temperature, seed, self.decoding))
-        return protocol.read(answer.content, answer.headers, self.decoding)
+        protocol, decoding = self.identity.protocol, decoding or self.decoding
+        answer = await self.transport.post(protocol.route, protocol.body(prompt, temperature, seed, decoding))
+        return protocol.read(answer.content, answer.headers, decoding)
+
+    def another(self, completion: Completion) -> str | None:
+        """Who answered instead of the model that was asked, as far as the answer tells. Who answers first is taken for
+        that model, where nobody looked before.
+        """
+        if completion.fallback:
+            return completion.model or "a fallback of its gateway"
+        if completion.model in self.accept_models:
+            return completion.model
+        self.answers_as = self.answers_as or completion.model
+        return None if completion.model in (None, self.answers_as) else completion.model
 
     async def prepare(self) -> None:
         """Find out who answers.
@@ -219,68 +256,9 @@ class Endpoint:
                 "together: lower label.max_new_tokens or start the server with a longer context"
             )
 
-    async def probe(self, prompt: str | list[Message], at_once: int | None = None) -> None:
-        """Make sure that the server decodes greedily when asked to and samples when asked to.
-
-        A greedy server would fill the whole grid with one answer, and nothing later would notice. Two responses at
-        temperature 0 are compared with sixteen at temperature 1, and, if the teacher is so sure of this prompt that
-        they are all the same, with sixteen at temperature 2.
-
-        Args:
-            prompt (`str` or `list[dict]`): any prompt of the run.
-            at_once (`int`, *optional*): the most requests in flight meanwhile.
-
-        Raises:
-            [`~hfdistill.errors.HFDistillError`]: if it cannot vary the temperature from request to request.
-        """
-        short = replace(self.decoding, max_new_tokens=min(PROBE_TOKENS, self.decoding.max_new_tokens))
-        check_beginning(prompt, self.identity.protocol)
-        self._slots = asyncio.Semaphore(min(filter(None, (PROBES_AT_ONCE, self.identity.limit, at_once))))
-        if self.identity.protocol.kind == TGI:
-            answer = await self._probed(self.identity.protocol.body(prompt, 0.0, None, short))
-            if "x-generated-tokens" in answer.headers:
-                self.set_details(False)
-        greedy = await self._texts(prompt, 0.0, 2, short)
-        if greedy[0] != greedy[1]:
-            # Kernels may differ with the batch, so greedy texts may split; with six, some agree unless all are drawn.
-            greedy += await self._texts(prompt, 0.0, 4, short)
-            if len(set(greedy)) == len(greedy):
-                raise self._unable("answers at temperature 0 were all different")
-        for temperature in (1.0, 2.0):
-            sampled = await self._texts(prompt, temperature, 16, short)
-            if any(text not in greedy for text in sampled):
-                return
-        raise self._unable("answers at temperatures 1 and 2 were the same as at temperature 0")
-
-    def _unable(self, what: str) -> HFDistillError:
-        return HFDistillError(
-            f"{self._named()} cannot vary the temperature from request to request: its {what}. Use TGI, vLLM, SGLang, "
-            "llama.cpp or `hfdistill serve`"
-        )
-
-    def _named(self) -> str:
-        return f"endpoint {self.url} ({self.identity.engine}, {self.identity.protocol.kind})"
-
-    def set_details(self, details: bool) -> None:
-        """Ask for the list of tokens with every response, or not: needless where headers say how many there are."""
-        self.identity = replace(self.identity, protocol=replace(self.identity.protocol, details=details))
-
-    async def _texts(self, prompt: str | list[Message], temperature: float, count: int, short: Decoding) -> list[str]:
-        protocol = self.identity.protocol
-
-        async def one(seed: int) -> str:
-            body = protocol.body(prompt, temperature, None if temperature == 0 else seed, short)
-            answer = await self._probed(body)
-            return protocol.read(answer.content, answer.headers, short).text
-
-        return await asyncio.gather(*(one(1000 + index) for index in range(count)))
-
-    async def _probed(self, body: dict[str, Any]) -> Reply:
-        try:
-            async with self._slots:
-                return await patiently(lambda: self.transport.post(self.identity.protocol.route, body), PROBE_TRIES)
-        except Trouble as trouble:
-            raise HFDistillError(f"{self._named()} {trouble}: look into its log") from trouble
+    def set_protocol(self, **changes: Any) -> None:
+        """Speak otherwise from now on; see the attributes of [`~hfdistill.teacher.protocols.Protocol`]."""
+        self.identity = replace(self.identity, protocol=replace(self.identity.protocol, **changes))
 
 
 @asynccontextmanager
@@ -290,10 +268,9 @@ async def open_endpoints(teacher: TeacherConfig, decoding: Decoding) -> AsyncIte
         raise HFDistillError(
             "teacher.endpoints is empty: name the base URL of at least one TGI or OpenAI-style server"
         )
-    endpoints = [
-        Endpoint(url, decoding, teacher.model, teacher.kind, teacher.chat, teacher.api_key_env, teacher.timeout)
-        for url in dict.fromkeys(teacher.endpoints)
-    ]
+    asked = {"model": teacher.served_model or teacher.model, "extra_body": teacher.extra_body}
+    asked |= {name: vars(teacher)[name] for name in ("kind", "chat", "api_key_env", "timeout", "accept_models")}
+    endpoints = [Endpoint(url, decoding, **asked) for url in dict.fromkeys(teacher.endpoints)]
     try:
         yield endpoints
     finally:
@@ -314,16 +291,6 @@ async def patiently(ask: Callable[[], Awaitable[T]], tries: int) -> T:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 15.0)
     return await ask()
-
-
-def check_beginning(prompt: str | list[Message], protocol: Protocol) -> None:
-    """Refuse a prompt that brings its own beginning-of-text token, since the server adds one."""
-    for beginning in BEGINNINGS:
-        if isinstance(prompt, str) and prompt.startswith(beginning):
-            raise HFDistillError(
-                f"the prompt starts with {beginning!r}, which a {protocol.kind} endpoint adds itself: the teacher "
-                "would see it twice. Leave it out of the task's prompt, or use teacher.chat for a chat template"
-            )
 
 
 def same_model(identities: dict[str, Identity]) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Response:
         source (`str`, *optional*): where it was made: an endpoint's URL, or a model's path.
         engine (`str`, *optional*): what made it, with its version.
         token_ids (`str`, *optional*): its ids as a JSON list, where it was sampled here, end token included.
+        thought (`str`, *optional*): what the server gave apart from the text.
+        model (`str`, *optional*): who answered, where that was another model than the run's.
     """
 
     question_id: str
@@ -45,17 +47,23 @@ class Response:
     source: str | None = None
     engine: str | None = None
     token_ids: str | None = None
+    thought: str | None = None
+    model: str | None = None
 
 
 COLUMNS = [f.name for f in fields(Response)]
+ADDED = ("token_ids", "thought", "model")  # which journals of earlier versions lack
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS samples (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     question_id TEXT NOT NULL, temperature REAL NOT NULL, sample INTEGER NOT NULL,
     text TEXT, finish_reason TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, seed INTEGER,
     status TEXT NOT NULL CHECK (status IN ('{DONE}', '{FAILED}', '{PARKED}')),
-    reason TEXT, source TEXT, engine TEXT, token_ids TEXT,
+    reason TEXT, source TEXT, engine TEXT, token_ids TEXT, thought TEXT, model TEXT,
     UNIQUE (question_id, temperature, sample)
+);
+CREATE TABLE IF NOT EXISTS apart (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, response TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -91,8 +99,10 @@ class Journal:
         try:
             self._write = self._connect()
             self._write.executescript(_SCHEMA)
-            if "token_ids" not in [column[1] for column in self._write.execute("PRAGMA table_info(samples)")]:
-                self._write.execute("ALTER TABLE samples ADD COLUMN token_ids TEXT")  # a journal of an earlier version
+            there = [column[1] for column in self._write.execute("PRAGMA table_info(samples)")]
+            for name in ADDED:
+                if name not in there:
+                    self._write.execute(f"ALTER TABLE samples ADD COLUMN {name} TEXT")
             self._read = self._connect()
             if fingerprint is not None:
                 self.claim(fingerprint)
@@ -188,8 +198,12 @@ class Journal:
         return {(temperature, status): count for temperature, status, count in rows}
 
     def tokens(self) -> tuple[int, int]:
-        """Prompt tokens and generated tokens of all rows."""
-        return self._all("SELECT TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM samples")[0]
+        """Prompt tokens and generated tokens of all rows, those set apart included."""
+        apart = "json_extract(response, '$.prompt_tokens'), json_extract(response, '$.completion_tokens')"
+        return self._all(
+            "SELECT TOTAL(prompt_tokens), TOTAL(completion_tokens) FROM (SELECT prompt_tokens, completion_tokens "
+            f"FROM samples UNION ALL SELECT {apart} FROM apart)"
+        )[0]
 
     def reasons(self) -> list[tuple[str, int]]:
         """The three most frequent reasons of rows without a response."""
@@ -206,12 +220,57 @@ class Journal:
         """Position after the newest row, for [`~Journal.discard`]."""
         return self._all("SELECT COALESCE(MAX(position), 0) FROM samples")[0][0]
 
-    def discard(self, source: str, after: int) -> int:
-        """Forget what came from a source after a position; returns how many rows that were."""
+    def set_apart(self, responses: Iterable[Response]) -> None:
+        """Keep what another model answered, named in each, beside the rows: its keys are still to be asked for."""
+        rows = [(response.model, json.dumps(asdict(response))) for response in responses]
+        with self._writing, self._write:
+            self._write.execute("BEGIN IMMEDIATE")
+            self._write.executemany("INSERT INTO apart (model, response) VALUES (?, ?)", rows)
+
+    def set_apart_after(self, position: int, source: str, model: str) -> int:
+        """Set apart what came from a source after a position, as answered by a model; returns how many rows."""
+        where = f"source = ? AND position > ? AND status = '{DONE}'"
+        moved = [Response(*row) for row in self._all(f"{_SELECT} WHERE {where}", source, position)]
+        self.set_apart(replace(response, model=model) for response in moved)
         with self._writing:
-            return self._write.execute(
-                "DELETE FROM samples WHERE source = ? AND position > ?", (source, after)
-            ).rowcount
+            self._write.execute(f"DELETE FROM samples WHERE {where}", (source, position))
+        return len(moved)
+
+    def apart(self) -> dict[str, int]:
+        """How many responses are set apart, by the model that answered."""
+        return dict(self._all("SELECT model, COUNT(*) FROM apart GROUP BY 1 ORDER BY 2 DESC, 1"))
+
+    def engines(self) -> dict[str, int]:
+        """How many responses each engine gave, with its version and its system's fingerprint where they are told."""
+        return dict(
+            self._all(f"SELECT engine, COUNT(*) FROM samples WHERE status = '{DONE}' GROUP BY 1 ORDER BY 2 DESC, 1")
+        )
+
+    def take_back(self, model: str) -> int:
+        """Make rows of what a model answered that was set apart; returns how many there were."""
+        found = self._all("SELECT response FROM apart WHERE model = ? ORDER BY position", model)
+        responses = [Response(**json.loads(row[0])) for row in found]
+        with self._writing:  # a key that was given up is answered after all
+            for response in responses:
+                self._write.execute(
+                    "DELETE FROM samples WHERE question_id = ? AND temperature = ? AND sample = ? "
+                    f"AND status != '{DONE}'",
+                    (response.question_id, response.temperature, response.sample),
+                )
+        self.add(responses)
+        with self._writing:
+            self._write.execute("DELETE FROM apart WHERE model = ?", (model,))
+        return len(responses)
+
+    def opens_thoughts(self) -> bool:
+        """Whether a row closes a thought that nothing opened: the teacher's chat template opens one in the prompt."""
+        closing = "instr(text, '</think>')"
+        return bool(
+            self._all(
+                f"SELECT EXISTS (SELECT 1 FROM samples WHERE status = '{DONE}' AND {closing} > 0 "
+                f"AND instr(substr(text, 1, {closing}), '<think>') = 0)"
+            )[0][0]
+        )
 
     def note(self, key: str) -> Any:
         """A value kept beside the rows, or `None`."""

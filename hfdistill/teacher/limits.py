@@ -29,6 +29,8 @@ class Lane:
         self.trouble = ""  # the latest one
         self.busy = False  # whether the latest answer was a refusal
         self.outages = 0  # since the last answer
+        self.held: list[tuple[Any, str]] = []  # requests that it refused since the last answer, and why
+        self.refuses_all = False  # as far as was found out since the last answer
         self.checked = 0  # journal position at which the model was last known to be the right one
         self.answers = 0
         self.refusals = 0
@@ -52,7 +54,7 @@ class Lane:
         return not self.open and self.in_flight < int(self.limit)
 
     def answered(self) -> None:
-        """Count an answer that came while `in_flight` still holds its request."""
+        """Count an answer, be it a refusal for good, that came while `in_flight` still holds its request."""
         self.answers += 1
         self._faults = self.outages = 0
         self.busy = False

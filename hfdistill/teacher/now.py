@@ -8,10 +8,12 @@ from typing import Any
 from ..chat import Message
 from ..errors import HFDistillError
 from ..sections import TeacherConfig
-from .endpoints import Identity, open_endpoints, patiently
+from .endpoints import TRANSFORMERS_SERVE, Identity, open_endpoints, patiently, same_model
+from .plan import Request
+from .probing import OTHERS, UNABLE, Probing
 from .protocols import Completion, Decoding
 from .session import run_loop
-from .transport import Trouble, on_hugging_face
+from .transport import Faulty, Rejected, Trouble, on_hugging_face
 
 
 async def ask_now(
@@ -35,29 +37,73 @@ async def ask_now(
         endpoint.identity = await patiently(endpoint.identify, teacher.tries)
         slots = asyncio.Semaphore(teacher.concurrency or endpoint.identity.limit or count)
 
+        async def ask() -> Completion:
+            completion = await endpoint.complete(prompt, temperature, None)
+            if (other := endpoint.another(completion)) and other not in teacher.accept_models:
+                raise Faulty(f"was answered by {other!r}")
+            return completion
+
         async def one() -> Completion:
             async with slots:
-                return await patiently(lambda: endpoint.complete(prompt, temperature, None), teacher.tries)
+                return await patiently(ask, teacher.tries)
 
-        return list(await asyncio.gather(*(one() for _ in range(count))))
+        try:
+            return list(await asyncio.gather(*(one() for _ in range(count))))
+        except Rejected:  # for a setting that it does not take, perhaps
+            probing = Probing(endpoint, teacher.concurrency)
+            await probing.find_accepted([[Request("", prompt, temperature, 0, None)]])
+            return list(await asyncio.gather(*(one() for _ in range(count))))
 
 
-def identify(teacher: TeacherConfig) -> dict[str, Identity | HFDistillError]:
-    """Who answers at each of the teacher's endpoints, or in a sentence why nobody does; none is asked twice."""
+def identify(teacher: TeacherConfig) -> dict[str, Identity | Trouble | HFDistillError]:
+    """Who answers at each of the teacher's endpoints, or why nobody does, or why no run could use it; none is asked
+    twice.
+    """
 
-    async def one(url: str) -> Identity | HFDistillError:
+    async def one(url: str) -> Identity | Trouble | HFDistillError:
         try:
             async with open_endpoints(replace(teacher, endpoints=[url]), Decoding(1)) as (endpoint,):
-                return await endpoint.identify()
-        except Trouble as trouble:
-            return HFDistillError(f"endpoint {url} {trouble}")
-        except HFDistillError as error:
+                found = await endpoint.identify()
+        except (Trouble, HFDistillError) as error:
             return error
+        if found.protocol.engine == TRANSFORMERS_SERVE:
+            return HFDistillError(f"endpoint {url} is `{TRANSFORMERS_SERVE}`, which {UNABLE}. {OTHERS}")
+        return found
 
-    async def each() -> list[Identity | HFDistillError]:
+    async def each() -> list[Identity | Trouble | HFDistillError]:
         return await asyncio.gather(*map(one, teacher.endpoints))
 
     return dict(zip(teacher.endpoints, run_loop(each()), strict=True))
+
+
+def say_of_endpoints(teacher: TeacherConfig, seconds: float, of_a_run: bool = True) -> list[tuple[bool | None, str]]:
+    """A sentence on each of the teacher's endpoints, as a run would find them, and whether it is good.
+
+    Args:
+        teacher ([`~hfdistill.sections.TeacherConfig`]): its endpoints.
+        seconds (`float`): that each may take.
+        of_a_run (`bool`, *optional*, defaults to `True`): whether they belong to one run. Then they have to serve one
+            model; and Hugging Face's are not asked, which is neither good nor bad: that could start one that costs
+            money.
+    """
+    asked = [url for url in teacher.endpoints if not (of_a_run and on_hugging_face(url))]
+    found = identify(replace(teacher, endpoints=asked, timeout=seconds)) if asked else {}
+    said: list[tuple[bool | None, str]] = []
+    for url in teacher.endpoints:
+        who = found.get(url)
+        if who is None:
+            said.append((None, f"endpoint {url}: not asked, since that could start it"))
+        elif isinstance(who, Identity):
+            said.append((True, f"endpoint {url} serves {who.named} by {who.engine}"))
+        else:
+            said.append((False, str(who) if isinstance(who, HFDistillError) else f"endpoint {url} {who}"))
+    ready = {url: who for url, who in found.items() if isinstance(who, Identity)}
+    try:
+        if of_a_run and ready:
+            same_model(ready)
+    except HFDistillError as error:
+        said.append((False, str(error)))
+    return said
 
 
 def warn_of_another_model(teacher: TeacherConfig, served: dict[str, Any], dataset: str) -> None:
@@ -73,7 +119,7 @@ def warn_of_another_model(teacher: TeacherConfig, served: dict[str, Any], datase
     """
     urls = [url for url in teacher.endpoints if not on_hugging_face(url)]
     for url, found in identify(replace(teacher, endpoints=urls, timeout=3.0)).items():
-        if isinstance(found, HFDistillError):
+        if not isinstance(found, Identity):
             continue
         for name in ("model_id", "model_sha"):
             was, now = served.get(name), found.fingerprint()[name]

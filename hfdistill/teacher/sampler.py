@@ -15,16 +15,19 @@ from ..progress import Progress
 from .board import Board, Outcome
 from .budget import Budget
 from .endpoints import Endpoint, Identity
-from .journal import DONE, FAILED, PARKED, Journal, Response
+from .journal import DONE, Journal
 from .limits import Lane, backoff
-from .plan import Plan, Request
-from .transport import Busy, Faulty, Gone, Rejected, Trouble
+from .plan import Plan, Prompt, Request
+from .protocols import Completion
+from .responses import answered, parked, refused
+from .transport import CHECK, Busy, Faulty, Gone, Rejected, Trouble
 from .writer import Writer
 
 
 GRACE_SECONDS = 30.0  # that answers in flight may take after Ctrl-C: they are paid for
-NO_ENTRY = (401, 403)  # before any answer: no waiting makes the token a better one
+NO_ENTRY = (401, 402)  # before any answer: no waiting makes the token a better one
 MOST_BACKLOG = 10_000  # responses that may wait for a slow disk
+REFUSED_QUESTIONS = 5  # in a row: it may be the endpoint that refuses everything
 
 
 @dataclass(slots=True)
@@ -101,6 +104,8 @@ class Sampler:
         try:
             self._pump()
             await self._over.wait()
+            if self._error is None and self._stopped != "interrupted":
+                await asyncio.gather(*(self._check_quietly(lane) for lane in self.lanes if not lane.open))
         finally:
             restore()
             for task in (*self._helpers, *self._tasks):
@@ -127,7 +132,12 @@ class Sampler:
                 self._tasks.add(task)
                 task.add_done_callback(self._settled)
         if not self._tasks and (self._stopped or self._nothing_left()):
-            self._over.set()
+            # What was refused last may be for other endpoints to answer; nobody knows where the run was stopped.
+            doubtful = [] if self._stopped else [lane for lane in self.lanes if lane.held]
+            for lane in doubtful:
+                self._open_circuit(lane, lane.held[-1][1])
+            if not doubtful:
+                self._over.set()
 
     def _next(self, lane: Lane) -> Pending | None:
         if self.budget.exhausted(self._in_flight):
@@ -164,6 +174,8 @@ class Sampler:
         request = pending.request
         try:
             completion = await lane.endpoint.complete(request.prompt, request.temperature, request.seed)
+            self.budget.count(completion)
+            other = self._another(lane, request, completion)
         except Busy as trouble:
             lane.trouble = str(trouble)
             lane.refused()
@@ -173,33 +185,29 @@ class Sampler:
             lane.trouble = str(trouble)
             pending.tries += 1
             if pending.tries >= self._tries:
-                self._keep(lane, request, status=PARKED, reason=str(trouble))
+                self._writer.put(parked(lane.endpoint, request, str(trouble)))
             else:
                 self._later(pending, pending.tries)
             if lane.faulted():
                 self._open_circuit(lane, str(trouble))
         except Rejected as trouble:
             lane.answered()
-            self._keep(lane, request, status=FAILED, reason=str(trouble))
+            lane.held.append((pending, str(trouble)))
+            questions = {held.request.question_id for held, _ in lane.held}
+            if lane.refuses_all or len(questions) >= REFUSED_QUESTIONS:
+                self._open_circuit(lane, str(trouble))
         except Gone as trouble:
             self._returned.append(pending)
             if trouble.status in NO_ENTRY and not any(other.answers for other in self.lanes):
-                raise HFDistillError(
-                    f"endpoint {lane.endpoint.url} {trouble}: check the URL, the server and its token"
-                ) from trouble
+                raise HFDistillError(f"endpoint {lane.endpoint.url} {trouble}: {CHECK}") from trouble
             self._open_circuit(lane, str(trouble))
         else:
             lane.answered()
-            self.budget.count(completion)
+            lane.refuses_all = False
+            if lane.held:
+                self._give_up_refused(lane)
             self._board.count(request, completion)
-            self._keep(
-                lane,
-                request,
-                text=completion.text,
-                finish_reason=completion.finish_reason,
-                prompt_tokens=completion.prompt_tokens,
-                completion_tokens=completion.completion_tokens,
-            )
+            self._writer.put(answered(lane.endpoint, request, completion, other))
         finally:
             lane.in_flight -= 1
             self._in_flight -= 1
@@ -213,20 +221,26 @@ class Sampler:
             return
         self._pump()
 
-    def _keep(self, lane: Lane, request: Request, status: str = DONE, **values: Any) -> None:
-        identity = lane.endpoint.identity
-        self._writer.put(
-            Response(
-                request.question_id,
-                request.temperature,
-                request.sample,
-                seed=request.seed,
-                status=status,
-                source=lane.endpoint.url,
-                engine=identity.engine,
-                **values,
-            )
+    def _another(self, lane: Lane, request: Request, completion: Completion) -> str | None:
+        """Which accepted model answered instead of the one that was asked. What another one answers is set apart.
+
+        Raises:
+            [`~hfdistill.teacher.transport.Faulty`]: if another one answered.
+        """
+        other = lane.endpoint.another(completion)
+        if other is None or other in lane.endpoint.accept_models:
+            return other
+        self.journal.set_apart([answered(lane.endpoint, request, completion, other)])
+        raise Faulty(
+            f"was answered by {other!r} instead of {lane.endpoint.answers_as or lane.endpoint.identity.model_id!r}, "
+            f"which is set apart (--teacher.accept_models {other!r} keeps it)"
         )
+
+    def _give_up_refused(self, lane: Lane) -> None:
+        """Keep the refusals since the last answer: they were about these requests."""
+        held, lane.held = lane.held, []
+        for pending, reason in held:
+            self._writer.put(refused(lane.endpoint, pending.request, reason))
 
     def _later(self, pending: Pending, tries: int) -> None:
         self._waiting += 1
@@ -255,6 +269,8 @@ class Sampler:
             lane.outages += 1
             try:
                 await self._check(lane)
+                if lane.held:
+                    await self._ask_what_was_answered(lane)
             except Trouble as trouble:
                 lane.trouble = str(trouble)
                 continue
@@ -262,23 +278,60 @@ class Sampler:
             self._pump()
             return
 
+    async def _ask_what_was_answered(self, lane: Lane) -> None:
+        """Find out whether an endpoint that refused one question after another refuses everything: what was answered
+        before is asked for once more, in a few tokens.
+
+        Raises:
+            [`~hfdistill.teacher.transport.Trouble`]: if it does, and others answer; or if it does not answer.
+            [`~hfdistill.errors.HFDistillError`]: if it does, and nobody else is there.
+        """
+        prompt, reason = await self._answered(), lane.held[-1][1]
+        if prompt is not None:
+            few = replace(lane.endpoint.decoding, max_new_tokens=min(16, lane.endpoint.decoding.max_new_tokens))
+            try:
+                await lane.endpoint.complete(prompt, self._plan.grid.cells[0].temperature, None, few)
+            except Rejected as trouble:
+                reason = str(trouble)
+            else:
+                self._give_up_refused(lane)
+                return
+        self._returned.extend(pending for pending, _ in lane.held)
+        lane.held, lane.refuses_all = [], True
+        if all(other.open for other in self.lanes):
+            raise HFDistillError(
+                f"endpoint {lane.endpoint.url} refuses everything that it is asked now: it {reason}. No question is "
+                "marked for that; change what it names, and the same command goes on"
+            )
+        raise Faulty(reason)
+
+    async def _answered(self) -> Prompt | None:
+        """A prompt of the plan that was answered at some time."""
+        await self._writer.flush()
+        for question in self._plan.questions:
+            if DONE in self.journal.keys(question.question_id).values():
+                return self._plan.of(question)[0].prompt
+        return None
+
     async def _check(self, lane: Lane) -> None:
         """Look at which model an endpoint serves, and give up if it is another than at the start."""
         position = self.journal.position()
         identity = await lane.endpoint.identify()
         if self._expected is None:
             self._expected = identity
-        if identity.fingerprint() != self._expected.fingerprint():
+        was, now = self._expected.fingerprint(), identity.fingerprint()
+        if was != now and not identity.is_one_of(lane.endpoint.accept_models):
             await self._writer.flush()
-            dropped = self.journal.discard(lane.endpoint.url, lane.checked)
-            was, now = self._expected.fingerprint(), identity.fingerprint()
+            apart = self.journal.set_apart_after(lane.checked, lane.endpoint.url, identity.named)
             changes = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in was if was[name] != now[name]]
             raise HFDistillError(
-                f"endpoint {lane.endpoint.url} serves another model now: {'; '.join(changes)}. {dropped} responses "
-                "since the last look at it were dropped; serve the first model again and run the same command"
+                f"endpoint {lane.endpoint.url} serves another model now: {'; '.join(changes)}. {apart} responses "
+                "since the last look at it are set apart; serve the first model again and run the same command, which "
+                f"asks for them again, or keep them by --teacher.accept_models {identity.named!r}"
             )
         if lane.endpoint.identity is None:
             lane.endpoint.identity = replace(identity, protocol=self._expected.protocol)
+            lane.endpoint.answers_as = next((other.endpoint.answers_as for other in self.lanes), None)
             lane.reset()
         lane.checked = position
 

@@ -12,14 +12,16 @@ from ..progress import Progress
 from ..sections import TeacherConfig
 from .board import Outcome, count_there
 from .budget import Budget
-from .endpoints import Endpoint, open_endpoints, same_model
+from .endpoints import Endpoint, Identity, open_endpoints, same_model
 from .journal import Journal
 from .plan import Plan
+from .probing import Probing, describe, findings, requests_to_probe, restore
 from .protocols import Decoding
+from .responses import answered
 from .sampler import Sampler
 from .shards import take_shards
 from .sync import PartialSync
-from .transport import Trouble
+from .transport import CHECK, Trouble
 
 
 STARTING = (429, 502, 503, 504)  # what a server that is loading, or the gateway before it, answers
@@ -67,7 +69,8 @@ def collect(
         retry_failed (`bool`, *optional*, defaults to `False`): ask again for what failed in an earlier call.
         growing (`bool`, *optional*, defaults to `False`): whether another call may ask for other prompts; then each
             `question_id` must be made of its prompt.
-        probe (`bool`, *optional*, defaults to `True`): make sure that the temperature is heeded.
+        probe (`bool`, *optional*, defaults to `True`): make sure that the temperature is heeded. What an endpoint
+            takes of a request is found out in any case.
         sync ([`~hfdistill.teacher.sync.PartialSync`], *optional*): shares the journal's rows with other machines.
         shards (`Path`, *optional*): folder whose shards are taken first, see [`~hfdistill.teacher.shards`].
         stage (`str`, *optional*, defaults to `"label"`): name of the progress.
@@ -84,12 +87,16 @@ def collect(
     wanted = {**vars(decoding), "stop": list(decoding.stop), "chat": teacher.chat, "seed": plan.seed}
     if not growing:
         wanted["prompts"] = plan.prompts_digest()
+    if teacher.extra_body:
+        wanted["extra_body"] = teacher.extra_body
     if sync is not None:
         sync.restore(journal, wanted)
     if shards is not None:
         take_shards(shards, journal, wanted)
     if retry_failed:
         journal.retry_failed()
+    for model in teacher.accept_models:
+        journal.take_back(model)
     found = journal.note("fingerprint") or {}
     if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
         return {**_who(found), "missing": 0, "cost": Budget(journal, teacher, 0).figures()}
@@ -98,9 +105,8 @@ def collect(
         async with open_endpoints(teacher, decoding) as endpoints:
             await prepare(endpoints, teacher.patience)
             ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
-            journal.claim({**same_model(ready), **wanted})
-            if probe:
-                await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher)
+            journal.claim({**_one_model(ready, teacher, found), **wanted})
+            await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
             budget = Budget(journal, teacher, len(endpoints))
             sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
             if show:
@@ -136,16 +142,35 @@ def collect(
             else "--retry_failed true asks for them again; --max_missing publishes without them"
         )
         raise HFDistillError(f"{outcome.missing} of {len(plan)} responses could not be had ({reasons}). {again}")
+    _tell_of_others(journal)
     return {**_who(journal.note("fingerprint")), "missing": outcome.missing, "cost": budget.figures()}
 
 
+def _one_model(ready: dict[str, Identity], teacher: TeacherConfig, found: dict[str, Any]) -> dict[str, Any]:
+    """The fingerprint of the model that answers; others that are accepted leave it as it was."""
+    own = {url: identity for url, identity in ready.items() if not identity.is_one_of(teacher.accept_models)}
+    who = same_model(own or ready)
+    return who if own else who | {name: found.get(name, who[name]) for name in ("model_id", "model_sha")}
+
+
 def _description(endpoints: list[Endpoint], done: int, planned: int) -> str:
-    identity = next(endpoint.identity for endpoint in endpoints if endpoint.identity)
-    revision = f" at {identity.model_sha[:12]}" if identity.model_sha else ""
-    return (
-        f"{identity.model_id}{revision} answers by {identity.engine} at {len(endpoints)} endpoint(s); "
-        f"{done:,} of {planned:,} responses are there"
-    )
+    ready = [endpoint for endpoint in endpoints if endpoint.identity]
+    identity = ready[0].identity
+    told = f"{identity.named} answers by {identity.engine} at {len(endpoints)} endpoint(s)"
+    names = {endpoint.answers_as for endpoint in ready} - {None, identity.model_id}
+    told += f" as {', '.join(sorted(names))}" if names else ""
+    asked = dict.fromkeys(describe(endpoint.identity.protocol) for endpoint in ready)
+    return "".join([*(f"{line}\n" for line in asked if line), f"{told}; {done:,} of {planned:,} responses are there"])
+
+
+def _tell_of_others(journal: Journal) -> None:
+    """Name the models whose answers were set apart, and the systems that answered where they are several."""
+    if apart := journal.apart():
+        told = ", ".join(f"{model} ({count})" for model, count in apart.items())
+        print(f"warning: answers by other models were set apart, and asked for again: {told}", file=sys.stderr)
+    if len(engines := journal.engines()) > 1:
+        told = ", ".join(f"{engine} ({count})" for engine, count in engines.items())
+        print(f"warning: the responses come from several systems: {told}", file=sys.stderr)
 
 
 async def prepare(endpoints: list[Endpoint], patience: float) -> None:
@@ -174,26 +199,35 @@ async def prepare(endpoints: list[Endpoint], patience: float) -> None:
         if not starting or time.monotonic() + pause > end:
             reasons = "; ".join(f"endpoint {url} {trouble}" for url, trouble in troubles.items())
             waited = f" for {patience:g} s" if starting else ""
-            raise HFDistillError(f"{reasons}{waited}: check the URL, the server and its token")
+            raise HFDistillError(f"{reasons}{waited}: {CHECK}")
         await asyncio.sleep(pause)
         pause = min(2 * pause, 15.0)
     for url, trouble in troubles.items():
         print(f"warning: endpoint {url} {trouble}; going on without it until it is back", file=sys.stderr)
 
 
-async def _probe(endpoints: list[Endpoint], journal: Journal, plan: Plan, teacher: TeacherConfig) -> None:
+async def _probe(
+    endpoints: list[Endpoint], journal: Journal, plan: Plan, teacher: TeacherConfig, temperatures: bool
+) -> None:
     """Probe each endpoint once; an endpoint that passed needs no second probe when the run goes on later."""
-    prompt = plan.of(plan.questions[0])[0].prompt
 
-    async def probe(endpoint: Endpoint) -> None:
-        key = f"probed {endpoint.url} {endpoint.identity.engine}"
-        if (details := journal.note(key)) is not None:
-            endpoint.set_details(details)
+    asked = requests_to_probe(plan, journal)
+
+    async def probe(place: int, endpoint: Endpoint) -> None:
+        key = f"asked as {endpoint.url} {endpoint.identity.engine} {endpoint.identity.protocol.kind}"
+        if (found := journal.note(key)) is not None:
+            restore(endpoint, found)
             return
-        await endpoint.probe(prompt, teacher.concurrency)
-        journal.set_note(key, endpoint.identity.protocol.details)
+        probing = Probing(endpoint, teacher.concurrency)
+        first = place % len(asked)  # no two endpoints are asked the same
+        prompt = await probing.find_accepted([*asked[first:], *asked[:first]])
+        if temperatures:
+            await probing.check_temperature(prompt, drawn=plan.grid.cells[-1].temperature > 0)
+        probing.settle()
+        journal.add(answered(endpoint, *answer, endpoint.another(answer[1])) for answer in probing.answers)
+        journal.set_note(key, findings(endpoint))
 
-    await asyncio.gather(*(probe(endpoint) for endpoint in endpoints))
+    await asyncio.gather(*(probe(*numbered) for numbered in enumerate(endpoints)))
 
 
 def _who(fingerprint: dict[str, Any]) -> dict[str, Any]:

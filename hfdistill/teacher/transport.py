@@ -1,10 +1,13 @@
 """HTTP to one endpoint: what is sent where, and what every kind of trouble means for the sampler."""
 
 import asyncio
+import ipaddress
 import os
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +17,19 @@ import orjson
 from ..errors import HFDistillError
 
 
+CHECK = "check the URL, the server and its token"
 CONNECT_SECONDS = 10.0
 LARGEST_LIST = 8 << 20  # of what a GET answers: a router lists hundreds of models
 HUGGING_FACE_HOSTS = ("huggingface.co", "huggingface.cloud")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# A base that already says which version of the interface it is, as `…/v1beta/openai` does; to others `/v1` is added.
+VERSION = re.compile(r"/v\d\w*(?=/|$)")
+# What stands for a secret in the words of a server or of a proxy.
+SECRET = re.compile(r"(?<=://)[^/@\s]+@|\b(?:sk-|hf_|gsk_|AIza)[\w*-]{6,}|(?i:(?<=bearer )\S+)")
+
+# What each status says. 401, 402 and 407 are about who asks, the redirects about where: no other question helps.
+BUSY = (429, 498, 503, 529)
+GONE = (401, 402, 407)
+PASSING = (408, 409, 424, 425)
 
 
 class Trouble(Exception):
@@ -33,7 +45,7 @@ class Trouble(Exception):
 
 
 class Busy(Trouble):
-    """The endpoint has too much to do or is starting (429, 503): ask again, slower."""
+    """The endpoint has too much to do or is starting (429, 503, 529): ask again, slower."""
 
 
 class Faulty(Trouble):
@@ -41,7 +53,7 @@ class Faulty(Trouble):
 
 
 class Rejected(Trouble):
-    """The request itself is refused (400, 413, 415, 422): asking again would not help."""
+    """The request itself is refused (400, 403, 404, 413, 422 and others): asking again would not help."""
 
 
 class Gone(Trouble):
@@ -57,7 +69,9 @@ class Reply:
 
 
 def base_url(url: str) -> str:
-    """An endpoint's base URL, without the route that users copy along with it."""
+    """An endpoint's base URL, without the route that users copy along with it; a version that others than `/v1` end in
+    stays.
+    """
     parts = urllib.parse.urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise HFDistillError(f"teacher.endpoints holds {url!r}, which is no URL: write http://host:port")
@@ -65,6 +79,11 @@ def base_url(url: str) -> str:
         raise HFDistillError(
             f"the URL of the endpoint at {parts.hostname} holds a user name or password: leave it out, and name the "
             "environment variable that holds the token in teacher.api_key_env"
+        )
+    if parts.query:
+        raise HFDistillError(
+            f"the URL of the endpoint at {parts.hostname} holds parameters behind a '?', which its routes would lose: "
+            "leave them out, and name the environment variable that holds a token in teacher.api_key_env"
         )
     path = parts.path.rstrip("/")
     for route in ("/chat/completions", "/completions", "/models", "/generate_stream", "/generate", "/info", "/v1"):
@@ -98,11 +117,37 @@ def on_hugging_face(url: str) -> bool:
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment prescribes for a URL; looked up once, since it costs more than a request."""
+    """The proxy that the environment prescribes for a URL; looked up once, since it costs more than a request.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if that is no HTTP proxy.
+    """
     parts = urllib.parse.urlsplit(url)
-    if parts.hostname in LOOPBACK or urllib.request.proxy_bypass(parts.hostname):
+    prescribed = urllib.request.getproxies()
+    proxy = prescribed.get(parts.scheme) or prescribed.get("all")
+    if not proxy or _is_near(parts.hostname, prescribed.get("no", "")) or urllib.request.proxy_bypass(parts.hostname):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    kind, _, place = proxy.partition("://")
+    if kind not in ("http", "https"):
+        raise HFDistillError(
+            f"the environment prescribes a {kind} proxy, {place.rpartition('@')[2]}, for {parts.hostname}: give an "
+            f"HTTP proxy in {parts.scheme.upper()}_PROXY, or name the host in NO_PROXY"
+        )
+    return proxy
+
+
+def _is_near(host: str, exceptions: str) -> bool:
+    """Whether a host is this machine, or an address in a network that `NO_PROXY` names."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    networks = []
+    for entry in exceptions.split(","):
+        with suppress(ValueError):  # a name
+            networks.append(ipaddress.ip_network(entry.strip(), strict=False))
+    return address.is_loopback or address.is_unspecified or any(address in network for network in networks)
 
 
 class Transport:
@@ -120,6 +165,7 @@ class Transport:
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 600.0, largest: int = 1 << 20):
         self.url, self.largest, self.timeout = url, largest, timeout
+        self._versioned = VERSION.search(urllib.parse.urlsplit(url).path) is not None
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         # A request is held while an Inference Endpoint starts from zero; other servers ignore it.
         self._patient = {"X-Scale-Up-Timeout": str(int(timeout))}
@@ -139,7 +185,7 @@ class Transport:
         await self._session.close()
 
     async def get(self, route: str, timeout: float = 30.0) -> Reply:
-        """Read a route that answers with a JSON object."""
+        """Read a route that answers with a JSON object; its `/v1` gives way to a version in the base."""
         timeout = min(timeout, self.timeout)
         return await self._exchange(
             "GET", route, timeout, max(self.largest, LARGEST_LIST), timeout=aiohttp.ClientTimeout(timeout)
@@ -156,6 +202,8 @@ class Transport:
         )
 
     async def _exchange(self, method: str, route: str, seconds: float, largest: int, **options: Any) -> Reply:
+        if self._versioned:
+            route = route.removeprefix("/v1")
         try:
             async with self._session.request(
                 method, self.url + route, proxy=self._proxy, allow_redirects=False, **options
@@ -195,14 +243,12 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
 
 def _refusal(status: int, text: bytes) -> Trouble:
     reason = f"answered {status}: {_message(text)}"
-    if status in (429, 503):
+    if status in BUSY:
         return Busy(reason, status)
-    if status == 400 and b"endpoint is paused" in text.lower():
+    if status in GONE or 300 <= status < 400 or (status == 400 and b"endpoint is paused" in text.lower()):
         return Gone(reason, status)
-    if status in (400, 413, 415, 422):
+    if 400 <= status < 500 and status not in PASSING:
         return Rejected(reason, status)
-    if 300 <= status < 500 and status not in (408, 424):
-        return Gone(reason, status)
     return Faulty(reason, status)
 
 
@@ -216,8 +262,13 @@ def _message(text: bytes) -> str:
         content = content.get("error", content.get("message", content))
     if isinstance(content, dict):
         content = content.get("message", content)
-    return " ".join(str(content).split())[:300] or "no message"
+    return redacted(" ".join(str(content).split()))[:300] or "no message"
+
+
+def redacted(words: str) -> str:
+    """Somebody's words without the passwords and tokens in them."""
+    return SECRET.sub("…", words)
 
 
 def _short(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return redacted(" ".join(f"{type(error).__name__}: {error}".split()))[:200]

@@ -22,7 +22,7 @@ def test_who_serves_what(stand_in):
     tgi, vllm = stand_in(), stand_in(kind="openai", model="org/large")
     done = doctor(tgi.url, f"{vllm.url}/v1/chat/completions")
     assert done.returncode == 0, done.stderr
-    assert f"{tgi.url} serves stand-in/teacher by tgi 3.3.7" in done.stdout
+    assert f"{tgi.url} serves stand-in/teacher at aaaaaaaaaaaa by tgi 3.3.7" in done.stdout
     assert "serves org/large by vllm 0.20.1" in done.stdout
     assert tgi.control()["answered"] == vllm.control()["answered"] == 0
 

@@ -93,6 +93,7 @@ def test_labels():
         "completion_tokens": 4,
         "model": "student",
         "endpoint_kind": "local",
+        "thought": None,
         "token_ids": [4, 2, 9, 1],
     }
 

@@ -52,6 +52,19 @@ class Settings:
     starting: int = 0  # status of everything while it loads
     redirect: str | None = None
     tell_seen: bool = False  # which completions were given, in /control
+    refuse_status: int = 422
+    refuse_after: int | None = None  # every request after so many completions
+    refused_fields: list[str] = field(default_factory=list)  # of an OpenAI-style body: a 400
+    largest_seed: int | None = None
+    other_model: str = ""  # who answers instead
+    other_after: int = 0  # completions
+    other_share: float = 1.0
+    fallback: bool = False  # a gateway's header tells of the other model, the body does not
+    fingerprint: str | None = None
+    thought: str = ""  # "beside" or "only" in a field of its own, "opened" in the prompt
+    thought_field: str = "reasoning_content"
+    info_status: int = 404  # of /info, where it is no TGI
+    prefix: str = "/v1"
 
 
 class Endpoint:
@@ -107,7 +120,7 @@ class Endpoint:
         if s.answer is not None:
             return s.answer
         drawn = s.always_drawn or (temperature > 0 and not s.greedy_only)
-        if s.always_drawn:
+        if s.always_drawn or (drawn and seed is None):
             seed = self.random.randrange(2**40)
         digest = hashlib.blake2b(f"{prompt}|{seed if drawn else None}".encode(), digest_size=16).digest()
         words = " ".join(f"w{digest[index % 16]}" for index in range(s.words))
@@ -141,11 +154,33 @@ class Endpoint:
     def openai(self, route: str, body: dict) -> tuple[int, dict, dict]:
         chat = route == "/v1/chat/completions"
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        s = self.settings
+        wrong = next((name for name in s.refused_fields if name in body), None)
+        if wrong or (s.largest_seed is not None and body.get("seed", 0) > s.largest_seed):
+            message = f"Unrecognized request argument supplied: {wrong or 'seed'}"
+            return 400, {"error": {"message": message}}, {}
         text = self.text(prompt, body.get("temperature", 1.0), body.get("seed"))
         choice = {"index": 0, "finish_reason": "stop", "stop_reason": (body.get("stop") or [None])[0]}
-        choice.update({"message": {"role": "assistant", "content": text}} if chat else {"text": text})
+        message = {"role": "assistant", "content": text}
+        if s.thought == "opened":  # every third is cut off before it comes to an end
+            cut = len(text.encode()) % 3 == 0
+            message["content"] = f"The answer is 0? {text}" + ("" if cut else f"</think>{text}")
+            choice["finish_reason"] = "length" if cut else "stop"
+        elif s.thought:
+            message[s.thought_field] = f"Well, {text}"
+            message["content"] = None if s.thought == "only" else text.partition("The")[1] + text.partition("The")[2]
+            choice["finish_reason"] = "length" if s.thought == "only" else "stop"
+        choice.update({"message": message} if chat else {"text": message["content"]})
         usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
-        return 200, {"model": self.settings.model, "choices": [choice], "usage": usage}, {}
+        other = s.other_model and self.answered >= s.other_after and self.random.random() < s.other_share
+        content = {
+            "model": s.other_model if other and not s.fallback else s.model,
+            "choices": [choice],
+            "usage": usage,
+        }
+        if s.fingerprint:
+            content["system_fingerprint"] = s.fingerprint
+        return 200, content, {"x-litellm-attempted-fallbacks": str(int(bool(other)))} if s.fallback else {}
 
     def fault(self) -> str | None:
         point = self.random.random()
@@ -198,7 +233,10 @@ class Connection(asyncio.Protocol):
             self.send(302, {}, {"Location": s.redirect + route})
         elif s.token and token != f"Bearer {s.token}":
             self.send(401, {"error": "unauthorized"})
+        elif s.kind != "tgi" and route == "/info":
+            self.send(s.info_status, {"message": "Missing Authentication Token"})
         elif method == "GET":
+            route = "/v1" + route.removeprefix(s.prefix) if route.startswith(s.prefix) else route
             models = {"data": [{"id": s.model, "object": "model", "owned_by": s.owned_by}]}
             known = {"/info": endpoint.info()} if s.kind == "tgi" else {"/version": {"version": "0.20.1"}}
             known.update({"/health": {}, "/v1/models": models})
@@ -207,6 +245,7 @@ class Connection(asyncio.Protocol):
             self.refuse(429)
         else:
             endpoint.occupy(1)
+            route = "/v1" + route.removeprefix(s.prefix) if route.startswith(s.prefix) else route
             self.task = asyncio.get_running_loop().create_task(self.complete(route, orjson.loads(body)))
 
     def refuse(self, status: int) -> None:
@@ -227,10 +266,12 @@ class Connection(asyncio.Protocol):
             endpoint.statuses[fault] += 1
             self.misbehave(fault)
             return
-        prompt = body.get("inputs") or body.get("prompt") or ""
-        if s.refuse and s.refuse in prompt:
+        prompt = body.get("inputs") or body.get("prompt") or (body.get("messages") or [{"content": ""}])[-1]["content"]
+        done = s.refuse_after is not None and endpoint.answered >= s.refuse_after
+        if done or (s.refuse and s.refuse in prompt):
             message = "Input validation error: `inputs` must have less than 3072 tokens"
-            self.send(422, {"error": message, "error_type": "validation"})
+            endpoint.statuses[s.refuse_status] += 1
+            self.send(s.refuse_status, {"error": message, "error_type": "validation"})
             return
         status, content, numbers = endpoint.tgi(body) if route == "/generate" else endpoint.openai(route, body)
         if status == 200:

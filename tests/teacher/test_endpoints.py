@@ -3,7 +3,9 @@ import asyncio
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.endpoints import Endpoint, Identity, check_beginning, same_model
+from hfdistill.teacher.endpoints import Endpoint, Identity, same_model
+from hfdistill.teacher.plan import Request
+from hfdistill.teacher.probing import Probing
 from hfdistill.teacher.protocols import CHAT, COMPLETIONS, TGI, Decoding, Protocol
 from hfdistill.teacher.session import prepare
 
@@ -27,13 +29,20 @@ async def identity(endpoint):
     return endpoint.identity
 
 
+async def probe(endpoint):
+    probing = Probing(endpoint)
+    asked = [Request("q", PROMPT, 0.0, 0, None), Request("q", PROMPT, 1.0, 4, 2**52)]
+    await probing.check_temperature(await probing.find_accepted([asked]), drawn=True)
+    probing.settle()
+
+
 async def probed(endpoint):
-    await endpoint.probe(PROMPT)
+    await probe(endpoint)
     return endpoint.identity
 
 
 async def responses(endpoint):
-    await endpoint.probe(PROMPT)
+    await probe(endpoint)
     return [
         await endpoint.complete(PROMPT, temperature, seed) for temperature, seed in ((0, None), (1.0, 5), (1.0, 6))
     ]
@@ -65,6 +74,19 @@ def test_openai_style_servers_are_found_by_their_models(stand_in, owned_by, engi
 def test_the_only_model_of_a_server_is_taken_and_several_are_not(stand_in):
     endpoint = stand_in(kind="openai", model="local-name")
     assert use(endpoint.url, identity, model="meta-llama/Llama-3.1-8B").model_id == "local-name"
+
+
+@pytest.mark.parametrize("status", [308, 400, 403])
+def test_gateways_that_know_no_info_are_asked_for_their_models(stand_in, status):
+    found = use(stand_in(kind="openai", info_status=status).url, identity, chat=True)
+    assert (found.protocol.kind, found.model_id) == (CHAT, "stand-in/teacher")
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/v1beta/openai", "/v1/openai", "/api/paas/v4"])
+def test_base_urls_as_their_owners_write_them(stand_in, prefix):
+    endpoint = stand_in(kind="openai", prefix=prefix)
+    for end in ("", "/", "/chat/completions"):
+        assert len(use(endpoint.url + prefix + end, responses, chat=True)) == 3
 
 
 @pytest.mark.parametrize("settings", [{}, {"kind": "openai"}, {"headers": False}])
@@ -155,12 +177,6 @@ def test_a_response_longer_than_the_server_allows_is_refused(stand_in):
 def test_an_unknown_kind_is_refused_with_a_suggestion():
     with pytest.raises(HFDistillError, match="did you mean 'openai_chat'"):
         Endpoint("http://127.0.0.1:1", Decoding(8), kind="openai-chat")
-
-
-def test_a_prompt_with_its_own_beginning_is_refused():
-    with pytest.raises(HFDistillError, match="would see it twice"):
-        check_beginning("<|begin_of_text|>Q: 1", Protocol(TGI, "tgi", "teacher"))
-    check_beginning("Q: <s>", Protocol(TGI, "tgi", "teacher"))
 
 
 def test_endpoints_of_one_run_serve_one_model():

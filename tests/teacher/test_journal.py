@@ -3,6 +3,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pyarrow as pa
 import pytest
@@ -85,20 +86,66 @@ def test_failed_and_parked_rows_hold_no_text_and_are_asked_for_again(tmp_path):
         assert journal.keys("a") == {(0.2, 0): "done"}
 
 
-def test_discard_forgets_what_a_source_sent_after_a_position(tmp_path):
-    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+def test_what_another_model_answered_is_set_apart_and_taken_back_once(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path, FINGERPRINT) as journal:
         journal.add([Response("a", 0.0, 0, "1", source="x"), Response("a", 0.0, 1, "2", source="y")])
         position = journal.position()
-        journal.add([Response("a", 0.0, 2, "3", source="x"), Response("a", 0.0, 3, "4", source="y")])
-        assert journal.discard("x", position) == 1
-        assert [sample.text for sample in journal.of("a")] == ["1", "2", "4"]
+        journal.add([Response("a", 0.0, 2, "3", source="x", prompt_tokens=5), Response("a", 0.0, 3, "4", source="y")])
+        assert journal.set_apart_after(position, "x", "other") == 1
+        journal.set_apart([Response("a", 0.0, 4, "5", prompt_tokens=2, model="third")])
+        assert [row.text for row in journal.of("a")] == ["1", "2", "4"]
+        assert journal.apart() == {"other": 1, "third": 1} and journal.tokens() == (7, 0)
+    with Journal(path, FINGERPRINT) as journal:
+        journal.add([Response("a", 0.0, 2, status=PARKED, reason="answered by another")])
+        assert journal.take_back("other") == 1 and journal.take_back("other") == 0
+        assert [(row.text, row.model) for row in journal.of("a")][2:] == [("3", "other"), ("4", None)]
+        assert journal.apart() == {"third": 1} and journal.tokens() == (7, 0)
+
+
+def test_a_row_that_was_asked_for_again_stays_when_another_models_is_taken_back(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.set_apart([Response("a", 0.0, 0, "theirs", model="other")])
+        journal.add([Response("a", 0.0, 0, "own")])
+        journal.take_back("other")
+        assert [row.text for row in journal.of("a")] == ["own"]
+
+
+def test_a_journal_of_an_earlier_version_is_gone_on_with(tmp_path):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add([Response("a", 0.0, 0, "1")])
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as old:
+        for column in ("token_ids", "thought", "model"):
+            old.execute(f"ALTER TABLE samples DROP COLUMN {column}")
+        old.execute("DROP TABLE apart")
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add([Response("a", 0.0, 1, "2", thought="2?", model="other")])
+        assert [(row.text, row.thought, row.model) for row in journal.of("a")] == [
+            ("1", None, None),
+            ("2", "2?", "other"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "opens"),
+    [
+        (["3?</think>3"], True),
+        (["<think>3?</think>3", "4"], False),
+        (["cut off", "1", "3?</think>3 <think>"], True),
+        (["4"], False),
+    ],
+)
+def test_a_thought_that_closes_without_an_opening_was_opened_in_the_prompt(tmp_path, texts, opens):
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        journal.add(Response("a", 0.0, sample, text) for sample, text in enumerate(texts))
+        assert journal.opens_thoughts() is opens
 
 
 def test_positions_are_never_used_twice(tmp_path):
     with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
         journal.add([Response("a", 0.0, 0, "1", source="x")])
         first = journal.position()
-        journal.discard("x", 0)
+        journal.set_apart_after(0, "x", "other")
         journal.add([Response("a", 0.0, 1, "2")])
         assert journal.rows_after(first, 10)[0][0].text == "2"
 

@@ -1,10 +1,21 @@
 import asyncio
 import json
+import os
 
 import pytest
 
 from hfdistill.errors import HFDistillError
-from hfdistill.teacher.transport import Busy, Faulty, Gone, Rejected, Transport, authorization, base_url, proxy_of
+from hfdistill.teacher.transport import (
+    Busy,
+    Faulty,
+    Gone,
+    Rejected,
+    Transport,
+    authorization,
+    base_url,
+    proxy_of,
+    redacted,
+)
 
 
 @pytest.fixture
@@ -20,6 +31,8 @@ def hub_token(monkeypatch):
         ("https://router.huggingface.co/v1", "https://router.huggingface.co"),
         ("https://host/v1/chat/completions", "https://host"),
         ("https://host/team/model/v1/", "https://host/team/model"),
+        ("https://host/v1beta/openai/", "https://host/v1beta/openai"),
+        ("https://host/api/paas/v4/chat/completions", "https://host/api/paas/v4"),
     ],
 )
 def test_a_route_that_was_copied_along_is_dropped(url, expected):
@@ -63,6 +76,34 @@ def test_proxies_are_those_of_the_environment_but_never_for_loopback(monkeypatch
     assert proxy_of("https://huggingface.co") == "http://proxy:3128"
     assert proxy_of("http://127.0.0.1:80") is None
     assert proxy_of("https://inside.example.org") is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "proxy"),
+    [
+        ({"ALL_PROXY": "http://p:3128"}, "https://host", "http://p:3128"),
+        ({"ALL_PROXY": "http://p:1", "https_proxy": "http://p:2"}, "https://host", "http://p:2"),
+        ({"http_proxy": "p:3128"}, "http://host", "http://p:3128"),
+        ({"ALL_PROXY": "http://p:3128", "NO_PROXY": "10.0.0.0/8,host"}, "http://10.1.2.3", None),
+        ({"ALL_PROXY": "http://p:3128", "NO_PROXY": "10.0.0.0/8,host"}, "http://11.1.2.3", "http://p:3128"),
+        ({"ALL_PROXY": "http://p:3128"}, "http://127.0.0.2:80", None),
+        ({"ALL_PROXY": "http://p:3128"}, "http://localhost:80", None),
+        ({"ALL_PROXY": "http://p:3128"}, "http://[::1]:80", None),
+    ],
+)
+def test_proxies_of_every_spelling(monkeypatch, variables, url, proxy):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_of(url) == proxy
+
+
+def test_a_proxy_of_another_kind_is_refused_without_its_password(monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5://me:secret@p:1080")
+    with pytest.raises(HFDistillError, match="a socks5 proxy, p:1080, for host: give an HTTP proxy in HTTP_PROXY"):
+        proxy_of("http://host")
 
 
 def exchange(url, token=None, timeout=5.0, route="/generate", **options):
@@ -142,6 +183,25 @@ def test_an_answer_just_below_the_bound_is_read(stand_in):
     endpoint = stand_in(faults={"large": 1.0})
     answer = exchange(endpoint.url, largest=2_100_000)
     assert len(json.dumps(answer.content)) > 2_000_000
+
+
+def test_no_parameters_in_a_url():
+    with pytest.raises(HFDistillError, match=r"endpoint at teacher.example holds parameters behind a '\?'") as refused:
+        base_url("https://teacher.example/v1?api_key=secret")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Incorrect API key provided: sk-abcd1234efgh", "Incorrect API key provided: …"),
+        ("via http://me:pw@proxy:3128 failed", "via http://…proxy:3128 failed"),
+        ("header Bearer abc.def is wrong", "header Bearer … is wrong"),
+        ("the task-specific prompt", "the task-specific prompt"),
+    ],
+)
+def test_the_words_of_others_are_kept_without_their_secrets(said, kept):
+    assert redacted(said) == kept
 
 
 def test_no_password_in_a_url():
