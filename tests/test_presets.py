@@ -124,4 +124,5 @@ def test_accelerate_reads_its_configurations(path):
     from accelerate.commands.config.config_args import load_config_from_file
 
     read = load_config_from_file(str(path))
-    assert read.num_processes == yaml.safe_load(path.read_text(encoding="utf-8"))["num_processes"] == 4
+    on_each_machine = 8 if read.num_machines > 1 else 4
+    assert read.num_processes == read.num_machines * on_each_machine

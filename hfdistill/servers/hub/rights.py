@@ -4,13 +4,13 @@ A route declares its right; the door checks it before a body is read. Where the 
 (a repository's name or an LFS operation in the body), the handler asks the same functions.
 """
 
-from enum import StrEnum
+from enum import Enum
 
 from .accounts import User, require_login, require_namespace
 from .errors import HubError, forbidden
 
 
-class Right(StrEnum):
+class Right(str, Enum):
     """What a route lets its caller have."""
 
     # Of the Hub as a whole.
