@@ -99,7 +99,7 @@ def planted(tmp_path):
         large_file("linked.bin", linked),
         large_file("large.bin", large),
     ]
-    push = read_push([json.dumps(line).encode() for line in lines], hub.blobs, user)
+    push = read_push(BytesIO(b"\n".join(json.dumps(line).encode() for line in lines)), hub.blobs, user)
     hub.committer.commit(user, repo, MAIN, push)
     assert check(hub) == [] and leftovers(hub) == []
     files = {"linked": linked, "large": large, "free": free}
