@@ -265,7 +265,7 @@ def test_none_of_the_first_replies_can_be_read(judge, tmp_path):
     rows = [{**ROWS[0], "response": f"mumble {number}"} for number in range(50)]
     labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
     made = QUESTIONS[:1], rows, TASK
-    said = r"none of its first 2\d replies can be read \(2\d without a verdict\): its prompt asks for yes or no, .*'Hard"
+    said = r"none of its first 2\d replies can be read \(2\d without a verdict\): its prompt asks for yes or no"
     with pytest.raises(HFDistillError, match=said):
         labelled_dataset(*made, labeler=labeler, folder=tmp_path)
     first = len(judge.asked)
@@ -277,7 +277,7 @@ def test_none_of_the_first_replies_can_be_read(judge, tmp_path):
     rows = [{**ROWS[0], "response": f"please {number}"} for number in range(3)]
     labeler = load_labeler({"name": "llm_judge", "endpoint": judge.url, "verdicts": 3})
     with pytest.raises(
-        HFDistillError, match=r"\(3 cut off by max_new_tokens\).* raise the judge's max_new_tokens \(256\)"
+        HFDistillError, match=r"\(\d cut off by max_new_tokens\).* raise the judge's max_new_tokens \(256\)"
     ):
         labelled_dataset(QUESTIONS[:1], rows, TASK, labeler=labeler)
 
