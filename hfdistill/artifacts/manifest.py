@@ -98,7 +98,7 @@ def manifest(
         "command": _command(sys.argv),
         "metrics": metrics or {},
         "cost": cost or {},
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return _scrub(content, {*_secrets(config), *_addresses(config)})
 

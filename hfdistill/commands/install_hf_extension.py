@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         short_name=SHORT_NAME,
         executable_path=str(script),
         type="python",
-        installed_at=datetime.datetime.now(datetime.timezone.utc),
+        installed_at=datetime.datetime.now(datetime.UTC),
         description=metadata("hfdistill")["Summary"],
     ).save(folder)
     print(f"`hf {SHORT_NAME}` now runs {script}")

@@ -1,6 +1,5 @@
 """HTTP to one endpoint: what is sent where, and what every kind of trouble means for the sampler."""
 
-import asyncio
 import ipaddress
 import os
 import re
@@ -219,7 +218,7 @@ class Transport:
             raise Faulty(f"answered invalid JSON: {error}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Gone(f"cannot be reached ({_short(error.__cause__ or error)})") from error
-        except asyncio.TimeoutError as error:
+        except TimeoutError as error:
             raise Faulty(f"did not answer within {seconds:g} s") from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Faulty(f"broke off ({_short(error)})") from error

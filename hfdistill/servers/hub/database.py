@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -162,7 +162,7 @@ TAG_MESSAGES = """CREATE TABLE IF NOT EXISTS tag_messages (
 
 def time_text(moment: float) -> str:
     """A time in the form that clients parse, to the millisecond, which also sorts as text."""
-    return datetime.fromtimestamp(moment, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
 def now() -> str:

@@ -4,13 +4,13 @@ A route declares its right; the door checks it before a body is read. Where the 
 (a repository's name or an LFS operation in the body), the handler asks the same functions.
 """
 
-from enum import Enum
+from enum import StrEnum
 
 from .accounts import User, require_login, require_namespace
 from .errors import HubError, forbidden
 
 
-class Right(str, Enum):
+class Right(StrEnum):
     """What a route lets its caller have."""
 
     # Of the Hub as a whole.
