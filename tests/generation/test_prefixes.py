@@ -11,6 +11,7 @@ from hfdistill.generation import DecodeLoop, Row, Sampling
 from hfdistill.generation.prefixes import BLOCK, Prefixes
 
 from ..families import FAMILIES
+from ..watched_loop import keep_logits
 
 
 def few_shot(count, seed=0, examples=70, longest=30):
@@ -28,15 +29,7 @@ def few_shot(count, seed=0, examples=70, longest=30):
 def run(model, prompts, at_once, prefix_bytes, temperature=0.7):
     """All logits of all rows, and their texts; rows join as places become free."""
     loop = DecodeLoop(model, eos_token_id=2, pad_token_id=0, max_rows=at_once, prefix_bytes=prefix_bytes)
-    decode, seen, texts = loop.forward.decode, {}, {}
-
-    def noted(*arguments):
-        logits = decode(*arguments)
-        for row, line in zip(loop.rows, logits, strict=True):
-            seen.setdefault(row.tag, []).append(line.clone())
-        return logits
-
-    loop.forward.decode = noted
+    seen, texts = keep_logits(loop), {}
     rows = [
         Row(prompt, Sampling(1 + index % 6, temperature * (index % 2), seed=index), tag=index)
         for index, prompt in enumerate(prompts)

@@ -9,6 +9,8 @@ from hfdistill.llama.decoding import LlamaForward
 from hfdistill.llama.eligibility import is_small_llama
 from hfdistill.llama.slots import SlotForward
 
+from ..watched_loop import keep_logits
+
 
 def make(dtype=torch.float32, **changes):
     torch.manual_seed(0)
@@ -125,17 +127,8 @@ def test_float32_logits_are_the_same_bits_in_any_batch():
     settings = [Sampling(max_new_tokens=rng.randint(1, 50), temperature=1.0, seed=row) for row in range(60)]
 
     def run(order, at_once):
-        seen = {}
         loop = DecodeLoop(model, eos_token_id=2, pad_token_id=0, max_rows=at_once)
-        decode = loop.forward.decode
-
-        def noted(*arguments):
-            logits = decode(*arguments)
-            for row, line in zip(loop.rows, logits, strict=True):
-                seen.setdefault(row.tag, []).append(line.clone())
-            return logits
-
-        loop.forward.decode = noted
+        seen = keep_logits(loop)
         waiting = list(order)
         with torch.inference_mode():
             while waiting or loop.rows:

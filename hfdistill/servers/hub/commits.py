@@ -228,12 +228,9 @@ class Committer:
             "SELECT repos.* FROM large_files JOIN repos ON repos.id = large_files.repo_id WHERE sha256 = ?", sha256
         )
         return any(
-            holder["id"] == repo.id
-            or (
-                (not holder["private"] or user.belongs_to(holder["namespace"]))
-                and self.repositories.has_access(user, Repo.of(holder))
-            )
-            for holder in holders
+            holder.id == repo.id
+            or (self.repositories.may_see(user, holder) and self.repositories.has_access(user, holder))
+            for holder in map(Repo.of, holders)
         )
 
 
