@@ -1,22 +1,20 @@
 """Routes of discussions and pull requests."""
 
-import difflib
 import json
 import sqlite3
 
+from .differences import difference
 from .discussions import Discussion
 from .errors import bad_request
 from .pages import comment_html
 from .repositories import Repo
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
-from .trees import FILE, Entry
 
 
 routes = Routes(patient=True)
 
 PAGE = 50
-MAX_DIFF = 1024 * 1024
 
 
 def _found(call: Call) -> tuple[Repo, Discussion]:
@@ -107,46 +105,8 @@ def details(call: Call) -> Response:
             answer["changes"]["mergeCommitId"] = discussion.merge_oid
         answer["filesWithConflicts"] = [] if merged else hub.discussions.conflicts(repo, discussion)
         if call.flag("diff"):
-            readable = hub.repositories.has_access(call.user, repo)
-            answer["diff"] = _diff(call, repo, discussion, readable)
+            answer["diff"] = difference(call, hub.discussions.changes(repo, discussion))
     return json_response(answer)
-
-
-def _diff(call: Call, repo: Repo, discussion: Discussion, readable: bool) -> str:
-    """What a pull request changes; in front of a gate only which files, as their list is for everybody."""
-    parts = []
-    size = 0
-    for path, (before, after) in call.hub.discussions.changes(repo, discussion).items():
-        names = ("/dev/null" if before is None else f"a/{path}", "/dev/null" if after is None else f"b/{path}")
-        if not readable:
-            change = f"Files {names[0]} and {names[1]} differ (gated: ask for access to see how)\n"
-        else:
-            change = _changed_lines(call, before, after, names)
-        parts.append(f"diff --git a/{path} b/{path}\n{change}")
-        size += len(parts[-1])
-        if size > MAX_DIFF:
-            break
-    return "".join(parts)
-
-
-def _changed_lines(call: Call, before: Entry | None, after: Entry | None, names: tuple[str, str]) -> str:
-    old, new = (_lines(call, entry) for entry in (before, after))
-    if old is None or new is None:
-        return f"Binary files {names[0]} and {names[1]} differ\n"
-    lines = difflib.unified_diff(old, new, *names)
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-
-
-def _lines(call: Call, entry: Entry | None) -> list[str] | None:
-    """A file's lines, `None` where it is too long or no text."""
-    if entry is None:
-        return []
-    if entry.kind != FILE or entry.size > 256 * 1024:
-        return None
-    try:
-        return call.hub.blobs.find(entry.sha256).read().decode().splitlines(keepends=True)
-    except UnicodeDecodeError:
-        return None
 
 
 @routes("POST", "/api/{type}/{repo}/discussions/{num}/comment", Right.DISCUSS)

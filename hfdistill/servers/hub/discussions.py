@@ -10,7 +10,7 @@ from .database import Database, new_id, now
 from .errors import HubError, bad_request, forbidden
 from .history import Commit
 from .repositories import Repo, Repositories
-from .trees import Entry, TreeEdit, Trees
+from .trees import Change, TreeEdit, Trees, changed_files, content
 
 
 MAX_TEXT = 64 * 1024
@@ -182,16 +182,10 @@ class Discussions:
             self._event(write, user, repo, discussion.num, "commit", {"subject": made.title, "oid": made.oid})
         return made
 
-    def changes(self, repo: Repo, discussion: Discussion) -> dict[str, tuple[Entry | None, Entry | None]]:
-        """What a pull request changes: path → (before, after)."""
+    def changes(self, repo: Repo, discussion: Discussion) -> dict[str, Change]:
+        """What a pull request changes, by path."""
         base = dict(self.trees.files(self.repositories.commit(repo, discussion.base_oid).tree))
-        head = dict(self.trees.files(self.repositories.resolve(repo, discussion.ref).tree))
-        paths = sorted(base.keys() | head.keys())
-        return {
-            path: (base.get(path), head.get(path))
-            for path in paths
-            if _content(base.get(path)) != _content(head.get(path))
-        }
+        return changed_files(base, dict(self.trees.files(self.repositories.resolve(repo, discussion.ref).tree)))
 
     def conflicts(self, repo: Repo, discussion: Discussion) -> list[str]:
         """Paths that both the pull request and, meanwhile, its target branch have changed."""
@@ -199,7 +193,7 @@ class Discussions:
         return [
             path
             for path, (before, after) in self.changes(repo, discussion).items()
-            if _content(target.get(path)) not in (_content(before), _content(after))
+            if content(target.get(path)) not in (content(before), content(after))
         ]
 
     def _target(self, repo: Repo, discussion: Discussion) -> Commit:
@@ -245,7 +239,3 @@ class Discussions:
     def _require_owner(self, user: User, repo: Repo, author: str) -> None:
         if user.name.lower() != author.lower() and not user.may_write(repo.namespace):
             raise forbidden(f"Only '{author}' and whoever may write to {repo.repo_id} can do this.")
-
-
-def _content(entry: Entry | None) -> tuple[str, str] | None:
-    return (entry.kind, entry.oid) if entry else None

@@ -25,4 +25,6 @@ def render_markdown(text: str, base: str | None = None) -> str:
             return value
         return f"{base}/{'resolve' if tag == 'img' else 'blob'}/main/{value.removeprefix('./')}"
 
-    return nh3.clean(_markdown.render(text), attribute_filter=rewrite)
+    # A wide table scrolls in its place, for whom has only a keyboard, too.
+    focusable = {"table": {"tabindex": "0"}}
+    return nh3.clean(_markdown.render(text), attribute_filter=rewrite, set_tag_attribute_values=focusable)

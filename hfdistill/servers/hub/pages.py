@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from .accounts import ANONYMOUS
 from .collections import Collection
+from .differences import difference
 from .errors import HubError
 from .first_rows import files_of_configs
 from .page_templates import environment
@@ -16,7 +17,7 @@ from .readers import ReadingError
 from .repositories import PREFIXES, Commit, Repo
 from .rights import Right, visible_repos
 from .routing import Call, Response, Routes
-from .trees import FOLDER, check_path
+from .trees import FOLDER, changed_files, check_path
 
 
 routes = Routes(patient=True)
@@ -324,8 +325,11 @@ def commits(call: Call) -> Response:
 @routes("GET", "/{prefix}{repo}/commit/{oid}", Right.METADATA)
 def commit(call: Call) -> Response:
     repo = call.repo
-    made = call.hub.repositories.resolve(repo, call.params["oid"])
-    return _repo_page(call, "commits", "Commits", commits=[made], next=made.parent)
+    hub = call.hub
+    made = hub.repositories.resolve(repo, call.params["oid"])
+    before = dict(hub.trees.files(hub.repositories.commit(repo, made.parent).tree)) if made.parent else {}
+    changes = changed_files(before, dict(hub.trees.files(made.tree)))
+    return _repo_page(call, "commit", "Commits", commit=made, difference=difference(call, changes))
 
 
 @routes("GET", "/{prefix}{repo}/discussions", Right.METADATA)
@@ -340,7 +344,8 @@ def discussion(call: Call) -> Response:
     repo = call.repo
     item = call.hub.discussions.get(repo, call.params["num"])
     events = [_shown_event(call, row) for row in call.hub.discussions.events(item)]
-    return _repo_page(call, "discussion", "Discussions", item=item, events=events)
+    changed = difference(call, call.hub.discussions.changes(repo, item)) if item.base else None
+    return _repo_page(call, "discussion", "Discussions", item=item, events=events, difference=changed)
 
 
 def _shown_event(call: Call, row) -> dict:

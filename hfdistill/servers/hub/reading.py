@@ -18,7 +18,7 @@ from .contents import Blob
 
 
 # CPU seconds and bytes that one job may take; those of a commit keep the commit waiting.
-SECONDS = {"card": 1, "card_faults": 1, "config": 1, "ignored": 2, "page": 2, "comment": 1, "rows": 2}
+SECONDS = {"card": 1, "card_faults": 1, "config": 1, "ignored": 2, "page": 2, "comment": 1, "rows": 2, "difference": 2}
 MEMORY = 96 * 1024**2
 MAX_TEXT = 1024 * 1024
 MAX_CONFIG = 4096
@@ -74,7 +74,16 @@ def rows(path: str, blob: Blob) -> dict:
     return asdict(first_rows(path, blob))
 
 
-JOBS = {job.__name__: job for job in (card, card_faults, config, ignored, page, comment, rows)}
+def difference(before: Blob | None, after: Blob | None, names: tuple[str, str]) -> str:
+    """Two texts as a unified diff."""
+    import difflib
+
+    old, new = (blob.read().decode().splitlines(keepends=True) if blob else [] for blob in (before, after))
+    lines = difflib.unified_diff(old, new, *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+JOBS = {job.__name__: job for job in (card, card_faults, config, ignored, page, comment, rows, difference)}
 # Brought in before a job's bounds are set, since loading code takes memory too.
 MODULES = {"ignored": "ignore", "page": "markdown", "comment": "markdown", "rows": "first_rows"}
 

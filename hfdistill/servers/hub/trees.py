@@ -38,6 +38,19 @@ class Entry(NamedTuple):
 
 
 Tree = dict[str, Entry]
+# A file's entry before and after, `None` where there is none.
+Change = tuple[Entry | None, Entry | None]
+
+
+def content(entry: Entry | None) -> tuple[str, str] | None:
+    """What is equal where two files are."""
+    return (entry.kind, entry.oid) if entry else None
+
+
+def changed_files(before: Tree, after: Tree) -> dict[str, Change]:
+    """Where two sets of files differ, by path."""
+    pairs = {path: (before.get(path), after.get(path)) for path in sorted(before.keys() | after.keys())}
+    return {path: pair for path, pair in pairs.items() if content(pair[0]) != content(pair[1])}
 
 
 def check_path(path: object) -> list[str]:

@@ -92,3 +92,14 @@ def test_pages_of_others_cannot_speak_to_the_hub(hub) -> None:
     assert hub.request("POST", "/api/repos/create", body, {"Origin": "http://evil.example"})[0] == 403
     assert hub.request("POST", "/api/repos/create", body, {"Origin": hub.url})[0] == 200
     assert hub.request("GET", "/api/models", headers={"Host": "evil.example"})[0] == 403
+
+
+def test_a_commits_page_shows_what_it_changed(hub) -> None:
+    repo = hub.create("changed")
+    assert hub.commit(repo, hub.file("a.txt", b"one\n<b>two\n"), hub.file("b.bin", b"\xff\0"))[0] == 200
+    assert hub.commit(repo, hub.file("a.txt", b"one\n<b>three\n"))[0] == 200
+    last = hub.request("GET", f"/{repo}/commit/main", headers={"Accept": "text/html"})[2].decode()
+    assert "-&lt;b&gt;two\n+&lt;b&gt;three\n" in last and "b.bin" not in last
+    first = last.partition(f'href="/{repo}/commit/')[2].partition('"')[0]
+    before = hub.request("GET", f"/{repo}/commit/{first}")[2].decode()
+    assert "+one\n" in before and "Binary files /dev/null and b/b.bin differ" in before
