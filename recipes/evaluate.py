@@ -65,20 +65,18 @@ def main() -> None:
             tell_models(found, anew=False)
         return
 
-    from accelerate import PartialState
-    from accelerate.utils import broadcast_object_list
-
     from hfdistill.evaluation.answering import answer_by_teacher, answer_locally, load_answering
-    from hfdistill.evaluation.grading import FinishedRows, grade, read_leniently, summary
+    from hfdistill.evaluation.finished import FinishedRows
+    from hfdistill.evaluation.grading import grade, read_leniently, summary
     from hfdistill.evaluation.judging import Judging
     from hfdistill.evaluation.results import write_results
     from hfdistill.evaluation.sampling import sample_rounds
     from hfdistill.evaluation.votes import vote_figures
     from hfdistill.student import asked_as, load_encoder
+    from hfdistill.training.shares import join_processes, on_main_process
 
-    state = PartialState()
-    if state.is_main_process:
-        store.prepare(RESULTS, manifest(RESULTS, config, parents))
+    state = join_processes()
+    on_main_process(lambda: store.prepare(RESULTS, manifest(RESULTS, config, parents)))
     finished = FinishedRows(Path(stage.output_dir))
     started = time.monotonic()
     graded, sampled, metrics = [], [], {}
@@ -104,18 +102,14 @@ def main() -> None:
             shots = stage.shots(name, task, encoders[name].chat is not None) if model else None
             who = [model.digest, recorded(StudentConfig, vars(student), RESULTS.name)] if model else asker
             row_key = [name, who, shots, repr(task), asked]
-            row = finished.get(row_key)
-            if row is None:
-                if model is None:
-                    folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
-                    responses = answer_by_teacher(teacher, task, questions, folder) if state.is_main_process else []
-                else:
-                    how = encoders[name], shots, stage.batch_size
-                    responses = answer_locally(model, student, task, questions, name, *how)
-                row = grade(task, name, questions, golds, responses) if state.is_main_process else None
-                (row,) = broadcast_object_list([row])
-                if state.is_main_process:
-                    finished.put(row_key, row)
+            if model is None:
+                folder = Path(stage.output_dir) / ("teacher" + task_name.removeprefix(task.name))
+                answer = partial(answer_by_teacher, teacher, task, questions, folder)
+            else:
+                how = encoders[name], shots, stage.batch_size
+                answer = partial(answer_locally, model, student, task, questions, name, *how)
+            grading = partial(grade, task, name, questions, golds)
+            row = finished.find_or_make(row_key, lambda answer=answer, grading=grading: grading(answer()))
             if judging and task.open_ended:
                 row = judging.add(row, questions, task)
             if scores:

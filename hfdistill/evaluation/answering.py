@@ -131,25 +131,32 @@ def answer_by_teacher(
 ) -> list[Answered]:
     """Greedy answers of the teacher, through its endpoints, to the prompts that label. What is in the journal in
     `folder` is not asked again.
+
+    The main process asks; every process calls it.
     """
     from ..labels.sampled import responses_of
     from ..teacher.journal import Journal
     from ..teacher.plan import Grid, Plan, teacher_prompts
     from ..teacher.protocols import Decoding
     from ..teacher.session import collect
+    from ..training.shares import on_main_process
 
     render, stop = teacher_prompts(teacher, task)
     plan = Plan(questions, render, Grid([0.0], 1))
-    with Journal(folder / f"{task.name}.sqlite") as journal:
-        collect(journal, teacher, plan, Decoding(task.max_new_tokens, stop), retry_failed=True, stage="Teacher")
-        of = responses_of(journal)
-        responses = [of(question.question_id)[0] for question in questions]
-    return [
-        Answered(
-            response.text,
-            task.extract(response.text, question).value,
-            response.finish_reason,
-            response.completion_tokens,
-        )
-        for question, response in zip(questions, responses, strict=True)
-    ]
+
+    def ask() -> list[Answered]:
+        with Journal(folder / f"{task.name}.sqlite") as journal:
+            collect(journal, teacher, plan, Decoding(task.max_new_tokens, stop), retry_failed=True, stage="Teacher")
+            of = responses_of(journal)
+            responses = [of(question.question_id)[0] for question in questions]
+        return [
+            Answered(
+                response.text,
+                task.extract(response.text, question).value,
+                response.finish_reason,
+                response.completion_tokens,
+            )
+            for question, response in zip(questions, responses, strict=True)
+        ]
+
+    return on_main_process(ask)

@@ -1,10 +1,7 @@
-"""The rows of the results table: one model's greedy answers to one task's test questions, kept as they finish."""
+"""The rows of the results table: one model's greedy answers to one task's test questions."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..intervals import interval
@@ -96,29 +93,3 @@ def summary(graded: Sequence[Mapping[str, Any]], unanswerable: str | None = None
         **({"undecided": sum(row["correct"] is None for row in graded) / n} if judged else {}),
         "categories": {name: sum(right) / len(right) for name, right in sorted(categories.items())},
     }
-
-
-class FinishedRows:
-    """Rows that were answered already, in a folder, so that an interrupted evaluation asks nothing twice."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def get(self, key: Sequence[Any]) -> list[dict[str, Any]] | None:
-        """The row that was stored under this key (everything that decides it, as plain JSON), or `None`."""
-        path = self._path(key)
-        if not path.is_file():
-            return None
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-    def put(self, key: Sequence[Any], graded: Sequence[Mapping[str, Any]]) -> None:
-        """Store a row; it is there whole or not at all."""
-        path = self._path(key)
-        lines = "".join(json.dumps(row) + "\n" for row in graded)
-        incoming = path.with_suffix(".incoming")
-        incoming.write_text(lines, encoding="utf-8")
-        incoming.replace(path)
-
-    def _path(self, key: Sequence[Any]) -> Path:
-        return self.folder / (hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()[:24] + ".jsonl")

@@ -1,6 +1,7 @@
 """Several samples of a model to each test question, kept as they finish."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from accelerate import PartialState
@@ -11,7 +12,7 @@ from ..tasks.base import Question, Task
 from ..training.shares import gather_shares, my_share
 from .answering import sampled_answers
 from .config import EvaluateConfig
-from .grading import FinishedRows
+from .finished import FinishedRows
 
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sample_rounds(
         golds (`Mapping[str, str]`): canonical golds by question id.
         name (`str`): the row's.
         stage ([`~hfdistill.evaluation.config.EvaluateConfig`]): says how many, and at which temperature.
-        finished ([`~hfdistill.evaluation.grading.FinishedRows`]), key (`Sequence`): where rounds are kept, and
+        finished ([`~hfdistill.evaluation.finished.FinishedRows`]), key (`Sequence`): where rounds are kept, and
             everything that decides the samples.
         shots (`int`): worked examples in front of a question.
 
@@ -47,37 +48,34 @@ def sample_rounds(
         `list[dict]`: rows of the config `samples` of the results and their `token_ids`, question by question in
         order, the same on every process.
     """
-    state, model, made, samples = PartialState(), None, [], max(stage.votes)
+    state, model, made, samples = PartialState(), cache(load), [], max(stage.votes)
     how = {"temperature": stage.vote_temperature, "shots": shots, "batch_size": stage.batch_size}
+
+    def sample(asked: list[tuple[Question, int]]) -> list[dict[str, Any]]:
+        mine = my_share(asked, state.process_index, state.num_processes)
+        drawn = gather_shares(sampled_answers(model(), encoder, task, mine, **how), state.num_processes)
+        return [
+            {
+                "task": task.name,
+                "row": name,
+                "question_id": question.question_id,
+                "sample": number,
+                "response": one.text,
+                "answer": one.answer,
+                "correct": task.correct(one.answer, golds[question.question_id]),
+                "tokens": one.tokens,
+                "finish_reason": one.finish_reason,
+                "token_ids": one.token_ids,
+            }
+            for (question, number), one in zip(asked, drawn, strict=True)
+        ]
+
     size = max(1, SAMPLES_A_ROUND // samples)
     with Progress(
         f"{name}: samples", len(questions) * samples, "responses", enabled=state.is_main_process
     ) as progress:
         for first in range(0, len(questions), size):
-            asked = [(question, sample) for question in questions[first : first + size] for sample in range(samples)]
-            round_key = [*key, first, size]
-            rows = finished.get(round_key)
-            if rows is None:
-                model = model or load()
-                mine = my_share(asked, state.process_index, state.num_processes)
-                drawn = gather_shares(sampled_answers(model, encoder, task, mine, **how), state.num_processes)
-                rows = [
-                    {
-                        "task": task.name,
-                        "row": name,
-                        "question_id": question.question_id,
-                        "sample": sample,
-                        "response": one.text,
-                        "answer": one.answer,
-                        "correct": task.correct(one.answer, golds[question.question_id]),
-                        "tokens": one.tokens,
-                        "finish_reason": one.finish_reason,
-                        "token_ids": one.token_ids,
-                    }
-                    for (question, sample), one in zip(asked, drawn, strict=True)
-                ]
-                if state.is_main_process:
-                    finished.put(round_key, rows)
-            made += rows
+            asked = [(question, number) for question in questions[first : first + size] for number in range(samples)]
+            made += finished.find_or_make([*key, first, size], partial(sample, asked))
             progress.update(len(made))
     return made

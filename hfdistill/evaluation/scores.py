@@ -9,14 +9,14 @@ from accelerate import PartialState
 from ..encoding import Encoder
 from ..tasks.base import Question, Task
 from ..training.shares import gather_shares, my_share
-from .grading import FinishedRows
+from .finished import FinishedRows
 
 
 class Scores:
     """Scores that are kept, so that no response is scored twice.
 
     Args:
-        finished ([`~hfdistill.evaluation.grading.FinishedRows`]): where they are kept.
+        finished ([`~hfdistill.evaluation.finished.FinishedRows`]): where they are kept.
         digest (`str`): of the reward model.
         judge ([`~hfdistill.encoding.Encoder`]): its encoder.
         load (`Callable`): loads what scores whole sequences of ids.
@@ -41,13 +41,12 @@ class Scores:
         asked: Encoder | None,
     ) -> list[dict[str, Any]]:
         """The rows with their `score`; `key` is everything that decides them, the rest as for [`score_responses`]."""
-        key = [*key, "scores", self.digest]
-        kept = self.finished.get(key)
-        if kept is None:
+
+        def score() -> list[dict[str, float]]:
             scores = score_responses(rows, questions, task, self.judge, asked, self._score_ids())
-            kept = [{"score": score} for score in scores]
-            if PartialState().is_main_process:
-                self.finished.put(key, kept)
+            return [{"score": score} for score in scores]
+
+        kept = self.finished.find_or_make([*key, "scores", self.digest], score)
         return [{**row, **score} for row, score in zip(rows, kept, strict=True)]
 
 

@@ -1,5 +1,6 @@
 """Work split among the processes of a training and into forward passes, and put together again."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
@@ -8,6 +9,8 @@ from typing import TypeVar
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+
+from ..errors import HFDistillError
 
 
 T = TypeVar("T")
@@ -30,6 +33,14 @@ def cut_into_passes(
     return passes
 
 
+def join_processes() -> PartialState:
+    """All processes of a launch, on one machine or several. By itself accelerate finds those on CPUs only where it is
+    told that they are.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    return PartialState(cpu=launched > 1 and not torch.accelerator.is_available())
+
+
 def my_share(items: Sequence[T], rank: int, processes: int) -> list[T]:
     """This process's items: every `processes`-th, which evens out lengths that grow or shrink along the list."""
     return list(items[rank::processes])
@@ -50,6 +61,9 @@ def gather_shares(mine: Sequence[T], processes: int) -> list[T]:
 def on_main_process(work: Callable[[], T]) -> T:
     """What the main process alone makes, on every process. The work may take hours, as a judge's does: the others hear
     of it every few seconds, since a single exchange that waits is given up after minutes.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: that of the work, on every process, so that none waits for another.
     """
     state = PartialState()
     if state.num_processes == 1:
@@ -58,12 +72,18 @@ def on_main_process(work: Callable[[], T]) -> T:
     if state.is_main_process:
         threading.Thread(target=_fill, args=(made, work), daemon=True).start()
     while True:
-        told: list[tuple[T] | None] = [None]
+        told: list[tuple[T | None, HFDistillError | None] | None] = [None]
         if state.is_main_process and wait([made], SECONDS_BETWEEN_SIGNS).done:
-            told = [(made.result(),)]
+            try:
+                told = [(made.result(), None)]
+            except HFDistillError as error:
+                told = [(None, error)]
         broadcast_object_list(told)
         if told[0] is not None:
-            return told[0][0]
+            result, error = told[0]
+            if error is not None:
+                raise error
+            return result
 
 
 def _fill(made: "Future[T]", work: Callable[[], T]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hfdistill.artifacts import figures
 from hfdistill.errors import HFDistillError
 from hfdistill.evaluation.config import EvaluateConfig
-from hfdistill.evaluation.grading import Answered, FinishedRows, grade, read_leniently, summary
+from hfdistill.evaluation.grading import Answered, grade, read_leniently, summary
 from hfdistill.evaluation.results import write_results
 from hfdistill.intervals import wilson_interval
 from hfdistill.rows import COLUMNS, read_rows
@@ -62,10 +62,6 @@ def test_the_figure_is_in_the_dataset_and_in_the_card(tmp_path):
 
 def test_every_answer_is_a_row_with_the_declared_columns(tmp_path):
     rows = graded("gsm_plus", "5", None)
-    finished = FinishedRows(tmp_path / "finished")
-    finished.put(["gsm_plus", "Ours", "model:a/b@1"], rows)
-    assert finished.get(["gsm_plus", "Ours", "model:a/b@1"]) == rows
-    assert finished.get(["gsm_plus", "Ours", "model:a/b@2"]) is None
     worse = [{**row, "row": "Ours w/o R", "correct": False} for row in rows]
     metrics = {"gsm_plus": {"Ours": summary(rows), "Ours w/o R": summary(worse)}}
     assert write_results(tmp_path, [*rows, *worse], metrics, "Ours", "Ours w/o R") == ["accuracy-gsm_plus.png"]
