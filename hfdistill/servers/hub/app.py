@@ -3,11 +3,14 @@
 import asyncio
 import ipaddress
 import os
+import resource
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -26,7 +29,7 @@ from . import (
     repo_routes,
     upload_routes,
 )
-from .direct_io import DirectProtocol
+from .protocol import HubProtocol
 from .rights import Right
 from .routing import Application, Call, Response, Routes, json_response
 from .service import Hub
@@ -87,8 +90,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+# Seconds that requests under way have once the Hub is to end, and after which it ends whatever still runs.
+GRACE, LAST = 15.0, 18.0
+
+
 class _HubServer(uvicorn.Server):
-    """Says where it listens once it does, so that whoever started it can wait for the line."""
+    """Says where it listens once it does, so that whoever started it can wait for the line, and ends when it must."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -104,9 +111,26 @@ class _HubServer(uvicorn.Server):
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             print(f"The Hub listens: export HF_ENDPOINT=http://{host}:{address[1]}", flush=True)
 
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + number)
+        super().handle_exit(number, frame)
+        # What is answered is kept, so that nothing is lost by ending in the middle of the rest.
+        last = threading.Timer(LAST, os._exit, (0,))
+        last.daemon = True
+        last.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().call_later(GRACE, self._cut)
+        await super().shutdown(sockets)
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.cut()
+
 
 def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool = True) -> None:
-    """Serves a Hub until SIGINT or SIGTERM; requests under way are finished first.
+    """Serves a Hub until SIGINT or SIGTERM; requests under way have `GRACE` seconds to be finished.
 
     Args:
         host (`str`):
@@ -122,6 +146,9 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
     """
     # Whatever is written from here on, also by git, is for nobody else.
     os.umask(0o077)
+    # Connections that send nothing take a file descriptor each until they are closed.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     loopback = is_loopback(host)
     app = create_app(data_dir, loopback=loopback, access_log=access_log)
     if not loopback and not app.hub.accounts.has_tokens():
@@ -132,12 +159,13 @@ def serve(host: str, port: int, data_dir: str | os.PathLike, *, access_log: bool
     app.hub.lock()
     config = uvicorn.Config(
         app,
-        http=DirectProtocol,
+        http=HubProtocol,
+        ws="none",
         host=host,
         port=port,
-        log_level="warning",
+        # What is wrong with a request is told to who sent it.
+        log_level="error",
         access_log=False,
-        timeout_graceful_shutdown=30,
         timeout_keep_alive=75,
         server_header=False,
     )

@@ -6,30 +6,29 @@ import asyncio
 import os
 import select
 import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import BinaryIO
 
-import anyio
 from starlette.requests import ClientDisconnect
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from .direct_files import PIECE, Receiver, put
+from .errors import HubError
+from .pace import Pace, too_slow
 
 
 EXTENSION = "hfdistill.direct_io"
-# Seconds without a byte after which an upload is given up.
-PATIENCE = 60
 # What is still read of an upload that is refused half-way.
 DRAINED = 64 * PIECE
-# Uploads at once, in threads of their own so that they cannot hold up anything else.
-UPLOADS = 32
 
 
 class DirectIO:
     """The socket of the request that `cycle` answers."""
 
-    def __init__(self, protocol: "DirectProtocol", cycle: RequestResponseCycle):
-        self._protocol = protocol
-        self._transport = protocol.transport
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle):
+        self._transport = transport
         self._cycle = cycle
 
     async def send_file(self, file: BinaryIO, offset: int, count: int) -> None:
@@ -43,19 +42,18 @@ class DirectIO:
         try:
             await asyncio.get_running_loop().sendfile(self._transport, file, offset, count)
         except (ConnectionError, TimeoutError) as error:
-            self._cycle.disconnected = True
-            self._transport.abort()
-            raise ClientDisconnect from error
+            raise self._gone() from error
         # uvicorn counts the bytes of a body against its announced length; these went past it.
         self._cycle.expected_content_length -= count
 
-    async def take_body(self, receiver: Receiver, length: int) -> None:
+    async def take_body(self, receiver: Receiver, length: int, in_thread: Callable[..., Awaitable]) -> None:
         """Hands a request's body of `length` bytes, of which the application has read nothing, to `receiver`.
 
-        That runs in a thread. The connection ends with the response, since the parser has not seen the body.
+        That runs by `in_thread`. The connection ends with the response, since the parser has not seen the body.
 
         Raises:
-            `ClientDisconnect`: The client has gone, or sends nothing any more.
+            `ClientDisconnect`: The client has gone.
+            [`HubError`]: 408, the body comes too slowly.
         """
         cycle = self._cycle
         cycle.flow.pause_reading()
@@ -67,58 +65,50 @@ class DirectIO:
         descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
         try:
             with socket.socket(fileno=descriptor) as copy:
-                await anyio.to_thread.run_sync(
-                    _read, copy, first, length, receiver, limiter=self._protocol.upload_limit()
-                )
+                await in_thread(_read, copy, first, length, receiver)
         except ConnectionError as error:
-            raise ClientDisconnect from error
+            raise self._gone() from error
+
+    def _gone(self) -> ClientDisconnect:
+        # uvicorn has not noticed it, since it does not read from the socket.
+        self._cycle.disconnected = True
+        self._transport.abort()
+        return ClientDisconnect()
 
 
 def _read(connection: socket.socket, first: bytes, length: int, receiver: Receiver) -> None:
     left = length - len(first)
+    pace = Pace()
     try:
         put(first, receiver)
         while left > 0:
-            count = _read_into(connection, receiver.room()[:left])
+            count = _read_into(connection, receiver.room()[:left], pace)
             left -= count
             receiver.advance(count)
     except ConnectionError:
         raise
-    except Exception:
+    except Exception as error:
         # A client that is still sending when the connection closes never sees the answer that says why.
         left = min(left, DRAINED)
         room = memoryview(bytearray(PIECE))
-        while left > 0:
-            left -= _read_into(connection, room[:left])
-        raise
+        with suppress(HubError):
+            while left > 0:
+                left -= _read_into(connection, room[:left], pace)
+        raise error
 
 
-def _read_into(connection: socket.socket, room: memoryview) -> int:
+def _read_into(connection: socket.socket, room: memoryview, pace: Pace) -> int:
+    started = time.monotonic()
     while True:
         try:
             count = connection.recv_into(room)
         except BlockingIOError:
             poll = select.poll()
             poll.register(connection, select.POLLIN)
-            if not poll.poll(PATIENCE * 1000):
-                raise ConnectionResetError("the upload has stalled") from None
+            if not poll.poll(pace.left * 1000):
+                raise too_slow() from None
             continue
         if count == 0:
             raise ConnectionResetError("the client has gone")
+        pace.note(count, time.monotonic() - started)
         return count
-
-
-class DirectProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which lets the application reach the socket through `scope["extensions"]`."""
-
-    _limit: anyio.CapacityLimiter | None = None
-
-    @classmethod
-    def upload_limit(cls) -> anyio.CapacityLimiter:
-        if cls._limit is None:
-            cls._limit = anyio.CapacityLimiter(UPLOADS)
-        return cls._limit
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app) -> None:
-        cycle.scope.setdefault("extensions", {})[EXTENSION] = DirectIO(self, cycle)
-        super()._start_asgi_task(cycle, app)

@@ -14,9 +14,9 @@ from typing import BinaryIO
 import anyio
 from starlette.requests import ClientDisconnect
 
-from .direct_io import PATIENCE
 from .errors import HubError, bad_request, forbidden
 from .git_cache import environment
+from .pace import PATIENCE
 from .rights import Right
 from .routing import Call, Response, Routes
 

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from .accounts import ANONYMOUS, User
 from .database import new_id
 from .errors import HubError, bad_request, disk_refusal, forbidden, repo_not_found
+from .pace import paced
 from .repositories import PREFIXES, Repo
 from .rights import Right, check_user
 from .strict_json import parse_json
@@ -36,8 +37,11 @@ CANONICAL = re.compile(
 )
 # What a JSON or form body may weigh, of a user and of a stranger; contents come by other ways.
 MAX_BODY, MAX_BODY_OF_STRANGERS = 4 * 1024**2, 1024**2
-# Threads of what is quick, and of what may wait for readers, the disk or other commits; how many of these a user has.
-THREADS, PATIENT_THREADS, SHARE = 16, 16, 6
+# Threads of what is quick; of what may wait for readers, the disk or other commits; of large uploads, which wait for
+# clients; and how many of each a user has.
+THREADS = 16
+PATIENT_THREADS, PATIENT_SHARE = 16, 6
+UPLOADS, UPLOAD_SHARE = 32, 8
 TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
 CONTENT_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 PATTERNS = {
@@ -67,6 +71,7 @@ class Call:
     repo: Repo | None = None
     in_thread: Callable | None = None
     patiently: Callable | None = None
+    uploading: Callable | None = None
 
     @property
     def base_url(self) -> str:
@@ -172,9 +177,8 @@ class Routes:
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{PATTERNS.get(m[1], '[^/]+')})", path)
 
         def register(handler: Callable) -> Callable:
-            self.all.append(
-                Route(tuple(methods.split()), re.compile(pattern), path, handler, right, stream, self.patient)
-            )
+            waits = patient or self.patient
+            self.all.append(Route(tuple(methods.split()), re.compile(pattern), path, handler, right, stream, waits))
             return handler
 
         return register
@@ -207,7 +211,13 @@ class Application:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        call = Call(self.hub, Request(scope, receive), in_thread=self.in_thread, patiently=self.patiently)
+        call = Call(
+            self.hub,
+            Request(scope, paced(receive)),
+            in_thread=self.in_thread,
+            patiently=self.patiently,
+            uploading=self.uploading,
+        )
         try:
             response = await self._answer(call)
             await response(scope, receive, logged_send)
@@ -280,8 +290,13 @@ class Application:
 
     async def patiently(self, user: str, function: Callable, *args: Any) -> Any:
         """Runs what may take its time, of which a user has only so much at once, beside everything that is quick."""
-        async with self._limiter(f"of {user}", SHARE):
+        async with self._limiter(f"of {user}", PATIENT_SHARE):
             return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("patient", PATIENT_THREADS))
+
+    async def uploading(self, user: str, function: Callable, *args: Any) -> Any:
+        """Runs what takes in a large upload, of which a user has only so many at once; more of the user's wait."""
+        async with self._limiter(f"uploads of {user}", UPLOAD_SHARE):
+            return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("uploads", UPLOADS))
 
     def _limiter(self, name: str, total: int) -> anyio.CapacityLimiter:
         # Made here and not before, since each belongs to the event loop that is running.

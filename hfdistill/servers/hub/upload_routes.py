@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import BinaryIO
 
 from .blobs import check_sha256, check_size
@@ -195,7 +196,7 @@ async def lfs_put(call: Call) -> Response:
     sha256, size = check_sha256(call.params["sha256"]), _size(call.params["size"])
     user = hub.accounts.verify("lfs", f"{sha256}:{size}", call.query("signature") or "")
     with hub.blobs.receive() as incoming:
-        await _receive(call, incoming, size)
+        await _receive(call, user, incoming, size)
         if incoming.size != size:
             raise bad_request(f"{incoming.size} bytes came, announced were {size}.")
         await call.patiently(user, hub.blobs.keep, incoming, sha256, user)
@@ -208,7 +209,7 @@ def _size(text: str) -> int:
     return check_size(int(text))
 
 
-async def _receive(call: Call, receiver: Receiver, limit: int) -> None:
+async def _receive(call: Call, user: str, receiver: Receiver, limit: int) -> None:
     """Takes in a body, a large one of announced length past the event loop."""
     announced = call.request.headers.get("content-length", "")
     length = int(announced) if announced.isascii() and announced.isdigit() else None
@@ -216,7 +217,7 @@ async def _receive(call: Call, receiver: Receiver, limit: int) -> None:
         raise HubError(413, f"{length} bytes are coming, at most {limit} were announced.")
     direct = call.request.scope.get("extensions", {}).get(EXTENSION)
     if direct and length is not None and length > PIECE:
-        await direct.take_body(receiver, length)
+        await direct.take_body(receiver, length, partial(call.uploading, user))
         return
     size = 0
     async for chunk in call.request.stream():
@@ -264,7 +265,7 @@ async def xorb(call: Call) -> Response:
     # Its hash is made of its chunks' hashes, and files made of it are hashed as such.
     with hub.blobs.receive(hashed=False) as incoming:
         unpacker = Unpacker(incoming)
-        await _receive(call, unpacker, MAX_XORB)
+        await _receive(call, user, unpacker, MAX_XORB)
         await call.patiently(user, unpacker.finish, call.params["hash"])
         new = await call.patiently(user, hub.xorbs.keep, call.params["store"], call.params["hash"], incoming)
     return json_response({"was_inserted": new})

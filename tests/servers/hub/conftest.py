@@ -38,8 +38,13 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-def hub_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", COMMAND, "hub", *map(str, arguments)]
+def hub_command(*arguments: object, limits: dict[str, float] | None = None) -> list[str]:
+    """`hfdistill hub …`, with other values for constants of the Hub's modules, such as `{"pace.PATIENCE": 2}`."""
+    changed = "".join(
+        f"from hfdistill.servers.hub import {name.partition('.')[0]}; {name} = {value};"
+        for name, value in (limits or {}).items()
+    )
+    return [sys.executable, "-c", changed + COMMAND, "hub", *map(str, arguments)]
 
 
 @dataclass
@@ -105,10 +110,10 @@ class RunningHub:
         return done.stdout + done.stderr
 
 
-def start(data: Path, host: str = "127.0.0.1", port: int = 0) -> RunningHub:
+def start(data: Path, host: str = "127.0.0.1", port: int = 0, limits: dict[str, float] | None = None) -> RunningHub:
     log = data.with_name(f"{data.name}.log")
     process = subprocess.Popen(
-        hub_command("serve", "--host", host, "--port", port, "--data", data),
+        hub_command("serve", "--host", host, "--port", port, "--data", data, limits=limits),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=open(log, "a"),  # noqa: SIM115 - the server's own from here on
@@ -152,12 +157,12 @@ def push(api: HfApi, repo: str, **files: bytes) -> str:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Callable[[Path], RunningHub]]:
+def served() -> Iterator[Callable[..., RunningHub]]:
     """Serves a folder for a module's tests; the Hub must end cleanly, without a traceback, and be sound."""
     started: list[RunningHub] = []
 
-    def serve(data: Path) -> RunningHub:
-        started.append(start(data))
+    def serve(data: Path, **arguments) -> RunningHub:
+        started.append(start(data, **arguments))
         return started[-1]
 
     yield serve
