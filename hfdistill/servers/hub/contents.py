@@ -69,7 +69,9 @@ def _read_direct(part: Part) -> Iterator[memoryview]:
         position = part.start - part.start % ALIGNMENT
         while position < part.end:
             buffers.reverse()
-            count = os.preadv(descriptor, buffers[:1], position)
+            # No more than is wanted: a content may be many short ranges of a long file.
+            wanted = part.end - position + ALIGNMENT - (part.end - position) % ALIGNMENT
+            count = os.preadv(descriptor, [buffers[0][:wanted]], position)
             if count == 0:
                 raise EOFError(f"{part.path} ends before {part.end}")
             yield buffers[0][max(part.start - position, 0) : min(part.end - position, count)]

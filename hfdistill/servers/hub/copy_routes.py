@@ -2,7 +2,7 @@
 
 from .blobs import check_sha256
 from .errors import bad_request
-from .repositories import PREFIXES
+from .repositories import is_repo_type
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
 
@@ -18,7 +18,7 @@ def duplicate(call: Call) -> Response:
     hub = call.hub
     body = call.json()
     target, files = body.get("target"), body.get("files")
-    if not isinstance(target, dict) or target.get("type") not in PREFIXES or not isinstance(target.get("name"), str):
+    if not isinstance(target, dict) or not is_repo_type(target.get("type")) or not isinstance(target.get("name"), str):
         raise bad_request("'target' needs a 'type' (model, dataset or space) and a 'name'.")
     if not isinstance(files, list) or not all(isinstance(file, dict) for file in files) or len(files) > MAX_FILES:
         raise bad_request(f"'files' must be a list of at most {MAX_FILES} objects with a 'sha256'.")

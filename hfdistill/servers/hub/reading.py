@@ -44,7 +44,9 @@ def card_faults(text: str, repo_type: str) -> tuple[list[str], list[str]]:
 def config(blob: Blob) -> dict:
     """What listings show of a model's `config.json`, `{}` where it is none."""
     found = json.loads(_text(blob))
-    shown = {key: found[key] for key in ("architectures", "model_type") if key in found and isinstance(found, dict)}
+    if not isinstance(found, dict):
+        return {}
+    shown = {key: found[key] for key in ("architectures", "model_type") if key in found}
     return shown if len(str(shown)) <= MAX_CONFIG else {}
 
 
@@ -115,7 +117,8 @@ def main() -> None:
             answer = {"error": "it is nested too deep"}
         except ValueError as error:
             answer = {"error": " ".join(str(error).split())[:300]}
-        text = json.dumps(answer).encode()
+        # Half characters, which JSON and tables may hold, are nothing that the Hub could send on.
+        text = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
         signal.setitimer(signal.ITIMER_PROF, 0)
         del answer
         hub.send_bytes((LAST if _data() > before + MEMORY // 4 else MORE) + text)

@@ -4,7 +4,7 @@ from .accounts import LOCAL_USER
 from .errors import HubError, absent, bad_request
 from .readers import ReadingError
 from .repo_info import expanded, info_of, tags_of_repos
-from .repositories import PREFIXES
+from .repositories import is_repo_type
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
 
@@ -43,7 +43,7 @@ def repo_type_of(body: dict) -> str:
     repo_type = body.get("type") or "model"
     if repo_type in ("bucket", "kernel"):
         raise absent(f"has models, datasets and Spaces, but no {repo_type}s")
-    if repo_type not in PREFIXES:
+    if not is_repo_type(repo_type):
         raise bad_request(f"Unknown repository type {repo_type!r}: model, dataset or space.")
     return repo_type
 
@@ -186,7 +186,7 @@ def _info(call: Call, revision: str | None) -> Response:
 def validate_yaml(call: Call) -> Response:
     body = call.json()
     content, repo_type = body.get("content"), body.get("repoType") or "model"
-    if not isinstance(content, str) or repo_type not in PREFIXES:
+    if not isinstance(content, str) or not is_repo_type(repo_type):
         errors, warnings = ["'content' must be a string and 'repoType' model, dataset or space"], []
     else:
         try:

@@ -78,6 +78,11 @@ class Repo:
         return PREFIXES[self.type] + self.repo_id
 
 
+def is_repo_type(value: object) -> bool:
+    """Whether it names a type of repository; a body may have anything there, also what no dict looks up."""
+    return isinstance(value, str) and value in PREFIXES
+
+
 def check_ref(name: object, what: str) -> str:
     if not isinstance(name, str) or not name or len(name.encode("utf-8", "replace")) > 200 or BAD_REF.search(name):
         raise bad_request(f"Invalid {what} name {name!r}.")

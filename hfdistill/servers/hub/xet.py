@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from .direct_files import Incoming, put
-from .errors import bad_request
+from .errors import HubError, bad_request
 from .xet_hashes import HASH, chunk_hash, hash_text, xorb_hash
 
 
@@ -19,6 +19,8 @@ MAX_CHUNK = 256 * 1024
 MAX_CHUNKS = 10_000
 MAX_XORB = 72 * 1024**2
 MAX_SHARD = 72 * 1024**2
+# Of runs of chunks in a file, which clients make eight chunks long on average at least: what 50 GB need.
+MAX_RUNS = 2**17
 
 RECORD = 48
 CHUNK_HEADER = 8
@@ -51,6 +53,11 @@ class FileRecipe:
     def size(self) -> int:
         return int(self.segments["size"].sum(dtype=np.uint64))
 
+    @property
+    def chunks(self) -> int:
+        """How many, those that are named again counted again."""
+        return int((self.segments["end"].astype(np.int64) - self.segments["start"]).sum())
+
 
 @dataclass(frozen=True)
 class XorbRecipe:
@@ -72,11 +79,15 @@ def read_shard(shard: BinaryIO) -> Iterator[FileRecipe | XorbRecipe]:
         flags, count = struct.unpack_from("<II", header, 32)
         if not flags & HAS_VERIFICATION or not flags & HAS_SHA256:
             raise bad_request("A file of the shard has no sha256 or no hashes of its segments.")
+        if count > MAX_RUNS:
+            raise HubError(413, f"A file may consist of at most {MAX_RUNS} runs of chunks.")
         segments = np.frombuffer(_records(shard, count), SEGMENT)
         hashes = np.frombuffer(_records(shard, count), SEGMENT_HASH)["hash"]
         yield FileRecipe(header[:32], hash_text(_records(shard, 1)[:32]), segments, hashes)
     while (header := _records(shard, 1))[:32] != END:
         (count,) = struct.unpack_from("<I", header, 36)
+        if count > MAX_CHUNKS:
+            raise bad_request("The shard lists a xorb of too many chunks.")
         yield XorbRecipe(hash_text(header[:32]), np.frombuffer(_records(shard, count), CHUNK))
 
 

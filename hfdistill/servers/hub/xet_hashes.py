@@ -46,12 +46,13 @@ def file_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
 
 def xorb_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
     """A xorb's hash, of the hashes `(chunks, 4)` and the sizes `(chunks,)` of its chunks, at least one."""
-    sizes = sizes.astype(np.int64)
+    sizes = sizes.astype(np.int64, copy=False)
     while len(sizes) > 1:
         starts = _node_starts(chunks[:, 3] % DIVISOR == 0)
-        ends = [*starts[1:], len(sizes)]
-        nodes = (_node(chunks[start:end], sizes[start:end]) for start, end in zip(starts, ends, strict=True))
-        chunks = np.frombuffer(b"".join(nodes), HASH)
+        nodes = bytearray()
+        for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
+            nodes += _node(chunks[start:end], sizes[start:end])
+        chunks = np.frombuffer(nodes, HASH)
         sizes = np.add.reduceat(sizes, starts)
     return chunks.tobytes()
 
@@ -65,12 +66,11 @@ def _node(hashes: np.ndarray, sizes: np.ndarray) -> bytes:
 def _node_starts(last: np.ndarray) -> list[int]:
     """Where nodes start; `last` says of each child whether a node may end with it."""
     count = len(last)
-    candidates = np.append(np.flatnonzero(last), count)
-    # The first candidate at or after each position.
-    following = candidates[np.searchsorted(candidates, np.arange(count))].tolist()
-    starts, start = [], 0
+    candidates = [*np.flatnonzero(last).tolist(), count]
+    starts, start, following = [], 0, 0
     while start < count:
         starts.append(start)
-        earliest = start + FEWEST - 1
-        start = min(following[earliest] + 1 if earliest < count else count, start + MOST, count)
+        while candidates[following] < min(start + FEWEST - 1, count):
+            following += 1
+        start = min(candidates[following] + 1, start + MOST, count)
     return starts

@@ -7,14 +7,16 @@ sha256, and served from there, so downloads are plain HTTP whichever way it came
 import os
 import re
 import secrets
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from .blobs import BlobStore, check_size
+from .blobs import MAX_SIZE, BlobStore, check_size
 from .contents import Blob, Part
-from .direct_files import Incoming, disk_errors, make_folders, put
+from .direct_files import Incoming, disk_errors, make_folders
 from .errors import HubError, bad_request
 from .xet import FileRecipe, XorbRecipe, read_shard
 from .xet_hashes import HASH, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
@@ -24,8 +26,12 @@ STORE = re.compile(r"[0-9a-f]{32}")
 XORB = re.compile(r"[0-9a-f]{64}")
 # Files whose parts are smaller than this on average are copied.
 SCATTERED = 1024 * 1024
-# What the largest file needs, with chunks of the protocol's mean size. Each costs about a microsecond and 50 bytes.
-MAX_FILE_CHUNKS = 2**20
+# What the largest file needs, with chunks of the protocol's mean size, and the files of the longest shard. Each costs
+# some microseconds and 80 bytes.
+MAX_FILE_CHUNKS, MAX_SHARD_CHUNKS = 2**20, 2**22
+# Bytes that a file, and that all files of a shard, may have beyond the xorbs that they name: what is the same again
+# costs its sender nothing, and the Hub a reading.
+MAX_REPEATED, MAX_SHARED = 4 * 1000**3, MAX_SIZE
 # Indexes in memory at once, at most 360 KB each.
 KNOWN = 64
 
@@ -138,37 +144,40 @@ class XorbStore:
 
         Raises:
             [`HubError`]: 400 where it is malformed, names a xorb or chunk that the store does not have, or a hash
-                differs; 413 where a file is too large.
+                differs; 413 where a file is too large or too much of it is the same.
         """
+        index = lru_cache(KNOWN)(partial(self._index, store))
+        named: set[str] = set()
+        room, chunks = MAX_SHARED, 0
         try:
             for recipe in read_shard(shard):
-                if isinstance(recipe, FileRecipe):
-                    self._make_file(store, recipe, user)
-                else:
-                    self._check_xorb(store, recipe)
+                if isinstance(recipe, XorbRecipe):
+                    _check_xorb(index(recipe.hash), recipe)
+                    continue
+                chunks += recipe.chunks
+                if chunks > MAX_SHARD_CHUNKS:
+                    raise HubError(413, f"The files of a push may have {MAX_SHARD_CHUNKS} chunks at most: push fewer.")
+                parts, xorbs = _parts(recipe, index)
+                room += sum(size for xorb, size in xorbs.items() if xorb not in named) - recipe.size
+                named |= xorbs.keys()
+                if room < 0:
+                    raise HubError(413, f"The files of a push may share {MAX_SHARED} bytes at most: push fewer.")
+                self._make_file(recipe, parts, user)
         except HubError:
             # What the client believes to have sent there and what is there may differ: at another address it sends
             # everything again.
             self.end(store)
             raise
 
-    def _check_xorb(self, store: str, recipe: XorbRecipe) -> None:
-        """Compares what a shard says of a xorb with the xorb."""
-        index = self._index(store, recipe.hash)
-        chunks = recipe.chunks
-        if not np.array_equal(chunks["hash"], index.hashes) or not np.array_equal(chunks["size"], np.diff(index.ends)):
-            raise bad_request(f"The chunks of xorb {recipe.hash} are not those that the shard lists.")
-
-    def _make_file(self, store: str, recipe: FileRecipe, user: str) -> None:
-        check_size(recipe.size)
-        blob = Blob(recipe.size, None, tuple(self._parts(store, recipe)))
+    def _make_file(self, recipe: FileRecipe, parts: list[Part], user: str) -> None:
+        blob = Blob(recipe.size, None, tuple(parts))
         try:
             if blob.size <= SCATTERED * len(blob.parts):
                 # Small pieces would be slow to serve, and keep much alive that nobody reads.
                 self.blobs.check_space(blob.size)
                 with self.blobs.receive() as incoming:
-                    for piece in blob.pieces():
-                        put(piece, incoming)
+                    for part in blob.parts:
+                        _copy(part, incoming)
                     self.blobs.keep(incoming, recipe.sha256, user)
             else:
                 self.blobs.put_together(recipe.sha256, blob.parts, user)
@@ -183,34 +192,60 @@ class XorbStore:
         except (FileNotFoundError, ValueError) as error:
             raise bad_request(f"Your store has no xorb {xorb}, which the shard names: push again.") from error
 
-    def _parts(self, store: str, recipe: FileRecipe) -> list[Part]:
-        """What a file consists of; neighbouring chunks are one part."""
-        parts: list[Part] = []
-        known: dict[str, Index] = {}
-        hashes, sizes, count = [np.empty(0, HASH)], [np.empty(0, np.int64)], 0
-        for (words, _, size, first, last), hashed in zip(
-            map(np.void.item, recipe.segments), recipe.segment_hashes, strict=True
-        ):
-            xorb = hash_text(words)
-            if xorb not in known:
-                if len(known) == KNOWN:
-                    known.clear()
-                known[xorb] = self._index(store, xorb)
-            index = known[xorb]
-            if not first < last < len(index.ends):
-                raise bad_request(f"The shard names unknown chunks of xorb {xorb}.")
-            count += last - first
-            if count > MAX_FILE_CHUNKS:
-                raise HubError(413, f"A file may consist of at most {MAX_FILE_CHUNKS} chunks.")
-            start, end = int(index.ends[first]), int(index.ends[last])
-            if end - start != size or segment_hash(index.hashes[first:last]) != hashed.tobytes():
-                raise bad_request(f"A segment of xorb {xorb} has not the size or the chunks that the shard says.")
-            hashes.append(index.hashes[first:last])
-            sizes.append(np.diff(index.ends[first : last + 1]))
-            if parts and parts[-1].path == index.path and parts[-1].end == start:
-                parts[-1] = parts[-1]._replace(end=end)
-            else:
-                parts.append(Part(index.path, start, end))
-        if file_hash(np.concatenate(hashes), np.concatenate(sizes)) != recipe.hash:
-            raise bad_request(f"The chunks of the file of sha256 {recipe.sha256} do not have the file's hash.")
-        return parts
+
+def _copy(part: Part, incoming: Incoming) -> None:
+    """Brings in a short range of a file through the page cache, which then has it for the next one."""
+    with open(part.path, "rb", buffering=0) as file:
+        file.seek(part.start)
+        left = part.end - part.start
+        while left:
+            count = file.readinto(incoming.room()[:left])
+            if not count:
+                raise bad_request("A xorb that the shard names is damaged: push again.")
+            incoming.advance(count)
+            left -= count
+
+
+def _check_xorb(index: Index, recipe: XorbRecipe) -> None:
+    """Compares what a shard says of a xorb with the xorb."""
+    chunks = recipe.chunks
+    if not np.array_equal(chunks["hash"], index.hashes) or not np.array_equal(chunks["size"], np.diff(index.ends)):
+        raise bad_request(f"The chunks of xorb {recipe.hash} are not those that the shard lists.")
+
+
+def _parts(recipe: FileRecipe, index: Callable[[str], Index]) -> tuple[list[Part], dict[str, int]]:
+    """What a file consists of, neighbouring chunks as one part, and the sizes of the xorbs that hold it.
+
+    Raises:
+        [`HubError`]: 400, a hash or a size is not what the recipe says; 413, the file is too large.
+    """
+    check_size(recipe.size)
+    segments = recipe.segments
+    if (segments["end"] <= segments["start"]).any():
+        raise bad_request("The shard names a run of chunks that ends before it starts.")
+    if recipe.chunks > MAX_FILE_CHUNKS:
+        raise HubError(413, f"A file may consist of at most {MAX_FILE_CHUNKS} chunks.")
+    parts: list[Part] = []
+    xorbs: dict[str, int] = {}
+    hashes, sizes, done = np.empty(recipe.chunks, HASH), np.empty(recipe.chunks, np.int64), 0
+    for (words, _, size, first, last), hashed in zip(map(np.void.item, segments), recipe.segment_hashes, strict=True):
+        xorb = hash_text(words)
+        path, ends, xorb_hashes = index(xorb)
+        xorbs[xorb] = int(ends[-1])
+        if last >= len(ends):
+            raise bad_request(f"The shard names unknown chunks of xorb {xorb}.")
+        start, end = int(ends[first]), int(ends[last])
+        if end - start != size or segment_hash(xorb_hashes[first:last]) != hashed.tobytes():
+            raise bad_request(f"A segment of xorb {xorb} has not the size or the chunks that the shard says.")
+        hashes[done : done + last - first] = xorb_hashes[first:last]
+        sizes[done : done + last - first] = np.diff(ends[first : last + 1])
+        done += last - first
+        if parts and parts[-1].path == path and parts[-1].end == start:
+            parts[-1] = parts[-1]._replace(end=end)
+        else:
+            parts.append(Part(path, start, end))
+    if recipe.size > sum(xorbs.values()) + MAX_REPEATED:
+        raise HubError(413, f"A file may repeat at most {MAX_REPEATED} bytes of itself: send it as LFS.")
+    if file_hash(hashes, sizes) != recipe.hash:
+        raise bad_request(f"The chunks of the file of sha256 {recipe.sha256} do not have the file's hash.")
+    return parts, xorbs

@@ -78,8 +78,12 @@ class RunningHub:
         return f"sec/{name}"
 
     def commit(self, repo: str, *operations: dict, **header) -> tuple[int, dict, bytes]:
+        return self.request("POST", f"/api/models/{repo}/commit/main", self.commit_body(*operations, **header))
+
+    @staticmethod
+    def commit_body(*operations: dict, **header) -> bytes:
         lines = [{"key": "header", "value": {"summary": "commit", **header}}, *operations]
-        return self.request("POST", f"/api/models/{repo}/commit/main", "\n".join(map(json.dumps, lines)).encode())
+        return "\n".join(map(json.dumps, lines)).encode()
 
     @staticmethod
     def file(path: str, data: bytes = b"x") -> dict:

@@ -20,7 +20,7 @@ from hfdistill.servers.hub.service import Hub
 from hfdistill.servers.hub.xet import Unpacker
 from hfdistill.servers.hub.xorbs import is_sound
 
-from .xet_uploads import Sender, Xorb, content, flipped, large_file, shard, xorb_of
+from .xet_uploads import BOOKEND, Sender, Xorb, content, flipped, large_file, shard, xorb_of
 
 
 draw = random.Random(0)
@@ -162,6 +162,29 @@ def test_no_user_spoils_or_gains_what_another_sends(plans) -> None:
 def test_no_user_spoils_or_gains_what_another_sends_at_length(plans) -> None:
     with tempfile.TemporaryDirectory() as folder:
         race(Path(folder) / "hub", plans)
+
+
+def test_what_is_the_same_again_is_read_only_so_often(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("hfdistill.servers.hub.xorbs.MAX_REPEATED", 3_000_000)
+    monkeypatch.setattr("hfdistill.servers.hub.xorbs.MAX_SHARED", 2_000_000)
+    hub = Hub(tmp_path / "hub")
+    User(hub, "alice").xorb(0, 0, None)
+    store = hub.xorbs.current("alice")
+    whole, files = XORBS[0].segment(), len(BOOKEND)
+
+    def take(*shards: bytes) -> None:
+        """One shard of the files of several, which list no xorb."""
+        inner = b"".join(each[files : -2 * files] for each in shards)
+        hub.xorbs.take_shard(store, BytesIO(shards[0][:files] + inner + BOOKEND + BOOKEND), "alice")
+
+    one = shard([whole], listed=[])
+    take(one, shard([XORBS[0].segment(0, 1)], listed=[]))
+    take(shard([whole] * 2, listed=[]))
+    with pytest.raises(HubError, match="may share 2000000 bytes"):
+        take(one, one, one)
+    with pytest.raises(HubError, match="may repeat at most 3000000 bytes"):
+        take(shard([whole] * 4, listed=[]))
+    hub.close()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone"])
