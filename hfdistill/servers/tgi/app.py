@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -28,6 +30,8 @@ from .validation import Limits
 
 _OPEN = frozenset({"/info", "/health", "/ping", "/metrics", "/v1/models", "/chat_tokenize"})
 _MOST_TOKENS = 4096
+# Seconds that requests under way have once the server is to end.
+_GRACE = 30.0
 
 
 def create_app(service: Service, api_key: str | None = None) -> ASGIApp:
@@ -103,6 +107,13 @@ class _TGIServer(uvicorn.Server):
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             print(f"ready: http://{host}:{address[1]}", flush=True)
 
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
+        super().handle_exit(number, frame)
+        # Who sends or reads nothing any more would keep it for ever; the engine ends with its server.
+        last = threading.Timer(_GRACE, os._exit, (0,))
+        last.daemon = True
+        last.start()
+
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self.backend.on_death.is_set()
 
@@ -124,7 +135,7 @@ def serve(
     prefix_cache_mb: int = 256,
     api_key: str | None = None,
 ) -> None:
-    """Serves a model until SIGINT or SIGTERM; requests under way are finished first.
+    """Serves a model until SIGINT or SIGTERM; requests under way have 30 seconds to be finished.
 
     Args:
         model (`str`): a folder, or a repository of the Hub that HF_ENDPOINT names.

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -86,6 +87,18 @@ def test_signals_drain(start_server, slow_model, wait_for, number):
     with pytest.raises(httpx.ConnectError):
         httpx.get(server.url + "/health")
     assert server.log.read_text() == ""
+
+
+@pytest.mark.slow
+def test_a_client_that_stalls_keeps_no_server_from_ending(start_server, model, wait_for):
+    server = start_server(model)
+    (child,) = _children(server.process.pid)
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(b"POST /generate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+    wait_for(lambda: not _runs(child))
 
 
 def test_when_the_engine_dies_requests_end_and_so_does_the_server(start_server, slow_model, wait_for):
