@@ -31,7 +31,6 @@ ABSENT = {
     "/api/(?:users|organizations)/{name}/(?:followers|following)": "has no followers",
     "/api/datasets/{id}/leaderboard": "has no leaderboards",
     "/api/datasets/{id}/(?:parquet|croissant)(?:/.*)?": "converts no datasets",
-    "/api/models/{id}/safetensors-metadata/.*": "reads no weights: get_safetensors_metadata reads them from outside",
     "/api/(?:models|datasets)-tags-by-type": "has no catalogue of tags: listings take any tag of a card as a filter",
     "/api/{type}/{id}/xet-read-token(?:/.*)?": "gives contents by plain HTTP alone",
     "/api/(?:models|datasets|spaces|collections)/{id}/resource-group": "has no resource groups",

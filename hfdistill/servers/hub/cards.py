@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import yaml
 
@@ -140,17 +140,19 @@ def validate_card(text: str, repo_type: str) -> tuple[list[str], list[str]]:
     return errors, []
 
 
-def tags_of(repo_type: str, card: dict, paths: list[str]) -> list[str]:
-    """The tags that listings filter by, from the metadata and from the files' names."""
+def tags_of(repo_type: str, card: dict, paths: list[str], config: dict) -> list[str]:
+    """The tags that listings filter by, from the metadata, the files' names and a model's `config.json`."""
     tags: dict[str, None] = {}
     for key in PLAIN[repo_type]:
         tags.update(dict.fromkeys(_texts(card.get(key))))
     for key, prefix in PREFIXED[repo_type].items():
         tags.update((f"{prefix}:{value}", None) for value in _texts(card.get(key)))
     if repo_type == "model":
+        tags.update(dict.fromkeys(_tags_of_config(config)))
         bases = _texts(card.get("base_model"))
         relation = card.get("base_model_relation")
-        relation = relation if _is_text(relation) else _relation(bases, tags.keys(), paths)
+        if not _is_text(relation):
+            relation = _relation(bases, tags.keys(), paths, "quantization_config" in config)
         for base in bases:
             tags |= {f"base_model:{base}": None, f"base_model:{relation}:{base}": None}
         for suffix in ("safetensors", "gguf", "onnx"):
@@ -163,13 +165,24 @@ def tags_of(repo_type: str, card: dict, paths: list[str]) -> list[str]:
     return [tag for tag in tags if len(tag) <= 256][:500]
 
 
-def _relation(bases: list[str], tags: Collection[str], paths: list[str]) -> str:
+def _tags_of_config(config: dict) -> Iterator[str]:
+    """A model's kind, how its weights were made smaller, and to how many bits."""
+    quantization = config.get("quantization_config", {})
+    for name in (config.get("model_type"), quantization.get("quant_method")):
+        if _is_text(name):
+            yield name
+    for bits in (4, 8):
+        if quantization.get("bits") == bits or quantization.get(f"load_in_{bits}bit") is True:
+            yield f"{bits}-bit"
+
+
+def _relation(bases: list[str], tags: Collection[str], paths: list[str], quantized: bool) -> str:
     """How a model came from its base models, where its card does not say: told, as on the real Hub, by its files."""
     if len(bases) > 1:
         return "merge"
     if "peft" in tags or "lora" in tags or "adapter_config.json" in paths:
         return "adapter"
-    if any(path.endswith(".gguf") for path in paths) or not QUANTIZED.isdisjoint(tags):
+    if quantized or any(path.endswith(".gguf") for path in paths) or not QUANTIZED.isdisjoint(tags):
         return "quantized"
     return "finetune"
 

@@ -1,9 +1,13 @@
 """Routes on what a repository holds: trees, paths, commits, branches, tags."""
 
+import posixpath
+from functools import partial
 from urllib.parse import quote
 
 from .blobs import check_sha256
+from .contents import Blob
 from .errors import HubError, absent, bad_request, entry_not_found
+from .readers import ReadingError
 from .repositories import Commit, Repo, check_ref
 from .rights import Right
 from .routing import Call, Response, Routes, json_response
@@ -189,6 +193,30 @@ def super_squash(call: Call) -> Response:
         raise HubError(400, "A squash needs a message.")
     call.hub.committer.squash(call.user, repo, f"refs/heads/{call.params['rev']}", message)
     return json_response({})
+
+
+@routes("GET", "/api/{type}/{repo}/safetensors-metadata/{path}", Right.CONTENT, patient=True)
+def safetensors_metadata(call: Call) -> Response:
+    """The headers of all files of weights that an index names."""
+    path = call.params["path"]
+    tree = call.hub.repositories.resolve(call.repo, "main").tree
+    read = partial(call.hub.page_readers.read, call.user.name)
+    try:
+        index = read("shards", _content(call, tree, path))
+        files = {name: _content(call, tree, posixpath.join(posixpath.dirname(path), name)) for name in index["files"]}
+        headers = read("headers", files)
+    except ReadingError as error:
+        raise HubError(422, f"'{path}' is of no use: {error}. get_safetensors_metadata reads file by file.") from error
+    return json_response({"index": {"metadata": index["metadata"]}, "headers": headers})
+
+
+def _content(call: Call, tree: str, path: str) -> Blob:
+    check_path(path)
+    entry = call.hub.trees.find(tree, path)
+    blob = call.hub.blobs.find(entry.sha256) if entry and entry.kind != FOLDER else None
+    if blob is None:
+        raise entry_not_found(path)
+    return blob
 
 
 @routes("GET", "/api/{type}/{repo}/lfs-files", Right.WRITE)

@@ -18,7 +18,8 @@ from .contents import Blob
 
 
 # CPU seconds and bytes that one job may take; those of a commit keep the commit waiting.
-SECONDS = {"card": 1, "card_faults": 1, "config": 1, "ignored": 2, "page": 2, "comment": 1, "rows": 2, "difference": 2}
+SECONDS = {"card": 1, "card_faults": 1, "config": 1, "ignored": 2, "page": 2, "comment": 1, "rows": 2, "difference": 2,
+           "shards": 1, "headers": 2}  # fmt: skip
 MEMORY = 96 * 1024**2
 MAX_TEXT = 1024 * 1024
 MAX_CONFIG = 4096
@@ -47,6 +48,10 @@ def config(blob: Blob) -> dict:
     if not isinstance(found, dict):
         return {}
     shown = {key: found[key] for key in ("architectures", "model_type") if key in found}
+    quantization = found.get("quantization_config")
+    if isinstance(quantization, dict):
+        keys = ("quant_method", "bits", "load_in_4bit", "load_in_8bit")
+        shown["quantization_config"] = {key: quantization[key] for key in keys if key in quantization}
     return shown if len(str(shown)) <= MAX_CONFIG else {}
 
 
@@ -62,6 +67,18 @@ def page(blob: Blob, base: str) -> str:
     from .markdown import render_markdown
 
     return render_markdown(split_card(_text(blob))[1], base)
+
+
+def shards(blob: Blob) -> dict:
+    from .shards import read_index
+
+    return read_index(blob)
+
+
+def headers(files: dict[str, Blob]) -> dict:
+    from .shards import read_headers
+
+    return read_headers(files)
 
 
 def comment(text: str) -> str:
@@ -85,9 +102,11 @@ def difference(before: Blob | None, after: Blob | None, names: tuple[str, str]) 
     return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
-JOBS = {job.__name__: job for job in (card, card_faults, config, ignored, page, comment, rows, difference)}
+READ = (card, card_faults, config, ignored, page, comment, rows, difference, shards, headers)
+JOBS = {job.__name__: job for job in READ}
 # Brought in before a job's bounds are set, since loading code takes memory too.
-MODULES = {"ignored": "ignore", "page": "markdown", "comment": "markdown", "rows": "first_rows"}
+MODULES = {"ignored": "ignore", "page": "markdown", "comment": "markdown", "rows": "first_rows", "shards": "shards",
+           "headers": "shards"}  # fmt: skip
 
 
 def _text(blob: Blob) -> str:

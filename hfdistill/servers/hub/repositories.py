@@ -351,10 +351,7 @@ class Repositories:
         card, config = found.get("README.md", {}), found.get("config.json", {})
         details = {"storage": sum(entry.size for entry in root.values()), "config": config}
         paths = [path for path, _ in self.trees.files(tree)]
-        tags = tags_of(repo_type, {**({"sdk": sdk} if sdk else {}), **card}, paths)
-        model_type = config.get("model_type")
-        if repo_type == "model" and isinstance(model_type, str) and model_type not in tags:
-            tags.append(model_type)
+        tags = tags_of(repo_type, {**({"sdk": sdk} if sdk else {}), **card}, paths, config)
         write.execute(
             "UPDATE repos SET card = ?, details = ? WHERE id = ?", (json.dumps(card), json.dumps(details), repo_row)
         )

@@ -48,7 +48,6 @@ ABSENT_CALLS: dict[str, Callable[[HfApi], object]] = {
     "get_dataset_leaderboard": lambda api: api.get_dataset_leaderboard(OTHER),
     "get_dataset_tags": lambda api: api.get_dataset_tags(),
     "get_model_tags": lambda api: api.get_model_tags(),
-    "get_sharded_safetensors_metadata": lambda api: api.get_sharded_safetensors_metadata(OTHER),
     "get_space_runtime": lambda api: api.get_space_runtime(SPACE),
     "get_space_secrets": lambda api: api.get_space_secrets(SPACE),
     "get_space_variables": lambda api: api.get_space_variables(SPACE),
