@@ -39,7 +39,9 @@ p code, li code { overflow-wrap: anywhere; }
 .cell.number { white-space: nowrap; text-align: right; font-variant-numeric: tabular-nums; }
 .event { border: 1px solid var(--line); border-radius: .4rem; padding: .2rem .9rem; margin: .8rem 0; }
 @media (max-width: 560px) { header, main { padding: .6rem .9rem; } header form { margin-left: 0; width: 100%; }
-  input { width: 100%; } }
+  input { width: 100%; } .plain tbody { display: block; }
+  .plain tr { display: flex; flex-wrap: wrap; gap: 0 1rem; padding: .4rem 0; border-bottom: 1px solid var(--line); }
+  .plain td { border: 0; padding: 0; } .plain td:first-child { flex: 1 0 100%; } }
 """
 
 TEMPLATES = {
