@@ -16,6 +16,10 @@ from .votes import pairs_in_order, vote_accuracies, vote_differences
 
 READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
 MEASURED = ("points", "95 % interval", "reading")
+OF_PAIRS = (
+    "Points: percentage points, the first less the second; seeds above: in how many the first is ahead; right alone: "
+    "how many answers only the first, and only the second, has right."
+)
 WAYS_SHOWN = {
     "majority": "majority (maj@k)",
     "weighted": "weighted by σ(score)",
@@ -39,7 +43,7 @@ def differences(table: ReportedTable, rows: Sequence[MeasuredRow], sampled: bool
     ]
     tests = ("seeds above", "right alone: first / second", "McNemar's p", "p by Holm")
     of = "one sample's accuracy" if sampled else "accuracy"
-    yield Figures(f"Differences in {of} on the same questions", ("rows", *MEASURED, *tests), cells)
+    yield Figures(f"Differences in {of} on the same questions", ("rows", *MEASURED, *tests), cells, legend=OF_PAIRS)
     drawn = {
         name: {"value": 100 * made.value, "low": 100 * made.low, "high": 100 * made.high}
         for name, made in found.items()
@@ -89,8 +93,10 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         caption = (
             "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
         )
-        headings = ("labels", "chosen", "its validation", "the vote's", "greedy answers, points", "one sample, points")
-        yield Figures(caption, headings, cells)
+        validations = ("validation of the chosen", "validation of the vote")
+        headings = ("labels", "chosen", *validations, "greedy answers, points", "one sample, points")
+        legend = "Validation: agreement of samples with each other, or with labels where that was not measured."
+        yield Figures(caption, headings, cells, legend=legend)
 
 
 def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
@@ -111,14 +117,23 @@ def votes(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
                 cells.append([name, *_measured(found), *_tested(found)])
     if shares:
         caption = "Several samples a question: accuracy of what is made of them, with 95 % intervals"
-        yield Figures(caption, ("row", "one of them", *WAYS_SHOWN.values()), shares)
+        legend = (
+            "One of them: the mean accuracy of a single sample; weighted: a vote in which each sample counts by the "
+            "sigmoid of its score; best by score: the sample with the highest score; any right: whether one of them "
+            "is."
+        )
+        yield Figures(caption, ("row", "one of them", *WAYS_SHOWN.values()), shares, legend=legend)
     if cells:
         tests = ("seeds above", "right alone: first / second", "McNemar's p")
         caption = "The reward model in the vote, against the majority of the same samples"
-        yield Figures(caption, ("votes", *MEASURED, *tests), cells)
+        yield Figures(caption, ("votes", *MEASURED, *tests), cells, legend=OF_PAIRS)
     if pairs:
-        caption = "Pos/Neg of these samples by gold: pairs of a right and a wrong one to a question that are in order"
-        yield Figures(caption, ("samples of", "Pos/Neg"), pairs)
+        caption = "Pos/Neg of these samples by gold"
+        legend = (
+            "Of the pairs of a right and a wrong sample to one question the share whose right one scores higher; 0.5 "
+            "is chance."
+        )
+        yield Figures(caption, ("samples of", "Pos/Neg"), pairs, legend=legend)
 
 
 def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
@@ -146,18 +161,18 @@ def moved_labels(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
                 name = f"{row.name}, questions with {scope}"
                 cells.append([name, asked, *shares, *_measured(found), *_tested(found)])
     if cells:
-        caption = (
-            "Labels that moved, by golds: how often the answers that lead the teacher's vote and the student's last "
-            "one are right, and the shares of questions that have a label at the end, and a right one. The "
-            "difference is the student's vote less the teacher's at all temperatures, or, where a label was before, "
-            "the label at the end less that"
+        caption = "Labels that moved, by golds"
+        legend = (
+            "How often the answers that lead the teacher's vote and the student's last one are right, and the shares "
+            "of questions that have a label at the end, and a right one. Points: the student's vote less the "
+            "teacher's at all temperatures, or, where a label was before, the label at the end less that."
         )
         said = (
             *("questions", "teacher's vote, careful", "teacher's vote, all temperatures", "student's vote"),
             *("labelled at the end", "labelled right"),
         )
         tests = ("seeds above", "right alone: first / second", "McNemar's p")
-        yield Figures(caption, ("row", *said, *MEASURED, *tests), cells)
+        yield Figures(caption, ("row", *said, *MEASURED, *tests), cells, legend=legend)
 
 
 def _each(judged: Mapping[int, Sequence[Mapping[str, Any]]], name: str) -> list[list[bool]]:

@@ -14,7 +14,10 @@ from .verdict import labels_in_words
 Curve = Sequence[Mapping[str, Any]]
 
 # Figures of validations that are drawn against episodes, and what they are.
-DRAWN = {"accuracy": "agreement with the labels of its questions", "agreement": "agreement of samples, all questions"}
+DRAWN = {
+    "accuracy": "Greedy answers to validation questions that agree with their labels",
+    "agreement": "Samples for validation questions that give the answer which most of them give",
+}
 
 
 def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
@@ -25,10 +28,10 @@ def draw_training(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Picture]:
             by_labels.setdefault(row.labels, []).append(row)
     for place, group in enumerate(by_labels.values()):
         name, of = f"{table}-{place}", f" (labels: {labels_in_words(group[0])})" if len(by_labels) > 1 else ""
-        caption = f"Learning curves{of}: means over seeds; a training that ended early keeps its last figure."
         for figure, title in DRAWN.items():
+            caption = f"{title}{of}: means over seeds; a training that ended early keeps its last figure."
             if lines := {row.name: points for row in group if len(points := mean_points(row, figure)) > 1}:
-                yield draw_lines(f"{name}-{figure}", lines, caption, ("episodes", f"validation: {title}"))
+                yield draw_lines(f"{name}-{figure}", lines, caption, ("episodes", "share of answers"))
         if lines := {row.name: points for row in group if len(points := gain_against_kl(row)) > 1}:
             caption = f"What was gained for how far the policy went{of}: a point a validation, means over seeds."
             yield draw_lines(f"{name}-kl", lines, caption, ("KL to the warm-up (nats an answer)", "gain in accuracy"))

@@ -27,6 +27,7 @@ class Figures:
         rows (`list[list[str]]`): cells as text.
         bold (`str`, *optional*): heading of the row that the table is about.
         words (`bool`): whether the cells hold words rather than numbers.
+    legend (`str`): what the columns are, where their headings do not say it.
     """
 
     caption: str
@@ -34,6 +35,7 @@ class Figures:
     rows: list[list[str]]
     bold: str | None = None
     words: bool = False
+    legend: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,19 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A sentence of the summary, and the figures that bear it out, a line each."""
+
+    text: str
+    figures: tuple[str, ...] = ()
+
+
 @dataclass
 class Document:
-    """A report: `title`, the sentences of the `summary` that stand first, a `note` below them, and `sections`."""
+    """A report: `title`, the `summary` that stands first, a `note` below it, and `sections`."""
 
     title: str
-    summary: list[str]
+    summary: list[Finding]
     note: str
     sections: list[Section]

@@ -21,7 +21,10 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], words
 
 def as_markdown(document: Document) -> str:
     """The whole text; pictures are looked for in the folder `pictures` beside it."""
-    parts = [f"# {plain(document.title)}", *map(plain, document.summary), plain(document.note)]
+    parts = [f"# {plain(document.title)}"]
+    for found in document.summary:
+        parts += [plain(found.text), "\n".join(f"- {plain(figure)}" for figure in found.figures)]
+    parts = [*filter(None, parts), plain(document.note)]
     for section in document.sections:
         parts.append(f"## {plain(section.title)}")
         parts += [part for block in section.blocks for part in _parts(block)]
@@ -45,6 +48,8 @@ def _parts(block: Block) -> Iterator[str]:
             for source, row in zip(block.rows, rows, strict=True)
         ]
         yield f"**{plain(block.caption)}**"
+        if block.legend:
+            yield plain(block.legend)
         yield markdown_table([plain(heading) for heading in block.headings], shown, block.words)
     elif isinstance(block, Picture):
         yield f"![{plain(block.alt)}]({PICTURES}/{block.name}.svg)"

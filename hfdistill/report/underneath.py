@@ -24,6 +24,13 @@ SHOWN = {
     "calibration error": ("validation", "calibration_error"),
     "score and length": ("all_answers", "length"),
 }
+LEGEND = (
+    "Pos/Neg: how often the student's right answer scores above its wrong one (0.5 is chance); Pos/Pos: how often "
+    "the teacher's right answer scores above the student's; all pairs: Pos/Neg over every pair of a question's "
+    "samples; AUC: a right answer above a wrong one, whatever the question; one answer, best by score: how often a "
+    "sample, and the one with the highest score, is right; calibration error: how far sigmoid(score) is from the "
+    "share that is right; score and length: their rank correlation. Right and wrong are by the vote."
+)
 
 
 def reward_models(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
@@ -43,8 +50,8 @@ def reward_models(table: str, rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         pos_neg = [range_of(_figure(row, POS_NEG)), *([_less(row, first)] if others else [])]
         cells.append([name, *pos_neg, *(mean_share(_figure(row, path)) for path in shown.values())])
     caption = "Reward models on validation questions: mean over seeds, and of Pos/Neg the lowest and the highest"
-    headings = ("rows", "Pos/Neg", *(["less the first's, seeds above"] if others else []), *shown)
-    yield Figures(caption, headings, cells)
+    headings = ("rows", "Pos/Neg", *(["points to the first row, seeds above"] if others else []), *shown)
+    yield Figures(caption, headings, cells, legend=LEGEND)
     if others and len(models) == len(rows):
         values = {name: _figure(row, POS_NEG) for name, row in models.items()}
         drawn = {
@@ -80,7 +87,9 @@ def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     columns = [name for name in next(iter(told.values())) if any(made[name] != NONE for made in told.values())]
     if columns:
         cells = [[name, *(made[column] for column in columns)] for name, made in told.items()]
-        yield Figures("What each row cost, mean over seeds; what rows share counts in each", ("row", *columns), cells)
+        caption = "What each row cost, mean over seeds; what rows share counts in each"
+        legend = "Training time: minutes and seconds of every stage behind the row but labelling."
+        yield Figures(caption, ("row", *columns), cells, legend=legend)
 
 
 def _cost(row: MeasuredRow) -> dict[str, str]:

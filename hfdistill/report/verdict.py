@@ -6,6 +6,7 @@ from statistics import mean
 
 from ..evaluation.paper_rows import ALL_DATA, OURS, WITHOUT_REWARD
 from ..kinds import LABELS
+from .document import Finding
 from .evidence import MeasuredRow
 from .numbers import points
 from .statistics import Difference, best_with_model, compare, groups
@@ -21,39 +22,65 @@ class Claim:
     """A comparison that the first words tell.
 
     Attributes:
-        against (`str`): what distilled rewards are compared with.
-        where (`str`): under which circumstances, where there are several; else empty.
+        subject (`str`): what is compared.
+        against (`str`): and with what.
+        of (`str`): on which answers.
         found ([`~hfdistill.report.statistics.Difference`]): how they fared.
+        by (`str`): the row that stands for the subject, where it was chosen among several.
     """
 
+    subject: str
     against: str
-    where: str
+    of: str
     found: Difference
+    by: str = ""
 
 
+METHOD = "Distilling rewards"
+IN_THE_VOTE = "As a weight in the vote of several samples the reward model"
+VERBS = ((1, "is better than"), (-1, "is worse than"), (0, "shows no difference to"))
+GREEDY, ONE_SAMPLE = "greedy answers", "one sample"
 # Tables whose labels are wrong or missing, where a reward model may know better than the vote.
 POOR_LABELS = ("noise", "fail")
 SMALL_VOTES = 8  # where samples are few, their vote has most to gain
 
 
-def first_words(tables: Sequence[Measured]) -> list[str]:
+def first_words(tables: Sequence[Measured]) -> list[Finding]:
     """Whether distilling rewards helped, against what, and by how much: a sentence each for what it is better than,
     worse than, and not shown to differ from, and one about the intervals. What no table can tell is left out.
     """
     claims = list(_claims(tables))
     if not claims:
-        return ["None of these tables compares a distilled reward with anything else."]
-    sentences = []
-    for reading, beginning in ((1, "is better than"), (-1, "is worse than"), (0, "shows no difference to")):
-        told: dict[str, list[str]] = {}
-        for claim in claims:
-            if claim.found.verdict == reading:
-                told.setdefault(claim.against, []).append(f"{claim.where} {_measured(claim.found)}".strip())
-        if told:
-            subject = "It" if sentences else "Distilling rewards"
-            listed = _listed([f"{against} ({'; '.join(found)})" for against, found in told.items()])
-            sentences.append(f"{subject} {beginning} {listed}.")
-    return [*sentences, _seeds(claims)]
+        return [Finding("None of these tables compares a distilled reward with anything else.")]
+    findings = []
+    for subject in (METHOD, IN_THE_VOTE):
+        name = subject
+        for reading, verb in VERBS:
+            told: dict[tuple[str, str], list[Claim]] = {}
+            for claim in claims:
+                if claim.subject == subject and claim.found.verdict == reading:
+                    told.setdefault((claim.against, claim.by), []).append(claim)
+            if told:
+                listed = _listed([_against(found, claims) for found in told.values()])
+                findings.append(Finding(f"{name} {verb} {listed}.", tuple(map(_figures, told.values()))))
+                name = "It"
+    return [*findings, Finding(_seeds(claims))]
+
+
+def _against(told: Sequence[Claim], claims: Sequence[Claim]) -> str:
+    """What a sentence compares with; on which answers, too, where others of the same comparison came out otherwise."""
+    first = told[0]
+    apart = len(told) < sum((claim.against, claim.by) == (first.against, first.by) for claim in claims)
+    return f"{first.against} in {' and '.join(claim.of for claim in told)}" if apart else first.against
+
+
+def _figures(told: Sequence[Claim]) -> str:
+    by = f", by “{told[0].by}”, chosen on validation questions" if told[0].by else ""
+    measured = (
+        f"{claim.of} {points(claim.found.value)} [{points(claim.found.low)}, {points(claim.found.high)}]"
+        for claim in told
+    )
+    return f"Against {told[0].against}{by}: {'; '.join(measured)}"
 
 
 def labels_in_words(row: MeasuredRow) -> str:
@@ -82,17 +109,17 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
         "PPO on the vote's labels without a reward model": next((row for row in rows if row.is_vote), None),
     }
     for words, row in others.items():
-        for sampled, answers in ((False, ""), (True, "one sample")):
+        for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
             if OURS.name in by_name and row and (found := compare(by_name[OURS.name], row, sampled)):
-                yield Claim(words, answers, found)
+                yield Claim(METHOD, words, answers, found)
 
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for best, vote in filter(None, map(best_with_model, groups(rows))):
-        for sampled, answers in ((False, "greedy"), (True, "one sample")):
+        against = f"PPO on the vote's labels ({labels_in_words(vote)})"
+        for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
             if found := compare(best, vote, sampled):
-                where = f"{labels_in_words(vote)}, {answers}: “{best.name}”"
-                yield Claim("PPO on the vote's labels where some are wrong or missing", where, found)
+                yield Claim(METHOD, against, answers, found, best.name)
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
@@ -100,12 +127,7 @@ def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for row in [row for row in sampled if row.name in (WITHOUT_REWARD.name, OURS.name)] or sampled[:1]:
         for count, found in vote_differences(row, "weighted").items():
             if count <= SMALL_VOTES:
-                where = f"{count} samples, {row.name}:"
-                yield Claim("the majority, as a weight in the vote of the student's samples", where, found)
-
-
-def _measured(found: Difference) -> str:
-    return f"{points(found.value)} [{points(found.low)}, {points(found.high)}]"
+                yield Claim(IN_THE_VOTE, f"the majority of the samples of {row.name}", f"{count} samples", found)
 
 
 def _listed(clauses: Sequence[str]) -> str:

@@ -22,9 +22,10 @@ NOTE = (
     "Accuracies are of greedy answers, unless sampled ones are named. An interval is a 95 % percentile bootstrap in "
     "two steps: seeds are drawn anew, and within each its questions; with few seeds it understates the chance of "
     "training. A difference is of answers to the same questions, and is called better or worse where its interval "
-    "leaves out zero. McNemar's exact test counts the questions that only one of two rows answers right (of "
-    "samples: more often), pooled over seeds, and knows nothing of the chance of training; Holm's adjustment is for "
-    "all rows of a table of differences. The best reward with a model was chosen on validation questions."
+    "leaves out zero. McNemar's exact test counts the questions that only one of two rows answers right (of samples: "
+    "more often), pooled over seeds, and knows nothing of the chance of training: a small p beside “no difference "
+    "shown” says that these trained models differ, and not that the methods do. Holm's adjustment is for all rows of "
+    "a table of differences. The best reward with a model was chosen on validation questions."
 )
 
 
@@ -70,7 +71,8 @@ def write_report(tables: Path, output: Path | None = None) -> WrittenReport:
             (output / PICTURES / f"{block.name}.svg").write_text(as_file(block), encoding="utf-8")
     for name, write in zip(REPORT, (as_markdown, as_page), strict=True):
         (output / name).write_text(write(document), encoding="utf-8")
-    return WrittenReport(output, "\n".join(document.summary), tuple(table for table, _ in measured))
+    lines = [line for found in document.summary for line in (found.text, *(f"  {figure}" for figure in found.figures))]
+    return WrittenReport(output, "\n".join(lines), tuple(table for table, _ in measured))
 
 
 def compose(measured: Sequence[tuple[ReportedTable, Sequence[MeasuredRow]]]) -> Document:

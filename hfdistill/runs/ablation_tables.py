@@ -80,7 +80,7 @@ def main(few_shot: bool) -> AblationTable:
         "What the method gives (Table 2)",
         rows=(
             *(AblationRow(name, NOTES[name], wanted) for name, wanted in models.items()),
-            AblationRow(LENIENT, "the same answers, announced or not", STUDENT, lenient=True),
+            AblationRow(LENIENT, "the answers of ICL, read where nothing announces them, too", STUDENT, lenient=True),
             AblationRow(PPO_ON_THE_VOTE, VOTE_NOTE, VOTE, baseline=True),
         ),
         comparisons=((FULL, NO_R), (FULL, SFT), (FULL, PPO_ON_THE_VOTE), (FULL, paper_rows.TEACHER.name)),
@@ -259,10 +259,22 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
     rows = (
         AblationRow(NO_R, NOTES[NO_R], made["warmup"]),
         on_reward("vote", "PPO on the vote alone, no reward model", "vote", baseline=True, suffix=suffix, made=made),
-        on_reward("distilled", "PPO on Eq. 7", "distilled", suffix=suffix, made=made),
-        on_reward("stratified", "PPO: the vote decides, the score orders", "stratified", suffix=suffix, made=made),
         on_reward(
-            *("pessimistic", "PPO on Eq. 7 with the mean less the spread of four heads", "pessimistic"),
+            "distilled",
+            "PPO on the score, at most 0 where the vote says otherwise (Eq. 7)",
+            "distilled",
+            suffix=suffix,
+            made=made,
+        ),
+        on_reward(
+            "stratified",
+            "PPO: the vote decides, the score orders answers of one kind",
+            "stratified",
+            suffix=suffix,
+            made=made,
+        ),
+        on_reward(
+            *("pessimistic", "PPO on Eq. 7; the score is the mean less the spread of four heads", "pessimistic"),
             ensemble=True,
             suffix=suffix,
             made=made,

@@ -2,6 +2,7 @@
 
 import random
 
+from hfdistill.report.document import Finding
 from hfdistill.report.evidence import MeasuredRow
 from hfdistill.report.tables import ReportedTable
 from hfdistill.report.verdict import first_words
@@ -26,21 +27,38 @@ def main(ours: float, vote: float, seeds: int = 5) -> tuple[ReportedTable, list[
 
 def test_a_difference_that_is_shown_is_told_with_its_interval():
     better, brackets = first_words([main(ours=0.9, vote=0.7)])
-    assert better.startswith("Distilling rewards is better than imitation alone (+")
-    assert " and PPO on the vote's labels without a reward model (+" in better
-    assert brackets == "In points of accuracy, with 95 % intervals over 5 seeds and their questions."
+    against = "PPO on the vote's labels without a reward model"
+    assert better.text == f"Distilling rewards is better than imitation alone and {against}."
+    assert better.figures[0].startswith("Against imitation alone: greedy answers +")
+    assert better.figures[1].startswith(f"Against {against}: greedy answers +")
+    assert brackets.text == "In points of accuracy, with 95 % intervals over 5 seeds and their questions."
+
+
+def test_greedy_answers_and_samples_that_come_out_apart_are_told_apart():
+    table, (imitation, ours, vote) = main(ours=0.9, vote=0.7)
+    for each, right in ((ours, answers(0.6, 5)), (vote, answers(0.6, 5))):
+        each.samples = {
+            seed: [{"question_id": f"q{n}", "sample": 0, "correct": one} for n, one in enumerate(found)]
+            for seed, found in right.items()
+        }
+    better, same, _ = first_words([(table, [imitation, ours, vote])])
+    against = "PPO on the vote's labels without a reward model"
+    assert better.text.endswith(f"imitation alone and {against} in greedy answers.")
+    assert same.text == f"It shows no difference to {against} in one sample."
 
 
 def test_worse_is_called_worse_and_no_difference_no_difference():
     better, worse, _ = first_words([main(ours=0.7, vote=0.9)])
-    assert "imitation alone" in better
-    assert worse.startswith("It is worse than PPO on the vote's labels without a reward model (−")
+    assert "imitation alone" in better.text
+    against = "PPO on the vote's labels without a reward model"
+    assert worse.text == f"It is worse than {against}."
+    assert worse.figures[0].startswith(f"Against {against}: greedy answers −")
     _, same, _ = first_words([main(ours=0.7, vote=0.7)])
-    assert same.startswith("It shows no difference to PPO on the vote's labels without a reward model (0.0 [")
+    assert same.text == f"It shows no difference to {against}."
 
 
 def test_one_seed_is_said_to_say_nothing_of_others():
-    assert first_words([main(0.9, 0.7, seeds=1)])[-1].endswith("of one seed, which say nothing of others.")
+    assert first_words([main(0.9, 0.7, seeds=1)])[-1].text.endswith("of one seed, which say nothing of others.")
 
 
 def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
@@ -53,13 +71,13 @@ def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
         for made in each.manifests.values():
             made["labels"] = {"metrics": {"pseudo_labels_right": {"value": 0.6}}}
     better, _ = first_words([measured("noise", *rows)])
-    against = "PPO on the vote's labels where some are wrong or missing"
-    assert better.startswith(f"Distilling rewards is better than {against} (40 % wrong, greedy: “40 %: stratified” +")
-    assert "40 %: distilled" not in better
+    assert better.text == "Distilling rewards is better than PPO on the vote's labels (40 % wrong)."
+    (figure,) = better.figures
+    assert ", by “40 %: stratified”, chosen on validation questions: greedy answers +" in figure
 
 
 def test_tables_that_cannot_tell_are_left_out():
-    unknown = ["None of these tables compares a distilled reward with anything else."]
+    unknown = [Finding("None of these tables compares a distilled reward with anything else.")]
     assert first_words([]) == unknown
     assert first_words([measured("rm", row("as configured", answers(0.9, 2)))]) == unknown
     assert first_words([measured("main", row("PPO on the vote", answers(0.9, 2)))]) == unknown

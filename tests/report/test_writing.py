@@ -79,8 +79,9 @@ def test_the_markdown_shows_the_pictures_that_lie_beside_it(written):
 
 def test_the_first_words_stand_first(written):
     text = (written.folder / "report.md").read_text()
-    assert text.split("\n\n")[1].startswith("Distilling rewards is better than imitation alone (+")
-    assert written.summary.startswith("Distilling rewards is better than imitation alone (+")
+    for first, then, *_ in (text.split("\n\n")[1:], written.summary.splitlines()):
+        assert first.startswith("Distilling rewards is better than imitation alone, SFT on all answers")
+        assert "Against imitation alone: greedy answers +" in then
 
 
 def test_what_rows_cost_is_in_the_report(written):
@@ -94,7 +95,7 @@ def test_samples_are_voted_on_and_misjudged_ones_are_shown(written):
     text = (written.folder / "report.md").read_text()
     assert re.search(r"\| Ours w/o R, 8 samples \| 0\.\d{3} \| 0\.\d{3} ", text)
     assert "| Ours w/o R: weighted of 4 − majority of 4 | +" in text
-    assert "and the majority, as a weight in the vote of the student's samples (4 samples, Ours w/o R: +" in text
+    assert "reward model is better than the majority of the samples of Ours w/o R." in text
     misjudged = text[text.index("## Where the reward model is wrong") :]
     wrong, right = (float(re.search(rf"{who}, score (-?[\d.]+)", misjudged)[1]) for who in ("Wrong", "Right"))
     assert wrong > right
