@@ -77,6 +77,7 @@ def test_its_reward_has_options_and_a_weight(site):
     assert "unknown option of reward polite: 'words', did you mean 'word'?" in wrong.stderr
 
 
+@pytest.mark.slow
 def test_evaluate(site, tmp_path):
     model = tmp_path / "model"
     tiny = (

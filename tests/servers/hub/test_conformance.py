@@ -3,8 +3,17 @@
 import pytest
 
 
-@pytest.mark.parametrize("xet", [True, False], ids=["xet", "lfs"])
-@pytest.mark.parametrize("script", ["hub_calls.py", "library_calls.py", "command_calls.py"])
+@pytest.mark.parametrize(
+    ("script", "xet"),
+    [
+        ("hub_calls.py", True),
+        ("library_calls.py", True),
+        ("command_calls.py", True),
+        ("hub_calls.py", False),
+        pytest.param("library_calls.py", False, marks=pytest.mark.slow),
+        pytest.param("command_calls.py", False, marks=pytest.mark.slow),
+    ],
+)
 def test_every_call_succeeds(hub, run_client, tmp_path, script: str, xet: bool) -> None:
     before = len(hub.requests())
     calls = run_client(script, hub, tmp_path, xet)

@@ -21,7 +21,7 @@ CHECKS = (
 )
 
 
-@pytest.mark.parametrize("examples", [15, pytest.param(1500, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("examples", [5, pytest.param(1500, marks=[pytest.mark.slow, pytest.mark.timeout(3000)])])
 def test_contract(server, tmp_path, examples):
     command = [sys.executable, "-m", "schemathesis.cli", "--no-color", "run", HERE / "openapi.yaml"]
     command += ["--url", server.url]
