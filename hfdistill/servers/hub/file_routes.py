@@ -200,7 +200,7 @@ def safetensors_metadata(call: Call) -> Response:
     """The headers of all files of weights that an index names."""
     path = call.params["path"]
     tree = call.hub.repositories.resolve(call.repo, "main").tree
-    read = partial(call.hub.page_readers.read, call.user.name)
+    read = partial(call.hub.page_readers.read, call.caller)
     try:
         index = read("shards", _content(call, tree, path))
         files = {name: _content(call, tree, posixpath.join(posixpath.dirname(path), name)) for name in index["files"]}

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from .errors import HubError, bad_request, forbidden
 from .git_cache import environment
 from .pace import PATIENCE
+from .places import Places
 from .rights import Right
 from .routing import Call, Response, Routes
 
@@ -26,9 +27,8 @@ routes = Routes()
 # A client names what it wants and what it has: 50 bytes a commit.
 MAX_REQUEST = 16 * 1024**2
 PIECE = 256 * 1024
-# Repositories that are made ready for git at once, and those that are sent; others wait.
-_preparing = anyio.CapacityLimiter(2)
-_sending = anyio.CapacityLimiter(4)
+# Repositories that are made ready for git at once, and those that are sent.
+_preparing, _sending = Places(2, 1), Places(4, 2)
 NO_PUSH = (
     "This Hub takes no push over git: upload with `hf upload`, or by huggingface_hub's upload_file, upload_folder and "
     "create_commit."
@@ -78,12 +78,12 @@ class GitResponse(Response):
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         call = self._call
         try:
-            async with _preparing:
+            async with _preparing.one(call.caller):
                 folder = await call.in_thread(call.hub.git.update, call.repo)
         except HubError as error:
             await _plain(error)(scope, receive, send)
             return
-        async with _sending:
+        async with _sending.one(call.caller):
             # In a group of its own, since it starts other programs.
             process = await asyncio.create_subprocess_exec(
                 *("git", "http-backend"),

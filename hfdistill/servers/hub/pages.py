@@ -56,7 +56,7 @@ def comment_html(call: Call, text: str) -> str:
     """A comment as HTML; one that cannot be rendered as the text that it is."""
     key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     try:
-        return call.hub.page_readers.read(call.user.name, "comment", text, key=key)
+        return call.hub.page_readers.read(call.caller, "comment", text, key=key)
     except ReadingError:
         return f"<pre>{escape(text)}</pre>"
 
@@ -165,7 +165,7 @@ def card(call: Call) -> Response:
     if blob:
         try:
             key = f"{entry.sha256} {repo.url_path}"
-            html = hub.page_readers.read(call.user.name, "page", blob, f"/{repo.url_path}", key=key)
+            html = hub.page_readers.read(call.caller, "page", blob, f"/{repo.url_path}", key=key)
         except ReadingError as error:
             text, why = blob.read(MAX_SHOWN).decode("utf-8", "replace"), str(error)
     gate = not hub.repositories.has_access(call.user, repo)
@@ -196,7 +196,7 @@ def card(call: Call) -> Response:
 def _first_rows(call: Call, path: str, sha256: str) -> dict:
     blob = call.hub.blobs.find(sha256)
     try:
-        return call.hub.page_readers.read(call.user.name, "rows", path, blob, key=f"{sha256} {path}")
+        return call.hub.page_readers.read(call.caller, "rows", path, blob, key=f"{sha256} {path}")
     except ReadingError as error:
         return {"path": path, "why": str(error)}
 

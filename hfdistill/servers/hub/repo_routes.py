@@ -190,7 +190,7 @@ def validate_yaml(call: Call) -> Response:
         errors, warnings = ["'content' must be a string and 'repoType' model, dataset or space"], []
     else:
         try:
-            errors, warnings = call.hub.readers.read(call.user.name, "card_faults", content, repo_type)
+            errors, warnings = call.hub.readers.read(call.caller, "card_faults", content, repo_type)
         except ReadingError as error:
             errors, warnings = [f"The card cannot be read: {error}."], []
     answer = {"errors": [{"message": text} for text in errors], "warnings": [{"message": text} for text in warnings]}

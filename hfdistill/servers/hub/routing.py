@@ -23,6 +23,7 @@ from .accounts import ANONYMOUS, User
 from .database import new_id
 from .errors import HubError, bad_request, disk_refusal, forbidden, repo_not_found
 from .pace import paced
+from .places import Places
 from .repositories import PREFIXES, Repo
 from .rights import Right, check_user
 from .strict_json import parse_json
@@ -37,11 +38,11 @@ CANONICAL = re.compile(
 )
 # What a JSON or form body may weigh, of a user and of a stranger; contents come by other ways.
 MAX_BODY, MAX_BODY_OF_STRANGERS = 4 * 1024**2, 1024**2
-# Threads of what is quick; of what may wait for readers, the disk or other commits; of large uploads, which wait for
-# clients; and how many of each a user has.
+# Threads of what is quick; then threads, and a caller's share of them: of what may wait for readers, the disk or other
+# commits, and of large uploads, which wait for clients.
 THREADS = 16
-PATIENT_THREADS, PATIENT_SHARE = 16, 6
-UPLOADS, UPLOAD_SHARE = 32, 8
+PATIENT = 16, 6
+UPLOADS = 32, 8
 TYPES = {prefix: repo_type for repo_type, prefix in PREFIXES.items()}
 CONTENT_HASH = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{56}\b")
 PATTERNS = {
@@ -58,9 +59,11 @@ PATTERNS = {
 
 @dataclass
 class Call:
-    """One request: who, what, and the Hub that answers. `in_thread` runs what blocks beside the event loop.
+    """One request: who, what, and the Hub that answers.
 
-    `repo` is the repository of the address, for which the caller has the route's right.
+    `in_thread` runs what blocks, but not for long, beside the event loop; `patiently` and `uploading` run what may
+    take longer, and large uploads, in a caller's share of the threads for it. `repo` is the repository of the address,
+    for which the caller has the route's right.
     """
 
     hub: Any
@@ -72,6 +75,11 @@ class Call:
     in_thread: Callable | None = None
     patiently: Callable | None = None
     uploading: Callable | None = None
+
+    @property
+    def caller(self) -> str:
+        """Who has a share of what there is little of: a user, or a stranger's address."""
+        return self.user.name or self.request.client.host
 
     @property
     def base_url(self) -> str:
@@ -192,7 +200,8 @@ class Application:
         self.routes = routes
         self.error_page = error_page
         self.access_log = access_log
-        self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self._quick = anyio.CapacityLimiter(THREADS)
+        self._patient, self._uploads = Places(*PATIENT), Places(*UPLOADS)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         if scope["type"] == "lifespan":
@@ -215,8 +224,8 @@ class Application:
             self.hub,
             Request(scope, paced(receive)),
             in_thread=self.in_thread,
-            patiently=self.patiently,
-            uploading=self.uploading,
+            patiently=self._patient.in_thread,
+            uploading=self._uploads.in_thread,
         )
         try:
             response = await self._answer(call)
@@ -248,7 +257,7 @@ class Application:
             if reads_body:
                 call.body = await read_body(call)
             if route.patient:
-                return await self.patiently(call.user.name, route.handler, call)
+                return await call.patiently(call.caller, route.handler, call)
             return await self.in_thread(route.handler, call)
         except ClientDisconnect:
             raise
@@ -286,23 +295,7 @@ class Application:
 
     async def in_thread(self, function: Callable, *args: Any) -> Any:
         """Runs what blocks, but not for long, beside the event loop."""
-        return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("", THREADS))
-
-    async def patiently(self, user: str, function: Callable, *args: Any) -> Any:
-        """Runs what may take its time, of which a user has only so much at once, beside everything that is quick."""
-        async with self._limiter(f"of {user}", PATIENT_SHARE):
-            return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("patient", PATIENT_THREADS))
-
-    async def uploading(self, user: str, function: Callable, *args: Any) -> Any:
-        """Runs what takes in a large upload, of which a user has only so many at once; more of the user's wait."""
-        async with self._limiter(f"uploads of {user}", UPLOAD_SHARE):
-            return await anyio.to_thread.run_sync(function, *args, limiter=self._limiter("uploads", UPLOADS))
-
-    def _limiter(self, name: str, total: int) -> anyio.CapacityLimiter:
-        # Made here and not before, since each belongs to the event loop that is running.
-        if name not in self._limiters:
-            self._limiters[name] = anyio.CapacityLimiter(total)
-        return self._limiters[name]
+        return await anyio.to_thread.run_sync(function, *args, limiter=self._quick)
 
     def _match(self, call: Call) -> Route:
         path = call.request.scope["raw_path"].decode("latin-1").partition("?")[0]

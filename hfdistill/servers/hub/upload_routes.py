@@ -98,7 +98,7 @@ def _ignored(call: Call, tree: str, text: object, paths: list[str]) -> list[bool
     if not text:
         return [False] * len(paths)
     try:
-        return call.hub.readers.read(call.user.name, "ignored", text, paths)
+        return call.hub.readers.read(call.caller, "ignored", text, paths)
     except ReadingError as error:
         raise HubError(413, f"The .gitignore cannot be compared with {len(paths)} paths: {error}.") from error
 
