@@ -55,8 +55,7 @@ class Board:
         fields: dict[str, Any] = {
             "by_temperature": {f"{t:g}": f"{self._there[t]}/{count}" for t, count in self._planned.items()},
             "in_flight": {
-                lane.endpoint.url: f"out, {lane.trouble}" if lane.open else f"{lane.in_flight}/{int(lane.limit)}"
-                for lane in self._lanes
+                lane.endpoint.url: f"out, {lane.trouble}" if lane.open else lane.describe() for lane in self._lanes
             },
             "tokens_per_s": round(self._tokens / max(time.monotonic() - self._started, 1e-9)),
             "refused_share": round(self._refused(), 4),

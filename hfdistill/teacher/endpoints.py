@@ -228,7 +228,10 @@ class Endpoint:
         """
         protocol, decoding = self.identity.protocol, decoding or self.decoding
         answer = await self.transport.post(protocol.route, protocol.body(prompt, temperature, seed, decoding))
-        return protocol.read(answer.content, answer.headers, decoding)
+        completion = protocol.read(answer.content, answer.headers, decoding)
+        tokens = (completion.prompt_tokens or 0) + (completion.completion_tokens or 0)
+        self.transport.pace.heed(answer.headers, self.transport.posted, tokens)
+        return completion
 
     def another(self, completion: Completion) -> str | None:
         """Who answered instead of the model that was asked, as far as the answer tells. Who answers first is taken for

@@ -6,10 +6,11 @@ from collections import deque
 from typing import Any
 
 from .endpoints import Endpoint
+from .transport import Busy, Late
 
 
 UNKNOWN_LIMIT = 64  # where the server does not say how much it takes
-DECREASE = 0.8
+DECREASE, OF_LATE = 0.8, 0.5  # refused, or not answered in time
 FAULTS_IN_A_ROW = 16  # without one answer between them: the endpoint is out, not the requests
 
 
@@ -17,8 +18,10 @@ class Lane:
     """An endpoint, the requests meant for it, and how many of them may be in flight.
 
     The limit starts at `concurrency`, by default at what the server says it takes. Refusals lower it by a fifth, at
-    most once a second; answers while it is used up raise it by one for every `limit` of them, up to where it started
-    (to four times the start where the server does not say).
+    most once a second, unless they ask to come back later: that is about how often, which the endpoint's pace keeps.
+    A request that was not answered in time lowers it by half if it was sent since the last time. Answers while it is
+    used up raise it by one for every `limit` of them, up to where it started (to four times the start where the server
+    does not say).
     """
 
     def __init__(self, endpoint: Endpoint, concurrency: int | None = None):
@@ -26,6 +29,7 @@ class Lane:
         self.queue: deque[Any] = deque()
         self.in_flight = 0
         self.open = False  # as of a circuit: nothing flows
+        self.due = False  # whether it is looked at again as soon as its pace allows
         self.trouble = ""  # the latest one
         self.busy = False  # whether the latest answer was a refusal
         self.outages = 0  # since the last answer
@@ -51,7 +55,17 @@ class Lane:
     @property
     def free(self) -> bool:
         """Whether another request may be sent now."""
+        return self.has_slot and not self.endpoint.transport.pace.delay()
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether another request may be sent as soon as the pace allows it."""
         return not self.open and self.in_flight < int(self.limit)
+
+    def describe(self) -> str:
+        """Requests in flight of how many, and the pace that is kept."""
+        rate = self.endpoint.transport.pace.rate
+        return f"{self.in_flight}/{int(self.limit)}" + (f" at {rate:.3g} a second" if rate else "")
 
     def answered(self) -> None:
         """Count an answer, be it a refusal for good, that came while `in_flight` still holds its request."""
@@ -65,14 +79,26 @@ class Lane:
         elif self.in_flight >= int(self.limit):
             self.limit = min(self.limit + 1 / self.limit, self._most)
 
-    def refused(self) -> None:
-        """Count a refusal because the endpoint is busy."""
+    def refused(self, trouble: Busy) -> bool:
+        """Count a refusal because the endpoint is busy; returns whether its pace says when to come back."""
         self.refusals += 1
         self.busy = True
+        if trouble.wait is not None:
+            return True
+        if self.limit == 1 and not self._trying:  # not for being too many at once
+            self.endpoint.transport.pace.refused(trouble.sent, None)
+            return True
         now = time.monotonic()
         if now - self._lowered >= 1:
             self._lowered = now
             self.limit = max(self.limit * DECREASE, 1.0)
+        return False
+
+    def late(self, trouble: Late) -> None:
+        """Count a request that was not answered in time."""
+        if trouble.sent > self._lowered:
+            self._lowered = time.monotonic()
+            self.limit = max(self.limit * OF_LATE, 1.0)
 
     def faulted(self) -> bool:
         """Count a try that went wrong; returns whether the endpoint itself seems to be out."""

@@ -20,7 +20,7 @@ from .limits import Lane, backoff
 from .plan import Plan, Prompt, Request
 from .protocols import Completion
 from .responses import answered, parked, refused
-from .transport import CHECK, Busy, Faulty, Gone, Rejected, Trouble
+from .transport import CHECK, Busy, Faulty, Gone, Late, Rejected, Trouble
 from .writer import Writer
 
 
@@ -112,7 +112,7 @@ class Sampler:
                 task.cancel()
             await asyncio.gather(*self._helpers, *self._tasks, return_exceptions=True)
             await self._writer.close()
-            self.budget.save()
+            self._note_what_was_learned()
             self._board.show()
         if self._error is not None:
             raise self._error
@@ -131,6 +131,9 @@ class Sampler:
                 task = self._loop.create_task(self._ask(lane, pending))
                 self._tasks.add(task)
                 task.add_done_callback(self._settled)
+            if lane.has_slot and not lane.due and (delay := lane.endpoint.transport.pace.delay()):
+                lane.due = True
+                self._loop.call_later(delay, self._due, lane)
         if not self._tasks and (self._stopped or self._nothing_left()):
             # What was refused last may be for other endpoints to answer; nobody knows where the run was stopped.
             doubtful = [] if self._stopped else [lane for lane in self.lanes if lane.held]
@@ -138,6 +141,11 @@ class Sampler:
                 self._open_circuit(lane, lane.held[-1][1])
             if not doubtful:
                 self._over.set()
+
+    def _due(self, lane: Lane) -> None:
+        lane.due = False
+        if not self._over.is_set():
+            self._pump()
 
     def _next(self, lane: Lane) -> Pending | None:
         if self.budget.exhausted(self._in_flight):
@@ -178,11 +186,15 @@ class Sampler:
             other = self._another(lane, request, completion)
         except Busy as trouble:
             lane.trouble = str(trouble)
-            lane.refused()
             pending.refusals += 1
-            self._later(pending, pending.refusals)
+            if lane.refused(trouble):
+                self._returned.append(pending)
+            else:
+                self._later(pending, pending.refusals)
         except Faulty as trouble:
             lane.trouble = str(trouble)
+            if isinstance(trouble, Late):
+                lane.late(trouble)
             pending.tries += 1
             if pending.tries >= self._tries:
                 self._writer.put(parked(lane.endpoint, request, str(trouble)))
@@ -359,11 +371,18 @@ class Sampler:
             self._give_up_the_silent()
             if time.monotonic() - checked >= self._check_every:
                 checked = time.monotonic()
-                self.budget.save()
+                self._note_what_was_learned()
                 for lane in self.lanes:
                     if not lane.open:
                         self._help(self._check_quietly(lane))
             self._pump()
+
+    def _note_what_was_learned(self) -> None:
+        """Keep what the next run begins with: the hours that endpoints ran, and their paces."""
+        self.budget.save()
+        for lane in self.lanes:
+            if rate := lane.endpoint.transport.pace.rate:
+                self.journal.set_note(f"pace of {lane.endpoint.url}", rate)
 
     async def _check_quietly(self, lane: Lane) -> None:
         try:

@@ -14,6 +14,7 @@ from .board import Outcome, count_there
 from .budget import Budget
 from .endpoints import Endpoint, Identity, open_endpoints, same_model
 from .journal import Journal
+from .pace import Pace
 from .plan import Plan
 from .probing import Probing, describe, findings, requests_to_probe, restore
 from .protocols import Decoding
@@ -106,6 +107,8 @@ def collect(
             await prepare(endpoints, teacher.patience)
             ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
             journal.claim({**_one_model(ready, teacher, found), **wanted})
+            for endpoint in endpoints:
+                endpoint.transport.pace = Pace(journal.note(f"pace of {endpoint.url}"))
             await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
             budget = Budget(journal, teacher, len(endpoints))
             sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)

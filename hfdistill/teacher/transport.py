@@ -1,5 +1,6 @@
 """HTTP to one endpoint: what is sent where, and what every kind of trouble means for the sampler."""
 
+import asyncio
 import ipaddress
 import os
 import re
@@ -14,6 +15,8 @@ import aiohttp
 import orjson
 
 from ..errors import HFDistillError
+from .pace import Pace
+from .retry_after import asked_to_wait
 
 
 CHECK = "check the URL, the server and its token"
@@ -44,11 +47,32 @@ class Trouble(Exception):
 
 
 class Busy(Trouble):
-    """The endpoint has too much to do or is starting (429, 503, 529): ask again, slower."""
+    """The endpoint has too much to do or is starting (429, 503, 529): ask again, slower.
+
+    Attributes:
+        sent (`float`): when the request was sent, by the monotonic clock.
+        wait (`float`, *optional*): seconds that the server asks to wait.
+    """
+
+    def __init__(self, reason: str, status: int, sent: float, wait: float | None):
+        super().__init__(reason, status)
+        self.sent, self.wait = sent, wait
 
 
 class Faulty(Trouble):
-    """This try went wrong (5xx, 424, a broken or late answer): ask again, a few times."""
+    """This try went wrong (5xx, 424, a broken answer): ask again, a few times."""
+
+
+class Late(Faulty):
+    """The answer did not come in time, perhaps since too much is asked at once.
+
+    Attributes:
+        sent (`float`): when the request was sent, by the monotonic clock.
+    """
+
+    def __init__(self, reason: str, sent: float):
+        super().__init__(reason)
+        self.sent = sent
 
 
 class Rejected(Trouble):
@@ -160,10 +184,15 @@ class Transport:
         token (`str`, *optional*): value of the header `Authorization`.
         timeout (`float`, *optional*, defaults to 600): seconds that one request may take.
         largest (`int`, *optional*, defaults to 1 MiB): bytes that one answer may have.
+
+    Attributes:
+        pace ([`~hfdistill.teacher.pace.Pace`]): how often it may be posted to.
+        posted (`int`): requests in flight.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 600.0, largest: int = 1 << 20):
         self.url, self.largest, self.timeout = url, largest, timeout
+        self.pace, self.posted = Pace(), 0
         self._versioned = VERSION.search(urllib.parse.urlsplit(url).path) is not None
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         # A request is held while an Inference Endpoint starts from zero; other servers ignore it.
@@ -187,20 +216,35 @@ class Transport:
         """Read a route that answers with a JSON object; its `/v1` gives way to a version in the base."""
         timeout = min(timeout, self.timeout)
         return await self._exchange(
-            "GET", route, timeout, max(self.largest, LARGEST_LIST), timeout=aiohttp.ClientTimeout(timeout)
+            "GET", route, timeout, max(self.largest, LARGEST_LIST), 0.0, timeout=aiohttp.ClientTimeout(timeout)
         )
 
     async def post(self, route: str, body: dict[str, Any]) -> Reply:
-        """Post a JSON object and read one.
+        """Post a JSON object, as soon as the pace allows it, and read one.
 
         Raises:
             [`Busy`], [`Faulty`], [`Rejected`], [`Gone`]: see there.
         """
-        return await self._exchange(
-            "POST", route, self.timeout, self.largest, data=orjson.dumps(body), headers=self._patient
-        )
+        while (delay := self.pace.delay()) > 0:
+            await asyncio.sleep(delay)
+        sent = self.pace.send()
+        self.posted += 1
+        try:
+            reply = await self._exchange(
+                "POST", route, self.timeout, self.largest, sent, data=orjson.dumps(body), headers=self._patient
+            )
+        except Busy as trouble:
+            if trouble.wait is not None:
+                self.pace.refused(sent, trouble.wait)
+            raise
+        finally:
+            self.posted -= 1
+        self.pace.answered()
+        return reply
 
-    async def _exchange(self, method: str, route: str, seconds: float, largest: int, **options: Any) -> Reply:
+    async def _exchange(
+        self, method: str, route: str, seconds: float, largest: int, sent: float, **options: Any
+    ) -> Reply:
         if self._versioned:
             route = route.removeprefix("/v1")
         try:
@@ -209,7 +253,7 @@ class Transport:
             ) as response:
                 text = await _read(response, largest)
                 if response.status != 200:
-                    raise _refusal(response.status, text)
+                    raise _refusal(response.status, text, response.headers, sent)
                 if "json" not in response.headers.get("Content-Type", ""):
                     kind = response.headers.get("Content-Type", "nothing")
                     raise Faulty(f"answered {kind!r} instead of JSON", response.status)
@@ -219,7 +263,7 @@ class Transport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Gone(f"cannot be reached ({_short(error.__cause__ or error)})") from error
         except TimeoutError as error:
-            raise Faulty(f"did not answer within {seconds:g} s") from error
+            raise Late(f"did not answer within {seconds:g} s", sent) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise Faulty(f"broke off ({_short(error)})") from error
         if not isinstance(content, dict):
@@ -240,10 +284,10 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
     return b"".join(pieces)
 
 
-def _refusal(status: int, text: bytes) -> Trouble:
+def _refusal(status: int, text: bytes, headers: Mapping[str, str], sent: float) -> Trouble:
     reason = f"answered {status}: {_message(text)}"
     if status in BUSY:
-        return Busy(reason, status)
+        return Busy(reason, status, sent, asked_to_wait(headers, text[:4096].decode(errors="replace")))
     if status in GONE or 300 <= status < 400 or (status == 400 and b"endpoint is paused" in text.lower()):
         return Gone(reason, status)
     if 400 <= status < 500 and status not in PASSING:

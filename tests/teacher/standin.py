@@ -36,6 +36,9 @@ class Settings:
     sha: str | None = "a" * 40
     latency: float = 0.0
     limit: int = 128
+    rate: float | None = None  # a second, beyond a burst of as many; more is a 429
+    retry_after: str | None = None  # header of it
+    queues: bool = False  # what is beyond the limit waits instead of being refused
     told_limit: int | None = None  # what /info says, if not the truth
     headers: bool = True  # x-generated-tokens and the like
     greedy_only: bool = False
@@ -78,6 +81,15 @@ class Endpoint:
         self.bodies: list[dict] = []
         self.answered = 0
         self.busy_seconds = self.changed = 0.0  # slots in use, summed over time
+        self.slots = asyncio.Semaphore(settings.limit)
+        self.bucket, self.filled = settings.rate or 0.0, time.monotonic()
+
+    def too_often(self) -> bool:
+        s, now = self.settings, time.monotonic()
+        self.bucket, self.filled = min(s.rate, self.bucket + (now - self.filled) * s.rate), now
+        taken = self.bucket >= 1
+        self.bucket -= taken
+        return not taken
 
     def occupy(self, change: int) -> None:
         now = time.monotonic()
@@ -241,19 +253,26 @@ class Connection(asyncio.Protocol):
             known = {"/info": endpoint.info()} if s.kind == "tgi" else {"/version": {"version": "0.20.1"}}
             known.update({"/health": {}, "/v1/models": models})
             self.send(200, known[route]) if route in known else self.send(404, {"error": "not found"})
-        elif endpoint.active >= s.limit:
+        elif endpoint.active >= s.limit and not s.queues:
             self.refuse(429)
+        elif s.rate and endpoint.too_often():
+            self.refuse(429, {"Retry-After": s.retry_after} if s.retry_after else None)
         else:
-            endpoint.occupy(1)
+            if not s.queues:
+                endpoint.occupy(1)
             route = "/v1" + route.removeprefix(s.prefix) if route.startswith(s.prefix) else route
             self.task = asyncio.get_running_loop().create_task(self.complete(route, orjson.loads(body)))
 
-    def refuse(self, status: int) -> None:
+    def refuse(self, status: int, headers: dict | None = None) -> None:
         self.endpoint.statuses[status] += 1
-        self.send(status, TEXT_OF_FAULT[status])
+        self.send(status, TEXT_OF_FAULT[status], headers)
 
     async def complete(self, route: str, body: dict) -> None:
         endpoint, s = self.endpoint, self.endpoint.settings
+        if s.queues:
+            await endpoint.slots.acquire()
+            asyncio.current_task().add_done_callback(lambda _: endpoint.slots.release())
+            endpoint.occupy(1)
         fault = endpoint.fault()
         try:
             await asyncio.sleep(s.hang_seconds if fault == "hang" else s.latency)

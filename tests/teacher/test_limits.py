@@ -1,10 +1,18 @@
+import time
 from types import SimpleNamespace
 
 from hfdistill.teacher.limits import FAULTS_IN_A_ROW, Lane, backoff
+from hfdistill.teacher.pace import Pace
+from hfdistill.teacher.transport import Busy, Late
 
 
 def lane(said=None, concurrency=None):
-    return Lane(SimpleNamespace(identity=SimpleNamespace(limit=said)), concurrency)
+    endpoint = SimpleNamespace(identity=SimpleNamespace(limit=said), transport=SimpleNamespace(pace=Pace()))
+    return Lane(endpoint, concurrency)
+
+
+def busy(wait=None):
+    return Busy("answered 429", 429, time.monotonic(), wait)
 
 
 def test_the_limit_starts_at_what_the_server_says():
@@ -16,11 +24,32 @@ def test_the_limit_starts_at_what_the_server_says():
 def test_refusals_lower_the_limit_by_a_fifth_at_most_once_a_second():
     one = lane(said=100)
     for _ in range(50):
-        one.refused()
+        assert not one.refused(busy())
     assert one.limit == 80
     one._lowered -= 1.1
-    one.refused()
+    assert not one.refused(busy())
     assert one.limit == 64
+
+
+def test_who_asks_to_come_back_later_is_not_asked_less_at_once():
+    one = lane(said=100)
+    assert one.refused(busy(wait=2.0))
+    assert one.limit == 100
+
+
+def test_a_refusal_of_the_only_request_is_about_how_often():
+    one = lane(concurrency=1)
+    assert one.refused(busy()) and not one.free and one.has_slot
+    assert one.endpoint.transport.pace.delay() > 0.5
+
+
+def test_a_wave_of_late_answers_halves_the_limit_once():
+    one, sent = lane(said=64), time.monotonic()
+    for _ in range(40):
+        one.late(Late("did not answer within 10 s", sent))
+    assert one.limit == 32
+    one.late(Late("did not answer within 10 s", time.monotonic() + 1))
+    assert one.limit == 16
 
 
 def test_answers_raise_the_limit_only_while_it_is_used_up_and_not_beyond_the_start():
@@ -67,7 +96,7 @@ def test_an_endpoint_that_may_yet_answer_is_not_silent():
     one = lane(said=100)
     one.last_answer -= 100
     assert one.silent_for() == 0  # idle
-    one.refused()
+    one.refused(busy())
     assert one.silent_for() > 99
     one.in_flight = 1
     assert one.silent_for() == 0

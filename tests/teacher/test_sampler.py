@@ -86,6 +86,24 @@ def test_a_limit_that_is_too_high_is_lowered_by_refusals(tmp_path, stand_in):
     assert outcome.refused > 0
 
 
+@pytest.mark.parametrize(("retry_after", "concurrency"), [(None, 1), ("0.2", 4)])
+def test_an_endpoint_that_counts_requests_is_asked_at_its_pace(tmp_path, stand_in, retry_after, concurrency):
+    endpoint, plan = stand_in(rate=40, retry_after=retry_after), make_plan(30, Grid([0.0], 1, [1.0], 4))
+    outcome = sample(tmp_path / "a.sqlite", [endpoint.url], plan, concurrency=concurrency)
+    assert outcome.missing == 0
+    assert endpoint.control()["twice"] == 0
+    assert outcome.refused < 0.25
+    with Journal(tmp_path / "a.sqlite") as journal:
+        assert 10 < journal.note(f"pace of {endpoint.url}") < 100
+
+
+def test_an_endpoint_that_does_not_come_up_with_its_answers_is_asked_for_fewer_at_once(tmp_path, stand_in):
+    endpoint = stand_in(limit=4, told_limit=64, queues=True, latency=0.1)
+    outcome = sample(tmp_path / "a.sqlite", [endpoint.url], make_plan(20, GRID), timeout=0.9)
+    assert outcome.missing == 0
+    assert endpoint.control()["most"] == 4
+
+
 @pytest.mark.parametrize(
     "fault",
     ["429", "503", "500", "424", "reset", "truncated", "invalid", "array", "shape", "null", "type", "html", "page"],

@@ -1,0 +1,138 @@
+"""The pace of an endpoint, against servers that are counted out on a clock of their own."""
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hfdistill.teacher import pace as paces
+from hfdistill.teacher.pace import Pace
+
+
+@dataclass
+class Clock:
+    now: float = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(paces, "time", clock)
+    return clock
+
+
+@dataclass
+class Bucket:
+    """Refuses what comes faster than `rate` a second, beyond a first `burst`."""
+
+    rate: float
+    burst: float
+    wait: float | None = None
+    level: float = field(init=False)
+    last: float = 0.0
+
+    def __post_init__(self):
+        self.level = self.burst
+
+    def takes(self, now):
+        self.level, self.last = min(self.burst, self.level + (now - self.last) * self.rate), now
+        taken = self.level >= 1
+        self.level -= taken
+        return taken
+
+
+def drive(clock, server, count, at_once=8, latency=0.01):
+    """Get `count` answers; seconds, and how many requests were refused."""
+    pace, flying, done, refused, left, start = Pace(), [], 0, 0, count, clock.now
+    while done < count:
+        while flying and flying[0][0] <= clock.now:
+            _, taken, sent = heapq.heappop(flying)
+            if taken:
+                done += 1
+                pace.answered()
+            else:
+                refused, left = refused + 1, left + 1
+                pace.refused(sent, server.wait)
+        may = left and len(flying) < at_once
+        if may and not pace.delay():
+            left -= 1
+            sent, taken = pace.send(), server.takes(clock.now)
+            heapq.heappush(flying, (clock.now + (latency if taken else 0.01), taken, sent))
+            continue
+        times = [flying[0][0]] if flying else []
+        clock.now = min([*times, *([clock.now + max(pace.delay(), 1e-6)] if may else [])], default=clock.now)
+    return clock.now - start, refused
+
+
+@pytest.mark.parametrize("wait", [None, 0.5, 2.0])
+@pytest.mark.parametrize("rate", [2.0, 10.0])
+def test_a_limit_is_learned_from_what_comes_through(clock, rate, wait):
+    seconds, refused = drive(clock, Bucket(rate, 2 * rate, wait), 1000)
+    assert seconds <= 1.1 * (1000 / rate - 2)
+    assert refused <= 80
+
+
+def test_answers_that_take_long_are_paced_as_well(clock):
+    seconds, refused = drive(clock, Bucket(2.0, 4.0, 2.0), 400, at_once=16, latency=3.0)
+    assert seconds <= 1.15 * 198 + 3
+    assert refused <= 40
+
+
+@settings(max_examples=30)
+@given(rate=st.floats(0.2, 50), seconds=st.floats(1, 3), latency=st.floats(0, 2))
+def test_whatever_the_limit_it_is_not_run_into_again_and_again(rate, seconds, latency):
+    clock = Clock()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paces, "time", clock)
+        taken, refused = drive(clock, Bucket(rate, max(rate * seconds, 1.0), 1 / rate), 400, 16, latency)
+    slots = 16 / max(latency, 1e-9)
+    assert taken <= 1.5 * 400 / min(rate, slots) + 10
+    assert refused <= 80
+
+
+def test_a_pause_that_is_asked_for_is_kept(clock):
+    pace = Pace()
+    pace.refused(pace.send(), 7.5)
+    assert pace.delay() == 7.5
+    clock.now = 8.0
+    assert pace.delay() == 0
+
+
+def test_a_wave_of_refusals_counts_once(clock):
+    pace = Pace()
+    sent = [pace.send() for _ in range(8)]
+    for when in sent:
+        clock.now += 0.01
+        pace.refused(when, None)
+    assert pace.delay() == pytest.approx(1.0 - 0.07)
+    assert pace.rate == paces.FIRST_RATE
+
+
+def test_limits_that_are_told_are_kept_without_a_refusal(clock):
+    pace = Pace()
+    told = {"x-ratelimit-limit-requests": "120", "x-ratelimit-reset-requests": "1s"}
+    pace.send()
+    pace.heed({**told, "x-ratelimit-remaining-requests": "2"}, 0, None)
+    assert (pace.send(), pace.send(), pace.delay()) == (0, 0, 0.5)
+    tokens = {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"}
+    pace.heed({**told, **tokens, "x-ratelimit-remaining-requests": "60"}, 0, 100)
+    assert pace.spacing == pytest.approx(1.0)
+
+
+def test_a_limit_of_a_day_is_no_limit_of_a_minute(clock):
+    pace = Pace()
+    told = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0"}
+    pace.heed({**told, "x-ratelimit-reset-requests": "2h"}, 0, None)
+    assert pace.spacing == 0
+
+
+def test_what_an_earlier_run_learned_holds_from_the_start(clock):
+    pace = Pace(4.0)
+    assert [pace.send() for _ in range(3)] and pace.delay() > 0
+    assert math.isclose(pace.spacing, 0.25)
