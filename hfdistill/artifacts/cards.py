@@ -54,7 +54,7 @@ def card(kind: Kind, manifest: dict[str, Any], *, repo_id: str, plots: Sequence[
         licences=list(_licences(manifest)),
         parents=list(_parents(manifest)),
         config=_yaml(manifest["config"]).rstrip(),
-        numbers=figures.rows(manifest["metrics"], manifest["config"].get("stage")),
+        numbers=figures.tables(manifest["metrics"], manifest["config"].get("stage")),
         variant=variants.Variant(manifest, open_ended),
         validated=figures.validation(manifest["config"].get("stage", {})),
         **(_evaluated(manifest) if kind is RESULTS else {}),

@@ -1,6 +1,7 @@
-"""Figures of a manifest as rows of a card: nested metrics become labelled, readable values."""
+"""Figures of a manifest as tables of a card: nested metrics become labelled, readable values."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -17,7 +18,32 @@ NAMES = {
     ("validation", "pos_neg"): "validation: Pos/Neg, the student's right answer above its wrong one",
     ("validation", "pos_pos"): "validation: Pos/Pos, the teacher's right answer above the student's right one",
     ("validation", "accuracy"): "validation: sign of the score agrees with the vote",
+    ("validation", "auc"): "validation: AUC, a right answer above a wrong one whatever the question",
+    ("validation", "calibration_error"): "validation: calibration error, of sigmoid(score) as the share that is right",
+    ("validation", "temperature"): "validation: temperature that the scores are divided by",
+    ("validation", "calibration_error_before"): "validation: calibration error before that",
+    ("all_answers", "pos_neg_of_all_pairs"): "all answers: Pos/Neg of every pair of a question's answers",
+    ("all_answers", "one"): "all answers: share that is right",
+    ("all_answers", "best"): "all answers: share of questions whose answer with the highest score is right",
+    ("all_answers", "auc"): "all answers: AUC, a right answer above a wrong one whatever the question",
+    ("all_answers", "length"): "all answers: rank correlation of score and length",
+    ("all_answers", "length_of_right"): "all answers: rank correlation of score and length, among right ones",
+    ("without_label",): "questions without a label",
+    ("unextractable",): "responses without an answer that can be read",
+    ("pseudo_labels_right",): "labels that are right by gold",
 }
+# What pictures and lists are made of, which nobody looks for in a table.
+UNTOLD = {"bin", "bins", "listed"}
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures as cells; the first of each row is its heading."""
+
+    title: str
+    headings: list[str]
+    rows: list[list[str]]
 
 
 def validation(stage: Mapping[str, Any]) -> str:
@@ -85,4 +111,57 @@ def rows(metrics: dict[str, Any] | None, stage: Mapping[str, Any] | None = None)
     """All figures as `(label, text)`; a stage's settings say what its validation compares."""
     words = validation(stage or {})
     names = {**NAMES, ("validation_accuracy",): words, ("validation_accuracy_before",): f"{words}, before"}
-    return [(names.get(path) or label(path), text(value)) for path, value in leaves(metrics or {})]
+    return [
+        (names.get(path) or label(path), text(value))
+        for path, value in leaves(metrics or {})
+        if UNTOLD.isdisjoint(path)
+    ]
+
+
+def tables(metrics: dict[str, Any] | None, stage: Mapping[str, Any] | None = None) -> list[Table]:
+    """All figures: those that several things have in common as a table of its own each, what is left before them."""
+    rest, found = _families(metrics or {}, ())
+    single = [list(row) for row in rows(rest, stage)]
+    return [*([Table("", ["Figure", "Value"], single)] if single else []), *found]
+
+
+def _families(metrics: dict[str, Any], path: tuple[str, ...]) -> tuple[dict[str, Any], list[Table]]:
+    """Metrics without what tables show, and these tables, those of whole families before those of their members."""
+    rest, found = {}, []
+    for key, value in metrics.items():
+        if isinstance(value, dict):
+            value, below = _families(value, (*path, str(key)))
+            found += below
+        rest[key] = value
+    figures = {key: dict(leaves(value)) for key, value in rest.items() if isinstance(value, dict)}
+    # A figure with its interval and a p-value is still one figure.
+    figures = {key: own for key, own in figures.items() if len(own) > (2 if () in own else 1)}
+    first = next(iter(figures.values()), {})
+    alike = {
+        key: own for key, own in figures.items() if 2 * len(own.keys() & first.keys()) >= max(len(own), len(first))
+    }
+    if len(alike) < 2:
+        return rest, found
+    return {key: value for key, value in rest.items() if key not in alike}, [_table(path, alike), *found]
+
+
+def _table(path: tuple[str, ...], members: dict[str, dict[tuple[str, ...], Any]]) -> Table:
+    """The longer side goes down, so that a phone shows most of it."""
+    figures = list(dict.fromkeys(figure for own in members.values() for figure in own))
+    cells = [[_short(own[figure]) if figure in own else NONE for figure in figures] for own in members.values()]
+    down, across = [str(key).replace("_", " ") for key in members], [label(figure) or "value" for figure in figures]
+    if len(across) > len(down):
+        down, across, cells = across, down, [list(column) for column in zip(*cells, strict=True)]
+    rows_of_cells = [[heading, *row] for heading, row in zip(down, cells, strict=True)]
+    values = (value for own in members.values() for value in own.values())
+    brackets = " (95 % intervals in brackets)" if any(map(is_interval, values)) else ""
+    title = label(path)
+    return Table(title[:1].upper() + title[1:] + brackets, ["", *across], rows_of_cells)
+
+
+def _short(value: Any) -> str:
+    """A figure for a table of many: an accuracy with its interval in brackets."""
+    if not is_interval(value) or not -1 <= value["value"] <= 1:
+        return text(value)
+    share, low, high = (f"{100 * value[key]:.1f}" for key in INTERVAL[:3])
+    return f"{share} % ({low} to {high})"

@@ -220,6 +220,29 @@ def test_figures():
     assert figures.rows({}) == [] and figures.rows(None) == []
 
 
+def test_figures_that_several_things_have_stand_in_one_table():
+    share = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 8}
+    vote = {"one": 0.5, "any": share, "any_minus_one": {**share, "p": 0.125}}
+    found = figures.tables(
+        {
+            "n": 8,
+            "test": {
+                "Teacher": {**share, "tokens": 3.0, "categories": {"a": 0.25, "b": 0.75}},
+                "Ours": {**share, "tokens": 4, "categories": {"a": 1.0}, "votes": {"4": vote, "8": vote}},
+                "Ours minus Teacher": {"difference": share},
+            },
+            "histogram": {"bins": 20, "counts": list(range(20))},
+        }
+    )
+    brackets = " (95 % intervals in brackets)"
+    assert [table.title for table in found] == ["", f"Test{brackets}", f"Test: Ours: votes{brackets}"]
+    assert [row[0] for row in found[0].rows] == ["n", "test: Ours minus Teacher: difference"]
+    assert found[1].headings == ["", "Teacher", "Ours"]  # the longer side goes down
+    assert [row[0] for row in found[1].rows] == ["value", "tokens", "categories: a", "categories: b"]
+    assert found[1].rows[-1] == ["categories: b", "0.75", "–"]
+    assert found[2].rows[1] == ["any", "50.0 % (25.0 to 75.0)", "50.0 % (25.0 to 75.0)"]
+
+
 def test_a_kind_without_a_template_is_said_with_the_nearest():
     kind = Kind("polcy", "ppo", "model", "a second policy", hub_tasks=("text-generation",))
     with pytest.raises(HFDistillError, match=r"unknown card template .* 'polcy.md', did you mean 'policy.md'"):
