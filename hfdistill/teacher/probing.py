@@ -12,13 +12,14 @@ from .endpoints import Endpoint, patiently
 from .journal import Journal
 from .plan import LARGEST_SEED, Plan, Prompt, Request
 from .protocols import LENGTHS, TGI, TOP_K_OFF, Accepted, Completion, Decoding, Protocol
-from .transport import CHECK, Gone, Rejected, Reply, Trouble
+from .transport import CHECK, Faulty, Gone, Rejected, Reply, Trouble
 
 
 QUESTIONS = 5  # that are tried: one may be refused for what it says
 TOKENS = 64
 AT_ONCE = 8
 TRIES = 8
+FAILURES = 3  # by a 500, which are a refusal: llama-cpp-python's word for a setting out of its range
 BARE = Accepted({}, largest_seed=0, stop=False)
 UNABLE = "cannot vary the temperature from request to request"
 OTHERS = "Use TGI, vLLM, SGLang, llama.cpp or `hfdistill serve`"
@@ -79,7 +80,7 @@ class Probing:
         """As much as can be sent with these requests; `None` if they are refused without anything."""
         known, accepted = self.endpoint.identity.protocol.takes, None
         for length in LENGTHS:
-            if await self._takes(requests, self._short, replace(BARE, length=length)):
+            if await self._takes(requests, self._short, replace(BARE, length=length), less=False):
                 accepted = replace(BARE, length=length)
                 break
         if accepted is None:
@@ -101,9 +102,13 @@ class Probing:
                     break
         return accepted
 
-    async def _takes(self, requests: Sequence[Request], decoding: Decoding, accepted: Accepted | None = None) -> bool:
+    async def _takes(
+        self, requests: Sequence[Request], decoding: Decoding, accepted: Accepted | None = None, less: bool = True
+    ) -> bool:
+        """Whether it answers; `less` says that less could be asked, so that what fails may be refused."""
+        less = less and self.endpoint.identity.protocol.kind != TGI
         try:
-            answers = await asyncio.gather(*(self._ask(request, decoding, accepted) for request in requests))
+            answers = await asyncio.gather(*(self._ask(request, decoding, accepted, less) for request in requests))
         except Rejected as refusal:
             self._refusal = refusal
             return False
@@ -162,14 +167,25 @@ class Probing:
             ) from refusal
         return [(answer.text, answer.thought) for answer in answers]
 
-    async def _ask(self, request: Request, decoding: Decoding, accepted: Accepted | None = None) -> Completion:
+    async def _ask(
+        self, request: Request, decoding: Decoding, accepted: Accepted | None = None, less: bool = False
+    ) -> Completion:
         protocol = self.endpoint.identity.protocol
         protocol = replace(protocol, accepted=accepted or protocol.accepted)
         seed = request.seed if request.temperature else None
         body = protocol.body(request.prompt, request.temperature, seed, decoding)
 
+        failures = 0
+
         async def exchange() -> tuple[Reply, Completion]:
-            answer = await self.endpoint.transport.post(protocol.route, body)
+            nonlocal failures
+            try:
+                answer = await self.endpoint.transport.post(protocol.route, body)
+            except Faulty as trouble:
+                failures += trouble.status == 500
+                if not less or failures < FAILURES:
+                    raise
+                raise Rejected(str(trouble), trouble.status) from trouble
             return answer, protocol.read(answer.content, answer.headers, decoding)
 
         try:

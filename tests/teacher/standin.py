@@ -57,7 +57,8 @@ class Settings:
     tell_seen: bool = False  # which completions were given, in /control
     refuse_status: int = 422
     refuse_after: int | None = None  # every request after so many completions
-    refused_fields: list[str] = field(default_factory=list)  # of an OpenAI-style body: a 400
+    refused_fields: list[str] = field(default_factory=list)  # of an OpenAI-style body
+    refused_fields_status: int = 400
     largest_seed: int | None = None
     other_model: str = ""  # who answers instead
     other_after: int = 0  # completions
@@ -170,7 +171,7 @@ class Endpoint:
         wrong = next((name for name in s.refused_fields if name in body), None)
         if wrong or (s.largest_seed is not None and body.get("seed", 0) > s.largest_seed):
             message = f"Unrecognized request argument supplied: {wrong or 'seed'}"
-            return 400, {"error": {"message": message}}, {}
+            return s.refused_fields_status, {"error": {"message": message}}, {}
         text = self.text(prompt, body.get("temperature", 1.0), body.get("seed"))
         choice = {"index": 0, "finish_reason": "stop", "stop_reason": (body.get("stop") or [None])[0]}
         message = {"role": "assistant", "content": text}

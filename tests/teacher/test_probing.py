@@ -45,6 +45,13 @@ def test_what_is_refused_is_dropped_and_remembered(tmp_path, stand_in, capsys):
     assert endpoint.control()["statuses"]["400"] == before
 
 
+def test_a_setting_that_is_refused_by_a_500_is_dropped_too(tmp_path, stand_in):
+    endpoint = stand_in(kind="openai", owned_by="me", refused_fields=["min_p"], refused_fields_status=500)
+    _, rows = ask(tmp_path, endpoint.url)
+    assert {row.status for row in rows} == {"done"}
+    assert all("min_p" not in body and body["repeat_penalty"] == 1.0 for body in bodies(endpoint))
+
+
 def test_max_completion_tokens_is_sent_where_max_tokens_is_refused(tmp_path, stand_in):
     endpoint = stand_in(kind="openai", owned_by="system", refused_fields=["max_tokens"])
     ask(tmp_path, endpoint.url, chat=True)
