@@ -1,4 +1,4 @@
-"""The README's example of PPO by itself runs as it stands, on a model that is at hand."""
+"""The example of docs/ppo.md runs as it stands, on a model that is at hand."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-(CODE,) = re.findall(r"^## PPO by itself$.*?^```python\n(.*?)^```", README, re.M | re.S)
+PAGE = (Path(__file__).parents[2] / "docs" / "ppo.md").read_text()
+(CODE,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.M | re.S)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_it_runs(model, tmp_path, monkeypatch):
     code, replaced = re.subn(r"^MODEL = .*$", f"MODEL = {str(model)!r}", CODE, flags=re.M)
     assert replaced == 1
     names = {"__name__": "__main__"}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "docs/ppo.md", "exec"), names)
     trainer = names["trainer"]
     assert trainer.state.global_step == 32
     assert [entry["eval_accuracy"] for entry in trainer.state.log_history if "eval_accuracy" in entry]

@@ -1,12 +1,12 @@
-"""What the README says about tasks of one's own holds: its YAML, its class, its entry points, its commands."""
+"""What README.md and docs/tasks.md say about tasks of one's own holds: YAML, class, entry points, commands."""
 
 import argparse
 import ast
-import configparser
 import importlib
 import re
 import shlex
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -21,22 +21,15 @@ from hfdistill.tasks import Answer, Question, Task, extract_number, load_task, s
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(__file__).parent / "hfdistill-syllables"
 SECTION = re.search(r"^## Your own task\n(.*?)(?=^## |\Z)", (ROOT / "README.md").read_text(), re.M | re.S)[1]
+PAGE = (ROOT / "docs" / "tasks.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", SECTION, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```", SECTION + PAGE, re.M | re.S)
 
 
 def entry_points(toml: str) -> dict[str, dict[str, str]]:
-    """The tables of entry points, which are also those of an INI file: Python 3.10 cannot read TOML."""
-    parser = configparser.ConfigParser()
-    parser.read_string(toml)
-    start = 'project.entry-points."'
-    return {
-        name.removeprefix(start).rstrip('"'): {key: value.strip('"') for key, value in parser[name].items()}
-        for name in parser.sections()
-        if name.startswith(start)
-    }
+    return tomllib.loads(toml)["project"]["entry-points"]
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("hfdistill ")]
@@ -53,7 +46,7 @@ def package():
 
 
 def test_it_is_short():
-    assert len(SECTION.strip().splitlines()) + 1 < 60
+    assert len(PAGE.splitlines()) < 60
 
 
 def test_the_generic_task_loads_and_reads_answers(tmp_path):
@@ -81,7 +74,7 @@ def test_the_class_runs_and_is_that_of_the_package(package):
         **{"dataclass": dataclass, "ClassVar": ClassVar, "Task": Task, "Question": Question, "Answer": Answer},
         **{"split_of": split_of, "extract_number": extract_number, "WORDS": whole.WORDS},
     }
-    exec(compile(text, "README.md", "exec"), names)
+    exec(compile(text, "docs/tasks.md", "exec"), names)
     shown, installed = names["Syllables"](), whole.Syllables()
     assert shown.questions() == installed.questions() and shown.golds() == installed.golds()
     assert {question.split for question in shown.questions()} <= {"train", "validation", "test"}
@@ -135,5 +128,5 @@ def test_columns_that_are_named_are_known():
 
 
 def test_folders_that_are_named_exist():
-    for folder in re.findall(r"`(tests/[^`]+)`", SECTION):
+    for folder in re.findall(r"`(tests/[^`]+)`", PAGE):
         assert (ROOT / folder).is_dir()
