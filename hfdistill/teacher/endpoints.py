@@ -230,7 +230,7 @@ class Endpoint:
         answer = await self.transport.post(protocol.route, protocol.body(prompt, temperature, seed, decoding))
         completion = protocol.read(answer.content, answer.headers, decoding)
         tokens = (completion.prompt_tokens or 0) + (completion.completion_tokens or 0)
-        self.transport.pace.heed(answer.headers, self.transport.posted, tokens)
+        self.transport.tempo.heed(answer.headers, self.transport.posted, tokens)
         return completion
 
     def another(self, completion: Completion) -> str | None:

@@ -18,7 +18,7 @@ class Lane:
     """An endpoint, the requests meant for it, and how many of them may be in flight.
 
     The limit starts at `concurrency`, by default at what the server says it takes. Refusals lower it by a fifth, at
-    most once a second, unless they ask to come back later: that is about how often, which the endpoint's pace keeps.
+    most once a second, unless they ask to come back later: that is about how often, which the endpoint's tempo keeps.
     A request that was not answered in time lowers it by half if it was sent since the last time. Answers while it is
     used up raise it by one for every `limit` of them, up to where it started (to four times the start where the server
     does not say).
@@ -29,7 +29,7 @@ class Lane:
         self.queue: deque[Any] = deque()
         self.in_flight = 0
         self.open = False  # as of a circuit: nothing flows
-        self.due = False  # whether it is looked at again as soon as its pace allows
+        self.due = False  # whether it is looked at again as soon as its tempo allows
         self.trouble = ""  # the latest one
         self.busy = False  # whether the latest answer was a refusal
         self.outages = 0  # since the last answer
@@ -55,16 +55,16 @@ class Lane:
     @property
     def free(self) -> bool:
         """Whether another request may be sent now."""
-        return self.has_slot and not self.endpoint.transport.pace.delay()
+        return self.has_slot and not self.endpoint.transport.tempo.delay()
 
     @property
     def has_slot(self) -> bool:
-        """Whether another request may be sent as soon as the pace allows it."""
+        """Whether another request may be sent as soon as the tempo allows it."""
         return not self.open and self.in_flight < int(self.limit)
 
     def describe(self) -> str:
-        """Requests in flight of how many, and the pace that is kept."""
-        rate = self.endpoint.transport.pace.rate
+        """Requests in flight of how many, and the tempo that is kept."""
+        rate = self.endpoint.transport.tempo.rate
         return f"{self.in_flight}/{int(self.limit)}" + (f" at {rate:.3g} a second" if rate else "")
 
     def answered(self) -> None:
@@ -80,13 +80,13 @@ class Lane:
             self.limit = min(self.limit + 1 / self.limit, self._most)
 
     def refused(self, trouble: Busy) -> bool:
-        """Count a refusal because the endpoint is busy; returns whether its pace says when to come back."""
+        """Count a refusal because the endpoint is busy; returns whether its tempo says when to come back."""
         self.refusals += 1
         self.busy = True
         if trouble.wait is not None:
             return True
         if self.limit == 1 and not self._trying:  # not for being too many at once
-            self.endpoint.transport.pace.refused(trouble.sent, None)
+            self.endpoint.transport.tempo.refused(trouble.sent, None)
             return True
         now = time.monotonic()
         if now - self._lowered >= 1:

@@ -131,7 +131,7 @@ class Sampler:
                 task = self._loop.create_task(self._ask(lane, pending))
                 self._tasks.add(task)
                 task.add_done_callback(self._settled)
-            if lane.has_slot and not lane.due and (delay := lane.endpoint.transport.pace.delay()):
+            if lane.has_slot and not lane.due and (delay := lane.endpoint.transport.tempo.delay()):
                 lane.due = True
                 self._loop.call_later(delay, self._due, lane)
         if not self._tasks and (self._stopped or self._nothing_left()):
@@ -378,11 +378,11 @@ class Sampler:
             self._pump()
 
     def _note_what_was_learned(self) -> None:
-        """Keep what the next run begins with: the hours that endpoints ran, and their paces."""
+        """Keep what the next run begins with: the hours that endpoints ran, and their tempos."""
         self.budget.save()
         for lane in self.lanes:
-            if rate := lane.endpoint.transport.pace.rate:
-                self.journal.set_note(f"pace of {lane.endpoint.url}", rate)
+            if rate := lane.endpoint.transport.tempo.rate:
+                self.journal.set_note(f"tempo of {lane.endpoint.url}", rate)
 
     async def _check_quietly(self, lane: Lane) -> None:
         try:

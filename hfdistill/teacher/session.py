@@ -14,7 +14,6 @@ from .board import Outcome, count_there
 from .budget import Budget
 from .endpoints import Endpoint, Identity, open_endpoints, same_model
 from .journal import Journal
-from .pace import Pace
 from .plan import Plan
 from .probing import Probing, describe, findings, requests_to_probe, restore
 from .protocols import Decoding
@@ -22,6 +21,7 @@ from .responses import answered
 from .sampler import Sampler
 from .shards import take_shards
 from .sync import PartialSync
+from .tempo import Tempo
 from .transport import CHECK, Trouble
 
 
@@ -108,7 +108,7 @@ def collect(
             ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
             journal.claim({**_one_model(ready, teacher, found), **wanted})
             for endpoint in endpoints:
-                endpoint.transport.pace = Pace(journal.note(f"pace of {endpoint.url}"))
+                endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
             await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
             budget = Budget(journal, teacher, len(endpoints))
             sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)

@@ -15,8 +15,8 @@ import aiohttp
 import orjson
 
 from ..errors import HFDistillError
-from .pace import Pace
 from .retry_after import asked_to_wait
+from .tempo import Tempo
 
 
 CHECK = "check the URL, the server and its token"
@@ -186,13 +186,13 @@ class Transport:
         largest (`int`, *optional*, defaults to 1 MiB): bytes that one answer may have.
 
     Attributes:
-        pace ([`~hfdistill.teacher.pace.Pace`]): how often it may be posted to.
+        tempo ([`~hfdistill.teacher.tempo.Tempo`]): how often it may be posted to.
         posted (`int`): requests in flight.
     """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 600.0, largest: int = 1 << 20):
         self.url, self.largest, self.timeout = url, largest, timeout
-        self.pace, self.posted = Pace(), 0
+        self.tempo, self.posted = Tempo(), 0
         self._versioned = VERSION.search(urllib.parse.urlsplit(url).path) is not None
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         # A request is held while an Inference Endpoint starts from zero; other servers ignore it.
@@ -220,14 +220,14 @@ class Transport:
         )
 
     async def post(self, route: str, body: dict[str, Any]) -> Reply:
-        """Post a JSON object, as soon as the pace allows it, and read one.
+        """Post a JSON object, as soon as the tempo allows it, and read one.
 
         Raises:
             [`Busy`], [`Faulty`], [`Rejected`], [`Gone`]: see there.
         """
-        while (delay := self.pace.delay()) > 0:
+        while (delay := self.tempo.delay()) > 0:
             await asyncio.sleep(delay)
-        sent = self.pace.send()
+        sent = self.tempo.send()
         self.posted += 1
         try:
             reply = await self._exchange(
@@ -235,11 +235,11 @@ class Transport:
             )
         except Busy as trouble:
             if trouble.wait is not None:
-                self.pace.refused(sent, trouble.wait)
+                self.tempo.refused(sent, trouble.wait)
             raise
         finally:
             self.posted -= 1
-        self.pace.answered()
+        self.tempo.answered()
         return reply
 
     async def _exchange(

@@ -2,12 +2,12 @@ import time
 from types import SimpleNamespace
 
 from hfdistill.teacher.limits import FAULTS_IN_A_ROW, Lane, backoff
-from hfdistill.teacher.pace import Pace
+from hfdistill.teacher.tempo import Tempo
 from hfdistill.teacher.transport import Busy, Late
 
 
 def lane(said=None, concurrency=None):
-    endpoint = SimpleNamespace(identity=SimpleNamespace(limit=said), transport=SimpleNamespace(pace=Pace()))
+    endpoint = SimpleNamespace(identity=SimpleNamespace(limit=said), transport=SimpleNamespace(tempo=Tempo()))
     return Lane(endpoint, concurrency)
 
 
@@ -40,7 +40,7 @@ def test_who_asks_to_come_back_later_is_not_asked_less_at_once():
 def test_a_refusal_of_the_only_request_is_about_how_often():
     one = lane(concurrency=1)
     assert one.refused(busy()) and not one.free and one.has_slot
-    assert one.endpoint.transport.pace.delay() > 0.5
+    assert one.endpoint.transport.tempo.delay() > 0.5
 
 
 def test_a_wave_of_late_answers_halves_the_limit_once():

@@ -94,7 +94,7 @@ def test_an_endpoint_that_counts_requests_is_asked_at_its_pace(tmp_path, stand_i
     assert endpoint.control()["twice"] == 0
     assert outcome.refused < 0.25
     with Journal(tmp_path / "a.sqlite") as journal:
-        assert 10 < journal.note(f"pace of {endpoint.url}") < 100
+        assert 10 < journal.note(f"tempo of {endpoint.url}") < 100
 
 
 def test_an_endpoint_that_does_not_come_up_with_its_answers_is_asked_for_fewer_at_once(tmp_path, stand_in):

@@ -1,4 +1,4 @@
-"""The pace of an endpoint, against servers that are counted out on a clock of their own."""
+"""The tempo of an endpoint, against servers that are counted out on a clock of their own."""
 
 import heapq
 import math
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfdistill.teacher import pace as paces
-from hfdistill.teacher.pace import Pace
+from hfdistill.teacher import tempo as tempos
+from hfdistill.teacher.tempo import Tempo
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(paces, "time", clock)
+    monkeypatch.setattr(tempos, "time", clock)
     return clock
 
 
@@ -49,24 +49,24 @@ class Bucket:
 
 def drive(clock, server, count, at_once=8, latency=0.01):
     """Get `count` answers; seconds, and how many requests were refused."""
-    pace, flying, done, refused, left, start = Pace(), [], 0, 0, count, clock.now
+    tempo, flying, done, refused, left, start = Tempo(), [], 0, 0, count, clock.now
     while done < count:
         while flying and flying[0][0] <= clock.now:
             _, taken, sent = heapq.heappop(flying)
             if taken:
                 done += 1
-                pace.answered()
+                tempo.answered()
             else:
                 refused, left = refused + 1, left + 1
-                pace.refused(sent, server.wait)
+                tempo.refused(sent, server.wait)
         may = left and len(flying) < at_once
-        if may and not pace.delay():
+        if may and not tempo.delay():
             left -= 1
-            sent, taken = pace.send(), server.takes(clock.now)
+            sent, taken = tempo.send(), server.takes(clock.now)
             heapq.heappush(flying, (clock.now + (latency if taken else 0.01), taken, sent))
             continue
         times = [flying[0][0]] if flying else []
-        clock.now = min([*times, *([clock.now + max(pace.delay(), 1e-6)] if may else [])], default=clock.now)
+        clock.now = min([*times, *([clock.now + max(tempo.delay(), 1e-6)] if may else [])], default=clock.now)
     return clock.now - start, refused
 
 
@@ -89,7 +89,7 @@ def test_answers_that_take_long_are_paced_as_well(clock):
 def test_whatever_the_limit_it_is_not_run_into_again_and_again(rate, seconds, latency):
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paces, "time", clock)
+        patch.setattr(tempos, "time", clock)
         taken, refused = drive(clock, Bucket(rate, max(rate * seconds, 1.0), 1 / rate), 400, 16, latency)
     slots = 16 / max(latency, 1e-9)
     assert taken <= 1.5 * 400 / min(rate, slots) + 10
@@ -97,42 +97,42 @@ def test_whatever_the_limit_it_is_not_run_into_again_and_again(rate, seconds, la
 
 
 def test_a_pause_that_is_asked_for_is_kept(clock):
-    pace = Pace()
-    pace.refused(pace.send(), 7.5)
-    assert pace.delay() == 7.5
+    tempo = Tempo()
+    tempo.refused(tempo.send(), 7.5)
+    assert tempo.delay() == 7.5
     clock.now = 8.0
-    assert pace.delay() == 0
+    assert tempo.delay() == 0
 
 
 def test_a_wave_of_refusals_counts_once(clock):
-    pace = Pace()
-    sent = [pace.send() for _ in range(8)]
+    tempo = Tempo()
+    sent = [tempo.send() for _ in range(8)]
     for when in sent:
         clock.now += 0.01
-        pace.refused(when, None)
-    assert pace.delay() == pytest.approx(1.0 - 0.07)
-    assert pace.rate == paces.FIRST_RATE
+        tempo.refused(when, None)
+    assert tempo.delay() == pytest.approx(1.0 - 0.07)
+    assert tempo.rate == tempos.FIRST_RATE
 
 
 def test_limits_that_are_told_are_kept_without_a_refusal(clock):
-    pace = Pace()
+    tempo = Tempo()
     told = {"x-ratelimit-limit-requests": "120", "x-ratelimit-reset-requests": "1s"}
-    pace.send()
-    pace.heed({**told, "x-ratelimit-remaining-requests": "2"}, 0, None)
-    assert (pace.send(), pace.send(), pace.delay()) == (0, 0, 0.5)
+    tempo.send()
+    tempo.heed({**told, "x-ratelimit-remaining-requests": "2"}, 0, None)
+    assert (tempo.send(), tempo.send(), tempo.delay()) == (0, 0, 0.5)
     tokens = {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"}
-    pace.heed({**told, **tokens, "x-ratelimit-remaining-requests": "60"}, 0, 100)
-    assert pace.spacing == pytest.approx(1.0)
+    tempo.heed({**told, **tokens, "x-ratelimit-remaining-requests": "60"}, 0, 100)
+    assert tempo.spacing == pytest.approx(1.0)
 
 
 def test_a_limit_of_a_day_is_no_limit_of_a_minute(clock):
-    pace = Pace()
+    tempo = Tempo()
     told = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0"}
-    pace.heed({**told, "x-ratelimit-reset-requests": "2h"}, 0, None)
-    assert pace.spacing == 0
+    tempo.heed({**told, "x-ratelimit-reset-requests": "2h"}, 0, None)
+    assert tempo.spacing == 0
 
 
 def test_what_an_earlier_run_learned_holds_from_the_start(clock):
-    pace = Pace(4.0)
-    assert [pace.send() for _ in range(3)] and pace.delay() > 0
-    assert math.isclose(pace.spacing, 0.25)
+    tempo = Tempo(4.0)
+    assert [tempo.send() for _ in range(3)] and tempo.delay() > 0
+    assert math.isclose(tempo.spacing, 0.25)

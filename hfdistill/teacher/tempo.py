@@ -17,7 +17,7 @@ LEAST = 2  # requests that came through from which a rate is read
 A_MINUTE = 60.0  # over which limits are told, unless what was used takes longer to come back
 
 
-class Pace:
+class Tempo:
     """Spaces the requests to one endpoint evenly, once some were refused for coming too often.
 
     The rate is what came through from refusal to refusal, and a fiftieth more. What a server says of its limits in
@@ -80,7 +80,7 @@ class Pace:
         """Count a refusal.
 
         Args:
-            sent (`float`): when [`~Pace.send`] said that the request went off.
+            sent (`float`): when [`~Tempo.send`] said that the request went off.
             seconds (`float`, *optional*): that the server asks to wait.
         """
         now, same_wave = time.monotonic(), self._since is not None and sent < self._since
