@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
                 row(True, "Hub", f"{constants.ENDPOINT} as {HfApi().whoami()['name']}")
     except HFDistillError as error:
         row(False, "Hub", str(error))
-    teacher, device, fits = TeacherConfig(""), None, []
+    teacher, fitting = TeacherConfig(""), None
     if args.config:
         from ..runs.validation import stage_config
 
@@ -78,12 +78,12 @@ def run(args: argparse.Namespace) -> int:
         from ..runs.fitting import fit_run
 
         try:
-            device, fits = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
-            wrong = [fit.need.stage for fit in fits if not (fit.fits and fit.disk_fits)]
+            fitting = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
+            wrong = [fit.need.stage for fit in fitting.fits if not (fit.fits and fit.disk_fits)]
             row(not wrong, "memory", f"too little for {', '.join(wrong)}" if wrong else "enough for every stage")
         except HFDistillError as error:
             row(False, "memory", str(error))
     Console().print(table)
-    if device is not None:
-        print_fits(device, fits)
+    if fitting is not None:
+        print_fits(fitting)
     return int(failed)

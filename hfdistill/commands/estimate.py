@@ -3,6 +3,12 @@
 import argparse
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from ..runs.fitting import Fitting
+    from ..runs.hardware import Machines
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -26,6 +32,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
         parser.add_argument(flag, type=_positive, metavar=metavar, help=what)
     parser.add_argument("--like", metavar="RUN", help="take both rates from an earlier run that was not cut off")
     add_memory_flags(parser)
+    parser.add_argument(
+        "--hardware",
+        metavar="GPUS",
+        help="plan for these instead, a100x8 or 2xh100x8: how to launch, and about how long",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)
@@ -53,10 +64,15 @@ def run(args: argparse.Namespace) -> None:
     from ..errors import HFDistillError
     from ..labels.questions import questions_to_label
     from ..runs.estimate import estimate, guess, probe
-    from ..runs.fitting import fit_run
+    from ..runs.fitting import fit_run, plan_launch
+    from ..runs.hardware import Machines
+    from ..runs.hours import asked_of
     from ..runs.validation import stage_config
     from ..tasks import load_task
 
+    hardware = Machines.read(args.hardware) if args.hardware else None
+    if hardware and (args.accelerate_config or args.device_memory):
+        raise HFDistillError("--hardware says how to launch, and what memory there is: leave the other two out")
     config = stage_config("label", args.config, args.set)
     task = load_task(config.task)
     if args.questions > 0:
@@ -65,20 +81,25 @@ def run(args: argparse.Namespace) -> None:
         rates = guess(task, config.stage, len(config.teacher.endpoints))
     student = _student(args, rates.completion_tokens) if config.student else None
     rows = estimate(config, task, rates, student, _judges(args, config, task))
-    device, fits, unknown = None, [], ""
+    fitting, unknown = None, ""
     if config.student:
         try:
-            device, fits = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
+            if hardware:
+                asked = asked_of(config, stage_config("evaluate", args.config, args.set).stage, task, rates)
+                fitting = plan_launch(args.config, args.set, hardware, asked)
+            else:
+                fitting = fit_run(args.config, args.set, args.accelerate_config, args.device_memory)
         except HFDistillError as error:
             unknown = f"What memory the student takes cannot be told: {error}"
     if args.json:
         made = {"rows": [asdict(row) for row in rows], "rates": asdict(rates), "student": student and asdict(student)}
-        made |= {"device": device and asdict(device), "memory": [asdict(fit) for fit in fits]}
+        made |= {"device": fitting and asdict(fitting.device), "launch": fitting and asdict(fitting.spread)}
+        made["memory"] = [asdict(fit) for fit in fitting.fits] if fitting else []
         print(json.dumps(made))
         return
     _print(rows, rates, student)
-    if device is not None:
-        print_fits(device, fits)
+    if fitting is not None:
+        print_fits(fitting, hardware)
     elif unknown:
         print(unknown)
 
@@ -154,31 +175,40 @@ def _print(rows: list, rates, student) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def print_fits(device, fits: list) -> None:
-    """Memory and disk of each stage beside what there is, and the way out where it is too little."""
+def print_fits(fitting: "Fitting", hardware: "Machines | None" = None) -> None:
+    """Memory and disk of each stage beside what there is, and the way out where it is too little; on hardware that is
+    planned for its hours, and how to launch.
+    """
     from rich.console import Console
     from rich.table import Table
 
     from ..runs.fitting import GIGABYTE
+    from ..runs.hardware import describe_launch
+    from ..runs.hours import ASSUMED
 
     table = Table(box=None)
     table.add_column("GB of a process", no_wrap=True)
-    for name in ("memory", "disk"):
+    for name in ("memory", "disk", *(["hours"] if hardware else [])):
         table.add_column(name, justify="right")
     table.add_column("of which")
-    for fit in fits:
+    for fit in fitting.fits:
         parts = sorted(fit.need.parts.items(), key=lambda part: -part[1])
         of_which = ", ".join(f"{name} {size / GIGABYTE:.1f}" for name, size in parts if size >= GIGABYTE / 20)
-        table.add_row(fit.need.stage, f"{fit.need.memory / GIGABYTE:.1f}", f"{fit.need.disk / GIGABYTE:.1f}", of_which)
+        figures = [fit.need.memory / GIGABYTE, fit.need.disk / GIGABYTE, *([fit.hours] if hardware else [])]
+        table.add_row(fit.need.stage, *(f"{figure:.1f}" for figure in figures), of_which)
     console = Console()
     console.print(table)
-    memory, disk = device.memory / GIGABYTE, device.disk / GIGABYTE
+    memory, disk = fitting.device.memory / GIGABYTE, fitting.device.disk / GIGABYTE
     lines = [
         "This is the most, if all responses are as long as they may be. "
-        f"There are {memory:.1f} GB of memory on {device.name}, and {disk:.1f} GB of disk."
+        f"There are {memory:.1f} GB of memory on {fitting.device.name}, and {disk:.1f} GB of disk."
     ]
-    lines += [f"{fit.need.stage} does not fit into the memory: {fit.way_out}." for fit in fits if not fit.fits]
-    for fit in fits:
+    if hardware:
+        lines += [f"Launch it by {describe_launch(fitting.spread)}.", f"{ASSUMED}; `--like RUN` has measured rates."]
+        if fitting.spread.processes < hardware.all_gpus:
+            lines.append(f"More of the {hardware.all_gpus} GPUs cannot share every stage's update equally.")
+    lines += [f"{fit.need.stage} does not fit into the memory: {fit.way_out}." for fit in fitting.fits if not fit.fits]
+    for fit in fitting.fits:
         if not fit.disk_fits:
             lines.append(
                 f"{fit.need.stage} does not fit on the disk: set run.output_dir to a larger one, or "

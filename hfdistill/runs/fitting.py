@@ -1,8 +1,8 @@
 """Whether a run's stages fit on a device, and what to do where they do not."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from ..config import Config
 from ..errors import HFDistillError
 from ..kinds import STAGES
 from ..tasks import load_task
+from .hardware import Machines
+from .hours import Asked, stage_hours
 from .memory import COUNTED, CountedModel, Lengths, Need, Settings, Spread, read_spread, stage_need
 from .validation import stage_config
 
@@ -31,12 +33,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Fit:
-    """A stage's need beside what there is; `way_out` says what to do where its memory does not fit."""
+    """A stage's need beside what there is; `way_out` says what to do where its memory does not fit, and `hours` how
+    long it takes on hardware that is planned for.
+    """
 
     need: Need
     fits: bool
     disk_fits: bool
     way_out: str
+    hours: float | None = None
 
 
 def find_device(folder: str, processes: int, memory: float | None = None) -> Device:
@@ -60,9 +65,18 @@ def find_device(folder: str, processes: int, memory: float | None = None) -> Dev
     return Device(f"this machine{share}", psutil.virtual_memory().available / processes, disk)
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """What a run's stages take, each beside the same device, and how they are launched."""
+
+    device: Device
+    spread: Spread
+    fits: list[Fit]
+
+
 def fit_run(
     path: str, set_values: Sequence[str], accelerate_config: str | None = None, memory: float | None = None
-) -> tuple[Device, list[Fit]]:
+) -> Fitting:
     """What each stage that computes with the student takes, beside what there is.
 
     Args:
@@ -76,18 +90,58 @@ def fit_run(
             cannot be read.
     """
     spread = read_spread(accelerate_config) if accelerate_config else Spread()
-    configs = {stage: stage_config(stage, path, set_values) for stage in STAGES if stage in COUNTED}
+    configs = _configs(path, set_values)
     first = next(iter(configs.values()))
     device = find_device(first.run.output_dir, spread.processes, memory)
     student, lengths = count_student(first), prompt_lengths(first)
+    return Fitting(device, spread, _fits(configs, student, lengths, spread, device, memory is not None))
+
+
+def plan_launch(path: str, set_values: Sequence[str], hardware: Machines, asked: Asked) -> Fitting:
+    """How a run is best launched on hardware elsewhere: data parallel where each GPU holds what every stage takes,
+    else with the weights split.
+
+    Args:
+        path (`str`), set_values (`Sequence[str]`): the run, as for [`fit_run`].
+        hardware ([`~hfdistill.runs.hardware.Machines`]): what there is.
+        asked ([`~hfdistill.runs.hours.Asked`]): what the stages work on.
+    """
+    configs = _configs(path, set_values)
+    first = next(iter(configs.values()))
+    student, lengths = count_student(first), prompt_lengths(first)
+    device = replace(find_device(first.run.output_dir, 1, hardware.memory), name=f"one {hardware.gpu}")
+    for spread in hardware.spreads(configs):
+        fits = _fits(configs, student, lengths, spread, device, True, hardware.all_gpus)
+        if all(fit.fits for fit in fits):
+            break
+    timed = [
+        replace(fit, hours=stage_hours(stage, student, settings_of(config, True), asked, spread, hardware))
+        for fit, (stage, config) in zip(fits, configs.items(), strict=True)
+    ]
+    return Fitting(device, spread, timed)
+
+
+def _configs(path: str, set_values: Sequence[str]) -> dict[str, Config]:
+    return {stage: stage_config(stage, path, set_values) for stage in STAGES if stage in COUNTED}
+
+
+def _fits(
+    configs: Mapping[str, Config],
+    student: CountedModel,
+    lengths: Lengths,
+    spread: Spread,
+    device: Device,
+    elsewhere: bool,
+    most: int = PROCESSES[-1],
+) -> list[Fit]:
     fits = []
     for stage, config in configs.items():
-        settings = settings_of(config, memory is not None)
+        settings = settings_of(config, elsewhere)
         need = stage_need(stage, student, settings, lengths, spread)
         there = need.memory <= device.memory
-        way_out = "" if there else find_way_out(stage, student, settings, lengths, spread, device.memory)
+        way_out = "" if there else find_way_out(stage, student, settings, lengths, spread, device.memory, most)
         fits.append(Fit(need, there, need.disk <= device.disk, way_out))
-    return device, fits
+    return fits
 
 
 def count_student(config: Config) -> CountedModel:
@@ -126,12 +180,18 @@ def settings_of(config: Config, elsewhere: bool) -> Settings:
 
 
 def find_way_out(
-    stage: str, student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread, memory: float
+    stage: str,
+    student: CountedModel,
+    settings: Settings,
+    lengths: Lengths,
+    spread: Spread,
+    memory: float,
+    most: int = PROCESSES[-1],
 ) -> str:
-    """With which settings, or on how many processes, a stage fits into so many bytes, in words."""
+    """With which settings, or on how many processes, at `most`, a stage fits into so many bytes, in words."""
     tried = [spread]
     if stage != "evaluate":
-        tried += [Spread("fsdp", processes) for processes in PROCESSES if processes > spread.processes]
+        tried += [Spread("fsdp", processes) for processes in PROCESSES if spread.processes < processes <= most]
         if spread.kind in ("none", "ddp") and spread.processes > 1:
             tried.insert(1, Spread("fsdp", spread.processes))
     for other in tried:
@@ -150,7 +210,9 @@ def find_way_out(
 def _smaller(
     stage: str, student: CountedModel, settings: Settings, lengths: Lengths, spread: Spread, memory: float
 ) -> dict[str, Any] | None:
-    """Changes of settings under which the stage fits: fewer rows at once, then activations computed anew."""
+    """Changes of settings under which the stage fits: fewer rows at once, then activations computed anew, then PPO's
+    reference in the machine's memory.
+    """
     changes: dict[str, Any] = {}
     while True:
         now = {**settings, **changes}
@@ -164,5 +226,7 @@ def _smaller(
             changes[need.setting] = rows // 2
         elif need.setting == "per_device_train_batch_size" and not now["activation_checkpointing"]:
             changes["activation_checkpointing"] = True
+        elif "reference" in need.parts:
+            changes["offload_ref_model"] = True
         else:
             return None

@@ -148,13 +148,13 @@ def test_the_way_out_fits(large, settings):
 
 def test_the_paper_s_presets_fit_as_they_say(large, monkeypatch):
     models = {"1b": CountedModel(LLAMA_1B), "3b": large}
-    lengths = {"gsm8k": Lengths(250, 600, 512), "mmlu_pro": Lengths(900, 1300, 512)}
+    lengths = {"gsm8k": Lengths(250, 600, 512), "mmlu_pro": Lengths(900, 1300, 1024)}
     for path in sorted((ROOT / "recipes" / "configs").glob("*/*_to_*b.yaml")):
         monkeypatch.setattr(fitting, "count_student", lambda config, name=path.stem[-2:]: models[name])
         monkeypatch.setattr(fitting, "prompt_lengths", lambda config, task=path.parent.name: lengths[task])
         head = path.read_text(encoding="utf-8")
         (launch,) = set(re.findall(r"--accelerate_config (recipes/accelerate/\w+\.yaml)", head))
-        _, fits = fitting.fit_run(str(path), [], str(ROOT / launch), 80.0)
+        fits = fitting.fit_run(str(path), [], str(ROOT / launch), 80.0).fits
         assert all(fit.fits for fit in fits), [
             (path.stem, fit.need.stage, fit.way_out) for fit in fits if not fit.fits
         ]
@@ -193,6 +193,24 @@ def test_the_command_says_what_fits_and_what_does_not(tmp_path, capsys):
     out = run(path, capsys, "--device_memory", "0.61")
     assert "There are 0.6 GB of memory on the device that is planned for" in out
     assert "reward does not fit into the memory: it fits with reward.per_device_train_batch_size=" in out
+
+
+def test_the_command_plans_for_other_hardware(tmp_path, capsys):
+    LlamaConfig(**TINY, **HEADS).save_pretrained(tmp_path / "student")
+    batches = {
+        "warmup": {"global_batch_size": 96},
+        "reward": {"global_batch_size": 96},
+        "ppo": {"rollout_batch_size": 16},
+    }
+    path = write_run(tmp_path, tmp_path / "student", **batches)
+    made = json.loads(run(path, capsys, "--json", "--hardware", "h100x3"))
+    assert made["launch"] == {"kind": "ddp", "processes": 2, "machines": 1}
+    assert all(fit["hours"] > 0 for fit in made["memory"])
+    out = " ".join(run(path, capsys, "--hardware", "h100x3").split())
+    assert "Launch it by recipes/accelerate/ddp.yaml with num_processes: 2." in out
+    assert "More of the 3 GPUs cannot share" in out and "The hours are computed, not measured" in out
+    with pytest.raises(HFDistillError, match="leave the other two out"):
+        run(path, capsys, "--hardware", "h100x3", "--device_memory", "80")
 
 
 def test_a_student_that_is_not_there_is_said(tmp_path, capsys):
