@@ -1,5 +1,6 @@
 """What each kind of endpoint is asked, and how its answer reads. Pure functions of requests and answers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from ..chat import Message
 from ..encoding import cut
 from .plan import LARGEST_SEED
-from .transport import Faulty
+from .transport import Faulty, redacted
 
 
 TGI, COMPLETIONS, CHAT = "tgi", "openai_completions", "openai_chat"
@@ -177,15 +178,15 @@ class Protocol:
             if self.kind == TGI:
                 return self._read_tgi(content, headers, decoding)
             return self._read_openai(content, headers, decoding)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise Faulty(f"answered JSON of another shape: no {error}: {str(content)[:200]}") from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise Faulty(f"answered JSON of another shape: {redacted(str(content))[:200]}") from error
 
     def _read_tgi(self, content: dict[str, Any], headers: Mapping[str, str], decoding: Decoding) -> Completion:
         text = content["generated_text"]
-        prompt_tokens = int(headers["x-prompt-tokens"]) if "x-prompt-tokens" in headers else None
+        prompt_tokens = _count(headers.get("x-prompt-tokens"))
         if self.details:
             details = content["details"]
-            return _cut(text, details["finish_reason"], decoding, prompt_tokens, details["generated_tokens"])
+            return _cut(text, details["finish_reason"], decoding, prompt_tokens, _count(details["generated_tokens"]))
         generated = int(headers["x-generated-tokens"])
         # TGI looks at the length first, then at the end token, then at stop texts (which `cut` finds).
         reason = "length" if generated >= decoding.max_new_tokens else "eos_token"
@@ -194,26 +195,44 @@ class Protocol:
     def _read_openai(self, content: dict[str, Any], headers: Mapping[str, str], decoding: Decoding) -> Completion:
         choice = content["choices"][0]
         text, thought = _said(choice["message"]) if self.kind == CHAT else (choice["text"], None)
-        reason = choice["finish_reason"]
+        usage = content.get("usage")
+        told = usage if isinstance(usage, dict) else {}
+        prompt_tokens, generated = (_count(told.get(f"{part}_tokens")) for part in ("prompt", "completion"))
+        reason = choice.get("finish_reason")
+        if not isinstance(reason, str):  # some leave it out
+            reason = "length" if generated is not None and generated >= decoding.max_new_tokens else "stop"
         if reason == "stop" and self.engine == "vllm":
             reason = "stop_sequence" if isinstance(choice.get("stop_reason"), str) else "eos_token"
-        usage = content.get("usage") or {}
         return _cut(
             "" if text is None else text,  # what some servers send for a response without any token
             reason,
             decoding,
-            usage.get("prompt_tokens"),
-            usage.get("completion_tokens"),
+            prompt_tokens,
+            generated,
             thought,
-            content.get("model") or None,
+            _name(content.get("model")),
             any(headers.get(name, "0") != "0" for name in FALLBACKS),
-            content.get("system_fingerprint") or None,
+            _name(content.get("system_fingerprint")),
         )
 
 
-def _cut(text: Any, reason: str, decoding: Decoding, *told: Any) -> Completion:
-    if not isinstance(text, str):
-        raise Faulty(f"answered {type(text).__name__} instead of text")
+def _count(told: Any) -> int | None:
+    """A number of tokens; some servers write it as text or with a fraction. `None` of what is none."""
+    if isinstance(told, str) and told.isdecimal():
+        told = int(told)
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told <= LARGEST_SEED:
+        return None
+    return math.ceil(told)
+
+
+def _name(told: Any) -> str | None:
+    return told if isinstance(told, str) and told else None
+
+
+def _cut(text: Any, reason: Any, decoding: Decoding, *told: Any) -> Completion:
+    if not isinstance(text, str) or not isinstance(reason, str):
+        wrong = "text" if not isinstance(text, str) else "a reason to finish"
+        raise Faulty(f"answered {type(text if wrong == 'text' else reason).__name__} instead of {wrong}")
     before = cut(text, decoding.stop)
     return Completion(before, reason if before == text else "stop_sequence", *told)
 
@@ -222,9 +241,17 @@ def _said(message: dict[str, Any]) -> tuple[Any, str | None]:
     """The content of a message, and the thought that vLLM, SGLang and others keep beside it."""
     text = message.get("content")
     thought = message.get("reasoning_content") or message.get("reasoning")
-    if not isinstance(thought, str):
+    if isinstance(text, list):  # Mistral's thinking models answer in parts
+        thoughts = [_joined(part["thinking"]) for part in text if part["type"] == "thinking"]
+        text, thought = _joined(text), thought or "".join(thoughts)
+    if not isinstance(thought, str) or not thought:
         return text, None
     return text or OPENED_THOUGHT, thought
+
+
+def _joined(parts: str | list[dict[str, Any]]) -> str:
+    """The text of a content, which may be in parts."""
+    return parts if isinstance(parts, str) else "".join(part["text"] for part in parts if part["type"] == "text")
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import json
 import os
 import re
 import urllib.parse
@@ -27,6 +28,14 @@ HUGGING_FACE_HOSTS = ("huggingface.co", "huggingface.cloud")
 VERSION = re.compile(r"/v\d\w*(?=/|$)")
 # What stands for a secret in the words of a server or of a proxy.
 SECRET = re.compile(r"(?<=://)[^/@\s]+@|\b(?:sk-|hf_|gsk_|AIza)[\w*-]{6,}|(?i:(?<=bearer )\S+)")
+# What names a machine that only its own network knows: what a gateway says of those behind it.
+INSIDE = re.compile(
+    r"(?:(?<=://)…?[\w-]+|\b(?:10|127)(?:\.\d{1,3}){3}|\b192\.168(?:\.\d{1,3}){2}"
+    r"|\b172\.(?:1[6-9]|2\d|3[01])(?:\.\d{1,3}){2}|\blocalhost(?=:)"
+    r"|\b[\w-]+(?:\.[\w-]+)*\.(?:internal|local|lan|svc))(?![\w.-]*\.\w)(?::\d+)?",
+    re.IGNORECASE,
+)
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # What each status says. 401, 402 and 407 are about who asks, the redirects about where: no other question helps.
 BUSY = (429, 498, 503, 529)
@@ -257,8 +266,8 @@ class Transport:
                 if "json" not in response.headers.get("Content-Type", ""):
                     kind = response.headers.get("Content-Type", "nothing")
                     raise Faulty(f"answered {kind!r} instead of JSON", response.status)
-                content = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
+                content = _loads(text)
+        except (ValueError, RecursionError) as error:
             raise Faulty(f"answered invalid JSON: {error}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Gone(f"cannot be reached ({_short(error.__cause__ or error)})") from error
@@ -282,6 +291,16 @@ async def _read(response: aiohttp.ClientResponse, largest: int) -> bytes:
             response.close()
             raise Faulty(f"answered more than {largest} bytes")
     return b"".join(pieces)
+
+
+def _loads(text: bytes) -> Any:
+    """What JSON says; the half of a character that a response was cut off in is replaced."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        if b"\\ud" not in text.lower():
+            raise
+    return orjson.loads(LONE_SURROGATE.sub("\ufffd", json.dumps(json.loads(text), ensure_ascii=False)))
 
 
 def _refusal(status: int, text: bytes, headers: Mapping[str, str], sent: float) -> Trouble:
@@ -309,8 +328,8 @@ def _message(text: bytes) -> str:
 
 
 def redacted(words: str) -> str:
-    """Somebody's words without the passwords and tokens in them."""
-    return SECRET.sub("…", words)
+    """Somebody's words without the passwords and tokens in them, and without the machines of a network inside."""
+    return INSIDE.sub("…", SECRET.sub("…", words))
 
 
 def _short(error: BaseException) -> str:

@@ -67,6 +67,7 @@ class Settings:
     fingerprint: str | None = None
     thought: str = ""  # "beside" or "only" in a field of its own, "opened" in the prompt
     thought_field: str = "reasoning_content"
+    odd: str = ""  # what is odd about the answers of an OpenAI-style server
     info_status: int = 404  # of /info, where it is no TGI
     prefix: str = "/v1"
 
@@ -191,6 +192,14 @@ class Endpoint:
             "choices": [choice],
             "usage": usage,
         }
+        if s.odd == "usage_list":
+            content["usage"] = [1]
+        elif s.odd == "no_usage":
+            del content["usage"]
+        elif s.odd == "no_reason":
+            del choice["finish_reason"]
+        elif s.odd == "half_a_character":
+            choice["text"] += " HALF"
         if s.fingerprint:
             content["system_fingerprint"] = s.fingerprint
         return 200, content, {"x-litellm-attempted-fallbacks": str(int(bool(other)))} if s.fallback else {}
@@ -332,7 +341,7 @@ class Connection(asyncio.Protocol):
             self.send(200, {"generated_text": "late"})
 
     def send(self, status: int, content: dict, headers: dict | None = None) -> None:
-        self.raw(orjson.dumps(content), "application/json", status, headers)
+        self.raw(orjson.dumps(content).replace(b"HALF", b"\\ud83d"), "application/json", status, headers)
 
     def raw(self, body: bytes, kind: str, status: int = 200, headers: dict | None = None) -> None:
         lines = [

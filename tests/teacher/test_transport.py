@@ -195,9 +195,16 @@ def test_no_parameters_in_a_url():
     ("said", "kept"),
     [
         ("Incorrect API key provided: sk-abcd1234efgh", "Incorrect API key provided: …"),
-        ("via http://me:pw@proxy:3128 failed", "via http://…proxy:3128 failed"),
+        ("via http://me:pw@proxy:3128 failed", "via http://… failed"),
         ("header Bearer abc.def is wrong", "header Bearer … is wrong"),
         ("the task-specific prompt", "the task-specific prompt"),
+        ("upstream http://tgi-7:8080/generate is down", "upstream http://…/generate is down"),
+        ("no route to 10.2.0.17:8000 or 172.20.1.2", "no route to … or …"),
+        ("host teacher.svc.cluster.local:80 and db.internal", "host … and …"),
+        (
+            "see https://platform.openai.com/docs, version 10.1.2",
+            "see https://platform.openai.com/docs, version 10.1.2",
+        ),
     ],
 )
 def test_the_words_of_others_are_kept_without_their_secrets(said, kept):
