@@ -3,7 +3,8 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,10 @@ _INSERT = (
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM samples"
 
 
+class DiskFull(HFDistillError):
+    """There is no room for what is to be kept."""
+
+
 class Journal:
     """Responses of one run in one SQLite file, each key at most once.
 
@@ -106,6 +111,10 @@ class Journal:
             self._read = self._connect()
             if fingerprint is not None:
                 self.claim(fingerprint)
+        except sqlite3.OperationalError as error:
+            raise HFDistillError(
+                f"journal {self.path} cannot be opened ({error}): make room on its disk, or see who may write there"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise HFDistillError(
                 f"journal {self.path} cannot be read ({error}): move it away to start anew"
@@ -160,11 +169,24 @@ class Journal:
         self.close()
 
     def add(self, samples: Iterable[Response]) -> None:
-        """Write rows in one transaction; a key that is there already keeps its first row."""
+        """Write rows in one transaction; a key that is there already keeps its first row.
+
+        Raises:
+            [`DiskFull`]: if the disk has no room for them.
+        """
         rows = [astuple(sample) for sample in samples]
-        with self._writing, self._write:  # which commits, or rolls back
+        with self._writing, self._full_disk_told(), self._write:  # which commits, or rolls back
             self._write.execute("BEGIN IMMEDIATE")
             self._write.executemany(_INSERT, rows)
+
+    @contextmanager
+    def _full_disk_told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise DiskFull(
+                f"journal {self.path} cannot be written ({error}): make room on its disk, and the same command goes on"
+            ) from error
 
     def keys(self, question_id: str) -> dict[tuple[float, int], str]:
         """`(temperature, sample)` of every row of a question, with its status."""
@@ -223,7 +245,7 @@ class Journal:
     def set_apart(self, responses: Iterable[Response]) -> None:
         """Keep what another model answered, named in each, beside the rows: its keys are still to be asked for."""
         rows = [(response.model, json.dumps(asdict(response))) for response in responses]
-        with self._writing, self._write:
+        with self._writing, self._full_disk_told(), self._write:
             self._write.execute("BEGIN IMMEDIATE")
             self._write.executemany("INSERT INTO apart (model, response) VALUES (?, ?)", rows)
 
@@ -279,7 +301,7 @@ class Journal:
 
     def set_note(self, key: str, value: Any) -> None:
         """Keep a value (anything JSON holds) beside the rows."""
-        with self._writing:
+        with self._writing, self._full_disk_told():
             self._write.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, json.dumps(value)))
 
     def _all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:

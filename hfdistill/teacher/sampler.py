@@ -15,7 +15,7 @@ from ..progress import Progress
 from .board import Board, Outcome
 from .budget import Budget
 from .endpoints import Endpoint, Identity
-from .journal import DONE, Journal
+from .journal import DONE, DiskFull, Journal
 from .limits import Lane, backoff
 from .plan import Plan, Prompt, Request
 from .protocols import Completion
@@ -114,13 +114,15 @@ class Sampler:
             await self._writer.close()
             self._note_what_was_learned()
             self._board.show()
-        if self._error is not None:
-            raise self._error
+        if self._error or self._writer.full:
+            raise self._error or self._writer.full
         return self._board.outcome(self._stopped)
 
     # What to ask next.
 
     def _pump(self) -> None:
+        if self._writer.full:
+            self._stopped = self._stopped or "a full disk"
         for lane in self.lanes:
             while lane.free and not self._stopped and self._writer.backlog < MOST_BACKLOG:
                 pending = self._next(lane)
@@ -379,10 +381,13 @@ class Sampler:
 
     def _note_what_was_learned(self) -> None:
         """Keep what the next run begins with: the hours that endpoints ran, and their tempos."""
-        self.budget.save()
-        for lane in self.lanes:
-            if rate := lane.endpoint.transport.tempo.rate:
-                self.journal.set_note(f"tempo of {lane.endpoint.url}", rate)
+        try:
+            self.budget.save()
+            for lane in self.lanes:
+                if rate := lane.endpoint.transport.tempo.rate:
+                    self.journal.set_note(f"tempo of {lane.endpoint.url}", rate)
+        except DiskFull as error:
+            self._writer.full = error
 
     async def _check_quietly(self, lane: Lane) -> None:
         try:

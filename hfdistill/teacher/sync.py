@@ -82,7 +82,8 @@ class PartialSync:
             name = f"{self._folder}/{time.time_ns():x}-{position}-{end}.parquet"
             with tempfile.TemporaryDirectory() as folder, hub_errors("dataset", self.repo_id):
                 path = Path(folder) / "shard.parquet"
-                write_parquet(path, map(asdict, rows), shard_schema(journal.note("fingerprint")))
+                told = ({**asdict(row), "source": None} for row in rows)  # addresses stay on this machine
+                write_parquet(path, told, shard_schema(journal.note("fingerprint")))
                 api.create_branch(self.repo_id, branch=BRANCH, repo_type="dataset", exist_ok=True)
                 api.upload_file(
                     path_or_fileobj=path,

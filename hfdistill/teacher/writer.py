@@ -3,7 +3,8 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from .journal import Journal, Response
+from .journal import DiskFull, Journal, Response
+from .rescue import Rescue
 
 
 GROUP = 64
@@ -11,10 +12,15 @@ SECONDS = 0.05  # the longest that a response waits for others
 
 
 class Writer:
-    """Writes samples to a journal in groups from a thread of its own."""
+    """Writes samples to a journal in groups from a thread of its own; on a full disk, beside it.
+
+    Attributes:
+        full ([`~hfdistill.teacher.journal.DiskFull`], *optional*): what the journal said when its disk was full.
+    """
 
     def __init__(self, journal: Journal):
-        self._journal = journal
+        self._journal, self._rescue = journal, Rescue(journal)
+        self.full: DiskFull | None = None
         self._held: list[Response] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._loop = asyncio.get_running_loop()
@@ -32,7 +38,7 @@ class Writer:
         """Hand over a sample.
 
         Raises:
-            `Exception`: what went wrong with an earlier group, for example a full disk.
+            `Exception`: what went wrong with an earlier group.
         """
         if self._error is not None:
             raise self._error
@@ -58,6 +64,7 @@ class Writer:
             await self.flush()
         finally:
             self._pool.shutdown()
+            self._rescue.close()
 
     async def _run(self) -> None:
         try:
@@ -71,4 +78,13 @@ class Writer:
 
     async def _write(self) -> None:
         group, self._held = self._held, []
-        await self._loop.run_in_executor(self._pool, self._journal.add, group)
+        await self._loop.run_in_executor(self._pool, self._keep, group)
+
+    def _keep(self, group: list[Response]) -> None:
+        if self.full is None:
+            try:
+                self._journal.add(group)
+                return
+            except DiskFull as error:
+                self.full = error
+        self._rescue.keep(group)
