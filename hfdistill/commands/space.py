@@ -41,6 +41,9 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     deploy.add_argument(
         "--extra_index_url", help="a further index of packages, which has PyTorch's builds for CPUs: torch is then one"
     )
+    deploy.add_argument(
+        "--hardware", help="machine that its card suggests, such as zero-a10g (default: the smallest for its weights)"
+    )
     deploy.set_defaults(func=_deploy)
 
 
@@ -145,7 +148,7 @@ def _deploy(args: argparse.Namespace) -> None:
     from ..space.deploy import deploy, keep_endpoint
 
     settings = _settings(args)
-    space = deploy(settings, args.private, args.requirement, args.extra_index_url)
+    space = deploy(settings, args.private, args.requirement, args.extra_index_url, args.hardware)
     print(f"{url('space', space.repo_id)} is published at {space.revision[:12]}")
     if settings.teacher_endpoint and not keep_endpoint(space.repo_id, settings.teacher_endpoint):
         print(f"This Hub keeps no secrets: set {ENDPOINT_VARIABLE} where the Space runs, for no file holds it.")

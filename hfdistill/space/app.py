@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import HFDistillError
 from ..evaluation.paper_rows import PAPER_ROWS
-from . import explore, render
+from . import explore, render, zero_gpu
 from .allowance import Allowance
 from .api import calls
 from .blind import VERDICTS, Pair, draw_pair, open_ledger
@@ -49,7 +49,7 @@ class Page:
 
     def __init__(self, settings: Settings | HFDistillError):
         self.settings = settings
-        self.models = Models()
+        self.models = zero_gpu.ModelsOnZeroGPU() if zero_gpu.ON else Models()
         self._run: ShownRun | None = None
         self.allowance = Allowance()
         stored = settings if isinstance(settings, Settings) else None
@@ -72,7 +72,9 @@ class Page:
     def open_early(self) -> None:
         """Open the run before somebody asks for it; whoever does is told what is wrong."""
         with suppress(HFDistillError):
-            self.run()
+            run = self.run()
+            if zero_gpu.ON and not run.settings.stored_only:
+                self.models.load(run)
 
     def open(self, request: gr.Request) -> tuple[str, str]:
         """Head of the page, and the stored answers as its address says."""
@@ -297,8 +299,10 @@ def launch(settings: Settings | HFDistillError, **options: Any) -> gr.Blocks:
     """
     theme = gr.themes.Default(primary_hue="indigo", neutral_hue="slate", font=SANS, font_mono=MONO)
     page = Page(settings)
-    # So that the first visitor waits for less.
-    Thread(target=page.open_early, daemon=True).start()
+    if zero_gpu.ON:
+        page.open_early()
+    else:  # so that the first visitor waits for less
+        Thread(target=page.open_early, daemon=True).start()
     blocks = build(page)
     look = {"theme": theme, "css_paths": render.STYLE, "footer_links": ["api"]}
     options = {"mcp_server": find_spec("mcp") is not None, **options}

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..errors import HFDistillError
-from ..evaluation.paper_rows import BASE, OURS, PAPER_ROWS, TEACHER, WITHOUT_REWARD
-from ..kinds import POLICY, REWARD, WARMUP
+from ..evaluation.paper_rows import BASE, PAPER_ROWS, TEACHER
+from ..kinds import REWARD
 from ..labels.vote import Vote
 from ..reward.distilled import distilled_reward
 from ..tasks import Question
 from .lanes import Stopped, in_thread
-from .models import Models, ShownAnswer, read
+from .models import Models, ShownAnswer, read, scores
 from .run import ShownRun
 from .visitors import NO_TEACHER, ForVisitors, told
 
@@ -176,14 +176,9 @@ class _Asking:
         run = self.run
         live = run.settings.teacher_endpoint and not run.settings.stored_only
         what = f"{TEACHER.words}, {'answering live' if live else 'as it answered when the run was made'}"
-        students = {
-            BASE: run.student,
-            WITHOUT_REWARD: run.settings.ref(WARMUP.name),
-            OURS: run.settings.ref(POLICY.name),
-        }
         return [
             Column(TEACHER.role, TEACHER.title, what, run.teacher_name, row=TEACHER.name),
-            *(Column(row.role, row.title, row.words, ref, row=row.name) for row, ref in students.items() if ref),
+            *(Column(row.role, row.title, row.words, ref, row=row.name) for row, ref in run.students.items()),
         ]
 
     async def everybody(self) -> None:
@@ -271,7 +266,7 @@ class _Asking:
         # The base student never saw the bare prompt in training: it gets the worked examples, as in the paper's ICL.
         # An instruct model gets none.
         shots = run.task.shots if column.role == BASE.role and student.encoder.chat is None else 0
-        return student.answer(run.task, question, shots, self.temperature, self.count, written)
+        return self.models.answer(column.ref, run.task, question, shots, self.temperature, self.count, written)
 
     async def _judge(self, column: Column) -> None:
         """The reward model's scores of a column's answers."""
@@ -311,7 +306,8 @@ def score(run: ShownRun, models: Models, question: Question, answers: list[Shown
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the reward model cannot be loaded, or cannot read so much.
     """
-    scorer = models.scorer(run.settings.ref(REWARD.name))
+    ref = run.settings.ref(REWARD.name)
+    scorer = models.scorer(ref)
     prompt = scorer.encoder.question_ids(run.task, question)
     sequences = [
         prompt + (answer.token_ids or scorer.encoder.response_ids(answer.text, answer.finished)) for answer in answers
@@ -323,9 +319,8 @@ def score(run: ShownRun, models: Models, question: Question, answers: list[Shown
             f"The reward model reads {context} tokens, and question and answer together have {longest}: "
             "shorten the question."
         )
-    scores = scorer.score_ids(sequences).tolist()
     vote = run.votes.get(question.question_id)
-    for answer, value in zip(answers, scores, strict=True):
+    for answer, value in zip(answers, models.compute(ref, scores, sequences), strict=True):
         answer.reward = _reward(run, question, answer, vote, value)
         answer.score = value
 

@@ -12,7 +12,7 @@ from ..artifacts.manifest import manifest
 from ..artifacts.references import Artifact, is_commit, open_artifact
 from ..artifacts.store import Store
 from ..config import Config, RunConfig, StudentConfig, TeacherConfig
-from ..errors import HFDistillError
+from ..errors import HFDistillError, unknown
 from ..kinds import COMPARE
 from .requirements import space_requirements
 from .run import ShownRun
@@ -23,10 +23,15 @@ from .settings import ENDPOINT_VARIABLE, Settings
 NOT_SHOWN = ("baselines", "commands", "demo", "ppo", "runs", "servers", "warmup")
 # Machines of the Hub by the GiB that a Space's weights may take there, with room to compute.
 HARDWARE = ((8, "cpu-basic"), (13, "t4-small"), (21, "l4x1"), (70, "a100-large"))
+ON_ZERO_GPU = "spaces"  # without a version: the Hub installs its own
 
 
 def deploy(
-    settings: Settings, private: bool = False, requirements: Sequence[str] = (), index: str | None = None
+    settings: Settings,
+    private: bool = False,
+    requirements: Sequence[str] = (),
+    index: str | None = None,
+    hardware: str | None = None,
 ) -> Artifact:
     """Create or renew the Space `{run}-compare`.
 
@@ -38,11 +43,15 @@ def deploy(
         private (`bool`, *optional*, defaults to `False`): create the Space as private.
         requirements (`Sequence[str]`, *optional*): further packages.
         index (`str`, *optional*): see [`~hfdistill.space.requirements.space_requirements`].
+        hardware (`str`, *optional*): machine of the Hub that the card suggests; the smallest that holds the weights by
+            default.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if the run is not on the Hub or not complete enough to show, the Space
             could not install what its task needs, or the Hub refuses.
     """
+    if hardware is not None:
+        requirements = [*requirements, *needed_on(hardware, index)]
     run = ShownRun(settings)
     if "policy" not in run.manifests:
         raise HFDistillError(f"the run cannot be shown yet: {run.missing['policy']}")
@@ -74,7 +83,7 @@ def deploy(
     # Arguments of this command may hold the endpoint's address.
     made["command"] = f"hfdistill space deploy {settings.run}"
     models = {} if settings.stored_only else {k: v for k, v in parents.items() if v.repo_type == "model"}
-    made["suggested_hardware"] = suggested_hardware(models.values())
+    made["suggested_hardware"] = hardware or suggested_hardware(models.values())
     # A build reads no private repository; what it does not bring is loaded by the first who asks.
     made["preload_from_hub"] = [model.repo_id for model in models.values() if not _is_private(model)]
     with tempfile.TemporaryDirectory() as folder:
@@ -133,6 +142,23 @@ def space_folder() -> Path:
 
 def _pin(artifact: Artifact) -> str:
     return f"{artifact.repo_id}@{artifact.revision}"
+
+
+def needed_on(hardware: str, index: str | None) -> list[str]:
+    """Packages that a Space needs on this machine of the Hub.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if the Hub has no such machine, or PyTorch's build from `index` could not
+            use it.
+    """
+    from huggingface_hub import SpaceHardware
+
+    names = [machine.value for machine in SpaceHardware]
+    if hardware not in names:
+        raise unknown("hardware", hardware, names)
+    if index is not None and not hardware.startswith("cpu-"):
+        raise HFDistillError(f"--extra_index_url brings PyTorch for CPUs, which could not use {hardware}: give one")
+    return [ON_ZERO_GPU] if hardware == SpaceHardware.ZERO_A10G.value else []
 
 
 def suggested_hardware(models: Iterable[Artifact]) -> str:

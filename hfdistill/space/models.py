@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts.references import open_artifact
 from ..encoding import Encoder, cut
 from ..errors import HFDistillError
+from ..generation import Generated, Sampling
 from ..sections import StudentConfig
 from ..student import load_encoder
 from ..tasks import Question, Task
@@ -67,29 +68,12 @@ class Student:
         words = [text[start:end].strip() for token, (start, end) in pairs if token == tokenizer.unk_token_id]
         return list(dict.fromkeys(word for word in words if word))
 
-    def answer(
-        self,
-        task: Task,
-        question: Question,
-        shots: int,
-        temperature: float,
-        samples: int,
-        written: Callable[[str], None] = lambda text: None,
-    ) -> list[ShownAnswer]:
-        """Answer one question; at temperature 0, which is greedy, there is one answer.
-
-        Args:
-            task ([`~hfdistill.tasks.Task`]), question ([`~hfdistill.tasks.Question`]): what to answer.
-            shots (`int`): worked examples in the prompt.
-            temperature (`float`), samples (`int`): how many answers are drawn, and how.
-            written (`Callable[[str], None]`, *optional*): told now and then what is written of an answer; what it
-                raises ends the work.
+    def prompt(self, task: Task, question: Question, shots: int) -> tuple[list[int], int]:
+        """Tokens of a question's prompt, and the most that an answer to it may have.
 
         Raises:
             [`~hfdistill.space.visitors.ForVisitors`]: if the question does not fit into the model's context.
         """
-        from ..generation import Sampling, StopStrings, generate
-
         prompt = self.encoder.question_ids(task, question, shots)
         context = self.model.config.get_text_config().max_position_embeddings
         room = context - len(prompt)
@@ -98,9 +82,26 @@ class Student:
                 f"The question is too long: with the prompt it takes {len(prompt)} tokens, and this model reads and "
                 f"writes {context} in all. Shorten it."
             )
-        stop = self.encoder.stop(task, shots)
-        ends = StopStrings(self.encoder.tokenizer, stop) if stop else None
+        return prompt, min(room, task.max_new_tokens)
 
+    def draw(
+        self,
+        prompts: list[list[int]],
+        sampling: Sampling,
+        stop: tuple[str, ...],
+        written: Callable[[str], None] = lambda text: None,
+    ) -> list[Generated]:
+        """Responses to prompts.
+
+        Args:
+            prompts (`list[list[int]]`), sampling ([`~hfdistill.generation.Sampling`]): what to answer, and how.
+            stop (`tuple[str, ...]`): strings that end a response.
+            written (`Callable[[str], None]`, *optional*): told now and then what is written of one; what it raises
+                ends the work.
+        """
+        from ..generation import StopStrings, generate
+
+        ends = StopStrings(self.encoder.tokenizer, stop) if stop else None
         told = 0.0
 
         def watch(token_ids: list[int]) -> bool:
@@ -110,24 +111,13 @@ class Student:
                 written(cut(self.encoder.decode(token_ids), stop))
             return ends is not None and ends(token_ids)
 
-        rows = generate(
-            self.model,
-            [prompt] * (samples if temperature > 0 else 1),
-            Sampling(max_new_tokens=min(room, task.max_new_tokens), temperature=temperature),
-            eos_token_id=self.encoder.end_token_ids,
-            pad_token_id=self.encoder.pad_token_id,
-            stop=watch,
-        )
-        return [
-            read(
-                task,
-                question,
-                cut(self.encoder.decode(row.token_ids), stop),
-                row.finish_reason != "length",
-                row.drawn_ids if row.finish_reason != "stop_sequence" else None,
-            )
-            for row in rows
-        ]
+        ends_and_pads = {"eos_token_id": self.encoder.end_token_ids, "pad_token_id": self.encoder.pad_token_id}
+        return generate(self.model, prompts, sampling, **ends_and_pads, stop=watch)
+
+
+def scores(scorer: "RewardScorer", sequences: list[list[int]]) -> list[float]:
+    """The reward model's scores of whole sequences of ids."""
+    return scorer.score_ids(sequences).tolist()
 
 
 def read(task: Task, question: Question, text: str, finished: bool, token_ids: list[int] | None = None) -> ShownAnswer:
@@ -167,8 +157,54 @@ class Models:
         """The reward model at `ref`; raises like [`Models.student`]."""
         return self._load(ref, _load_scorer)
 
-    def _load(self, ref: str, load: Callable[[str, Encoder], Any]) -> Any:
+    def compute(self, ref: str, work: Callable, *given: Any, **here: Any) -> Any:
+        """Do work with a loaded model, given first: whatever reads its weights goes through here.
 
+        Args:
+            ref (`str`): where the model is.
+            work (`Callable`), given: a function of a module and what it gets, which another process could be sent.
+            here: what only this process can use.
+        """
+        return work(self.loaded[ref], *given, **here)
+
+    def answer(
+        self,
+        ref: str,
+        task: Task,
+        question: Question,
+        shots: int,
+        temperature: float,
+        samples: int,
+        written: Callable[[str], None] = lambda text: None,
+    ) -> list[ShownAnswer]:
+        """A student's answers to one question; at temperature 0, which is greedy, there is one.
+
+        Args:
+            ref (`str`): where the student is.
+            task ([`~hfdistill.tasks.Task`]), question ([`~hfdistill.tasks.Question`]): what to answer.
+            shots (`int`): worked examples in the prompt.
+            temperature (`float`), samples (`int`): how many answers are drawn, and how.
+            written (`Callable[[str], None]`, *optional*): see [`Student.draw`].
+
+        Raises:
+            [`~hfdistill.errors.HFDistillError`]: if the model cannot be loaded, or the question is too long for it.
+        """
+        student = self.student(ref)
+        prompt, most = student.prompt(task, question, shots)
+        prompts, stop = [prompt] * (samples if temperature > 0 else 1), student.encoder.stop(task, shots)
+        sampling = Sampling(max_new_tokens=most, temperature=temperature)
+        return [
+            read(
+                task,
+                question,
+                cut(student.encoder.decode(row.token_ids), stop),
+                row.finish_reason != "length",
+                row.drawn_ids if row.finish_reason != "stop_sequence" else None,
+            )
+            for row in self.compute(ref, Student.draw, prompts, sampling, stop, written=written)
+        ]
+
+    def _load(self, ref: str, load: Callable[[str, Encoder], Any]) -> Any:
         if ref in self.loaded:
             return self.loaded[ref]
         # One after the other, imports included: transformers marks the whole process while it loads.

@@ -9,6 +9,7 @@ from pyarrow import ArrowInvalid
 
 from ..artifacts.references import Artifact, open_artifact
 from ..errors import HFDistillError
+from ..evaluation.paper_rows import BASE, OURS, WITHOUT_REWARD, PaperRow
 from ..labels.questions import question_of
 from ..labels.vote import Vote
 from ..reward.rewards import read_entry
@@ -93,6 +94,12 @@ class ShownRun:
         if self._task is None:
             raise ForVisitors(NO_TASK)
         return self._task
+
+    @property
+    def students(self) -> dict[PaperRow, str]:
+        """Where each student is, by its row, in the order of their making."""
+        places = {BASE: self.student, WITHOUT_REWARD: self.settings.ref("warmup"), OURS: self.settings.ref("policy")}
+        return {row: ref for row, ref in places.items() if ref}
 
     def same(self, a: str, b: str) -> bool:
         """Whether two answers are one, as the task sees it."""

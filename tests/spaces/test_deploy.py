@@ -27,6 +27,15 @@ def test_a_cpu_build_of_torch_comes_from_the_index_that_is_named():
     assert lines[3:] == ["more"]
 
 
+def test_hardware_is_one_of_the_hubs_and_brings_what_it_needs():
+    assert deploy.needed_on("zero-a10g", None) == ["spaces"]
+    assert deploy.needed_on("t4-small", None) == []
+    with pytest.raises(HFDistillError, match="unknown hardware 'zero-a10', did you mean 'zero-a10g'"):
+        deploy.needed_on("zero-a10", None)
+    with pytest.raises(HFDistillError, match="for CPUs, which could not use zero-a10g"):
+        deploy.needed_on("zero-a10g", "https://example.org/cpu")
+
+
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
     """A package that adds the task `syllables`; returns the folder of what is known of it."""
