@@ -181,9 +181,12 @@ class Promotion:
         try:
             with hub_errors(COLLECTION, run.name, self.api.endpoint):
                 slug = by_title(self.api, run.name, self.namespace, private)
-                for version in sorted(made, key=lambda each: list(KINDS).index(each.manifest["kind"])):
-                    kind, new_id = KINDS[version.manifest["kind"]], self.new_id(version.repo_id)
-                    note = note_of(kind, version.repo_id.removeprefix(f"{run.namespace}/{run.name}-{kind.name}"))
-                    self.api.add_collection_item(slug, new_id, kind.repo_type, note=note, exists_ok=True)
+                # Models that a run began with by making them itself, as the demo does, are of no kind of the table.
+                order = {name: number for number, name in enumerate(KINDS)}
+                for version in sorted(made, key=lambda each: order.get(each.manifest["kind"], -1)):
+                    kind, new_id = KINDS.get(version.manifest["kind"]), self.new_id(version.repo_id)
+                    suffix = version.repo_id.removeprefix(f"{run.namespace}/{run.name}-{version.manifest['kind']}")
+                    note = note_of(kind, suffix) if kind else None
+                    self.api.add_collection_item(slug, new_id, version.repo_type, note=note, exists_ok=True)
         except HFDistillError as error:
             print(f"the repositories are there, but in no Collection: {error}")
