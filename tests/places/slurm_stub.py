@@ -2,7 +2,7 @@
 executes scripts when what they wait for allows it.
 
 As in Slurm, jobs get the environment of their submission, SLURM_* beside it, and their script as it was then. Nodes of
-a job are processes of this machine. Nothing is known here of GPUs, time limits and partitions.
+a job are processes of this machine. A job's time is nearly up when a test says so; nothing is known here of GPUs.
 """
 
 import json
@@ -80,6 +80,12 @@ class Slurm:
             assert time.monotonic() < deadline, self.states()
             time.sleep(0.2)
         return self.states()
+
+    def end_of_time(self, number: str) -> None:
+        """Send a running job the signal that it asked for ahead of its time limit, to its shell alone."""
+        kind, name = self.jobs()[number]["options"]["signal"].partition("@")[0].split(":")
+        assert kind == "B"
+        self.running[number].send_signal(signal.Signals[f"SIG{name}"])
 
     def _schedule(self) -> None:
         while not self._ends.wait(0.1):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,6 +83,7 @@ def read_until(running: subprocess.Popen, text: str) -> str:
     return told
 
 
+@pytest.mark.slow
 def test_a_job_is_started_once_followed_and_left_at_work(service):
     wheel = "hfdistill-0.1.0-py3-none-any.whl"
     flags = ("--package", wheel, "--flavor", "h200x2", "--timeout", "12h", "--to", "ppo", "--set", "run.seed=3")
@@ -153,6 +155,28 @@ def test_a_package_is_a_wheel_or_a_url(package, message):
     with pytest.raises(HFDistillError, match=message) as refused:
         package_url(Order("run.yaml", [], "h200", "1d", package))
     assert "hf_secret" not in str(refused.value)
+
+
+@pytest.mark.slow
+def test_an_installation_from_a_repository_is_the_package(tmp_path):
+    source, there = tmp_path / "source", tmp_path / "there"
+    for name in ("hfdistill", "recipes", "spaces"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    git = ["git", "-C", str(source), "-c", "user.name=me", "-c", "user.email=me@example.com"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*git, *words], check=True)
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    url = f"git+file://{source}"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(there), url]
+    subprocess.run(install, check=True)
+    ask = (
+        "from hfdistill.places.jobs import Order, package_url; print(package_url(Order('run.yaml', [], 'h200', '1d')))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(there)}
+    told = subprocess.run([sys.executable, "-c", ask], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert told.stdout.strip() == f"{url}@{commit}", told.stderr
 
 
 def test_a_package_is_named_where_the_installation_does_not_tell():

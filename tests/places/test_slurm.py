@@ -1,7 +1,9 @@
 """Scripts for Slurm: what they say, that an edited one stays, and the order in which they are submitted."""
 
 import os
+import re
 import subprocess
+import time
 
 import pytest
 import yaml
@@ -54,7 +56,7 @@ def test_scripts_are_to_be_read_and_edited(slurm, tmp_path, capsys, monkeypatch)
     assert "--gpus" not in shards and "#SBATCH --partition=cpu" in shards
     assert "--nodes=2" in ppo and "--gpus-per-node=4" in ppo
     assert '--machine_rank "$SLURM_NODEID"' in ppo and '--main_process_ip "$MAIN_ADDRESS"' in ppo
-    assert "-e trial-shards -e trial-label;" in teacher and "--array=1-2" in teacher
+    assert "-e trial-shards -e trial-label <<<" in teacher and "--array=1-2" in teacher
     assert not any("hf_a_token" in script(tmp_path, name) for name in ("shards", "label", "ppo", "teacher-label"))
 
     edited = tmp_path / "runs" / "trial" / "slurm" / "ppo.sbatch"
@@ -80,6 +82,37 @@ def test_jobs_wait_for_one_another_and_are_submitted_once(slurm, tmp_path, capsy
     told = capsys.readouterr().err
     assert "the run is in the queue already" in told and f"{number['ppo']} (ppo)" in told
     assert len(slurm.jobs()) == len(names)
+
+
+@pytest.mark.parametrize(("restarts", "ends"), [(0, "COMPLETED"), (20, "FAILED")])
+def test_a_job_whose_time_is_up_queues_again_twenty_times(slurm, tmp_path, monkeypatch, restarts, ends):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(restarts))
+    run("--from", "warmup", "--to", "warmup", "--write")
+    path = tmp_path / "runs" / "trial" / "slurm" / "warmup.sbatch"
+    work = "echo turn >> turns; [ $(wc -l < turns) -gt 1 ] || exec sleep 60"
+    path.write_text(re.sub(r"exec .*?\n}", f"{work}\n}}", path.read_text(), flags=re.DOTALL))
+    with slurm:
+        run("--from", "warmup", "--to", "warmup")
+        (number,) = slurm.jobs()
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "turns").is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        slurm.end_of_time(number)
+        assert slurm.wait(60) == {"trial-warmup": [ends]}
+    assert slurm.jobs()[number]["restarts"] == (ends == "COMPLETED")
+    assert (tmp_path / "turns").read_text() == "turn\n" * (1 + (ends == "COMPLETED"))
+
+
+def test_a_teacher_serves_until_nobody_is_seen_to_ask(slurm, tmp_path):
+    run("--to", "label", "--teachers", "1", "--write")
+    _, loop = script(tmp_path, "teacher-label").split("\nwhile ")
+    queue = (
+        "echo >> looks; case $(wc -l < looks) in 1) return 1;; 2) yes trial-label | head -n 99999;; *) echo x;; esac"
+    )
+    watch = f"set -uo pipefail; SERVER=$$; squeue() {{ {queue}; }}; while {loop.replace('sleep 20', 'sleep 0')}"
+    subprocess.run(["bash", "-c", watch], check=False, cwd=tmp_path, timeout=30)
+    assert len((tmp_path / "looks").read_text().splitlines()) == 3
 
 
 def test_what_slurm_refuses_takes_back_what_went_before(slurm, tmp_path, capsys):

@@ -276,3 +276,18 @@ def test_only_the_main_process_of_several_samples(tmp_path, stand_in):
     done = label(endpoint.url, tmp_path, *LOCAL, RANK="1")
     assert done.returncode == 0
     assert endpoint.control()["answered"] == 0
+
+
+@pytest.mark.slow
+def test_machines_without_a_common_folder_share_shards_by_the_hub(hub, tmp_path, stand_in):
+    endpoint, bought, told = stand_in(), [], []
+    for machine, flags in enumerate((["--shard", "1/2"], ["--shard", "2/2"], [])):
+        home = tmp_path / f"machine-{machine}"
+        home.mkdir()
+        done = label(endpoint.url, home, "--run.namespace", "tester", *flags, name="sharded", HF_ENDPOINT=hub)
+        assert done.returncode == 0, done.stderr[-3000:]
+        bought.append(endpoint.control()["answered"] - sum(bought))
+        told.append(done.stdout)
+    assert "shard 1/2 is complete" in told[0] and "shard 2/2 is complete" in told[1]
+    assert "sharded-labels is published" in told[2]
+    assert bought[2] == 0 and REQUESTS <= sum(bought) < REQUESTS + 50
