@@ -93,7 +93,9 @@ def main() -> None:
     # 3. Ask. The first responses are looked at before the rest is bought.
     from hfdistill.teacher.sync import PartialSync
 
-    sync = PartialSync(store.name(LABELS), stage.sync_every) if run.push and stage.sync_every else None
+    sync = None
+    if run.push and stage.sync_every:
+        sync = PartialSync(store.name(LABELS), stage.sync_every, stage.shard, stage.take_over)
     with Journal(journal_file) as journal:
         looked_at = plan.questions[: stage.first_look]
         first_look = None if labeler.reads_text else lambda journal: look(journal, task, looked_at, teacher)
@@ -110,8 +112,6 @@ def main() -> None:
             shards=None if shard else journal_file.parent,
         )
         if shard:
-            if sync is not None:
-                sync.push(journal)
             print(f"shard {stage.shard} is complete: {len(plan) - asked['missing']} responses")
             return
 

@@ -56,8 +56,11 @@ class LabelConfig:
         shard (`str`, *optional*): `3/8` asks for the third of eight parts of the questions and publishes nothing; a
             call without it takes what is there of all parts, asks for the rest, and publishes. Each part has an
             eighth of `teacher.max_requests` and `teacher.max_cost`.
+        take_over (`bool`, *optional*, defaults to `False`): go on although another machine has a claim to the same
+            responses, since it was lost; without it a claim lasts for three of the intervals of `sync_every`.
         sync_every (`float`, *optional*, defaults to 600): seconds between pushes of new responses to the branch
-            `partial` of the dataset, from where another machine goes on; 0 turns it off.
+            `partial` of the dataset, from where another machine goes on. Only one asks at a time for the same
+            questions; what it claims stands there, too. 0 turns both off.
     """
 
     output_dir: str | None = field(default=None, metadata=NO_EFFECT)
@@ -77,6 +80,7 @@ class LabelConfig:
     max_missing: float = 0.0
     retry_failed: bool = field(default=False, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
+    take_over: bool = field(default=False, metadata=NO_EFFECT)
     sync_every: float = field(default=600.0, metadata=NO_EFFECT)
 
     def __post_init__(self):

@@ -356,6 +356,10 @@ class Sampler:
 
     def _helped(self, task: asyncio.Task) -> None:
         self._helpers.discard(task)
+        self.end_with(task)
+
+    def end_with(self, task: asyncio.Task) -> None:
+        """End the run with what a task ended with, where that is an error."""
         if not task.cancelled() and task.exception() is not None:
             self._fail(task.exception())
 

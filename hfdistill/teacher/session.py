@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,46 +91,47 @@ def collect(
         wanted["prompts"] = plan.prompts_digest()
     if teacher.extra_body:
         wanted["extra_body"] = teacher.extra_body
-    if sync is not None:
-        sync.restore(journal, wanted)
-    if shards is not None:
-        take_shards(shards, journal, wanted)
-    if retry_failed:
-        journal.retry_failed()
-    for model in teacher.accept_models:
-        journal.take_back(model)
-    found = journal.note("fingerprint") or {}
-    if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
-        return {**_who(found), "missing": 0, "cost": Budget(journal, teacher, 0).figures()}
+    with sync.sharing(journal, wanted) if sync is not None else nullcontext():
+        if shards is not None:
+            take_shards(shards, journal, wanted)
+        if retry_failed:
+            journal.retry_failed()
+        for model in teacher.accept_models:
+            journal.take_back(model)
+        found = journal.note("fingerprint") or {}
+        if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
+            return {**_who(found), "missing": 0, "cost": Budget(journal, teacher, 0).figures()}
 
-    async def ask() -> tuple[Outcome, Budget]:
-        async with open_endpoints(teacher, decoding) as endpoints:
-            await prepare(endpoints, teacher.patience)
-            ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
-            journal.claim({**_one_model(ready, teacher, found), **wanted})
-            for endpoint in endpoints:
-                endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
-            await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
-            budget = Budget(journal, teacher, len(endpoints))
-            sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
-            if show:
-                print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
-            if look is not None:
-                outcome = await sampler.run(plan.first_look(first_look))
-                if outcome.stopped:
-                    return outcome, budget
-                look(journal)
-            sharing = asyncio.create_task(sync.keep_pushing(journal)) if sync is not None else None
-            try:
-                done = sum(count_there(plan, journal).values())
-                with Progress(stage, len(plan), "responses", done, enabled=show) as progress:
-                    return await sampler.run(plan, progress), budget
-            finally:
+        async def ask() -> tuple[Outcome, Budget]:
+            async with open_endpoints(teacher, decoding) as endpoints:
+                await prepare(endpoints, teacher.patience)
+                ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
+                journal.claim({**_one_model(ready, teacher, found), **wanted})
+                for endpoint in endpoints:
+                    endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
+                await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
+                budget = Budget(journal, teacher, len(endpoints))
+                sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
+                if show:
+                    print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
+                if look is not None:
+                    outcome = await sampler.run(plan.first_look(first_look))
+                    if outcome.stopped:
+                        return outcome, budget
+                    look(journal)
+                sharing = asyncio.create_task(sync.keep_pushing(journal)) if sync is not None else None
                 if sharing is not None:
-                    sharing.cancel()
-                    await asyncio.gather(sharing, return_exceptions=True)
+                    sharing.add_done_callback(sampler.end_with)
+                try:
+                    done = sum(count_there(plan, journal).values())
+                    with Progress(stage, len(plan), "responses", done, enabled=show) as progress:
+                        return await sampler.run(plan, progress), budget
+                finally:
+                    if sharing is not None:
+                        sharing.cancel()
+                        await asyncio.gather(sharing, return_exceptions=True)
 
-    outcome, budget = run_loop(ask())
+        outcome, budget = run_loop(ask())
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     if outcome.stopped:

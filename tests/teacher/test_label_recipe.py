@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfApi
 
 
 ROOT = Path(__file__).parents[2]
@@ -211,43 +212,42 @@ def test_shards_make_the_same_bytes(tmp_path, stand_in, undisturbed):
         assert made[0] == made[1]
 
 
-def test_a_fresh_machine_goes_on_from_the_hub(tmp_path, stand_in, hub):
+def test_a_second_machine_waits_for_the_first_and_goes_on_from_the_hub(tmp_path, stand_in, hub):
     endpoint = stand_in(latency=0.05, limit=2)
     lost = subprocess.Popen(
-        command(endpoint.url, tmp_path / "lost", "--run.namespace", "tester", "--sync_every", "1"),
+        command(endpoint.url, tmp_path / "lost", "--run.namespace", "tester", "--sync_every", "2"),
         env=environment(tmp_path / "hf", HF_ENDPOINT=hub),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    code = (
-        "import sys; from huggingface_hub import HfApi\n"
-        "refs = HfApi().list_repo_refs('tester/run-labels', repo_type='dataset')\n"
-        "print([branch.name for branch in refs.branches])"
-    )
+    api = HfApi(endpoint=hub, token=False)
 
-    def branches():
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment(tmp_path / "hf", HF_ENDPOINT=hub),
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
+    def shared():
+        if not api.repo_exists("tester/run-labels", repo_type="dataset"):
+            return []
+        branches = api.list_repo_refs("tester/run-labels", repo_type="dataset").branches
+        if "partial" not in [branch.name for branch in branches]:
+            return []
+        return api.list_repo_files("tester/run-labels", repo_type="dataset", revision="partial")
 
-    while "partial" not in branches():
+    while not any(file.endswith(".parquet") for file in shared()):
         assert lost.poll() is None, lost.communicate()[1][-3000:]
         time.sleep(0.2)
-    time.sleep(0.5)
+    endpoint.control(latency=20.0)
+    (tmp_path / "second").mkdir()
+    second = label("http://127.0.0.1:9", tmp_path / "second", "--run.namespace", "tester", HF_ENDPOINT=hub)
+    assert second.returncode == 2 and "another process asks for the responses" in second.stderr, second.stderr
     lost.kill()
     lost.communicate()
     before = endpoint.control(latency=0)["answered"]
     (tmp_path / "fresh").mkdir()
-    fresh = label(endpoint.url, tmp_path / "fresh", "--run.namespace", "tester", HF_ENDPOINT=hub)
+    fresh = label(
+        *(endpoint.url, tmp_path / "fresh", "--run.namespace", "tester", "--take_over", "true"), HF_ENDPOINT=hub
+    )
     assert fresh.returncode == 0, fresh.stderr[-3000:]
     asked_by_the_fresh = endpoint.control()["answered"] - before
     assert asked_by_the_fresh < REQUESTS
-    assert "partial" not in branches()
-    assert "main" in branches()
+    assert not shared()
 
 
 @pytest.mark.parametrize(
