@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from weakref import WeakSet
 
 
 SCHEMA_VERSION = "1"
@@ -179,6 +180,19 @@ def new_oid() -> str:
     return secrets.token_hex(20)
 
 
+class _Held:
+    """A thread's connection, closed with the thread: those of a server come and go, and each has two files open.
+
+    A connection alone would wait for the garbage collector, since its statements know it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection):
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Database:
     """SQLite in WAL mode, one connection a thread.
 
@@ -191,7 +205,7 @@ class Database:
         self.path = path
         self._local = threading.local()
         self._write_lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._connections: WeakSet[_Held] = WeakSet()
         self._connections_lock = threading.Lock()
         # SQLite gives the files beside it the same mode.
         path.touch(0o600)
@@ -199,7 +213,7 @@ class Database:
 
     def connection(self) -> sqlite3.Connection:
         try:
-            return self._local.connection
+            return self._local.held.connection
         except AttributeError:
             pass
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
@@ -209,8 +223,8 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -1024")
         with self._connections_lock:
-            self._connections.append(connection)
-        self._local.connection = connection
+            self._local.held = _Held(connection)
+            self._connections.add(self._local.held)
         return connection
 
     def _create(self) -> None:
@@ -276,6 +290,6 @@ class Database:
 
     def close(self) -> None:
         with self._connections_lock:
-            for connection in self._connections:
-                connection.close()
+            for held in list(self._connections):
+                held.connection.close()
             self._connections.clear()

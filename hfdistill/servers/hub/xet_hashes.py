@@ -4,6 +4,9 @@ Xorbs and files are trees over their chunks. Keys, text of a node and cuts betwe
 https://huggingface.co/docs/xet/hashing
 """
 
+from array import array
+from itertools import chain, pairwise
+
 import numpy as np
 from blake3 import blake3
 
@@ -46,14 +49,13 @@ def file_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
 
 def xorb_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
     """A xorb's hash, of the hashes `(chunks, 4)` and the sizes `(chunks,)` of its chunks, at least one."""
-    sizes = sizes.astype(np.int64, copy=False)
     while len(sizes) > 1:
         starts = _node_starts(chunks[:, 3] % DIVISOR == 0)
         nodes = bytearray()
-        for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
+        for start, end in pairwise(chain(starts, [len(sizes)])):
             nodes += _node(chunks[start:end], sizes[start:end])
         chunks = np.frombuffer(nodes, HASH)
-        sizes = np.add.reduceat(sizes, starts)
+        sizes = np.add.reduceat(sizes, starts, dtype=np.int64)
     return chunks.tobytes()
 
 
@@ -63,11 +65,12 @@ def _node(hashes: np.ndarray, sizes: np.ndarray) -> bytes:
     return blake3("".join(lines).encode(), key=NODE_KEY).digest()
 
 
-def _node_starts(last: np.ndarray) -> list[int]:
+def _node_starts(last: np.ndarray) -> array:
     """Where nodes start; `last` says of each child whether a node may end with it."""
     count = len(last)
-    candidates = [*np.flatnonzero(last).tolist(), count]
-    starts, start, following = [], 0, 0
+    # No lists, whose numbers would take more room than the hashes: a file may have a million chunks.
+    candidates = memoryview(np.append(np.flatnonzero(last), count))
+    starts, start, following = array("q"), 0, 0
     while start < count:
         starts.append(start)
         while candidates[following] < min(start + FEWEST - 1, count):

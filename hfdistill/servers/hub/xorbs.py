@@ -157,12 +157,12 @@ class XorbStore:
                 chunks += recipe.chunks
                 if chunks > MAX_SHARD_CHUNKS:
                     raise HubError(413, f"The files of a push may have {MAX_SHARD_CHUNKS} chunks at most: push fewer.")
-                parts, xorbs = _parts(recipe, index)
+                xorbs = _verify(recipe, index)
                 room += sum(size for xorb, size in xorbs.items() if xorb not in named) - recipe.size
                 named |= xorbs.keys()
                 if room < 0:
                     raise HubError(413, f"The files of a push may share {MAX_SHARED} bytes at most: push fewer.")
-                self._make_file(recipe, parts, user)
+                self._make_file(recipe, _parts(recipe, index), user)
         except HubError:
             # What the client believes to have sent there and what is there may differ: at another address it sends
             # everything again.
@@ -213,8 +213,8 @@ def _check_xorb(index: Index, recipe: XorbRecipe) -> None:
         raise bad_request(f"The chunks of xorb {recipe.hash} are not those that the shard lists.")
 
 
-def _parts(recipe: FileRecipe, index: Callable[[str], Index]) -> tuple[list[Part], dict[str, int]]:
-    """What a file consists of, neighbouring chunks as one part, and the sizes of the xorbs that hold it.
+def _verify(recipe: FileRecipe, index: Callable[[str], Index]) -> dict[str, int]:
+    """Compares what a shard says of a file with the xorbs that hold it; returns their sizes.
 
     Raises:
         [`HubError`]: 400, a hash or a size is not what the recipe says; 413, the file is too large.
@@ -225,27 +225,34 @@ def _parts(recipe: FileRecipe, index: Callable[[str], Index]) -> tuple[list[Part
         raise bad_request("The shard names a run of chunks that ends before it starts.")
     if recipe.chunks > MAX_FILE_CHUNKS:
         raise HubError(413, f"A file may consist of at most {MAX_FILE_CHUNKS} chunks.")
-    parts: list[Part] = []
     xorbs: dict[str, int] = {}
-    hashes, sizes, done = np.empty(recipe.chunks, HASH), np.empty(recipe.chunks, np.int64), 0
+    hashes, sizes, done = np.empty(recipe.chunks, HASH), np.empty(recipe.chunks, np.uint32), 0
     for (words, _, size, first, last), hashed in zip(map(np.void.item, segments), recipe.segment_hashes, strict=True):
         xorb = hash_text(words)
-        path, ends, xorb_hashes = index(xorb)
+        _, ends, xorb_hashes = index(xorb)
         xorbs[xorb] = int(ends[-1])
         if last >= len(ends):
             raise bad_request(f"The shard names unknown chunks of xorb {xorb}.")
-        start, end = int(ends[first]), int(ends[last])
-        if end - start != size or segment_hash(xorb_hashes[first:last]) != hashed.tobytes():
+        if ends[last] - ends[first] != size or segment_hash(xorb_hashes[first:last]) != hashed.tobytes():
             raise bad_request(f"A segment of xorb {xorb} has not the size or the chunks that the shard says.")
         hashes[done : done + last - first] = xorb_hashes[first:last]
         sizes[done : done + last - first] = np.diff(ends[first : last + 1])
         done += last - first
-        if parts and parts[-1].path == path and parts[-1].end == start:
-            parts[-1] = parts[-1]._replace(end=end)
-        else:
-            parts.append(Part(path, start, end))
     if recipe.size > sum(xorbs.values()) + MAX_REPEATED:
         raise HubError(413, f"A file may repeat at most {MAX_REPEATED} bytes of itself: send it as LFS.")
     if file_hash(hashes, sizes) != recipe.hash:
         raise bad_request(f"The chunks of the file of sha256 {recipe.sha256} do not have the file's hash.")
-    return parts, xorbs
+    return xorbs
+
+
+def _parts(recipe: FileRecipe, index: Callable[[str], Index]) -> list[Part]:
+    """What a file consists of, neighbouring chunks as one part."""
+    parts: list[Part] = []
+    for words, _, _, first, last in map(np.void.item, recipe.segments):
+        path, ends, _ = index(hash_text(words))
+        start, end = int(ends[first]), int(ends[last])
+        if parts and parts[-1].path == path and parts[-1].end == start:
+            parts[-1] = parts[-1]._replace(end=end)
+        else:
+            parts.append(Part(path, start, end))
+    return parts
