@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..teacher.counting import BY_BYTES
 from ..teacher.journal import Journal, Response
 from ..teacher.plan import Plan
 from ..teacher.protocols import OPENED_THOUGHT
@@ -61,6 +62,7 @@ def responses_of(journal: Journal) -> Callable[[str], list[Response]]:
 
 def response_row(response: Response) -> dict[str, Any]:
     """What the journal knows of a row of the config `responses`."""
+    counted = response.counted_by != BY_BYTES
     return {
         "question_id": response.question_id,
         "response": response.text,
@@ -68,7 +70,7 @@ def response_row(response: Response) -> dict[str, Any]:
         "sample": response.sample,
         "seed": response.seed,
         "finish_reason": response.finish_reason,
-        "prompt_tokens": response.prompt_tokens,
-        "completion_tokens": response.completion_tokens,
+        "prompt_tokens": response.prompt_tokens if counted else None,
+        "completion_tokens": response.completion_tokens if counted else None,
         "thought": response.thought,
     }

@@ -33,6 +33,7 @@ class Response:
         token_ids (`str`, *optional*): its ids as a JSON list, where it was sampled here, end token included.
         thought (`str`, *optional*): what the server gave apart from the text.
         model (`str`, *optional*): who answered, where that was another model than the run's.
+        counted_by (`str`, *optional*): what counted the tokens, where the server did not; `"bytes"` is a bound.
     """
 
     question_id: str
@@ -50,17 +51,18 @@ class Response:
     token_ids: str | None = None
     thought: str | None = None
     model: str | None = None
+    counted_by: str | None = None
 
 
 COLUMNS = [f.name for f in fields(Response)]
-ADDED = ("token_ids", "thought", "model")  # which journals of earlier versions lack
+ADDED = ("token_ids", "thought", "model", "counted_by")  # which journals of earlier versions lack
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS samples (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     question_id TEXT NOT NULL, temperature REAL NOT NULL, sample INTEGER NOT NULL,
     text TEXT, finish_reason TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, seed INTEGER,
     status TEXT NOT NULL CHECK (status IN ('{DONE}', '{FAILED}', '{PARKED}')),
-    reason TEXT, source TEXT, engine TEXT, token_ids TEXT, thought TEXT, model TEXT,
+    reason TEXT, source TEXT, engine TEXT, token_ids TEXT, thought TEXT, model TEXT, counted_by TEXT,
     UNIQUE (question_id, temperature, sample)
 );
 CREATE TABLE IF NOT EXISTS apart (

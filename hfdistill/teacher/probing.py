@@ -8,6 +8,7 @@ from typing import Any
 
 from ..chat import Message
 from ..errors import HFDistillError
+from .budget import Budget
 from .endpoints import Endpoint, patiently
 from .journal import Journal
 from .plan import LARGEST_SEED, Plan, Prompt, Request
@@ -32,13 +33,14 @@ class Probing:
     Args:
         endpoint ([`~hfdistill.teacher.endpoints.Endpoint`]): a prepared one; what is found is kept there.
         at_once (`int`, *optional*): the most requests in flight.
+        budget ([`~hfdistill.teacher.budget.Budget`], *optional*): counts what they cost.
 
     Attributes:
         answers (`list[tuple[Request, Completion]]`): requests of the run that were answered on the way.
     """
 
-    def __init__(self, endpoint: Endpoint, at_once: int | None = None):
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, at_once: int | None = None, budget: Budget | None = None):
+        self.endpoint, self._budget = endpoint, budget
         self._slots = asyncio.Semaphore(min(filter(None, (AT_ONCE, endpoint.identity.limit, at_once))))
         whole = endpoint.decoding
         self._short = replace(whole, max_new_tokens=min(TOKENS, whole.max_new_tokens))
@@ -197,6 +199,9 @@ class Probing:
             raise HFDistillError(f"endpoint {self.endpoint.url} {trouble}: {CHECK}") from trouble
         except Trouble as trouble:
             raise HFDistillError(f"{self._named} {trouble}: look into its log") from trouble
+        if self._budget is not None:
+            completion = self._budget.counted(request.prompt, completion)
+            self._budget.count_beside(completion)
         if completion.fallback:
             raise HFDistillError(
                 f"{self._named} answers by a fallback of its gateway, {completion.model or 'which has no name'}: wait "

@@ -82,6 +82,7 @@ class Completion:
         model (`str`, *optional*): who answered, as told.
         fallback (`bool`): whether a gateway tells that it asked somebody else.
         fingerprint (`str`, *optional*): of the system that answered, as told.
+        counted_by (`str`, *optional*): what counted the tokens, where the server did not.
     """
 
     text: str
@@ -92,6 +93,7 @@ class Completion:
     model: str | None = None
     fallback: bool = False
     fingerprint: str | None = None
+    counted_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ def answered(endpoint: Endpoint, request: Request, completion: Completion, model
         engine=f"{endpoint.identity.engine} {completion.fingerprint or ''}".rstrip(),
         thought=completion.thought,
         model=model,
+        counted_by=completion.counted_by,
     )
 
 

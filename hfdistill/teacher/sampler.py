@@ -151,7 +151,7 @@ class Sampler:
 
     def _next(self, lane: Lane) -> Pending | None:
         if self.budget.exhausted(self._in_flight):
-            if not self._nothing_left():
+            if not self._in_flight and not self._nothing_left():
                 self._stopped = "the limit of teacher.max_requests or teacher.max_cost"
             return None
         if self._returned:
@@ -184,6 +184,7 @@ class Sampler:
         request = pending.request
         try:
             completion = await lane.endpoint.complete(request.prompt, request.temperature, request.seed)
+            completion = self.budget.counted(request.prompt, completion)
             self.budget.count(completion)
             other = self._another(lane, request, completion)
         except Busy as trouble:

@@ -109,8 +109,10 @@ def collect(
                 journal.claim({**_one_model(ready, teacher, found), **wanted})
                 for endpoint in endpoints:
                     endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
-                await _probe([endpoint for endpoint in endpoints if endpoint.identity], journal, plan, teacher, probe)
-                budget = Budget(journal, teacher, len(endpoints))
+                budget = Budget(journal, teacher, len(endpoints), decoding.max_new_tokens)
+                if not budget.exhausted(0):
+                    ready_ones = [endpoint for endpoint in endpoints if endpoint.identity]
+                    await _probe(ready_ones, journal, plan, teacher, budget, probe)
                 sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
                 if show:
                     print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
@@ -212,7 +214,12 @@ async def prepare(endpoints: list[Endpoint], patience: float) -> None:
 
 
 async def _probe(
-    endpoints: list[Endpoint], journal: Journal, plan: Plan, teacher: TeacherConfig, temperatures: bool
+    endpoints: list[Endpoint],
+    journal: Journal,
+    plan: Plan,
+    teacher: TeacherConfig,
+    budget: Budget,
+    temperatures: bool,
 ) -> None:
     """Probe each endpoint once; an endpoint that passed needs no second probe when the run goes on later."""
 
@@ -223,13 +230,16 @@ async def _probe(
         if (found := journal.note(key)) is not None:
             restore(endpoint, found)
             return
-        probing = Probing(endpoint, teacher.concurrency)
+        probing = Probing(endpoint, teacher.concurrency, budget)
         first = place % len(asked)  # no two endpoints are asked the same
         prompt = await probing.find_accepted([*asked[first:], *asked[:first]])
         if temperatures:
             await probing.check_temperature(prompt, drawn=plan.grid.cells[-1].temperature > 0)
         probing.settle()
         journal.add(answered(endpoint, *answer, endpoint.another(answer[1])) for answer in probing.answers)
+        for _, completion in probing.answers:
+            budget.take_in(completion)
+        budget.save()
         journal.set_note(key, findings(endpoint))
 
     await asyncio.gather(*(probe(*numbered) for numbered in enumerate(endpoints)))

@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
         if status == 200:
             parameters = body.get("parameters") or body
             endpoint.answered += 1
-            endpoint.seen[f"{prompt}|{parameters.get('temperature', 0)}|{parameters.get('seed')}"] += 1
+            endpoint.seen[f"{prompt}|{parameters.get('temperature') or 0}|{parameters.get('seed')}"] += 1
         endpoint.statuses[status] += 1
         self.send(status, content, numbers)
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,32 @@ def test_200_kills_under_all_faults_at_once(tmp_path, stand_in):
     with Journal(tmp_path / "undisturbed.sqlite") as journal:
         asyncio.run(fill([stand_in().url], journal, plan))
     assert export(path, plan, tmp_path / "a") == export(tmp_path / "undisturbed.sqlite", plan, tmp_path / "b")
+
+
+ODD = {"usage_list": {"shape": 0.02}, "half_a_character": {"page": 0.02, "429": 0.02}}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_200_kills_under_limits_by_rate_and_odd_answers(tmp_path, stand_in):
+    plan = make_plan(80)  # 4,080 requests
+    settings = {"kind": "openai", "latency": 0.05, "limit": 8, "rate": 30, "retry_after": "0.3", "tell_seen": True}
+    endpoints = [stand_in(odd=odd, faults=faults, **settings) for odd, faults in ODD.items()]
+    known = {}
+
+    def seen():
+        return sum((Counter(endpoint.control()["seen"]) for endpoint in endpoints), Counter())
+
+    def after():
+        answered, rows = seen(), journalled(tmp_path / "killed.sqlite", plan)
+        assert rows >= known.keys()  # nothing that was there is lost
+        assert rows <= answered.keys()  # nothing is there that was not answered
+        known.update({key: answered[key] for key in rows - known.keys()})
+
+    path, kills = kill_again_and_again(tmp_path, [e.url for e in endpoints], plan, 200, 0.5, after=after)
+    assert kills == 200
+    answered = seen()
+    assert {key: answered[key] for key in known} == known  # nothing was bought again
+    with Journal(path) as journal:
+        assert {row.status for row in journal.rows()} == {"done"} and len(journal.rows()) == len(plan)
+        print(f"{len(known)} rows survived {kills} kills")
