@@ -16,11 +16,14 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Validate each file, and say what it makes and how its models will be asked."""
+    from huggingface_hub.utils import disable_progress_bars
+
     from ..runs.opening import describe_teacher, say_of_student
     from ..runs.validation import validate
     from ..tasks import load_task
     from ..teacher.now import say_of_endpoints
 
+    disable_progress_bars()  # what is fetched is small
     for path in args.config:
         configs = validate(path, args.set)
         label, student = configs["label"], configs["reward"].student

@@ -66,7 +66,7 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
     """Print the tables."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False)
     console.print()
     console.print(accuracy_table(runs))
     console.print()
@@ -77,9 +77,9 @@ def show(runs: Sequence[dict[str, Any]], demo: Demo) -> None:
         console.print(f"seed {run['seed']}: {clock(sum(run['seconds'].values()))} of work, {times}", style="dim")
     console.print("\nArtifacts, while the Hub runs (hfdistill hub serve …, or the Space below):")
     for address in runs[0]["artifacts"].values():
-        console.print(f"  {address}")
-    console.print(f"\nReport with plots: {demo.folder / 'report.md'}")
-    console.print(f"Compare teacher and student in the browser: [bold]{_space_command(demo)}[/]")
+        console.print(f"  {address}", soft_wrap=True)
+    console.print(f"\nReport with plots: {demo.folder / 'report.md'}", soft_wrap=True)
+    console.print(f"Compare teacher and student in the browser: [bold]{_space_command(demo)}[/]", soft_wrap=True)
 
 
 def _markdown(runs: Sequence[dict[str, Any]], demo: Demo) -> str:

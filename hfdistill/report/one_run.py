@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # What a report is made from.
 REPORTED = (RESULTS, LABELS, REWARD, POLICY)
+BRACKETS = " [95 % interval]"
 
 
 def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -38,12 +39,18 @@ def summarise(task: str, manifests: Mapping[str, Mapping[str, Any]]) -> dict[str
 
 
 def accuracy_table(runs: Sequence[Mapping[str, Any]]) -> "Table":
-    """The paper's rows as a `rich` table: one run with its interval, several with the mean and each seed's figure."""
+    """The paper's rows as a `rich` table: one run with its interval, several with the mean and each seed's figure,
+    whose intervals no line of a terminal has room for.
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True)
     headings, rows = accuracy_rows(runs)
+    if len(runs) > 1:
+        table.caption, table.caption_justify = "by seed; each one's interval is in the written report", "left"
+        headings = [heading.removeprefix("seed ").removesuffix(BRACKETS) for heading in headings]
+        rows = [[cell.partition(" [")[0] for cell in row] for row in rows]
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -62,7 +69,7 @@ def accuracy_rows(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[li
         + [" ".join(_interval(run["rows"][name])) for run in runs]
         for name in names
     ]
-    return ["", "mean", *(f"seed {run['seed']} [95 % interval]" for run in runs)], cells
+    return ["", "mean", *(f"seed {run['seed']}{BRACKETS}" for run in runs)], cells
 
 
 def _interval(row: Mapping[str, Any]) -> list[str]:
@@ -84,11 +91,11 @@ def order_seen(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[
 def figure_lines(run: Mapping[str, Any]) -> list[str]:
     """What a run says of its labels, its reward model and its rows' differences, a line each."""
     seed, labels, reward = run["seed"], run["labels"], run["reward"]["validation"]
-    lines = [f"seed {seed}: D_fail, questions without a reliable label: {_share(labels['without_label'])}"]
+    lines = [f"seed {seed}: questions without a label (D_fail): {_share(labels['without_label'])}"]
     if "pseudo_labels_right" in labels:
         lines.append(f"seed {seed}: pseudo-labels that are right: {_share(labels['pseudo_labels_right'])}")
     for name, title in (("pos_neg", "Pos/Neg"), ("pos_pos", "Pos/Pos")):
-        lines.append(f"seed {seed}: reward model, {title} accuracy: {_share(reward[name])}")
+        lines.append(f"seed {seed}: reward model, {title}: {_share(reward[name])}")
     for name, difference in run["differences"].items():
         lines.append(
             f"seed {seed}: {name} on the same questions: {difference['value']:+.3f} "

@@ -156,7 +156,8 @@ class Runner:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
+            # Nobody watches the bars of a download in a log.
+            env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
             start_new_session=True,  # Ctrl-C in the terminal is for the runner, which passes it on once
         )
         running = Running(step, process, threading.Thread(), time.monotonic(), self._spent.get(step.name, 0.0))

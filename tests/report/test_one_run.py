@@ -46,11 +46,13 @@ def test_the_order_is_counted_not_claimed():
 
 def test_figures_carry_their_intervals():
     lines = figure_lines(run(3, 0.8, 0.6))
-    assert lines[0] == "seed 3: D_fail, questions without a reliable label: 0.300 [0.200, 0.400], n = 100"
-    assert "seed 3: reward model, Pos/Neg accuracy: 0.700 [0.600, 0.800], n = 100" in lines
+    assert lines[0] == "seed 3: questions without a label (D_fail): 0.300 [0.200, 0.400], n = 100"
+    assert "seed 3: reward model, Pos/Neg: 0.700 [0.600, 0.800], n = 100" in lines
     assert lines[-1] == "seed 3: Ours minus Ours w/o R on the same questions: +0.200 [+0.000, +0.200]"
 
 
 def test_the_table_fits_a_terminal_of_eighty_columns(capsys):
-    Console(width=80).print(accuracy_table([run(0, 0.8, 0.6)]))
-    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
+    for seeds in (1, 5):
+        Console(width=80).print(accuracy_table([run(20 + seed, 0.8, 0.6) for seed in range(seeds)]))
+        shown = capsys.readouterr().out
+        assert "Ours w/o R" in shown and "0.600" in shown and "…" not in shown
