@@ -28,6 +28,12 @@ NAMES = {
     ("all_answers", "auc"): "all answers: AUC, a right answer above a wrong one whatever the question",
     ("all_answers", "length"): "all answers: rank correlation of score and length",
     ("all_answers", "length_of_right"): "all answers: rank correlation of score and length, among right ones",
+    ("last_scores",): "score of sampled answers, at the end",
+    ("last_kl",): "KL to what it began with, nats an answer, at the end",
+    ("last_no_answer_rate",): "share of sampled answers without an answer that can be read, at the end",
+    (
+        "last_pseudo_label_rate",
+    ): "share of sampled answers to labelled questions that agree with the label, at the end",
     ("without_label",): "questions without a label",
     ("unextractable",): "responses without an answer that can be read",
     ("pseudo_labels_right",): "labels that are right by gold",

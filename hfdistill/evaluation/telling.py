@@ -12,7 +12,7 @@ from ..artifacts.push import tag_of
 from ..artifacts.references import Artifact, is_commit, open_artifact, parse_ref
 from ..errors import HFDistillError
 from ..kinds import KINDS
-from .paper_rows import TEACHER, in_order
+from .paper_rows import PAPER_ROWS, TEACHER, in_order
 
 
 # What stands between them is written by evaluations; the rest of a card is its author's.
@@ -116,7 +116,9 @@ def _section(results: Artifact, role: str, tables: dict[str, Any]) -> str:
         asked = (TEACHER.name, *results.manifest["parents"])
         for name in in_order([name for name in table if name in asked and "value" in table[name]]):
             accuracy = figures.text({key: table[name][key] for key in figures.INTERVAL})
-            cells = [f"`{task}`", cards.cell(name) + (", this model" if name == role else ""), accuracy]
+            words = f": {PAPER_ROWS[name].words}" if name in PAPER_ROWS else ""
+            named = cards.cell(name) + (", this model" if name == role else "") + words
+            cells = [f"`{task}`", named, accuracy]
             rows.append("| " + " | ".join(f"**{cell}**" if name == role else cell for cell in cells) + " |")
     if is_commit(results.revision):
         link = cards.page("dataset", results.repo_id, tag_of(results.manifest["fingerprint"]))

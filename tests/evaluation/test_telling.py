@@ -11,6 +11,7 @@ from hfdistill.artifacts.manifest import fingerprint, manifest
 from hfdistill.artifacts.references import Artifact, open_artifact
 from hfdistill.artifacts.store import Store
 from hfdistill.config import Config, RunConfig, StudentConfig
+from hfdistill.evaluation.paper_rows import PAPER_ROWS
 from hfdistill.evaluation.telling import BEGIN, tell_models
 from hfdistill.intervals import interval
 from hfdistill.kinds import POLICY, RESULTS, WARMUP
@@ -60,8 +61,8 @@ def test_models_get_their_figures_beside_those_of_the_others(run):
         assert validated["metrics"][0]["type"] == "agreement"
         assert tested["metrics"] == [{"type": "accuracy", "value": value, "name": "accuracy on test questions"}]
         assert tested["dataset"]["split"] == "test" and tested["dataset"]["config"] == "responses"
-        assert "| `word_problems` | Teacher | 88.0 %" in body
-        assert f"| **{name}, this model** | **{100 * value:.1f} %" in body
+        assert "| `word_problems` | Teacher: the large model | 88.0 %" in body
+        assert f"| **{name}, this model: {PAPER_ROWS[name].words}** | **{100 * value:.1f} %" in body
         assert body.index("## Test figures") < body.index("## How to load it")
         # The card alone changed: nothing that is made from the model is made anew.
         assert open_artifact(models[name].repo_id, "model").digest == before[name]
