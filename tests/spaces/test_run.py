@@ -40,10 +40,16 @@ def test_examples_come_with_their_answers(run):
 
 
 @pytest.mark.parametrize(
-    "task", [{"name": "generic", "path": "nowhere.jsonl", "answer": "number"}, {"name": "not_installed"}]
+    ("task", "here"),
+    [
+        ({"name": "generic", "path": "nowhere.jsonl", "answer": "number"}, True),
+        ({"name": "generic", "answer": "open"}, True),
+        ({"name": "generic", "answer": "math"}, True),
+        ({"name": "not_installed"}, False),
+    ],
 )
-def test_what_is_stored_is_shown_where_the_task_cannot_be_read(tiny, tmp_path, task):
-    """A file of questions that is on another machine, and a plug-in that is not here."""
+def test_what_is_stored_is_shown_where_the_task_cannot_be_read(tiny, tmp_path, task, here):
+    """Questions in a file on another machine, an open-ended task, one of formulas, and a plug-in that is not here."""
     place = str(tmp_path / "tiny")
     for kind in ("labels", "results"):
         shutil.copytree(f"{tiny}-{kind}", f"{place}-{kind}")
@@ -54,7 +60,7 @@ def test_what_is_stored_is_shown_where_the_task_cannot_be_read(tiny, tmp_path, t
     run = ShownRun(Settings(place))
     assert len(next(iter(run.results.tasks.values())).question_ids) == 5
     assert run.same("1", "1")
-    if task["name"] == "not_installed":
+    if not here:
         with pytest.raises(ForVisitors, match="what reads the answers of this run's task is not installed"):
             run.task  # noqa: B018
     assert "right" in explore.explore(run, {"question": next(iter(run.results.tasks.values())).question_ids[0]})
