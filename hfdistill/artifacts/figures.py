@@ -41,6 +41,7 @@ NAMES = {
 # What pictures and lists are made of, which nobody looks for in a table.
 UNTOLD = {"bin", "bins", "listed"}
 NONE = "–"
+NO_BREAK = "\u00a0"  # a phone breaks no figure in two
 
 
 @dataclass(frozen=True)
@@ -170,4 +171,4 @@ def _short(value: Any) -> str:
     if not is_interval(value) or not -1 <= value["value"] <= 1:
         return text(value)
     share, low, high = (f"{100 * value[key]:.1f}" for key in INTERVAL[:3])
-    return f"{share} % ({low} to {high})"
+    return f"{share} % ({low} to {high})".replace(" ", NO_BREAK).replace(f"{NO_BREAK}(", " (")

@@ -240,7 +240,7 @@ def test_figures_that_several_things_have_stand_in_one_table():
     assert found[1].headings == ["", "Teacher", "Ours"]  # the longer side goes down
     assert [row[0] for row in found[1].rows] == ["value", "tokens", "categories: a", "categories: b"]
     assert found[1].rows[-1] == ["categories: b", "0.75", "–"]
-    assert found[2].rows[1] == ["any", "50.0 % (25.0 to 75.0)", "50.0 % (25.0 to 75.0)"]
+    assert found[2].rows[1] == ["any", *2 * ["50.0\u00a0% (25.0\u00a0to\u00a075.0)"]]
 
 
 def test_a_kind_without_a_template_is_said_with_the_nearest():
