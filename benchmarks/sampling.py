@@ -14,6 +14,9 @@ full they are. Every client runs in a process of its own, one after another, aga
 
 The last two know one URL, so each gets one endpoint with as many slots as the others have in all.
 
+At last, the sampler asks an endpoint that refuses what comes too often, and names the seconds to wait: how long that
+takes beside the least that its limit allows, and how much was refused.
+
 Slots full: share of all slots in use, as the endpoints count it, between two latencies after the start and the end;
 requests/s follows from it. CPU and peak memory are those of the client's process.
 """
@@ -53,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="that each client is measured")
     parser.add_argument("--planned", type=int, default=500_000, help="requests in the sampler's plan")
     parser.add_argument("--clients", nargs="*", default=["sampler", "hub_client", *SEPARATE])
+    parser.add_argument("--limited", type=int, default=1200, help="requests to an endpoint with a limit by rate, or 0")
     for name in SEPARATE:
         parser.add_argument(f"--{name}", help=f"Python of an environment that has {name}")
     parser.add_argument("--client", help=argparse.SUPPRESS)
@@ -71,6 +75,8 @@ def main() -> None:
             print(f"{name:12} skipped: no environment given, --{name} PYTHON")
             continue
         print(measure(name, python, args), flush=True)
+    if args.limited:
+        print(limited(args.limited))
 
 
 def measure(name: str, python: str, args: argparse.Namespace) -> str:
@@ -113,6 +119,32 @@ def measure(name: str, python: str, args: argparse.Namespace) -> str:
     full = busy / (seconds * slots * count)
     per_request = 1000 * used["cpu"] / max(used["requests"], 1)
     return f"{name:12} {rate:11.1f} {full:11.1%} {per_request:15.3f} {used['peak_mb']:8.0f}"
+
+
+def limited(planned: int, rate: float = 20.0) -> str:
+    """Let the sampler finish a plan at an endpoint that takes so many requests a second, beyond a burst of as many."""
+    settings = {"latency": 0.2, "limit": 128, "rate": rate, "retry_after": "1"}
+    command = [sys.executable, STAND_IN, json.dumps(settings)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endpoint:
+        try:
+            url = f"http://127.0.0.1:{endpoint.stdout.readline().strip()}"
+            command = [sys.executable, __file__, "--client", "sampler", "--planned", str(planned), "--urls", url]
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            with subprocess.Popen(
+                [*command, "--seconds", "3600"], stdout=subprocess.PIPE, text=True, env=environment
+            ) as client:
+                client.stdout.readline()
+                started = time.monotonic()
+                client.stdout.readline()
+            seconds, statuses = time.monotonic() - started, counts(url)["statuses"]
+        finally:
+            endpoint.kill()
+    ideal = (statuses["200"] - rate) / rate
+    refused = statuses.get("429", 0) / sum(statuses.values())
+    return (
+        f"limit of {rate:g} a second: {statuses['200']} requests in {seconds:.1f} s, ideal {ideal:.1f} s "
+        f"({seconds / ideal:.2f} x), {refused:.1%} refused"
+    )
 
 
 def counts(url: str) -> dict:

@@ -120,8 +120,8 @@ class Tempo:
         """
         told, left = [], []
         for what, each in (("requests", 1), ("tokens", tokens)):
-            limit = span_seconds(headers.get(f"x-ratelimit-limit-{what}", ""))
-            if not (limit and each):
+            limit = headers.get(f"x-ratelimit-limit-{what}")
+            if limit is None or not each or not (limit := span_seconds(limit)):
                 continue
             back = span_seconds(headers.get(f"x-ratelimit-reset-{what}", "")) or 0.0
             if back <= A_MINUTE:
