@@ -18,7 +18,7 @@ from .errors import disk_refusal
 
 PIECE = 512 * 1024
 # Of an upload, while others of its pieces are hashed and written.
-BUFFERS = 3
+BUFFERS = 4
 # What the kernel wants positions, lengths and addresses of direct reads and writes to be a multiple of.
 ALIGNMENT = 4096
 
