@@ -188,10 +188,13 @@ class Endpoint:
             )
         entry = models[self.model] if self.model in models else next(iter(models.values()))
         engine = ENGINES.get(entry.get("owned_by"), "openai")
+        told = await self._told(engine)
+        slots = told.get("total_slots")  # llama.cpp's: what is beyond them waits there
         return Identity(
             self._protocol(kind, engine, entry["id"]),
             entry["id"],
-            version=await self._version(engine),
+            version=str(told.get(VERSIONS[engine][1]) or "") if engine in VERSIONS else "",
+            limit=slots if isinstance(slots, int) and slots > 0 else None,
             longest=entry.get("max_model_len"),
         )
 
@@ -209,14 +212,14 @@ class Endpoint:
             return trouble.status == 405  # any other trouble is met again at /v1/models
         return False
 
-    async def _version(self, engine: str) -> str:
+    async def _told(self, engine: str) -> dict[str, Any]:
+        """What an engine tells of itself where it tells its version."""
         if engine not in VERSIONS:
-            return ""
-        route, field = VERSIONS[engine]
+            return {}
         try:
-            return str((await self.transport.get(route)).content.get(field) or "")
+            return (await self.transport.get(VERSIONS[engine][0])).content
         except Trouble:
-            return ""  # some builds have no such route; the responses do not depend on it
+            return {}  # some builds have no such route; the responses do not depend on it
 
     async def complete(
         self, prompt: str | list[Message], temperature: float, seed: int | None, decoding: Decoding | None = None

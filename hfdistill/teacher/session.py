@@ -137,8 +137,9 @@ def collect(
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     if outcome.stopped:
+        left = len(plan) - sum(count_there(plan, journal).values())
         raise HFDistillError(
-            f"stopped at {outcome.stopped} with {outcome.missing} of {len(plan)} responses left: raise it and run the "
+            f"stopped at {outcome.stopped} with {left} of {len(plan)} responses left: raise it and run the "
             "same command, which goes on from here"
         )
     if outcome.missing > max_missing * len(plan):

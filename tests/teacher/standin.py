@@ -261,6 +261,8 @@ class Connection(asyncio.Protocol):
             route = "/v1" + route.removeprefix(s.prefix) if route.startswith(s.prefix) else route
             models = {"data": [{"id": s.model, "object": "model", "owned_by": s.owned_by}]}
             known = {"/info": endpoint.info()} if s.kind == "tgi" else {"/version": {"version": "0.20.1"}}
+            if s.owned_by == "llamacpp":
+                known = {"/props": {"build_info": "b1", "total_slots": s.limit}}
             known.update({"/health": {}, "/v1/models": models})
             self.send(200, known[route]) if route in known else self.send(404, {"error": "not found"})
         elif endpoint.active >= s.limit and not s.queues:

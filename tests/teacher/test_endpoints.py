@@ -63,12 +63,17 @@ def test_chat_goes_to_the_route_that_renders_the_template(stand_in):
 
 
 @pytest.mark.parametrize(
-    ("owned_by", "engine"), [("vllm", "vllm 0.20.1"), ("llamacpp", "llama.cpp"), ("someone", "openai")]
+    ("owned_by", "engine"), [("vllm", "vllm 0.20.1"), ("llamacpp", "llama.cpp b1"), ("someone", "openai")]
 )
 def test_openai_style_servers_are_found_by_their_models(stand_in, owned_by, engine):
     found = use(stand_in(kind="openai", owned_by=owned_by).url, identity, model="stand-in/teacher")
     assert found.protocol.kind == COMPLETIONS
     assert found.engine == engine
+
+
+def test_llama_cpp_is_asked_for_as_many_at_once_as_it_has_slots(stand_in):
+    found = use(stand_in(kind="openai", owned_by="llamacpp", limit=3).url, identity)
+    assert (found.limit, found.engine) == (3, "llama.cpp b1")
 
 
 def test_the_only_model_of_a_server_is_taken_and_several_are_not(stand_in):
