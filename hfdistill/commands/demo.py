@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int | None:
 
     from ..demo.pipeline import is_complete, same_ports, start_hub
     from ..demo.steps import FIRST_SEED, Demo
-    from ..runs.processes import end_leftovers
+    from ..servers.recorded import end_leftovers
 
     check_table_flags(args)
     if not 0 < args.scale <= 1:

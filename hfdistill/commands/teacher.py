@@ -94,7 +94,7 @@ def _up(args: argparse.Namespace) -> None:
 
 
 def _serve_until_interrupted(serving: "Serving", servers: int, run: "RunConfig | None") -> None:
-    from ..teacher.local import check_running, note_of, serving_here, wait_until_ready, write_note
+    from ..teacher.local import check_all_running, note_of, serving_here, wait_until_ready, write_note
 
     with ExitStack() as ending:
         folder = Path(run.output_dir if run else ending.enter_context(tempfile.TemporaryDirectory()))
@@ -111,7 +111,7 @@ def _serve_until_interrupted(serving: "Serving", servers: int, run: "RunConfig |
         found = "the run finds them" if run else f"name them by --teacher.endpoints {urls}"
         print(f"serving at {urls}; {found}. Ctrl-C ends them", flush=True)
         while True:
-            check_running(teachers)
+            check_all_running(teachers)
             time.sleep(1)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ..kinds import LABELS, RESULTS
 from ..runs.ablation_plan import DONE, SeedPlan, StudyPlan, plan_study
-from ..runs.processes import record_processes
 from ..runs.runner import Runner
 from ..servers.process import ServerProcess, free_port
+from ..servers.recorded import record_processes
 from .report import collect
 from .steps import Demo
 

@@ -16,7 +16,7 @@ from ..artifacts.errors import hub_errors
 from ..config import Config
 from ..errors import HFDistillError
 from ..runs.memory import Spread, read_spread
-from ..runs.processes import read_json, write_json
+from ..servers.recorded import read_json, write_json
 
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from ..config import Config
 from ..errors import HFDistillError
 from ..kinds import LABELS, RESULTS, STAGES
 from ..runs.memory import Spread, read_spread
-from ..runs.processes import read_json, write_json
 from ..runs.stages import ON_CPU, recipe_step
+from ..servers.recorded import read_json, write_json
 from ..teacher.served import endpoints_folder
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import HFDistillError
+from ..servers.recorded import end, end_leftovers, family, interrupt, read_json, record_processes, write_json
 from ..teacher.sampler import GRACE_SECONDS
-from .processes import end, end_leftovers, family, interrupt, read_json, record_processes, write_json
 from .steps import Running, Step, ended_well
 from .view import View
 

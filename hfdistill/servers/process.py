@@ -1,19 +1,23 @@
 """Start a server of ours as a process of its own, and wait until it answers."""
 
+import http.client
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from ..errors import HFDistillError
+from .recorded import end_gently
 
 
 POLL_SECONDS = 0.1
+END_SECONDS = 20.0
 
 
 class ServerProcess:
@@ -65,28 +69,36 @@ class ServerProcess:
         return self
 
     def __exit__(self, *error) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        if self.process.poll() is None:
+            end_gently([psutil.Process(self.process.pid)], END_SECONDS)
             self.process.wait()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self.timeout
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                end = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-                raise HFDistillError(
-                    f"`hfdistill {' '.join(self.arguments)}` ended with status {self.process.returncode}. "
-                    f"The end of {self.log}:\n  " + "\n  ".join(end)
-                )
-            try:
-                with urllib.request.urlopen(self.url + self.health, timeout=5):
-                    return
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                time.sleep(POLL_SECONDS)
+            check_running(self.process, f"`hfdistill {' '.join(self.arguments)}`", self.log)
+            if answers(self.url + self.health):
+                return
+            time.sleep(POLL_SECONDS)
         raise HFDistillError(f"{self.url}{self.health} did not answer within {self.timeout:.0f} s; see {self.log}")
+
+
+def check_running(process: subprocess.Popen, name: str, log: Path) -> None:
+    """Raises: [`~hfdistill.errors.HFDistillError`]: if a process has ended, with its last words."""
+    if process.poll() is not None:
+        end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+        raise HFDistillError(
+            f"{name} ended with status {process.returncode}. The end of {log}:\n  " + "\n  ".join(end)
+        )
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of this address succeeds."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def free_port() -> int:

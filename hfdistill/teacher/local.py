@@ -1,18 +1,14 @@
 """Teachers on this machine: servers started on its GPUs with what is installed, found by the run, and taken down."""
 
 import ctypes
-import http.client
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +16,8 @@ import psutil
 
 from ..errors import HFDistillError
 from ..sections import RunConfig
-from ..servers.process import free_port
+from ..servers.process import answers, check_running, free_port
+from ..servers.recorded import end_gently, known_again, notes_of, read_json, write_json
 from .engines import LLAMACPP, MOST_TOKENS, OWN, PROGRAMS, SGLANG, TGI, VLLM, Serving
 from .sizes import files_of, only_gguf, weight_bytes
 
@@ -152,7 +149,8 @@ def serving_here(serving: Serving, servers: int, folder: Path) -> Iterator[list[
             started.append(_start(serving, index, folder))
         yield started
     finally:
-        _end([psutil.Process(teacher.process.pid) for teacher in started if teacher.process.poll() is None])
+        running = [teacher.process.pid for teacher in started if teacher.process.poll() is None]
+        end_gently(list(map(psutil.Process, running)), END_SECONDS)
 
 
 def wait_until_ready(teachers: Sequence[LocalTeacher], seconds: float = START_SECONDS) -> None:
@@ -163,31 +161,17 @@ def wait_until_ready(teachers: Sequence[LocalTeacher], seconds: float = START_SE
     """
     deadline, waiting = time.monotonic() + seconds, list(teachers)
     while waiting:
-        check_running(teachers)
+        check_all_running(teachers)
         if time.monotonic() > deadline:
             raise HFDistillError(f"{waiting[0].url} did not answer within {seconds:.0f} s; see {waiting[0].log}")
-        waiting = [teacher for teacher in waiting if not _answers(teacher.url)]
+        waiting = [teacher for teacher in waiting if not answers(f"{teacher.url}/health")]
         time.sleep(_POLL_SECONDS if waiting else 0)
 
 
-def check_running(teachers: Sequence[LocalTeacher]) -> None:
+def check_all_running(teachers: Sequence[LocalTeacher]) -> None:
     """Raises: [`~hfdistill.errors.HFDistillError`]: if a server has ended, with its last words."""
     for teacher in teachers:
-        status = teacher.process.poll()
-        if status is not None:
-            end = teacher.log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-            raise HFDistillError(
-                f"{Path(teacher.process.args[0]).name} ended with status {status}. The end of {teacher.log}:\n  "
-                + "\n  ".join(end)
-            )
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError, http.client.HTTPException):
-        return False
+        check_running(teacher.process, Path(teacher.process.args[0]).name, teacher.log)
 
 
 def _start(serving: Serving, index: int, folder: Path) -> LocalTeacher:
@@ -219,20 +203,6 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
 
 
-def _end(servers: Sequence[psutil.Process]) -> None:
-    """Ends processes, and what they started and left behind."""
-    everything = list(servers)
-    for server in servers:
-        with suppress(psutil.NoSuchProcess):
-            everything += server.children(recursive=True)
-            server.terminate()
-    psutil.wait_procs(servers, END_SECONDS)
-    for process in everything:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(everything, END_SECONDS)
-
-
 def note_of(run: RunConfig) -> Path:
     """File in which a run notes the teachers of this machine."""
     return Path(run.output_dir) / "teachers.json"
@@ -240,23 +210,21 @@ def note_of(run: RunConfig) -> Path:
 
 def write_note(run: RunConfig, teachers: Sequence[LocalTeacher], ready: bool) -> None:
     """Note which processes there are, and, once they are `ready`, where they answer."""
-    pids = [os.getpid(), *(teacher.process.pid for teacher in teachers)]
-    entries = [{"pid": pid, "started": psutil.Process(pid).create_time()} for pid in pids]
+    processes = notes_of([os.getpid(), *(teacher.process.pid for teacher in teachers)])
     urls = [teacher.url for teacher in teachers] if ready else []
     note_of(run).parent.mkdir(parents=True, exist_ok=True)
-    note_of(run).write_text(json.dumps({"urls": urls, "processes": entries}, indent=2) + "\n", encoding="utf-8")
+    write_json(note_of(run), {"urls": urls, "processes": processes})
 
 
 def urls_here(run: RunConfig) -> list[str]:
     """Where the run's teachers answer on this machine, as long as `hfdistill teacher up` watches them."""
-    note = _read_note(run)
-    return note["urls"] if note and _same_process(note["processes"][0]) else []
+    note = read_json(note_of(run))
+    return note["urls"] if note and known_again(note["processes"][0]) else []
 
 
 def check_none_up(run: RunConfig) -> None:
     """Raises: [`~hfdistill.errors.HFDistillError`]: if the run has teachers on this machine."""
-    note = _read_note(run)
-    if note and any(_same_process(entry) for entry in note["processes"]):
+    if any(map(known_again, read_json(note_of(run)).get("processes", []))):
         raise HFDistillError(f"run {run.name!r} has teachers on this machine already: `hfdistill teacher down` first")
 
 
@@ -266,29 +234,15 @@ def take_down(run: RunConfig) -> None:
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if none were started.
     """
-    note = _read_note(run)
-    if note is None:
+    note = read_json(note_of(run))
+    if not note:
         raise HFDistillError(f"run {run.name!r} has no teachers on this machine: start them by `hfdistill teacher up`")
     watching, *servers = note["processes"]
-    if process := _same_process(watching):
+    if process := known_again(watching):
         process.terminate()
         deadline = time.monotonic() + 2 * END_SECONDS
         # Gone, or waiting for its parent to ask how it ended.
-        while _same_process(watching) and time.monotonic() < deadline:
+        while known_again(watching) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-    _end([process for process in map(_same_process, servers) if process])
+    end_gently([process for process in map(known_again, servers) if process], END_SECONDS)
     note_of(run).unlink(missing_ok=True)
-
-
-def _read_note(run: RunConfig) -> dict | None:
-    path = note_of(run)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _same_process(entry: dict) -> psutil.Process | None:
-    """The process that was noted, if it runs; its number alone may have come to mean another."""
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(entry["pid"])
-        if process.create_time() == entry["started"] and process.status() != psutil.STATUS_ZOMBIE:
-            return process
-    return None

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hfdistill.runs.processes import end_leftovers
 from hfdistill.runs.stages import ON_CPU
+from hfdistill.servers.recorded import end_leftovers
 
 
 ROOT = Path(__file__).parents[2]

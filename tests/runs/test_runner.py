@@ -12,9 +12,9 @@ import pytest
 
 from hfdistill.errors import HFDistillError
 from hfdistill.runs import view
-from hfdistill.runs.processes import end_leftovers, record_processes
 from hfdistill.runs.runner import Runner
 from hfdistill.runs.steps import Step
+from hfdistill.servers.recorded import end_leftovers, record_processes
 
 
 def python(code: str) -> list[str]:

@@ -19,8 +19,8 @@ from hfdistill.labels.config import LabelConfig
 from hfdistill.teacher.deploy import use_deployed
 from hfdistill.teacher.engines import PROGRAMS, Serving
 from hfdistill.teacher.local import (
+    check_all_running,
     check_none_up,
-    check_running,
     choose_parallel,
     plan,
     serving_here,
@@ -99,7 +99,7 @@ def test_each_engine_is_started_waited_for_and_ended_with_all_it_started(engine,
             urllib.request.urlopen(f"{teacher.url}/health").close()
         started = [psutil.Process(teacher.process.pid) for teacher in teachers]
         started += [child for process in started for child in process.children()]
-        check_running(teachers)
+        check_all_running(teachers)
     assert len(started) == 4 and not any(process.is_running() for process in started)
     calls = machine.calls()
     assert {program for program, *_ in calls} == {PROGRAMS[engine]}
@@ -170,7 +170,7 @@ def test_the_run_finds_them_while_they_are_watched_and_a_crash_leaves_nothing(ma
         # As if this process had been killed, and its number given to another.
         note = tmp_path / "run" / "teachers.json"
         content = json.loads(note.read_text())
-        content["processes"][0]["started"] -= 100
+        content["processes"][0][1] -= 100
         note.write_text(json.dumps(content))
         assert urls_here(run) == [] and use_deployed(config).teacher.endpoints == []
         take_down(run)
@@ -203,7 +203,7 @@ def test_hfdistill_serve_really(how, tmp_path):
     for url in note["urls"]:
         asked = urllib.request.Request(f"{url}/generate", body, {"Content-Type": "application/json"})
         assert "generated_text" in json.loads(urllib.request.urlopen(asked).read())
-    started = [psutil.Process(entry["pid"]) for entry in note["processes"]]
+    started = [psutil.Process(pid) for pid, _ in note["processes"]]
     started += [child for process in started[1:] for child in process.children(recursive=True)]
     assert len(note["urls"]) == 2 and len(started) >= 5
     if how == "killed":

@@ -1,4 +1,4 @@
-"""Processes of steps: written down while they run, interrupted so that they may finish, ended with all they began."""
+"""Processes that were started: written down while they run, known again after a kill, ended with all they began."""
 
 import contextlib
 import json
@@ -55,24 +55,56 @@ def end(pid: int, known: Iterable[psutil.Process] = ()) -> None:
             process.kill()
 
 
-def record_processes(folder: Path, kind: str, pids: Sequence[int]) -> None:
-    """Write down the processes that run, with their start times, since a number alone may come to mean another."""
-    entries = []
+def end_gently(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Ask processes to end, wait so long, and kill those that did not, and all that they started and left behind."""
+    started = [each for process in processes for each in family(process.pid)]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(processes, seconds)
+    for each in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(started, seconds)
+
+
+def notes_of(pids: Iterable[int]) -> list[tuple[int, float]]:
+    """Processes with their start times, since a number alone may come to mean another; without those that ended."""
+    notes = []
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
-            entries.append([pid, psutil.Process(pid).create_time()])
+            notes.append((pid, psutil.Process(pid).create_time()))
+    return notes
+
+
+def known_again(note: Sequence[float]) -> psutil.Process | None:
+    """The process of a note, if it runs; one that has ended and waits for its parent to ask how does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(note[0]))
+        if _is_of(note, process) and process.status() != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def _is_of(note: Sequence[float], process: psutil.Process) -> bool:
+    # Start times are told from the machine's, which moves when its clock is set.
+    return abs(process.create_time() - note[1]) < 1
+
+
+def record_processes(folder: Path, kind: str, pids: Iterable[int]) -> None:
+    """Write down the processes that run."""
     path = folder / "processes.json"
-    write_json(path, {**read_json(path), kind: entries})
+    write_json(path, {**read_json(path), kind: notes_of(pids)})
 
 
 def end_leftovers(folder: Path) -> None:
     """End the processes that an earlier call wrote down and that outlived it."""
     path = folder / "processes.json"
     noted = read_json(path)
-    for pid, created in [entry for entries in noted.values() for entry in entries]:
+    for note in [note for notes in noted.values() for note in notes]:
         with contextlib.suppress(psutil.NoSuchProcess):
-            if abs(psutil.Process(pid).create_time() - created) < 1:
-                end(pid)
+            if _is_of(note, psutil.Process(note[0])):  # and what it started, if it has ended itself
+                end(note[0])
     if noted:
         write_json(path, {})
 
