@@ -12,13 +12,15 @@ from ..encoding import right_pad
 from ..errors import HFDistillError
 from ..llama import decoding_passes
 from .choosing import Chooser, Likelihood, likelihoods
-from .prefixes import Joining, KeptBlock, Prefixes
+from .prefixes import BLOCK, Joining, KeptBlock, Prefixes
 from .sampling import Generated, Sampling
 from .stopping import StopStrings
 
 
 PREFIX_BYTES = 2**28
 _PREFILL_TOKENS = 8192
+# Fewer positions are read as soon by each row for itself.
+_FEWEST_ALIKE = 192
 
 
 @dataclass(eq=False)
@@ -94,6 +96,7 @@ class DecodeLoop:
         self.starts = np.zeros(max_rows, dtype=np.int64)
         self.limits = np.zeros(max_rows, dtype=np.int64)
         self.prefixes = Prefixes(prefix_bytes)
+        self._alike = 0
         self._asking: set[Row] = set()
         # Who has a prompt in the cache already, oldest first.
         self._holders: dict[tuple[int, ...], dict[Row, None]] = {}
@@ -135,6 +138,7 @@ class DecodeLoop:
             holder = next(iter(self._holders[tuple(row.prompt_ids)]))
             self.forward.copy_rows([holder.slot], [len(self.rows)], len(row.prompt_ids) - 1)
             self._place(row)
+        self._alike = self._count_alike()
 
     def step(self) -> list[Row]:
         """Draws one token for every row; the rows that are done thereby leave and are returned."""
@@ -149,7 +153,7 @@ class DecodeLoop:
         # All that the device is told in a step, and below all that it says: two transfers, and it waits in one.
         told = np.vstack([self.tokens[every, positions], positions, draws.view(np.int64)])
         told = torch.from_numpy(told).to(self.device)
-        logits = self.forward.decode(told[0], told[1], length)
+        logits = self.forward.decode(told[0], told[1], length, self._alike)
         tokens, scores = self.chooser.choose(logits, told[2:].view(torch.float64), self._history)
         self._note_likelihoods(scores, tokens)
         tokens = tokens.cpu().numpy()
@@ -267,7 +271,18 @@ class DecodeLoop:
                 del self._holders[prompt]
         self._asking.difference_update(left)
         self.forward.fit(remaining, self._longest())
+        self._alike = self._count_alike()
         return left
+
+    def _count_alike(self) -> int:
+        """How many tokens all prompts begin with, in whole blocks and without anybody's last; 0 for few of them."""
+        shortest = int(self.starts[: len(self.rows)].min(initial=self.tokens.shape[1])) - 1
+        if not self.rows or shortest < _FEWEST_ALIKE:
+            return 0
+        tokens = self.tokens[: len(self.rows), :shortest]
+        same = (tokens == tokens[0]).all(0)
+        alike = shortest if same.all() else int(same.argmin())
+        return alike // BLOCK * BLOCK if alike >= _FEWEST_ALIKE else 0
 
     def _longest(self) -> int:
         """Positions of the longest row, the next token's included."""

@@ -135,29 +135,56 @@ class LlamaForward:
         return heads[:, None] * self.room.positions + positions[..., None]
 
     @torch.autocast("cpu", enabled=False)
-    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
-        """As [`SlotForward.decode`]: adds a token to each of the first rows, and returns their logits."""
+    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int, alike: int = 0) -> torch.Tensor:
+        """As [`SlotForward.decode`]: adds a token to each of the first rows, and returns their logits. Where rows are
+        alike, the first one's keys and values are read for all, in one product, which sums in an order of its own.
+        """
         rows = len(tokens)
         if rows < _FEWEST_ROWS:
             # Few rows go another way through the matrix library, with sums in another order.
             tokens = F.pad(tokens, (0, _FEWEST_ROWS - rows))
-            positions = F.pad(positions, (0, _FEWEST_ROWS - rows))
+            positions = F.pad(positions, (0, _FEWEST_ROWS - rows), value=alike)
         self.fit(rows, length)
         count, shared, capacity = len(tokens), self.shared, self.room.positions
         cosine, sine = self.cosine[positions], self.sine[positions]
         places = self._places(torch.arange(count), positions[:, None]).flatten()
-        mask = self.masks[capacity - 1 - positions][:, None, None]
+        mask = self.masks[capacity - 1 - positions, alike:][:, None, None]
         hidden = F.embedding(tokens, self.embedding)
         for layer in self.layers:
             query, key, value = self._query_key_value(layer, hidden, cosine, sine)
             layer.keys.view(-1, self.head_dim).index_copy_(0, places, key.reshape(-1, self.head_dim))
             layer.values.view(-1, self.head_dim).index_copy_(0, places, value.reshape(-1, self.head_dim))
-            keys, values = (store[:count].view(-1, capacity, self.head_dim) for store in (layer.keys, layer.values))
+            keys, values = (
+                store[:count].view(-1, capacity, self.head_dim)[:, alike:] for store in (layer.keys, layer.values)
+            )
             weights = torch.bmm(query.reshape(count * shared, -1, self.head_dim), keys.transpose(1, 2))
-            weights.view(count, shared, -1, capacity).add_(mask)
-            mixed = torch.bmm(weights.softmax(-1), values)
-            hidden = self._mlp(layer, self._plus_product(hidden, mixed.view(count, -1), layer.output))
+            weights.view(count, shared, -1, capacity - alike).add_(mask)
+            if alike:
+                mixed = self._mix_alike(layer, query, weights, values, alike)
+            else:
+                mixed = torch.bmm(weights.softmax(-1), values)
+            hidden = self._mlp(layer, self._plus_product(hidden, mixed.reshape(count, -1), layer.output))
         return F.linear(self._normal(hidden, self.norm), self.head)[:rows]
+
+    def _mix_alike(
+        self, layer: _Layer, query: torch.Tensor, weights: torch.Tensor, values: torch.Tensor, alike: int
+    ) -> torch.Tensor:
+        """Attention of queries `(rows, heads, head_dim)` to the first row's first positions and, by `weights` not yet
+        normalised, to `values` behind them in each row's own slot.
+        """
+        rows, shared = len(query), self.shared
+
+        def by_heads(own: torch.Tensor) -> torch.Tensor:
+            """`(rows * heads, queries, size)` to `(heads, rows * queries, size)`."""
+            return own.view(rows, shared, -1, own.shape[-1]).transpose(0, 1).reshape(shared, -1, own.shape[-1])
+
+        first_keys, first_values = (store[0, :, :alike] for store in (layer.keys, layer.values))
+        first = torch.bmm(by_heads(query.reshape(rows * shared, -1, self.head_dim)), first_keys.transpose(1, 2))
+        weights = torch.cat([first, by_heads(weights)], dim=-1).softmax(-1)
+        own = weights[..., alike:].view(shared, rows, -1, values.shape[1]).transpose(0, 1)
+        mixed = torch.bmm(own.reshape(rows * shared, -1, values.shape[1]), values)
+        first = torch.bmm(weights[..., :alike], first_values).view(shared, rows, -1, self.head_dim)
+        return mixed.view(rows, shared, -1, self.head_dim) + first.transpose(0, 1)
 
     def read_row(self, slot: int, start: int, stop: int) -> list[torch.Tensor]:
         """As [`SlotForward.read_row`]."""

@@ -97,13 +97,15 @@ class SlotForward:
         self.cache.fit(max(first + len(tokens), room.rows), max(length, room.positions))
         self._extend(tokens, positions, first, length)
 
-    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int) -> torch.Tensor:
+    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, length: int, alike: int = 0) -> torch.Tensor:
         """Adds a token to each of the first rows.
 
         Args:
             tokens (`torch.Tensor`): `(rows,)`.
             positions (`torch.Tensor`): `(rows,)`.
             length (`int`): the largest position plus one.
+            alike (`int`, *optional*, defaults to 0): so many first positions, in front of all of these, hold the same
+                tokens in every row. A model's own attention reads them in each row; the passes written out read one.
 
         Returns:
             `torch.Tensor`: logits, `(rows, vocabulary)`.

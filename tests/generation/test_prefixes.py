@@ -67,6 +67,30 @@ def test_a_small_llama_s_logits_are_the_same_bits_in_float32():
     assert all(torch.equal(torch.stack(logits[index]), torch.stack(steps)) for index, steps in without.items())
 
 
+def test_long_beginnings_are_read_once_for_all_rows_and_the_greedy_texts_stay_those_of_transformers():
+    model = FAMILIES["smollm2"](60)
+    prompts = [*few_shot(25, examples=300)[::5], *few_shot(5, examples=300)[:1], *few_shot(5, examples=300)[4:]]
+    loop = DecodeLoop(model, eos_token_id=2, pad_token_id=0, max_rows=4)
+    decode, asked, texts = loop.forward.decode, set(), {}
+
+    def noted(tokens, positions, length, alike):
+        asked.add(alike)
+        return decode(tokens, positions, length, alike)
+
+    loop.forward.decode = noted
+    rows = [Row(prompt, Sampling(2 + index, 0), tag=index) for index, prompt in enumerate(prompts)]
+    with torch.inference_mode():
+        while rows or loop.rows:
+            loop.add([rows.pop(0) for _ in range(min(loop.free, len(rows)))])
+            texts.update({row.tag: row.token_ids for row in loop.step()})
+        for index, prompt in enumerate(prompts):
+            ids = torch.tensor([prompt])
+            options = {"max_new_tokens": 2 + index, "do_sample": False, "eos_token_id": 2, "pad_token_id": 0}
+            options["attention_mask"] = torch.ones_like(ids)
+            assert texts[index] == model.generate(ids, **options)[0, len(prompt) :].tolist()
+    assert 288 in asked and min(asked) > 0
+
+
 def test_examples_are_computed_once_and_for_prompts_to_come():
     model = FAMILIES["smollm2"](60)
     loop = DecodeLoop(model, eos_token_id=[], pad_token_id=0, max_rows=8)

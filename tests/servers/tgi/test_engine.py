@@ -71,10 +71,10 @@ def test_a_request_that_makes_every_step_fail_fails_alone(make_engine):
         loop = new_loop()
         decode = loop.forward.decode
 
-        def breaking(tokens, positions, length):
+        def breaking(tokens, positions, length, alike):
             if poison in tokens.tolist() and length > 5:
                 raise RuntimeError("cannot digest this")
-            return decode(tokens, positions, length)
+            return decode(tokens, positions, length, alike)
 
         loop.forward.decode = breaking
         return loop
