@@ -100,6 +100,7 @@ class Engine:
         self.streaming: set[Row] = set()
         self.inbox: SimpleQueue = SimpleQueue()
         self.outbox: list[Token | Done | Failed | Load] = []
+        self.load = Load(0, 0)
         self.pieces: list[str] | None = None
         self.stops: OrderedDict[tuple[str, ...], StopStrings] = OrderedDict()
         self.impatience = 0
@@ -125,9 +126,14 @@ class Engine:
         self._admit()
         self._step()
         waiting, prefixes = len(self.waiting) + len(self.suspects), self.loop.prefixes
-        self.outbox.append(Load(len(self.loop.rows), waiting, prefixes.bytes, prefixes.tokens_saved))
-        self.wire.send(self.outbox)
-        self.outbox = []
+        load = Load(len(self.loop.rows), waiting, prefixes.bytes, prefixes.tokens_saved)
+        if load != self.load:
+            self.load = load
+            self.outbox.append(load)
+        # Most steps have nothing to tell, and to be told wakes the server's process.
+        if self.outbox:
+            self.wire.send(self.outbox)
+            self.outbox = []
 
     def _read(self) -> None:
         # A thread that only reads: the server never waits to be heard, so the two cannot wait for each other.
