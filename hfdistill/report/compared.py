@@ -95,7 +95,10 @@ def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
         )
         validations = ("validation of the chosen", "validation of the vote")
         headings = ("labels", "chosen", *validations, "greedy answers, points", "one sample, points")
-        legend = "Validation: agreement of samples with each other, or with labels where that was not measured."
+        legend = (
+            "Validation: agreement of samples with each other, or with labels where that was not measured. Rows that "
+            "gold answers helped are not chosen from."
+        )
         yield Figures(caption, headings, cells, legend=legend)
 
 

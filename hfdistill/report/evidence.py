@@ -108,6 +108,13 @@ class MeasuredRow:
         weighted = self.moves_labels and self.settings.get("label_weighting", "reward") == "reward"
         return weighted or any(_asks_model(entry) for entry in self.rewards)
 
+    @property
+    def reads_golds(self) -> bool:
+        """Whether gold answers had a part in its policy: bought labels, or the choice of its checkpoint."""
+        asked = self.settings
+        bought = asked.get("gold_budget", 0) + asked.get("validation_gold", 0)
+        return bought > 0 or asked.get("validation_labels") == "gold"
+
     def figure(self, kind: str, *keys: str) -> dict[int, Any]:
         """A figure of the manifests of one kind by seed, where it is there: `figure("labels", "cost", "requests")`."""
         return self._figure((kind,), keys)

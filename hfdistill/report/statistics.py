@@ -134,12 +134,13 @@ def best_with_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredRow, Measured
     of them is missing.
 
     The best has the largest figure of [`validated`], the first of equal ones. Test questions have no part in the
-    choice, so that its figures on them are not those of a winner picked by luck.
+    choice, so that its figures on them are not those of a winner picked by luck. Rows that gold answers helped are
+    left out, since the vote has none.
     """
     vote = next((row for row in group if row.is_vote), None)
     if vote is None:
         return None
     seeds = seeds_of([vote])
-    figures = [(validated(row, seeds), row) for row in group if row.asks_model]
+    figures = [(validated(row, seeds), row) for row in group if row.asks_model and not row.reads_golds]
     best = max((pair for pair in figures if pair[0] is not None), key=lambda pair: pair[0], default=None)
     return (best[1], vote) if best else None

@@ -88,6 +88,9 @@ def test_the_best_reward_with_a_model_is_chosen_on_validation_not_on_test():
     not_validated = row("not validated", {2: GOOD}, None, "distilled")
     assert best_with_model([vote, not_validated]) is None
     assert best_with_model([luckier, validated]) is None
+    bought = row("bought", {2: GOOD}, 0.9, "distilled")
+    bought.manifests[2]["policy"]["config"]["stage"]["gold_budget"] = 50
+    assert best_with_model([vote, bought, validated]) == (validated, vote)
 
 
 def test_rows_are_grouped_by_the_labels_that_they_learned_from():
