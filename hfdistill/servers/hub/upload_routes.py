@@ -4,13 +4,10 @@ import posixpath
 import re
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import BinaryIO
-
-import anyio
 
 from .blobs import check_sha256, check_size
 from .commits import MAX_REGULAR, Push, read_push
@@ -18,6 +15,7 @@ from .direct_files import PIECE, Receiver, put
 from .direct_io import EXTENSION
 from .errors import HubError, bad_request, revision_not_found
 from .ignore import MAX_TEXT
+from .places import Places
 from .readers import ReadingError
 from .repositories import Commit
 from .rights import Right
@@ -33,8 +31,8 @@ MAX_COMMIT = 2 * 1024**3
 STEP = 8 * 1024**2
 # Seconds that an upload address stays good: a 50 GB file over a slow line takes hours.
 LIFETIME = 24 * 3600
-# Users whose shards are worked on: a few bytes may name gigabytes to be hashed, so each has one at a time.
-_hashing: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+# Shards that are worked on: a few bytes may name gigabytes to be hashed, so a user has one at a time.
+_hashing = Places(4, 1)
 # Endings that the real Hub's .gitattributes keep out of git, whatever their size.
 LARGE_ENDINGS = re.compile(
     r"\.(7z|arrow|avro|bin|bz2|ckpt|flac|ftz|gguf|gif|gz|h5|joblib|jpe?g|lz4|mlmodel|model|mp3|mp4|msgpack|np[yz]"
@@ -279,6 +277,6 @@ async def xorb(call: Call) -> Response:
 @routes("POST", "/_cas/{store}/v1/shards", Right.SIGNED, stream=True)
 async def shard(call: Call) -> Response:
     user = _xet_user(call)
-    async with _spooled(call, MAX_SHARD, f"A shard may weigh at most {MAX_SHARD} bytes.") as body, _hashing[user]:
+    async with _spooled(call, MAX_SHARD, f"A shard may weigh at most {MAX_SHARD} bytes.") as body, _hashing.one(user):
         await call.patiently(user, call.hub.xorbs.take_shard, call.params["store"], body, user)
     return json_response({"result": 1})
