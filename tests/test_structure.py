@@ -4,6 +4,7 @@ import ast
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -58,10 +59,15 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path: Path, name: str, known: dict[str, Path]) -> Iterator[str]:
     """Modules of the package that a module imports, wherever in it, and also for its annotations alone."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             if node.level:
                 base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
@@ -90,6 +96,17 @@ def test_no_circle_of_imports():
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_what_is_imported_from_the_package_is_there():
+    known = modules()
+    missing = [
+        f"{name} imports {other}"
+        for name, path in known.items()
+        for other in imported(path, name, known)
+        if other.split(".")[0] == "hfdistill" and other not in known
+    ]
+    assert not missing, "\n".join(missing)
+
+
 def test_every_arrow_points_downwards():
     wrong = [
         f"{name} imports {other}"
@@ -109,7 +126,7 @@ def test_the_hub_imports_the_error_class_alone():
 
 def test_no_import_in_the_package_is_absolute():
     for path in modules().values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ImportFrom) and not node.level:
                 assert node.module.split(".")[0] != "hfdistill", f"{path}:{node.lineno}"
 
@@ -117,7 +134,7 @@ def test_no_import_in_the_package_is_absolute():
 def test_no_class_name_stands_for_two_things():
     seen: dict[str, Path] = {}
     for path in modules().values():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef):
                 assert node.name not in seen, f"{node.name} in {path} and in {seen[node.name]}"
                 seen[node.name] = path
@@ -135,7 +152,7 @@ def test_what_is_imported_is_declared_and_the_other_way_round():
     distributions = packages_distributions()
     used = set()
     for path in modules().values():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -10,11 +10,11 @@ from ..artifacts.references import Artifact
 from ..errors import HFDistillError
 from ..kinds import LABELS, STAGES
 from ..progress import clock
+from ..servers.recorded import read_json
 from ..tasks import load_task
 from .ablation_grid import RELABEL, AblationGrid, GridStep
 from .ablation_problems import lacks_endpoint, lacks_golds, lacks_vocabulary
 from .estimate import Demand, estimate, guess
-from .processes import read_json
 from .schedule import together
 from .steps import Step, ended_well
 

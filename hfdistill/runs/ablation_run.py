@@ -9,9 +9,9 @@ from typing import Any
 
 from ..errors import HFDistillError
 from ..progress import clock
+from ..servers.recorded import end_leftovers, read_json, write_json
 from .ablation_grid import AblationGrid
 from .ablation_plan import DONE, SeedPlan, StudyPlan, plan_lines, steps_table
-from .processes import end_leftovers, read_json, write_json
 from .runner import Runner
 
 
