@@ -118,11 +118,7 @@ def rows(metrics: dict[str, Any] | None, stage: Mapping[str, Any] | None = None)
     """All figures as `(label, text)`; a stage's settings say what its validation compares."""
     words = validation(stage or {})
     names = {**NAMES, ("validation_accuracy",): words, ("validation_accuracy_before",): f"{words}, before"}
-    return [
-        (names.get(path) or label(path), text(value))
-        for path, value in leaves(metrics or {})
-        if UNTOLD.isdisjoint(path)
-    ]
+    return [(names.get(path) or label(path), text(value)) for path, value in leaves(metrics or {})]
 
 
 def tables(metrics: dict[str, Any] | None, stage: Mapping[str, Any] | None = None) -> list[Table]:
@@ -136,6 +132,8 @@ def _families(metrics: dict[str, Any], path: tuple[str, ...]) -> tuple[dict[str,
     """Metrics without what tables show, and these tables, those of whole families before those of their members."""
     rest, found = {}, []
     for key, value in metrics.items():
+        if key in UNTOLD:
+            continue
         if isinstance(value, dict):
             value, below = _families(value, (*path, str(key)))
             found += below
