@@ -51,7 +51,7 @@ def main() -> None:
         where = stage.labels or store.parent(LABELS)
         parents[LABELS.name] = open_artifact(where, LABELS.repo_type, ["questions/*", "gold/*"])
     tasks = open_tasks(config, parents.get(LABELS.name))
-    if stage.votes or stage.score or stage.reward:
+    if stage.scores:
         parents[REWARD.name] = open_artifact(stage.reward or store.parent(REWARD), "model")
     for task in tasks:
         stage.check_task(task)

@@ -90,6 +90,16 @@ class EvaluateConfig:
         few_shot = ([] if chat else [BASE.name]) if self.few_shot is None else self.few_shot
         return task.shots if row in few_shot else 0
 
+    @property
+    def row_names(self) -> list[str]:
+        """Rows of the table whose models this machine asks."""
+        return [row.partition("=")[0] for row in self.models] or BY_DEFAULT
+
+    @property
+    def scores(self) -> bool:
+        """Whether the reward model scores what is answered."""
+        return bool(self.votes or self.score or self.reward)
+
     def votes_on(self, row: str) -> bool:
         """Whether a row of the table is sampled for votes."""
         rows = [WITHOUT_REWARD.name, OURS.name, PPO_ON_THE_VOTE] if self.vote_rows is None else self.vote_rows

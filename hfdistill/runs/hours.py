@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..config import Config
 from ..evaluation.config import EvaluateConfig
+from ..evaluation.sampling import SAMPLES_A_ROUND
 from ..labels.questions import held_out, load_benchmarks, questions_to_label
 from ..tasks.base import Task
 from ..teacher.plan import Grid
@@ -159,8 +160,16 @@ def _ppo(speed: Speed, settings: Settings, asked: Asked) -> float:
 
 
 def _evaluate(speed: Speed, settings: Settings, asked: Asked) -> float:
-    rows = len(settings["models"]) or 3  # base student, warm-up and policy
-    return rows * speed.generate(asked.test, settings["batch_size"], asked.prompt, asked)
+    stage = EvaluateConfig(**settings)
+    rows, voting = len(stage.row_names), sum(map(stage.votes_on, stage.row_names))
+    samples = max(stage.votes, default=0) * asked.test
+    at_once = min(stage.batch_size, math.ceil(SAMPLES_A_ROUND / speed.processes))
+    scored = rows * asked.test + voting * samples if stage.scores else 0
+    return (
+        rows * speed.generate(asked.test, stage.batch_size, asked.prompt, asked)
+        + voting * speed.generate(samples, at_once, asked.prompt, asked)
+        + speed.compute(scored * (asked.prompt + asked.response) * FORWARD * speed.student.backbone)
+    )
 
 
 SECONDS: dict[str, Callable[[Speed, Settings, Asked], float]] = {

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from ..errors import HFDistillError
+from ..evaluation.config import EvaluateConfig
 from ..llama import LOGITS_AT_ONCE, LOGITS_KEPT
 from ..reward.rewards import needs_model
 from ..sections import AdapterConfig
@@ -289,7 +290,9 @@ def _evaluate(
     # Without a word on it the row of the base student has worked examples.
     prompt = lengths.prompt if settings["few_shot"] == [] else lengths.few_shot_prompt
     answers = _cache(student, settings["batch_size"], prompt + lengths.response, False)
-    return [({"weights": student.parameters * FLOAT, "cache": answers}, "batch_size")], 0.0
+    # The reward model stays from the first row that it scores on.
+    frozen = {"reward model": student.backbone * FLOAT} if EvaluateConfig(**settings).scores else {}
+    return [({"weights": student.parameters * FLOAT, **frozen, "cache": answers}, "batch_size")], 0.0
 
 
 COUNTED: dict[str, Callable[..., tuple[list[Phase], float]]] = {

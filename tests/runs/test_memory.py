@@ -15,9 +15,12 @@ from transformers import Gemma2Config, GPT2Config, LlamaConfig, Qwen3Config
 from hfdistill.commands import estimate as command
 from hfdistill.config import load_config
 from hfdistill.errors import HFDistillError
+from hfdistill.evaluation.config import EvaluateConfig
 from hfdistill.ppo.stage import DistillPPOConfig
 from hfdistill.runs import fitting
-from hfdistill.runs.memory import PROCESS, CountedModel, Lengths, Spread, read_spread, stage_need
+from hfdistill.runs.hardware import Machines
+from hfdistill.runs.hours import Asked, stage_hours
+from hfdistill.runs.memory import PROCESS, CountedModel, Lengths, Need, Spread, read_spread, stage_need
 from hfdistill.sections import AdapterConfig
 
 
@@ -97,6 +100,23 @@ def test_a_3b_student_by_hand(large, settings):
     assert halved.parts["weights"] == 6 * both and halved.parts["activations"] < need.parts["activations"]
     shared = stage_need("ppo", large, {**settings, "value_backbone": "shared"}, LENGTHS, Spread())
     assert shared.parts["moments"] == 8 * large.parameters
+
+
+def test_an_evaluation_by_hand(large):
+    asked = Asked(0, 0, 1000, 0, 200.0, 800.0, 256.0, 512)
+
+    def taken(**section) -> tuple[Need, float]:
+        stage = vars(EvaluateConfig(few_shot=[], **section))
+        hours = stage_hours("evaluate", large, stage, asked, Spread(), Machines("h100"))
+        return stage_need("evaluate", large, stage, LENGTHS, Spread()), hours
+
+    bare, scored, voted = taken(), taken(score=True), taken(votes=[4, 8])
+    assert "reward model" not in bare[0].parts
+    assert scored[0].parts["reward model"] == voted[0].parts["reward model"] == 4 * large.backbone
+    reading = 2 * large.backbone * (200 + 256) / (989e12 * 0.3) / 3600  # of one response
+    assert scored[1] - bare[1] == pytest.approx(3 * 1000 * reading)
+    # Two of the three rows are sampled: 32 batches of 256 each, where one response to each question takes four.
+    assert voted[1] - scored[1] == pytest.approx(2 * 8 * bare[1] / 3 + 2 * 8 * 1000 * reading)
 
 
 def test_adapters_by_hand(settings):
