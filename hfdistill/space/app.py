@@ -249,6 +249,9 @@ def build(page: Page) -> gr.Blocks:
                         label="Answers of each model",
                         info="At a temperature above 0.",
                     )
+                for slider in (temperature, samples):
+                    # Gradio's own check meets what is no number with a TypeError; `ask` says what is wrong.
+                    slider.preprocess = lambda given: given
                 with gr.Row():
                     halt = gr.Button("Stop", scale=0, min_width=110, elem_id="stop")
                     gr.Checkbox(label="Raw text", container=False, scale=0, min_width=120, elem_id="raw")

@@ -1,5 +1,6 @@
 """The named calls, by Gradio's own client, on a page in this process."""
 
+import httpx
 import pytest
 from gradio_client import Client
 
@@ -60,6 +61,20 @@ def test_what_lies_beyond_the_sliders_is_moved_to_their_ends(client):
     ranked = client.predict(question, 5000, 99, api_name="/best_of_n")
     assert len(ranked["answers"]) == 8
     assert client.predict(start=1e308, count=-3, api_name="/results")["questions"] == []
+
+
+def test_what_the_page_itself_asks_is_told_what_is_wrong(client):
+    """Requests past the browser, whose sliders send nothing but numbers."""
+    url = f"{client.src}gradio_api/queue"
+    ask = next(each["id"] for each in client.config["dependencies"] if each["targets"][0][1] == "submit")
+    for sliders, message in (
+        (["nan", 3], "The temperature must be a number"),
+        ([0, None], "The number of answers must be a number"),
+        ([99, 5000], "Type a question first"),
+    ):
+        visitor = {"session_hash": message}
+        httpx.post(f"{url}/join", json={"data": [" ", *sliders], "fn_index": ask, **visitor}).raise_for_status()
+        assert message in httpx.get(f"{url}/data", params=visitor, timeout=60).text
 
 
 def test_the_calls_are_documented(client):
