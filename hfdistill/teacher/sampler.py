@@ -7,17 +7,18 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HFDistillError
 from ..progress import Progress
 from .board import Board, Outcome
 from .budget import Budget
-from .endpoints import Endpoint, Identity
-from .journal import DONE, DiskFull, Journal
+from .checks import Checks
+from .endpoints import Endpoint
+from .journal import DiskFull, Journal
 from .limits import Lane, backoff
-from .plan import Plan, Prompt, Request
+from .plan import Plan, Request
 from .protocols import Completion
 from .responses import answered, parked, refused
 from .transport import CHECK, Busy, Faulty, Gone, Late, Rejected, Trouble
@@ -73,7 +74,7 @@ class Sampler:
         self.journal = journal
         self.budget = budget
         self._tries, self._patience, self._wait, self._check_every = tries, patience, wait, check_every
-        self._expected: Identity | None = next((e.identity for e in endpoints if e.identity), None)
+        self._checks = Checks(self.lanes, journal)
 
     async def run(self, plan: Plan, progress: Progress | None = None) -> Outcome:
         """Ask until the plan is complete, the budget is used up, or Ctrl-C.
@@ -283,9 +284,9 @@ class Sampler:
             await asyncio.sleep(backoff(lane.outages, *self._wait))
             lane.outages += 1
             try:
-                await self._check(lane)
+                await self._checks.same_model(lane, self._writer)
                 if lane.held:
-                    await self._ask_what_was_answered(lane)
+                    await self._find_out_what_is_refused(lane)
             except Trouble as trouble:
                 lane.trouble = str(trouble)
                 continue
@@ -293,24 +294,11 @@ class Sampler:
             self._pump()
             return
 
-    async def _ask_what_was_answered(self, lane: Lane) -> None:
-        """Find out whether an endpoint that refused one question after another refuses everything: what was answered
-        before is asked for once more, in a few tokens.
-
-        Raises:
-            [`~hfdistill.teacher.transport.Trouble`]: if it does, and others answer; or if it does not answer.
-            [`~hfdistill.errors.HFDistillError`]: if it does, and nobody else is there.
-        """
-        prompt, reason = await self._answered(), lane.held[-1][1]
-        if prompt is not None:
-            few = replace(lane.endpoint.decoding, max_new_tokens=min(16, lane.endpoint.decoding.max_new_tokens))
-            try:
-                await lane.endpoint.complete(prompt, self._plan.grid.cells[0].temperature, None, few)
-            except Rejected as trouble:
-                reason = str(trouble)
-            else:
-                self._give_up_refused(lane)
-                return
+    async def _find_out_what_is_refused(self, lane: Lane) -> None:
+        reason = await self._checks.refuses_all(lane, self._plan, self._writer)
+        if reason is None or not lane.held:  # a request that was on its way was answered meanwhile
+            self._give_up_refused(lane)
+            return
         self._returned.extend(pending for pending, _ in lane.held)
         lane.held, lane.refuses_all = [], True
         if all(other.open for other in self.lanes):
@@ -319,36 +307,6 @@ class Sampler:
                 "marked for that; change what it names, and the same command goes on"
             )
         raise Faulty(reason)
-
-    async def _answered(self) -> Prompt | None:
-        """A prompt of the plan that was answered at some time."""
-        await self._writer.flush()
-        for question in self._plan.questions:
-            if DONE in self.journal.keys(question.question_id).values():
-                return self._plan.of(question)[0].prompt
-        return None
-
-    async def _check(self, lane: Lane) -> None:
-        """Look at which model an endpoint serves, and give up if it is another than at the start."""
-        position = self.journal.position()
-        identity = await lane.endpoint.identify()
-        if self._expected is None:
-            self._expected = identity
-        was, now = self._expected.fingerprint(), identity.fingerprint()
-        if was != now and not identity.is_one_of(lane.endpoint.accept_models):
-            await self._writer.flush()
-            apart = self.journal.set_apart_after(lane.checked, lane.endpoint.url, identity.named)
-            changes = [f"{name} was {was[name]!r} and is {now[name]!r}" for name in was if was[name] != now[name]]
-            raise HFDistillError(
-                f"endpoint {lane.endpoint.url} serves another model now: {'; '.join(changes)}. {apart} responses "
-                "since the last look at it are set apart; serve the first model again and run the same command, which "
-                f"asks for them again, or keep them by --teacher.accept_models {identity.named!r}"
-            )
-        if lane.endpoint.identity is None:
-            lane.endpoint.identity = replace(identity, protocol=self._expected.protocol)
-            lane.endpoint.answers_as = next((other.endpoint.answers_as for other in self.lanes), None)
-            lane.reset()
-        lane.checked = position
 
     def _help(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -396,7 +354,7 @@ class Sampler:
 
     async def _check_quietly(self, lane: Lane) -> None:
         try:
-            await self._check(lane)
+            await self._checks.same_model(lane, self._writer)
         except Trouble as trouble:
             lane.trouble = str(trouble)  # requests meet the same trouble and deal with it
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -101,39 +101,75 @@ def collect(
         found = journal.note("fingerprint") or {}
         if found.items() >= wanted.items() and sum(count_there(plan, journal).values()) == len(plan):
             return {**_who(found), "missing": 0, "cost": Budget(journal, teacher, 0).figures()}
+        first = (plan.first_look(first_look), look) if look is not None else None
+        told = stage if show else None
+        outcome, budget = run_loop(_ask(journal, teacher, plan, decoding, wanted, first, probe, sync, told))
+    _check_outcome(outcome, plan, journal, max_missing, retry_failed)
+    _tell_of_others(journal)
+    return {**_who(journal.note("fingerprint")), "missing": outcome.missing, "cost": budget.figures()}
 
-        async def ask() -> tuple[Outcome, Budget]:
-            async with open_endpoints(teacher, decoding) as endpoints:
-                await prepare(endpoints, teacher.patience)
-                ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
-                journal.claim({**_one_model(ready, teacher, found), **wanted})
-                for endpoint in endpoints:
-                    endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
-                budget = Budget(journal, teacher, len(endpoints), decoding.max_new_tokens)
-                if not budget.exhausted(0):
-                    ready_ones = [endpoint for endpoint in endpoints if endpoint.identity]
-                    await _probe(ready_ones, journal, plan, teacher, budget, probe)
-                sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
-                if show:
-                    print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
-                if look is not None:
-                    outcome = await sampler.run(plan.first_look(first_look))
-                    if outcome.stopped:
-                        return outcome, budget
-                    look(journal)
-                sharing = asyncio.create_task(sync.keep_pushing(journal)) if sync is not None else None
-                if sharing is not None:
-                    sharing.add_done_callback(sampler.end_with)
-                try:
-                    done = sum(count_there(plan, journal).values())
-                    with Progress(stage, len(plan), "responses", done, enabled=show) as progress:
-                        return await sampler.run(plan, progress), budget
-                finally:
-                    if sharing is not None:
-                        sharing.cancel()
-                        await asyncio.gather(sharing, return_exceptions=True)
 
-        outcome, budget = run_loop(ask())
+async def _ask(
+    journal: Journal,
+    teacher: TeacherConfig,
+    plan: Plan,
+    decoding: Decoding,
+    wanted: dict[str, Any],
+    first: tuple[Plan, Callable[[Journal], None]] | None,
+    probe: bool,
+    sync: PartialSync | None,
+    stage: str | None,
+) -> tuple[Outcome, Budget]:
+    """Find out who answers, look at the first responses, and ask for all the others. Nothing is shown without a
+    `stage`.
+    """
+    async with open_endpoints(teacher, decoding) as endpoints:
+        await prepare(endpoints, teacher.patience)
+        _claim(journal, endpoints, teacher, wanted)
+        budget = Budget(journal, teacher, len(endpoints), decoding.max_new_tokens)
+        if not budget.exhausted(0):
+            await _probe([e for e in endpoints if e.identity], journal, plan, teacher, budget, probe)
+        sampler = Sampler(endpoints, journal, budget, teacher.concurrency, teacher.tries, teacher.patience)
+        if stage is not None:
+            print(_description(endpoints, sum(count_there(plan, journal).values()), len(plan)), flush=True)
+        if first is not None:
+            outcome = await sampler.run(first[0])
+            if outcome.stopped:
+                return outcome, budget
+            first[1](journal)
+        done = sum(count_there(plan, journal).values())
+        async with _pushing(sync, journal, sampler):
+            with Progress(stage or "", len(plan), "responses", done, enabled=stage is not None) as progress:
+                return await sampler.run(plan, progress), budget
+
+
+def _claim(journal: Journal, endpoints: list[Endpoint], teacher: TeacherConfig, wanted: dict[str, Any]) -> None:
+    """Make sure that the journal is of the model that answers now and of what is asked, and go on at the tempos that
+    it knows.
+    """
+    ready = {endpoint.url: endpoint.identity for endpoint in endpoints if endpoint.identity}
+    journal.claim({**_one_model(ready, teacher, journal.note("fingerprint") or {}), **wanted})
+    for endpoint in endpoints:
+        endpoint.transport.tempo = Tempo(journal.note(f"tempo of {endpoint.url}"))
+
+
+@asynccontextmanager
+async def _pushing(sync: PartialSync | None, journal: Journal, sampler: Sampler) -> AsyncIterator[None]:
+    """Push what arrives meanwhile; losing the claim to it ends the sampling."""
+    if sync is None:
+        yield
+        return
+    pushing = asyncio.create_task(sync.keep_pushing(journal))
+    pushing.add_done_callback(sampler.end_with)
+    try:
+        yield
+    finally:
+        pushing.cancel()
+        await asyncio.gather(pushing, return_exceptions=True)
+
+
+def _check_outcome(outcome: Outcome, plan: Plan, journal: Journal, max_missing: float, retry_failed: bool) -> None:
+    """Raise what a run that did not get everything ends with."""
     if outcome.stopped == "interrupted":
         raise KeyboardInterrupt
     if outcome.stopped:
@@ -150,8 +186,6 @@ def collect(
             else "--retry_failed true asks for them again; --max_missing publishes without them"
         )
         raise HFDistillError(f"{outcome.missing} of {len(plan)} responses could not be had ({reasons}). {again}")
-    _tell_of_others(journal)
-    return {**_who(journal.note("fingerprint")), "missing": outcome.missing, "cost": budget.figures()}
 
 
 def _one_model(ready: dict[str, Identity], teacher: TeacherConfig, found: dict[str, Any]) -> dict[str, Any]:
