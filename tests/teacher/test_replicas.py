@@ -76,13 +76,15 @@ def wait_for(port):
     raise AssertionError(f"nothing answers on {port}")
 
 
-def label(folder, questions, urls):
+def label(folder, questions, urls, judge):
     """Start the labelling recipe; its artifact is a folder."""
     folder.mkdir()
+    judging = {"endpoint": judge, "model": "stand-in/teacher", "verdicts": 1}
     command = [
         *(sys.executable, str(ROOT / "recipes" / "label_teacher.py"), "--run.name", "run", "--run.push", "false"),
         *("--teacher.model", "tiny/teacher", "--teacher.endpoints", *urls, "--teacher.concurrency", "4"),
         *("--task.name", "generic", "--task.path", str(questions), "--task.answer", "open", "--max_new_tokens", "64"),
+        *("--labeler", "llm_judge", "--labeler_options", json.dumps(judging)),
         *("--high_temperatures", "0", "0.3", "--high_samples", "2", "--low_temperatures", "1", "--low_samples", "2"),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -106,14 +108,15 @@ def responses(folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_path, serve):
+def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_path, serve, stand_in):
     questions, urls = tmp_path / "questions.jsonl", [f"http://127.0.0.1:{port}" for port in PORTS]
     questions.write_text("".join(json.dumps({"question": f"What is {i} + 1 ?"}) + "\n" for i in range(40)))
+    judge = stand_in(kind="openai", answer="Verdict: yes").url
     first, _ = serve(PORTS[0]), serve(PORTS[1])
     for port in PORTS:
         wait_for(port)
 
-    labelling, count = label(tmp_path / "two", questions, urls), 0
+    labelling, count = label(tmp_path / "two", questions, urls, judge), 0
     while count < 30:
         assert labelling.poll() is None, labelling.communicate()[1]
         time.sleep(0.05)
@@ -126,7 +129,7 @@ def test_two_replicas_one_killed_and_restarted_give_the_same_dataset_as_one(tmp_
     with Journal(tmp_path / "two" / "runs" / "run" / "label" / "journal.sqlite") as journal:
         assert {row.source for row in journal.rows()} == set(urls)
 
-    ended(label(tmp_path / "one", questions, urls[1:]))
+    ended(label(tmp_path / "one", questions, urls[1:], judge))
     assert responses(tmp_path / "two").read_bytes() == responses(tmp_path / "one").read_bytes()
     rows = pq.read_table(responses(tmp_path / "one")).to_pylist()
     assert len({row["response"] for row in rows if row["temperature"] == 1.0}) > 60
