@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from .retry_after import span_seconds
 
 
-FIRST_RATE = 4.0  # a second after the first refusal; doubled every second until the next one
+FIRST_WAVE, FIRST_SPACING = (
+    128,
+    0.004,
+)  # requests, and seconds between them: a refusal comes before the whole wave left
+FIRST_RATE, DOUBLED_AFTER = 4.0, 0.5  # a second after the first refusal, and seconds to twice as much, until the next
 ABOVE = 0.02  # so much more often than what came through: one in fifty is refused, and a limit that rises is found
 FIRST_RAISE = 0.5  # by so much a learned rate is raised where nothing is refused; half as much after each refusal
 QUIET_REQUESTS, QUIET_PAUSES = 12, 10  # without a refusal: it is raised, and by twice as much the next time
-LOWERED = 0.85  # at most, by one refusal
+LOWERED, FIRST_LOWERED = 0.85, 0.25  # at most, by one refusal; by the first, whose time was half spent on the way up
 CATCH_UP = 0.25  # seconds by which a busy machine may be late without losing its turn
 LONGEST_PAUSE = 30.0  # where the server does not say how long
 LEAST = 2  # requests that came through from which a rate is read
@@ -18,7 +22,7 @@ A_MINUTE = 60.0  # over which limits are told, unless what was used takes longer
 
 
 class Tempo:
-    """Spaces the requests to one endpoint evenly, once some were refused for coming too often.
+    """Spaces the requests to one endpoint evenly, once some were refused for coming too often; the first ones anyway.
 
     The rate is what came through from refusal to refusal, and a fiftieth more. What a server says of its limits in
     `x-ratelimit-limit-*` counts as soon as `x-ratelimit-remaining-*` is used up.
@@ -32,6 +36,7 @@ class Tempo:
 
     def __init__(self, rate: float | None = None):
         self.rate, self._learned, self._raise = rate, rate is not None, ABOVE if rate else FIRST_RAISE
+        self._first = 0 if rate else FIRST_WAVE  # requests that are left of the first wave
         self._told: float | None = None
         self._left = 0.0  # requests that may be sent at once, as told
         self._pauses = 0  # since the last answer
@@ -45,7 +50,9 @@ class Tempo:
     def spacing(self) -> float:
         """Seconds between two requests."""
         rates = [self.rate, self._told if self._left < 1 else None]
-        return 1 / min(rate for rate in rates if rate) if any(rates) else 0.0
+        if any(rates):
+            return 1 / min(rate for rate in rates if rate)
+        return FIRST_SPACING if self._first else 0.0
 
     def delay(self) -> float:
         """Seconds until another request may be sent; 0 if that is now."""
@@ -58,7 +65,8 @@ class Tempo:
         if self.rate:
             self._speed_up(now)
         self._left -= 1
-        self._due = max(self._due, now - CATCH_UP) + self.spacing
+        self._due = max(self._due, now - (0.0 if self._first else CATCH_UP)) + self.spacing
+        self._first = max(self._first - 1, 0)
         self._sent += 1
         self._quiet += 1
         return now
@@ -66,7 +74,7 @@ class Tempo:
     def _speed_up(self, now: float) -> None:
         quiet = now - self._raised
         if not self._learned:
-            if quiet < 1:
+            if quiet < DOUBLED_AFTER or self._quiet < self.rate * quiet / 2:
                 return
             self.rate *= 2
         elif quiet < QUIET_PAUSES * self._paused or self._quiet < QUIET_REQUESTS:
@@ -98,12 +106,12 @@ class Tempo:
         if self._sent >= LEAST:
             self._came = self._came / 2 + self._sent
             self._seconds = self._seconds / 2 + now - self._since
-            least = LOWERED * self.rate if self._learned else 0.0
+            least = (LOWERED if self._learned else FIRST_LOWERED) * self.rate
             self.rate = max((1 + ABOVE) * self._came / self._seconds, least)
             self._raise = max(self._raise / 2, ABOVE)
             self._learned, self._since, self._sent = True, now, 0
         elif not self._learned:
-            self.rate = FIRST_RATE
+            self.rate, self._first = FIRST_RATE, 0
         self._raised, self._quiet = self._held_until, 0
 
     def answered(self) -> None:

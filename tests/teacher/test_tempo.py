@@ -29,11 +29,12 @@ def clock(monkeypatch):
 
 @dataclass
 class Bucket:
-    """Refuses what comes faster than `rate` a second, beyond a first `burst`."""
+    """Refuses what comes faster than `rate` a second, beyond a first `burst`; a refusal may count, too."""
 
     rate: float
     burst: float
     wait: float | None = None
+    penalty: float = 0.0
     level: float = field(init=False)
     last: float = 0.0
 
@@ -43,7 +44,7 @@ class Bucket:
     def takes(self, now):
         self.level, self.last = min(self.burst, self.level + (now - self.last) * self.rate), now
         taken = self.level >= 1
-        self.level -= taken
+        self.level -= 1 if taken else self.penalty
         return taken
 
 
@@ -76,6 +77,21 @@ def test_a_limit_is_learned_from_what_comes_through(clock, rate, wait):
     seconds, refused = drive(clock, Bucket(rate, 2 * rate, wait), 1000)
     assert seconds <= 1.1 * (1000 / rate - 2)
     assert refused <= 80
+
+
+@pytest.mark.parametrize("at_once", [8, 128])
+@pytest.mark.parametrize("penalty", [0.0, 0.2])
+def test_what_may_be_sent_at_once_does_not_run_into_a_limit_at_once(clock, penalty, at_once):
+    seconds, refused = drive(clock, Bucket(2.0, 4.0, 2.0, penalty), 170, at_once)
+    assert seconds <= 1.15 * 83
+    assert refused <= 8
+
+
+@pytest.mark.parametrize("rate", [10.0, 20.0, 50.0])
+def test_a_high_limit_is_found_soon(clock, rate):
+    seconds, refused = drive(clock, Bucket(rate, rate, 1.0), 1200, at_once=128)
+    assert seconds <= 1.15 * (1200 / rate - 1)
+    assert refused <= 24
 
 
 def test_answers_that_take_long_are_paced_as_well(clock):
@@ -119,17 +135,29 @@ def test_limits_that_are_told_are_kept_without_a_refusal(clock):
     told = {"x-ratelimit-limit-requests": "120", "x-ratelimit-reset-requests": "1s"}
     tempo.send()
     tempo.heed({**told, "x-ratelimit-remaining-requests": "2"}, 0, None)
-    assert (tempo.send(), tempo.send(), tempo.delay()) == (0, 0, 0.5)
+    assert (tempo.send(), tempo.send(), tempo.delay()) == (0, 0, pytest.approx(0.5, abs=0.02))
     tokens = {"x-ratelimit-limit-tokens": "6000", "x-ratelimit-remaining-tokens": "0"}
     tempo.heed({**told, **tokens, "x-ratelimit-remaining-requests": "60"}, 0, 100)
     assert tempo.spacing == pytest.approx(1.0)
+
+
+def test_the_first_wave_leaves_spaced_and_nothing_after_it(clock):
+    tempo, waited = Tempo(), 0.0
+    clock.now = 60.0  # made long before it is used
+    for _ in range(tempos.FIRST_WAVE):
+        clock.now += (delay := tempo.delay())
+        waited += delay
+        tempo.send()
+    assert waited == pytest.approx((tempos.FIRST_WAVE - 1) * tempos.FIRST_SPACING)
+    clock.now += tempo.delay()
+    assert [tempo.send() for _ in range(500)] and tempo.delay() == 0
 
 
 def test_a_limit_of_a_day_is_no_limit_of_a_minute(clock):
     tempo = Tempo()
     told = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0"}
     tempo.heed({**told, "x-ratelimit-reset-requests": "2h"}, 0, None)
-    assert tempo.spacing == 0
+    assert tempo.spacing == tempos.FIRST_SPACING
 
 
 def test_what_an_earlier_run_learned_holds_from_the_start(clock):
