@@ -347,7 +347,7 @@ class Sampler:
         try:
             self.budget.save()
             for lane in self.lanes:
-                if rate := lane.endpoint.transport.tempo.rate:
+                if rate := lane.endpoint.transport.tempo.learned:
                     self.journal.set_note(f"tempo of {lane.endpoint.url}", rate)
         except DiskFull as error:
             self._writer.full = error

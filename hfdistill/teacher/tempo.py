@@ -47,6 +47,11 @@ class Tempo:
         self._came, self._seconds = 0.0, 0.0  # from refusal to refusal; what is long ago counts less
 
     @property
+    def learned(self) -> float | None:
+        """The rate, once enough came through to know it."""
+        return self.rate if self._learned else None
+
+    @property
     def spacing(self) -> float:
         """Seconds between two requests."""
         rates = [self.rate, self._told if self._left < 1 else None]

@@ -72,7 +72,7 @@ def test_a_larger_grid_asks_only_for_what_is_new(tmp_path, stand_in):
 
 
 def test_the_limit_of_an_endpoint_is_kept(tmp_path, stand_in):
-    endpoint = stand_in(limit=7, latency=0.005)
+    endpoint = stand_in(limit=7, latency=0.05)
     sample(tmp_path / "a.sqlite", [endpoint.url], make_plan(10, GRID))
     seen = endpoint.control()
     assert seen["most"] == 7
@@ -88,7 +88,7 @@ def test_a_limit_that_is_too_high_is_lowered_by_refusals(tmp_path, stand_in):
 
 @pytest.mark.parametrize(("retry_after", "concurrency"), [(None, 1), ("0.2", 4)])
 def test_an_endpoint_that_counts_requests_is_asked_at_its_pace(tmp_path, stand_in, retry_after, concurrency):
-    endpoint, plan = stand_in(rate=40, retry_after=retry_after), make_plan(30, Grid([0.0], 1, [1.0], 4))
+    endpoint, plan = stand_in(rate=40, retry_after=retry_after), make_plan(45, Grid([0.0], 1, [1.0], 4))
     outcome = sample(tmp_path / "a.sqlite", [endpoint.url], plan, concurrency=concurrency)
     assert outcome.missing == 0
     assert endpoint.control()["twice"] == 0

@@ -127,7 +127,7 @@ def test_a_wave_of_refusals_counts_once(clock):
         clock.now += 0.01
         tempo.refused(when, None)
     assert tempo.delay() == pytest.approx(1.0 - 0.07)
-    assert tempo.rate == tempos.FIRST_RATE
+    assert (tempo.rate, tempo.learned) == (tempos.FIRST_RATE, None)
 
 
 def test_limits_that_are_told_are_kept_without_a_refusal(clock):
