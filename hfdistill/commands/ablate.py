@@ -16,7 +16,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("config", help="YAML file of the run")
     add_table_flags(parser)
-    parser.add_argument("--accelerate_config", help="accelerate's configuration for the training stages")
+    parser.add_argument("--accelerate_config", help="accelerate's configuration for training and evaluation")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
     parser.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of it")
     parser.set_defaults(func=run)

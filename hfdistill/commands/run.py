@@ -34,7 +34,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("config", help="YAML file of the run")
     parser.add_argument("--on", choices=(LOCAL, SLURM, JOBS), default=LOCAL, help="where (%(default)s)")
-    parser.add_argument("--accelerate_config", help="accelerate's configuration for the training stages")
+    parser.add_argument("--accelerate_config", help="accelerate's configuration for training and evaluation")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU, in one process")
     first, *_, last = CHAIN
     parser.add_argument("--from", dest="first", default=first, help="first stage to run (%(default)s)")

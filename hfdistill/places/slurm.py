@@ -34,8 +34,8 @@ class Cluster:
         shards (`int`, *optional*, defaults to 1): jobs that share the labelling.
         teachers (`int`, *optional*, defaults to 0): jobs that serve the teacher on a GPU each; 0 where the
             configuration names endpoints.
-        accelerate_config (`str`, *optional*): launch configuration of the training stages, for as many machines and
-            processes as it says; one process on one GPU without it.
+        accelerate_config (`str`, *optional*): launch configuration of training and evaluation, for as many machines
+            and processes as it says; one process on one GPU without it.
         cpu (`bool`, *optional*, defaults to `False`): train on the CPU, in one process.
         options (`Sequence[str]`, *optional*): of `sbatch`, for all jobs, without dashes: `partition=gpu`.
     """
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def spread(self) -> Spread:
-        """Machines and processes of the training stages."""
+        """Machines and processes of training and evaluation."""
         return read_spread(self.accelerate_config) if self.accelerate_config else Spread()
 
 

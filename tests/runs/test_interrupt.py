@@ -112,7 +112,7 @@ def test_of_several_processes_the_first_may_finish_and_none_is_left(start, tmp_p
     assert all(map(gone, pids))
 
 
-@pytest.mark.parametrize("launcher", ["simple", "torchrun"])
+@pytest.mark.parametrize("launcher", [pytest.param("simple", marks=pytest.mark.slow), "torchrun"])
 def test_the_second_ends_everything_at_once(start, tmp_path, launcher):
     runner, pids = start(launcher, 60, ranks=2 if launcher == "torchrun" else 1)
     runner.send_signal(signal.SIGINT)
