@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import reduce
 from typing import Any
 
 from ..chat import Message
@@ -19,6 +20,7 @@ from .transport import CHECK, Faulty, Gone, Rejected, Reply, Trouble
 QUESTIONS = 5  # that are tried: one may be refused for what it says
 TOKENS = 64
 AT_ONCE = 8
+FEW, MANY = 6, 16  # drawn responses: the few go with two greedy ones, all at once
 TRIES = 8
 FAILURES = 3  # by a 500, which are a refusal: llama-cpp-python's word for a setting out of its range
 BARE = Accepted({}, largest_seed=0, stop=False)
@@ -92,16 +94,21 @@ class Probing:
             [{"largest_seed": LARGEST_SEED}, {"largest_seed": 2**31 - 1}],
         ]
         for name, value in known.neutral.items():
-            wider.append([{name: off} for off in (TOP_K_OFF if name == "top_k" else (value,))])
-        for spellings in wider:
+            wider.append([{"neutral": {name: off}} for off in (TOP_K_OFF if name == "top_k" else (value,))])
+
+        async def widest_of(spellings: list[dict[str, Any]]) -> dict[str, Any]:
             for fields in spellings:
-                if "stop" in fields or "largest_seed" in fields:
-                    tried = replace(accepted, **fields)
-                else:
-                    tried = replace(accepted, neutral={**accepted.neutral, **fields})
-                if await self._takes(requests, self._short, tried):
-                    accepted = tried
-                    break
+                if await self._takes(requests, self._short, _wider(accepted, fields)):
+                    return fields
+            return {}
+
+        taken = await asyncio.gather(*map(widest_of, wider))
+        together = reduce(_wider, taken, accepted)
+        if await self._takes(requests, self._short, together):
+            return together
+        for fields in filter(None, taken):  # some are not taken beside others
+            if await self._takes(requests, self._short, tried := _wider(accepted, fields)):
+                accepted = tried
         return accepted
 
     async def _takes(
@@ -122,8 +129,8 @@ class Probing:
         """Make sure that the server decodes greedily when asked to and samples when asked to.
 
         A greedy server would fill the whole grid with one answer, and nothing later would notice. Two responses at
-        temperature 0 are compared with sixteen at temperature 1, and, if the teacher is so sure of this prompt that
-        they are all the same, with sixteen at temperature 2; thoughts count, too.
+        temperature 0 are compared with six at temperature 1, and, if the teacher is so sure of this prompt that they
+        are all the same, with sixteen there and then sixteen at temperature 2; thoughts count, too.
 
         Args:
             prompt (`str` or `list[dict]`): one that is answered.
@@ -132,17 +139,18 @@ class Probing:
         Raises:
             [`~hfdistill.errors.HFDistillError`]: if it cannot vary the temperature from request to request.
         """
-        greedy = await self._texts(prompt, 0.0, 2)
+        greedy, warm = await asyncio.gather(self._texts(prompt, 0.0, 2), self._texts(prompt, 1.0, FEW if drawn else 0))
         if greedy[0] != greedy[1]:
             # Kernels may differ with the batch, so greedy texts may split; with six, some agree unless all are drawn.
             greedy += await self._texts(prompt, 0.0, 4)
             if len(set(greedy)) == len(greedy):
                 raise self._unable("answers at temperature 0 were all different")
-        for temperature in (1.0, 2.0) if drawn else ():
-            if any(text not in greedy for text in await self._texts(prompt, temperature, 16)):
+        if not drawn or {*warm} - {*greedy}:
+            return
+        for temperature in (1.0, 2.0):
+            if {*await self._texts(prompt, temperature, MANY)} - {*greedy}:
                 return
-        if drawn:
-            raise self._unable("answers at temperatures 1 and 2 were the same as at temperature 0")
+        raise self._unable("answers at temperatures 1 and 2 were the same as at temperature 0")
 
     def settle(self) -> None:
         """Note who answers here.
@@ -221,6 +229,10 @@ class Probing:
     def _named(self) -> str:
         identity = self.endpoint.identity
         return f"endpoint {self.endpoint.url} ({identity.engine}, {identity.protocol.kind})"
+
+
+def _wider(accepted: Accepted, fields: dict[str, Any]) -> Accepted:
+    return replace(accepted, **{**fields, "neutral": {**accepted.neutral, **fields.get("neutral", {})}})
 
 
 def requests_to_probe(plan: Plan, journal: Journal) -> list[list[Request]]:

@@ -59,6 +59,7 @@ class Settings:
     refuse_after: int | None = None  # every request after so many completions
     refused_fields: list[str] = field(default_factory=list)  # of an OpenAI-style body
     refused_fields_status: int = 400
+    exclusive_fields: list[str] = field(default_factory=list)  # of which a body may hold one
     largest_seed: int | None = None
     other_model: str = ""  # who answers instead
     other_after: int = 0  # completions
@@ -169,7 +170,8 @@ class Endpoint:
         chat = route == "/v1/chat/completions"
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
         s = self.settings
-        wrong = next((name for name in s.refused_fields if name in body), None)
+        refused = s.refused_fields + [name for name in s.exclusive_fields if name in body][1:]
+        wrong = next((name for name in refused if name in body), None)
         if wrong or (s.largest_seed is not None and body.get("seed", 0) > s.largest_seed):
             message = f"Unrecognized request argument supplied: {wrong or 'seed'}"
             return s.refused_fields_status, {"error": {"message": message}}, {}

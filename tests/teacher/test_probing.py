@@ -52,6 +52,15 @@ def test_a_setting_that_is_refused_by_a_500_is_dropped_too(tmp_path, stand_in):
     assert all("min_p" not in body and body["repeat_penalty"] == 1.0 for body in bodies(endpoint))
 
 
+def test_of_settings_that_exclude_each_other_one_is_sent(tmp_path, stand_in):
+    pair = ["repetition_penalty", "repeat_penalty"]
+    endpoint = stand_in(kind="openai", owned_by="someone", refused_fields=["min_p"], exclusive_fields=pair)
+    ask(tmp_path, endpoint.url)
+    sent = bodies(endpoint)
+    assert all("repetition_penalty" in body and "top_p" in body for body in sent)
+    assert not any("repeat_penalty" in body or "min_p" in body for body in sent)
+
+
 def test_max_completion_tokens_is_sent_where_max_tokens_is_refused(tmp_path, stand_in):
     endpoint = stand_in(kind="openai", owned_by="system", refused_fields=["max_tokens"])
     ask(tmp_path, endpoint.url, chat=True)
