@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from .retry_after import span_seconds
 
 
-FIRST_WAVE, FIRST_SPACING = (
-    128,
-    0.004,
-)  # requests, and seconds between them: a refusal comes before the whole wave left
+FIRST_WAVE = 128  # requests that do not leave all at once, so that a refusal comes before the last ones
+FIRST_AT_ONCE, FIRST_APART = 8, 0.03  # of these, and seconds until the next
 FIRST_RATE, DOUBLED_AFTER = 4.0, 0.5  # a second after the first refusal, and seconds to twice as much, until the next
 ABOVE = 0.02  # so much more often than what came through: one in fifty is refused, and a limit that rises is found
 FIRST_RAISE = 0.5  # by so much a learned rate is raised where nothing is refused; half as much after each refusal
@@ -22,7 +20,7 @@ A_MINUTE = 60.0  # over which limits are told, unless what was used takes longer
 
 
 class Tempo:
-    """Spaces the requests to one endpoint evenly, once some were refused for coming too often; the first ones anyway.
+    """Spaces the requests to one endpoint evenly, once some were refused for coming too often.
 
     The rate is what came through from refusal to refusal, and a fiftieth more. What a server says of its limits in
     `x-ratelimit-limit-*` counts as soon as `x-ratelimit-remaining-*` is used up.
@@ -55,9 +53,7 @@ class Tempo:
     def spacing(self) -> float:
         """Seconds between two requests."""
         rates = [self.rate, self._told if self._left < 1 else None]
-        if any(rates):
-            return 1 / min(rate for rate in rates if rate)
-        return FIRST_SPACING if self._first else 0.0
+        return 1 / min(rate for rate in rates if rate) if any(rates) else 0.0
 
     def delay(self) -> float:
         """Seconds until another request may be sent; 0 if that is now."""
@@ -70,8 +66,11 @@ class Tempo:
         if self.rate:
             self._speed_up(now)
         self._left -= 1
-        self._due = max(self._due, now - (0.0 if self._first else CATCH_UP)) + self.spacing
-        self._first = max(self._first - 1, 0)
+        self._due = max(self._due, now - CATCH_UP) + self.spacing
+        if self._first:
+            self._first -= 1
+            if self._first % FIRST_AT_ONCE == 0:
+                self._due = max(self._due, now + FIRST_APART)
         self._sent += 1
         self._quiet += 1
         return now
