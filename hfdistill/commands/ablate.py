@@ -86,11 +86,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def write_and_tell(path: Path) -> None:
-    """Write the report on all tables beside this one, and say what it begins with."""
-    from ..report.writing import write_report
+    """Write the report on all tables beside this one, unless none is new, and say what it begins with."""
+    from ..report.writing import is_up_to_date, write_report
 
-    written = write_report(path.parent)
-    print(f"{written.summary}\n\ntable in {path}, report in {written.folder / 'report.html'} and report.md")
+    if is_up_to_date(path.parent):
+        said = "nothing is new since the report was written"
+    else:
+        said = f"{write_report(path.parent).summary}\n"
+    print(f"{said}\ntable in {path}, report in {path.parent / 'report.html'} and report.md")
 
 
 def command_of(args: argparse.Namespace) -> str:

@@ -75,6 +75,15 @@ def write_report(tables: Path, output: Path | None = None) -> WrittenReport:
     return WrittenReport(output, "\n".join(lines), tuple(table for table, _ in measured))
 
 
+def is_up_to_date(folder: Path) -> bool:
+    """Whether the report in a folder was written after all of its tables."""
+    written = [folder / name for name in REPORT]
+    if not all(path.is_file() for path in written):
+        return False
+    newest = max(path.stat().st_mtime_ns for path in folder.glob("*.json"))
+    return min(path.stat().st_mtime_ns for path in written) >= newest
+
+
 def compose(measured: Sequence[tuple[ReportedTable, Sequence[MeasuredRow]]]) -> Document:
     """The document about tables; examples are those of the first table that has some."""
     of_votes = table_of_votes(measured)

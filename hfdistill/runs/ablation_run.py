@@ -61,22 +61,32 @@ def run_study(
     path = folder / f"{table.name}.json"
     for plan in study.seeds:
         end_leftovers(plan.grid.settings.folder)
+    if all(map(is_done, study.seeds)):
+        # What an earlier call took stands, and so does its file, by which a report knows that nothing is new.
+        earlier = read_json(path)
+        content = table_content(study, study.seeds, command, earlier.get("plan") or _told(study, 0.0))
+        if content != earlier:
+            write_json(path, content)
+        return path
     finished: list[SeedPlan] = []
-    # What an earlier call took stands, as long as this one has nothing to do.
-    took = read_json(path).get("plan") if all(map(is_done, study.seeds)) else None
     started = time.monotonic()
     for plan in study.seeds:
         if not is_done(plan):
             _run_seed(plan, study.jobs, environment, surroundings)
         finished.append(plan)
-        _say_what_is_left(study, finished, time.monotonic() - started)
-        told = {
-            "seconds_estimated": round(study.seconds, 1),
-            "seconds_taken": round(time.monotonic() - started, 1),
-            "steps": sum(len(seed.states) for seed in study.seeds),
-        }
-        write_json(path, table_content(study, finished, command, took or told))
+        taken = time.monotonic() - started
+        _say_what_is_left(study, finished, taken)
+        write_json(path, table_content(study, finished, command, _told(study, taken)))
     return path
+
+
+def _told(study: StudyPlan, taken: float) -> dict[str, Any]:
+    """What the plan said, and how many seconds it took."""
+    return {
+        "seconds_estimated": round(study.seconds, 1),
+        "seconds_taken": round(taken, 1),
+        "steps": sum(len(seed.states) for seed in study.seeds),
+    }
 
 
 def _say_what_is_left(study: StudyPlan, finished: Sequence[SeedPlan], taken: float) -> None:

@@ -11,7 +11,8 @@ from hfdistill.cli import main
 from hfdistill.errors import HFDistillError
 from hfdistill.flags import stage_flags
 from hfdistill.kinds import KINDS, STAGES
-from hfdistill.runs import ablation_grid
+from hfdistill.report.writing import is_up_to_date
+from hfdistill.runs import ablation_grid, ablation_run
 from hfdistill.runs.ablation_grid import AblationGrid, SeedSettings
 from hfdistill.runs.ablation_plan import DONE, FOUND, START_SECONDS, TO_DO, plan_lines, plan_study
 from hfdistill.runs.ablation_problems import lacks_vocabulary
@@ -366,6 +367,28 @@ def test_a_seed_that_fails_leaves_the_table_of_those_before_it(config, monkeypat
     assert not content["finished"] and content["seeds"] == [0, 1]
     assert all(list(row["seeds"]) == ["0"] for row in content["rows"])
     assert content["plan"]["steps"] == 12 and 0 < content["plan"]["seconds_taken"] < 30
+
+
+def test_a_second_call_touches_nothing(config, monkeypatch):
+    """The recipes' places are taken by processes that write nothing."""
+
+    def recipe(stage, arguments, accelerate, name, after, expected, inputs):
+        return Step(name, [sys.executable, "-c", ""], after, expected, inputs)
+
+    monkeypatch.setattr(ablation_grid, "recipe_step", recipe)
+    made = grid(config(), "minus")
+    folder = made.settings.folder / "ablations"
+    path = run_study(plan_study("trial", [made], 2), folder, "hfdistill ablate", {})
+    assert not is_up_to_date(folder)
+    for name in ("report.md", "report.html"):
+        (folder / name).write_text("")
+    written = path.stat().st_mtime_ns
+    study = plan_study("trial", [made], 2)
+    monkeypatch.setattr(ablation_run, "is_done", lambda plan: True)  # no artifact is on any Hub
+    assert run_study(study, folder, "hfdistill ablate", {}) == path
+    assert path.stat().st_mtime_ns == written and is_up_to_date(folder)
+    run_study(study, folder, "hfdistill ablate --jobs 2", {})
+    assert path.stat().st_mtime_ns > written and not is_up_to_date(folder)
 
 
 @pytest.mark.parametrize(
