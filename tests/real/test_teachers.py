@@ -1,5 +1,6 @@
-"""Labelling by engines as they are released: the servers of llama.cpp and of llama-cpp-python with SmolLM2.
-`transformers serve`, which is refused, has tests/teacher/test_transformers_serve.py.
+"""Labelling by engines and a gateway as they are released: llama.cpp's server and llama-cpp-python's with SmolLM2, and
+LiteLLM in front of `hfdistill serve` with a model that is trained here. `transformers serve`, which is refused, has
+tests/teacher/test_transformers_serve.py.
 """
 
 import contextlib
@@ -10,14 +11,18 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
+from hfdistill.demo.models import STUDENT, train
 from hfdistill.rows import read_rows
-from hfdistill.servers.process import END_SECONDS, answers, check_running, free_port
+from hfdistill.servers.process import END_SECONDS, ServerProcess, answers, check_running, free_port
 from hfdistill.servers.recorded import end_gently
 from hfdistill.teacher.protocols import NEUTRAL, OF_ANY_ENGINE
 
@@ -38,7 +43,9 @@ GRID = {
 }
 QUESTIONS = 4  # one of validation
 ROWS = QUESTIONS * 6  # the greedy response stands for both of its samples
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GATEWAY_KEY": f"sk-{uuid4().hex}"}
+PROBLEMS = {"name": "word_problems", "train": 8, "validation": 2, "test": 2}
+LITELLM = "from litellm import run_server; run_server()"
 
 
 def write_run(folder: Path, model: str, task: dict, shots: int) -> None:
@@ -168,3 +175,66 @@ def test_llama_cpp_python(gguf, python_with, tmp_path):
     assert {(row["model"], row["endpoint_kind"]) for row in rows} == {("smollm2", "openai_completions")}
     assert "top_k 0" in told  # it answers -1 by a 500
     check_greedy(recorder, {**OF_ANY_ENGINE, "top_k": 0})
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """`hfdistill serve` with a model that solves the demo's problems step by step, about as well as it can."""
+    folder = tmp_path_factory.mktemp("tiny")
+    train(replace(STUDENT, hasty=(0.0, 0.0), solutions=3000), 0, folder / "model", "student")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer.chat_template = "{% for message in messages %}{{ message.content }}{% endfor %}"
+    tokenizer.save_pretrained(folder / "model")
+    url = f"http://127.0.0.1:{free_port()}"
+    arguments = ["serve", str(folder / "model"), "--port", url.rpartition(":")[2]]
+    with ServerProcess(arguments, url, "/health", folder / "log"):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def litellm(tiny, python_with, tmp_path_factory):
+    """LiteLLM in front of it, and what it asks there."""
+    folder, port = tmp_path_factory.mktemp("litellm"), free_port()
+    with Recorder(tiny) as recorder:
+        models = {
+            name: {"model": f"{provider}/tiny", "api_base": f"{recorder.url}/v1", "api_key": "none"}
+            for name, provider in (("in-text", "text-completion-openai"), ("in-chat", "hosted_vllm"))
+        }
+        through = {"path": "/tgi", "target": recorder.url, "include_subpath": True}
+        config = {
+            "litellm_settings": {"num_retries": 0},
+            "model_list": [{"model_name": name, "litellm_params": params} for name, params in models.items()],
+            "general_settings": {"pass_through_endpoints": [through]},
+        }
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        command = [python_with("litellm"), "-c", LITELLM, "--config", folder / "config.yaml"]
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        local = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": ENVIRONMENT["GATEWAY_KEY"]}
+        with running(command, f"http://127.0.0.1:{port}", "/health/liveliness", folder / "log", **local) as url:
+            yield url, recorder
+
+
+@pytest.mark.parametrize("chat", [False, True], ids=["completions", "chat"])
+def test_litellm_in_front_of_hfdistill_serve(chat, litellm, tmp_path):
+    url, recorder = litellm
+    recorder.answered.clear()
+    name = "in-chat" if chat else "in-text"
+    write_run(tmp_path, "demo/tiny", PROBLEMS, 0)
+    flags = ("--teacher.endpoints", url, "--teacher.served_model", name, "--teacher.chat", str(chat).lower())
+    flags += ("--teacher.api_key_env", "GATEWAY_KEY")
+    rows, _ = label(tmp_path, "run", *flags)
+    kind = "openai_chat" if chat else "openai_completions"
+    assert {(row["model"], row["endpoint_kind"]) for row in rows} == {("demo/tiny", kind)}
+    check_greedy(recorder, OF_ANY_ENGINE)
+
+
+def test_tgi_behind_litellm(litellm, tmp_path):
+    url, recorder = litellm
+    recorder.answered.clear()
+    write_run(tmp_path, "demo/tiny", PROBLEMS, 0)
+    flags = ("--teacher.endpoints", f"{url}/tgi", "--teacher.kind", "tgi", "--teacher.api_key_env", "GATEWAY_KEY")
+    rows, _ = label(tmp_path, "run", *flags)
+    assert {row["endpoint_kind"] for row in rows} == {"tgi"}
+    greedy = [body for body in recorder.answered if body["parameters"].get("do_sample") is False]
+    assert len({body["inputs"] for body in greedy}) == QUESTIONS
+    assert all(body["parameters"].keys() <= {"do_sample", "max_new_tokens", "details", "stop"} for body in greedy)
