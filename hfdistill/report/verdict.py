@@ -41,7 +41,7 @@ IN_THE_VOTE = "As a weight in the vote of several samples the reward model"
 VERBS = ((1, "is better than"), (-1, "is worse than"), (0, "shows no difference to"))
 GREEDY, ONE_SAMPLE = "greedy answers", "one sample"
 # Tables whose labels are wrong or missing, where a reward model may know better than the vote.
-POOR_LABELS = ("noise", "fail")
+POOR_LABELS = ("fail", "noise")
 SMALL_VOTES = 8  # where samples are few, their vote has most to gain
 
 
@@ -95,8 +95,10 @@ def labels_in_words(row: MeasuredRow) -> str:
 def _claims(tables: Sequence[Measured]) -> Iterator[Claim]:
     by_name = {table.table: rows for table, rows in tables}
     yield from _of_the_method(by_name.get("main", ()))
+    told: set[str] = set()  # labels, which tables may share
     for name in POOR_LABELS:
-        yield from _of_the_best(by_name.get(name, ()))
+        yield from _of_the_best([row for row in by_name.get(name, ()) if row.labels not in told])
+        told |= {row.labels for row in by_name.get(name, ()) if row.labels}
     with_votes = table_of_votes(tables)
     yield from _of_the_votes(by_name[with_votes] if with_votes else ())
 
