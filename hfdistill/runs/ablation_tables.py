@@ -12,7 +12,9 @@ GROUPS = ("--num_generations", "4")
 ENSEMBLE = ("--ensemble", "4")
 STRATIFIED = "stratified"
 MOVING = "moving labels"
+UNAIDED = f"{MOVING}, no model"
 MOVES = ("--moving_labels",)
+PLAIN = ("--label_weighting", "none")
 SAMPLES = 4
 # Which teacher's answers stand beside the student's is told for `both` alone.
 OF_STUDENT = ("--source", "student", "--teacher_per_pair", "1")
@@ -215,7 +217,7 @@ def fail(labels: Wanted) -> AblationTable:
         *made.rows,
         on_reward(
             *(unweighted, "the same, and every answer has one vote", "unweighted", STRATIFIED, *MOVES, "fail"),
-            *("--label_weighting", "none"),
+            *PLAIN,
             **on,
         ),
         on_reward(
@@ -285,9 +287,16 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
             suffix=suffix,
             made=made,
         ),
+        on_reward(
+            *(UNAIDED, "the vote alone, and the student's own plain vote moves the labels", f"unaided-{moving}"),
+            *("vote", *MOVES, moving, *PLAIN),
+            suffix=suffix,
+            made=made,
+        ),
     )
     named = tuple(AblationRow(prefix + row.name, row.note, row.wanted, row.baseline) for row in rows)
-    return AblationTable("", "", named, tuple((row.name, f"{prefix}vote") for row in named[2:]))
+    pairs = (*((row.name, f"{prefix}vote") for row in named[2:]), (prefix + MOVING, prefix + UNAIDED))
+    return AblationTable("", "", named, pairs)
 
 
 def judge(name: str, note: str, suffix: str, *flags: str) -> AblationRow:
