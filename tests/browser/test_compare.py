@@ -193,6 +193,7 @@ def test_nothing_sticks_out_at_any_width_in_light_and_dark(page, space):
             for width in (360, 820, 1400):
                 page.set_viewport_size({"width": width, "height": 900})
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, (tab, theme, width)
+                assert page.get_by_role("tab").count() == 4, width  # none in a menu
             shown = page.locator(".hfd:visible .hfd-panel, .hfd:visible .hfd-question").first
             panels.add(shown.evaluate("panel => getComputedStyle(panel).backgroundColor"))
     assert len(panels) == 2
