@@ -271,9 +271,11 @@ async def _probe(
         if temperatures:
             await probing.check_temperature(prompt, drawn=plan.grid.cells[-1].temperature > 0)
         probing.settle()
-        journal.add(answered(endpoint, *answer, endpoint.another(answer[1])) for answer in probing.answers)
-        for _, completion in probing.answers:
-            budget.take_in(completion)
+        for request, completion in probing.answers:
+            # Another endpoint may have been asked the same, where there are few questions.
+            if (request.temperature, request.sample) not in journal.keys(request.question_id):
+                journal.add([answered(endpoint, request, completion, endpoint.another(completion))])
+                budget.take_in(completion)
         budget.save()
         journal.set_note(key, findings(endpoint))
 

@@ -133,3 +133,12 @@ def test_a_prompt_with_its_own_beginning_is_refused():
     with pytest.raises(HFDistillError, match="would see it twice"):
         check_beginning("<|begin_of_text|>Q: 1", Protocol(TGI, "tgi", "teacher"))
     check_beginning("Q: <s>", Protocol(TGI, "tgi", "teacher"))
+
+
+def test_an_answer_that_two_endpoints_gave_is_one_row_and_one_request(tmp_path, stand_in):
+    endpoints = [stand_in(kind="openai", owned_by="vllm") for _ in range(2)]
+    asked, rows = ask(tmp_path, [endpoint.url for endpoint in endpoints], questions=1)
+    assert asked["cost"]["requests"] == len(rows) == EACH
+    # Both were asked and paid for, and so are the answers to both probes.
+    answered = [endpoint.control()["answered"] for endpoint in endpoints]
+    assert sum(answered) > EACH and asked["cost"]["completion_tokens"] > sum(row.completion_tokens for row in rows)
