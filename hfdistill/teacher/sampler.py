@@ -16,6 +16,7 @@ from .board import Board, Outcome
 from .budget import Budget
 from .checks import Checks
 from .endpoints import Endpoint
+from .garbage import rarely_collected
 from .journal import DiskFull, Journal
 from .limits import Lane, backoff
 from .plan import Plan, Request
@@ -104,7 +105,8 @@ class Sampler:
         self._help(self._tick())
         try:
             self._pump()
-            await self._over.wait()
+            with rarely_collected():
+                await self._over.wait()
             if self._error is None and self._stopped != "interrupted":
                 await asyncio.gather(*(self._check_quietly(lane) for lane in self.lanes if not lane.open))
         finally:
