@@ -136,7 +136,7 @@ def commands(folder: Path, dtype: str, shared: int) -> dict[str, list[str]]:
         print(json.dumps({"server": "transformers serve", "left_out": "the package openai is not installed"}))
         return own
     # Without these bounds it takes most of the memory for its cache.
-    bounds = ["--cb-num-blocks", "2048", "--cb-max-batch-tokens", "512"]
+    bounds = ["--cb-num-blocks", "512", "--cb-max-batch-tokens", "512"]
     theirs = [peer, "serve", str(folder), "--dtype", dtype, "--continuous-batching", *bounds]
     return {"transformers serve": theirs, **own}
 
