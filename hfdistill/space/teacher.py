@@ -7,13 +7,15 @@ from ..tasks import Question
 from ..teacher.now import ask_now
 from ..teacher.plan import teacher_prompts
 from ..teacher.protocols import Decoding
-from ..teacher.transport import Busy, Trouble
+from ..teacher.transport import Busy, Rejected, Trouble
 from .models import ShownAnswer, read
 from .run import ShownRun
 from .visitors import NO_TEACHER, ForVisitors, log
 
 
 SECONDS = 120.0
+TOO_MUCH = (400, 413, 422)  # what a server says of a question that it will not read
+REFUSED = "The teacher refuses this question; perhaps it is too long for it. The students answer without it."
 
 
 async def ask_teacher(run: ShownRun, question: Question, temperature: float, samples: int) -> list[ShownAnswer]:
@@ -37,7 +39,9 @@ async def ask_teacher(run: ShownRun, question: Question, temperature: float, sam
     except Trouble as trouble:
         raise _unanswered(trouble, NO_TEACHER) from trouble
     except HFDistillError as error:
-        raise _unanswered(error, NO_TEACHER) from error
+        cause = error.__cause__
+        refused = isinstance(cause, Rejected) and cause.status in TOO_MUCH
+        raise _unanswered(error, REFUSED if refused else NO_TEACHER) from error
     return [read(run.task, question, item.text, item.finish_reason != "length") for item in completions]
 
 

@@ -150,6 +150,8 @@ def test_a_megabyte_of_question_is_refused_and_the_page_goes_on(page, slow_space
     ask(page, "W" * 7_900)
     page.locator("#answers .hfd-text").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 1400
+    hint = page.locator("#answers .hfd-hint")
+    assert hint.evaluate("hint => hint.scrollWidth <= hint.clientWidth")
     ask(page, TYPED)
     page.locator("#answers .hfd-text", has_text="Tom has 7 pens").wait_for()
     page.locator(".hfd-scores.is-done").wait_for()

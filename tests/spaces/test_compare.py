@@ -251,10 +251,12 @@ def test_no_token_goes_to_a_strange_endpoint(models, tiny, teacher, monkeypatch)
     assert [authorization for _, authorization in Teacher.asked] == [None]
 
 
-def test_a_busy_teacher_is_told_apart_from_a_dead_one(models, tiny, teacher):
+def test_a_busy_teacher_is_told_apart_from_one_that_refuses_and_a_dead_one(models, tiny, teacher):
     Teacher.status = 429
     live = ShownRun(Settings(tiny, teacher_endpoint=teacher))
     assert "busy or still starting" in columns(last(compare(live, models, "Tom has 1 pens.")))["teacher"].note
+    Teacher.status = 422
+    assert "refuses this question" in columns(last(compare(live, models, "Tom has 1 pens.")))["teacher"].note
     dead = ShownRun(Settings(tiny, teacher_endpoint="http://127.0.0.1:9"))
     final = columns(last(compare(dead, models, "Tom has 1 pens.")))
     assert final["teacher"].state == "failed"
