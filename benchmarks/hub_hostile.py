@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hfdistill.servers.hub.xet import HAS_SHA256, HAS_VERIFICATION, MAX_CHUNK, MAX_CHUNKS, MAX_RUNS, SHARD_TAG
-from hfdistill.servers.hub.xet_hashes import HASH, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
+from hfdistill.servers.hub.xet_hashes import HASH, ChunkTree, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
 
 
 REPO = "bench/hostile"
@@ -127,11 +127,12 @@ class Stranger:
         self._send("POST", f"{self.store}/v1/xorbs/default/{hash_text(name)}", body, self.headers)
         starts = np.arange(count) * 2 * length % (len(chunks) - length + 1)
         order = (starts[:, None] + np.arange(length)).ravel()
-        whole = file_hash(hashes[order], np.full(len(order), 2))
+        tree = ChunkTree()
+        tree.add(hashes[order], np.full(len(order), 2))
         flags = HAS_VERIFICATION | HAS_SHA256
         runs = b"".join(name + struct.pack("<4I", 0, 2 * length, start, start + length) for start in starts.tolist())
         proofs = {start: segment_hash(hashes[start : start + length]) + bytes(16) for start in set(starts.tolist())}
-        shard = SHARD_TAG.ljust(48, b"\0") + whole + struct.pack("<IIQ", flags, count, 0) + runs
+        shard = SHARD_TAG.ljust(48, b"\0") + file_hash(tree) + struct.pack("<IIQ", flags, count, 0) + runs
         shard += b"".join(proofs[start] for start in starts.tolist()) + bytes(48) + (b"\xff" * 32 + bytes(16)) * 2
         self._send("POST", f"{self.store}/v1/shards", shard, self.headers)
 

@@ -5,7 +5,6 @@ https://huggingface.co/docs/xet/hashing
 """
 
 from array import array
-from itertools import chain, pairwise
 
 import numpy as np
 from blake3 import blake3
@@ -18,6 +17,8 @@ SEGMENT_KEY = bytes.fromhex("7f1857d6ce56ed66127ff913e7a5c3f3a4cd26d5b5db49e6412
 SALT = bytes(32)
 # A node has as many children as it takes to meet one whose hash is divisible by this, at least 3 and at most 9.
 DIVISOR, FEWEST, MOST = 4, 3, 9
+# Chunks whose nodes are made at once.
+BLOCK = 8192
 
 # A hash is four words, and its text is theirs: 16 digits each.
 HASH = np.dtype("(4,)<u8")
@@ -42,21 +43,65 @@ def segment_hash(chunks: np.ndarray) -> bytes:
     return blake3(chunks.tobytes(), key=SEGMENT_KEY).digest()
 
 
-def file_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
-    """A file's hash, of the hashes `(chunks, 4)` and the sizes `(chunks,)` of its chunks."""
-    return blake3(xorb_hash(chunks, sizes), key=SALT).digest() if len(sizes) else bytes(32)
+class ChunkTree:
+    """The tree over the chunks of a xorb or a file, which come in turn: of a million it holds some thousand."""
+
+    def __init__(self) -> None:
+        self._hashes, self._sizes, self._waiting = np.empty(BLOCK, HASH), np.empty(BLOCK, np.int64), 0
+        # Of each level the children whose node may still grow.
+        self._open: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, hashes: np.ndarray, sizes: np.ndarray) -> None:
+        """Takes in the hashes `(chunks, 4)` and the sizes `(chunks,)` of further chunks."""
+        while count := min(len(sizes), BLOCK - self._waiting):
+            end = self._waiting + count
+            self._hashes[self._waiting : end], self._sizes[self._waiting : end] = hashes[:count], sizes[:count]
+            self._waiting = end % BLOCK
+            if end == BLOCK:
+                self._grow(0, self._hashes, self._sizes)
+            hashes, sizes = hashes[count:], sizes[count:]
+
+    def digest(self) -> bytes:
+        """The hash at the root, once all chunks have come; of none it is 0."""
+        if self._waiting:
+            self._grow(0, self._hashes[: self._waiting], self._sizes[: self._waiting])
+        if not self._open:
+            return bytes(HASH.itemsize)
+        level = 0
+        while level + 1 < len(self._open) or len(self._open[level][1]) > 1:
+            self._grow(level + 1, *_nodes(*self._open[level], array("q", [0])))
+            level += 1
+        return self._open[level][0].tobytes()
+
+    def _grow(self, level: int, hashes: np.ndarray, sizes: np.ndarray) -> None:
+        if level == len(self._open):
+            self._open.append((hashes[:0], sizes[:0]))
+        hashes, sizes = map(np.concatenate, zip(self._open[level], (hashes, sizes), strict=True))
+        starts = _node_starts(hashes[:, 3] % DIVISOR == 0)
+        last = starts.pop()
+        self._open[level] = hashes[last:].copy(), sizes[last:].copy()
+        if starts:
+            self._grow(level + 1, *_nodes(hashes[:last], sizes[:last], starts))
+
+
+def file_hash(tree: ChunkTree) -> bytes:
+    """A file's hash, of the tree over its chunks."""
+    root = tree.digest()
+    return blake3(root, key=SALT).digest() if any(root) else root
 
 
 def xorb_hash(chunks: np.ndarray, sizes: np.ndarray) -> bytes:
-    """A xorb's hash, of the hashes `(chunks, 4)` and the sizes `(chunks,)` of its chunks, at least one."""
-    while len(sizes) > 1:
-        starts = _node_starts(chunks[:, 3] % DIVISOR == 0)
-        nodes = bytearray()
-        for start, end in pairwise(chain(starts, [len(sizes)])):
-            nodes += _node(chunks[start:end], sizes[start:end])
-        chunks = np.frombuffer(nodes, HASH)
-        sizes = np.add.reduceat(sizes, starts, dtype=np.int64)
-    return chunks.tobytes()
+    """A xorb's hash, of the hashes `(chunks, 4)` and the sizes `(chunks,)` of its chunks."""
+    tree = ChunkTree()
+    tree.add(chunks, sizes)
+    return tree.digest()
+
+
+def _nodes(hashes: np.ndarray, sizes: np.ndarray, starts: array) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes and the sizes of the nodes that start there."""
+    ends = (*starts[1:], len(sizes))
+    nodes = [_node(hashes[start:end], sizes[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return np.frombuffer(b"".join(nodes), HASH), np.add.reduceat(sizes, starts)
 
 
 def _node(hashes: np.ndarray, sizes: np.ndarray) -> bytes:
@@ -68,7 +113,6 @@ def _node(hashes: np.ndarray, sizes: np.ndarray) -> bytes:
 def _node_starts(last: np.ndarray) -> array:
     """Where nodes start; `last` says of each child whether a node may end with it."""
     count = len(last)
-    # No lists, whose numbers would take more room than the hashes: a file may have a million chunks.
     candidates = memoryview(np.append(np.flatnonzero(last), count))
     starts, start, following = array("q"), 0, 0
     while start < count:

@@ -7,7 +7,7 @@ sha256, and served from there, so downloads are plain HTTP whichever way it came
 import os
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,11 +15,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from .blobs import MAX_SIZE, BlobStore, check_size
-from .contents import Blob, Part
+from .contents import Part
 from .direct_files import Incoming, disk_errors, make_folders
 from .errors import HubError, bad_request
 from .xet import FileRecipe, XorbRecipe, read_shard
-from .xet_hashes import HASH, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
+from .xet_hashes import HASH, ChunkTree, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
 
 
 STORE = re.compile(r"[0-9a-f]{32}")
@@ -32,8 +32,8 @@ MAX_FILE_CHUNKS, MAX_SHARD_CHUNKS = 2**20, 2**22
 # Bytes that a file, and that all files of a shard, may have beyond the xorbs that they name: what is the same again
 # costs its sender nothing, and the Hub a reading.
 MAX_REPEATED, MAX_SHARED = 4 * 1000**3, MAX_SIZE
-# Indexes in memory at once, at most 360 KB each.
-KNOWN = 64
+# Indexes that a shard keeps in memory, at most 400 KB each.
+KNOWN = 32
 
 
 class Index(NamedTuple):
@@ -162,25 +162,25 @@ class XorbStore:
                 named |= xorbs.keys()
                 if room < 0:
                     raise HubError(413, f"The files of a push may share {MAX_SHARED} bytes at most: push fewer.")
-                self._make_file(recipe, _parts(recipe, index), user)
+                self._make_file(recipe, index, user)
         except HubError:
             # What the client believes to have sent there and what is there may differ: at another address it sends
             # everything again.
             self.end(store)
             raise
 
-    def _make_file(self, recipe: FileRecipe, parts: list[Part], user: str) -> None:
-        blob = Blob(recipe.size, None, tuple(parts))
+    def _make_file(self, recipe: FileRecipe, index: Callable[[str], Index], user: str) -> None:
+        runs = _joined(recipe.segments)
         try:
-            if blob.size <= SCATTERED * len(blob.parts):
+            if recipe.size <= SCATTERED * len(runs):
                 # Small pieces would be slow to serve, and keep much alive that nobody reads.
-                self.blobs.check_space(blob.size)
+                self.blobs.check_space(recipe.size)
                 with self.blobs.receive() as incoming:
-                    for part in blob.parts:
+                    for part in _parts(runs, index):
                         _copy(part, incoming)
                     self.blobs.keep(incoming, recipe.sha256, user)
             else:
-                self.blobs.put_together(recipe.sha256, blob.parts, user)
+                self.blobs.put_together(recipe.sha256, tuple(_parts(runs, index)), user)
         except FileNotFoundError as error:
             raise bad_request("The xorbs that the shard names were collected meanwhile: push again.") from error
 
@@ -226,7 +226,7 @@ def _verify(recipe: FileRecipe, index: Callable[[str], Index]) -> dict[str, int]
     if recipe.chunks > MAX_FILE_CHUNKS:
         raise HubError(413, f"A file may consist of at most {MAX_FILE_CHUNKS} chunks.")
     xorbs: dict[str, int] = {}
-    hashes, sizes, done = np.empty(recipe.chunks, HASH), np.empty(recipe.chunks, np.uint32), 0
+    tree = ChunkTree()
     for (words, _, size, first, last), hashed in zip(map(np.void.item, segments), recipe.segment_hashes, strict=True):
         xorb = hash_text(words)
         _, ends, xorb_hashes = index(xorb)
@@ -235,24 +235,24 @@ def _verify(recipe: FileRecipe, index: Callable[[str], Index]) -> dict[str, int]
             raise bad_request(f"The shard names unknown chunks of xorb {xorb}.")
         if ends[last] - ends[first] != size or segment_hash(xorb_hashes[first:last]) != hashed.tobytes():
             raise bad_request(f"A segment of xorb {xorb} has not the size or the chunks that the shard says.")
-        hashes[done : done + last - first] = xorb_hashes[first:last]
-        sizes[done : done + last - first] = np.diff(ends[first : last + 1])
-        done += last - first
+        tree.add(xorb_hashes[first:last], np.diff(ends[first : last + 1]))
     if recipe.size > sum(xorbs.values()) + MAX_REPEATED:
         raise HubError(413, f"A file may repeat at most {MAX_REPEATED} bytes of itself: send it as LFS.")
-    if file_hash(hashes, sizes) != recipe.hash:
+    if file_hash(tree) != recipe.hash:
         raise bad_request(f"The chunks of the file of sha256 {recipe.sha256} do not have the file's hash.")
     return xorbs
 
 
-def _parts(recipe: FileRecipe, index: Callable[[str], Index]) -> list[Part]:
-    """What a file consists of, neighbouring chunks as one part."""
-    parts: list[Part] = []
-    for words, _, _, first, last in map(np.void.item, recipe.segments):
+def _joined(segments: np.ndarray) -> np.ndarray:
+    """A file's segments, those that follow each other in a xorb as one."""
+    before, after = segments[:-1], segments[1:]
+    cuts = (before["xorb"] != after["xorb"]) | (before["end"] != after["start"])
+    joined = segments[np.append(True, cuts)[: len(segments)]]
+    joined["end"] = segments["end"][np.append(cuts, True)[: len(segments)]]
+    return joined
+
+
+def _parts(runs: np.ndarray, index: Callable[[str], Index]) -> Iterator[Part]:
+    for words, _, _, first, last in map(np.void.item, runs):
         path, ends, _ = index(hash_text(words))
-        start, end = int(ends[first]), int(ends[last])
-        if parts and parts[-1].path == path and parts[-1].end == start:
-            parts[-1] = parts[-1]._replace(end=end)
-        else:
-            parts.append(Part(path, start, end))
-    return parts
+        yield Part(path, int(ends[first]), int(ends[last]))
