@@ -22,11 +22,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub_hostile import READER, Stranger, peak_of
+from hub_hostile import MAX_RUNS, READER, Peak, Stranger, peak_memory, peak_of
 
 
 ROOT = Path(__file__).parents[1]
@@ -80,17 +81,13 @@ def running(command: list, url: str, **options) -> Iterator[subprocess.Popen]:
         process.wait()
 
 
-def peak_memory(process: subprocess.Popen) -> float:
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000
-
-
 class Bench:
     def __init__(self, folder: Path, megabytes: int, rounds: int):
         self.folder, self.megabytes, self.rounds = folder, megabytes, rounds
         self.data = folder / "hub"
         self.url = f"http://127.0.0.1:{free_port()}"
         self.missed: list[str] = []
+        self.peak = 0.0
 
     def report(self, what: str, figure: str, goal: str = "", holds: bool = True) -> None:
         print(f"{what:<64} {figure:>22}   {goal and ('holds' if holds else 'MISSED'):<6} {goal}", flush=True)
@@ -211,14 +208,22 @@ class Bench:
 
     def memory(self) -> None:
         """The server and the processes that read for it, while each hostile input is dealt with."""
-        stranger = Stranger(urlsplit(self.url).netloc)
-        for what, send in stranger.inputs():
+        self.peak = peak_memory(self.server.pid)
+        for what, send in Stranger(urlsplit(self.url).netloc).inputs():
             with peak_of(self.server.pid) as peak:
                 send()
-            fine = peak.server <= 200 and peak.reader <= READER
-            self.report(
-                f"{what}: server, reader", f"{peak.server:.0f}, {peak.reader:.0f} MB", f"<= 200, {READER}", fine
-            )
+            self.peak = max(self.peak, peak.server)
+            self.report_memory(what, peak)
+        data, url = self.folder / "closed", f"http://127.0.0.1:{free_port()}"
+        tokens = make_tokens(data, ("ada", "bob", "eve", "mallory"))
+        with self.serving(data, url) as server, peak_of(server.pid) as peak:
+            strangers = [Stranger(urlsplit(url).netloc, user, token) for user, token in tokens.items()]
+            at_once([partial(stranger.lying_shard, 8, MAX_RUNS) for stranger in strangers])
+        self.report_memory("such shards of four users at once, on a fresh server", peak)
+
+    def report_memory(self, what: str, peak: Peak) -> None:
+        fine = peak.server <= 200 and peak.reader <= READER
+        self.report(f"{what}: server, reader", f"{peak.server:.0f}, {peak.reader:.0f} MB", f"<= 200, {READER}", fine)
 
     def commit(self, name: str, path: str, text: str) -> None:
         lines = [
@@ -303,8 +308,7 @@ class Bench:
             except OSError as error:
                 errors.append(repr(error))
 
-        threads = [threading.Thread(target=work, args=(index,)) for index in range(64)]
-        seconds = timed(lambda: ([t.start() for t in threads], [t.join() for t in threads]))
+        seconds = timed(lambda: at_once([partial(work, index) for index in range(64)]))
         self.report("64 clients at once: errors", str(len(errors)), "0", not errors)
         self.report("64 clients at once: requests a second", f"{sum(requests) / seconds:.0f}")
         for error in errors[:5]:
@@ -327,7 +331,7 @@ class Bench:
         with self.serving(self.data, self.url) as self.server:
             for name in only:
                 getattr(self, name)()
-            peak = peak_memory(self.server)
+            peak = max(self.peak, peak_memory(self.server.pid))
         self.report("the server's memory at its peak", f"{peak:.0f} MB", "<= 200 MB", peak <= 200)
         print("all goals hold" if not self.missed else "\n".join(["missed:", *self.missed]))
 
@@ -336,6 +340,23 @@ def timed(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def at_once(calls: list[Callable[[], object]]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def make_tokens(data: Path, users: tuple[str, ...]) -> dict[str, str]:
+    from hfdistill.servers.hub.service import Hub
+
+    hub = Hub(data)
+    tokens = {user: hub.accounts.create_token(user, "default", "write") for user in users}
+    hub.close()
+    return tokens
 
 
 def fill(data: Path, count: int) -> None:

@@ -3,11 +3,14 @@
 import base64
 import io
 import json
+import re
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -18,35 +21,33 @@ from hfdistill.servers.hub.xet import HAS_SHA256, HAS_VERIFICATION, MAX_CHUNK, M
 from hfdistill.servers.hub.xet_hashes import HASH, ChunkTree, chunk_hash, file_hash, hash_text, segment_hash, xorb_hash
 
 
-REPO = "bench/hostile"
-# Looks at the processes, a second.
+# Looks at the processes that read, a second.
 LOOKS = 50
 # Megabytes of a process that reads for the server: what it takes to begin, and its bound on a job.
 READER = 250
 
 
+@dataclass
 class Peak:
-    """Megabytes at most of a server and of any process that it started."""
+    """Megabytes at most of a server, as the kernel counts them, and of any process that it started, as it was seen."""
 
-    def __init__(self) -> None:
-        self.server = self.reader = 0.0
-
-    def look(self, server: psutil.Process) -> None:
-        self.server = max(self.server, server.memory_info().rss / 1e6)
-        for child in server.children():
-            try:
-                self.reader = max(self.reader, child.memory_info().rss / 1e6)
-            except psutil.NoSuchProcess:  # it went over a bound
-                continue
+    server: float = 0.0
+    reader: float = 0.0
 
 
 @contextmanager
 def peak_of(pid: int) -> Iterator[Peak]:
     peak, server, over = Peak(), psutil.Process(pid), threading.Event()
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def look() -> None:
+        for child in server.children():
+            with suppress(psutil.NoSuchProcess):  # it went over a bound
+                peak.reader = max(peak.reader, child.memory_info().rss / 1e6)
 
     def watch() -> None:
         while not over.wait(1 / LOOKS):
-            peak.look(server)
+            look()
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -55,6 +56,14 @@ def peak_of(pid: int) -> Iterator[Peak]:
     finally:
         over.set()
         thread.join()
+        look()
+        peak.server = peak_memory(pid)
+
+
+def peak_memory(pid: int) -> float:
+    """Megabytes that a process held at most since it began or since this was last set back."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e6
 
 
 class Stranger:
@@ -63,12 +72,16 @@ class Stranger:
     Args:
         host (`str`):
             Address and port of the Hub.
+        user, token (`str`, *optional*):
+            Where the Hub is not open.
     """
 
-    def __init__(self, host: str):
-        self.host = host
-        self._send("POST", "/api/repos/create", {"name": "hostile", "organization": "bench", "type": "dataset"})
-        token = json.loads(self._send("GET", f"/api/datasets/{REPO}/xet-write-token/main"))
+    def __init__(self, host: str, user: str = "bench", token: str = "any"):
+        self.host, self.repo = host, f"{user}/hostile"
+        login = {"Authorization": f"Bearer {token}"}
+        new = {"name": "hostile", "organization": user, "type": "dataset"}
+        self._send("POST", "/api/repos/create", new, login)
+        token = json.loads(self._send("GET", f"/api/datasets/{self.repo}/xet-write-token/main", headers=login))
         self.store = token["casUrl"].partition(host)[2]
         self.headers = {"Authorization": f"Bearer {token['accessToken']}"}
 
@@ -90,8 +103,8 @@ class Stranger:
         )
         yield "4 MB of JSON brackets", lambda: self._send("POST", "/api/repos/create", b"[" * 4_000_000)
         yield "a xorb of LZ4 that stands for 2 GB", self._lying_xorb
-        yield "a shard of 131,072 runs, its sha256 wrong", lambda: self._lying_shard(8, MAX_RUNS)
-        yield "a shard of 1,000,000 chunks, its sha256 wrong", lambda: self._lying_shard(MAX_CHUNKS, 104)
+        yield "a shard of 131,072 runs, its sha256 wrong", lambda: self.lying_shard(8, MAX_RUNS)
+        yield "a shard of 1,000,000 chunks, its sha256 wrong", lambda: self.lying_shard(MAX_CHUNKS, 104)
 
     def _send(self, method: str, path: str, body: object = None, headers: dict | None = None) -> bytes:
         connection = HTTPConnection(self.host, timeout=300)
@@ -106,19 +119,19 @@ class Stranger:
 
     def _commit(self, *line: bytes) -> None:
         header = json.dumps({"key": "header", "value": {"summary": "s"}}).encode() + b"\n"
-        self._send("POST", f"/api/datasets/{REPO}/commit/main", iter([header, *line]))
+        self._send("POST", f"/api/datasets/{self.repo}/commit/main", iter([header, *line]))
 
     def _page(self, path: str, data: bytes) -> None:
         value = {"path": path, "content": base64.b64encode(data).decode(), "encoding": "base64"}
         self._commit(json.dumps({"key": "file", "value": value}).encode())
-        self._send("GET", f"/datasets/{REPO}", headers={"Accept": "text/html"})
+        self._send("GET", f"/datasets/{self.repo}", headers={"Accept": "text/html"})
 
     def _lying_xorb(self) -> None:
         packed = pa.Codec("lz4").compress(bytes(2 * 1000**3), asbytes=True)
         body = b"\0" + len(packed).to_bytes(3, "little") + b"\1" + MAX_CHUNK.to_bytes(3, "little") + packed
         self._send("POST", f"{self.store}/v1/xorbs/default/{'0' * 64}", body, self.headers)
 
-    def _lying_shard(self, length: int, count: int) -> None:
+    def lying_shard(self, length: int, count: int) -> None:
         """A file of `count` runs of `length` small chunks each, whose hashes are all right but for its sha256."""
         chunks = [struct.pack("<H", number) for number in range(MAX_CHUNKS)]
         hashes = np.frombuffer(b"".join(map(chunk_hash, chunks)), HASH)
