@@ -136,13 +136,17 @@ class Page:
         self, text: str, temperature: float, samples: float, request: gr.Request
     ) -> AsyncIterator[tuple[Any, Any]]:
         """Notice and comparison, again and again while the models answer. A question that the same visitor asks
-        meanwhile takes this one's place.
+        meanwhile takes this one's place, unless it is one too many.
         """
-        visitor, stop = str(request.session_hash), asyncio.Event()
+        visitor, stop, notice = str(request.session_hash), asyncio.Event(), NO_NOTICE
+        try:
+            self.allowance.take(visitor)
+        except ForVisitors as error:
+            yield _notice(error), gr.skip()
+            return
         self.stop(request)
         self._asked[visitor] = stop
         try:
-            self.allowance.take(visitor)
             run = await asyncio.to_thread(self.run)
             count = int(number(samples, "The number of answers", 1, MOST_SAMPLES))
             warmth = number(temperature, "The temperature", 0, HOTTEST)
@@ -150,7 +154,8 @@ class Page:
                 async for comparison in comparisons:
                     if self._asked.get(visitor) is not stop:
                         break
-                    yield NO_NOTICE, render.comparison(run, comparison)
+                    yield notice, render.comparison(run, comparison)
+                    notice = gr.skip()  # one that came meanwhile stays
         except HFDistillError as error:
             yield _notice(error), gr.skip()
         finally:

@@ -41,8 +41,8 @@ def table(run: ShownRun, asked: Any) -> str:
     view = Look.read(asked, run.results)
     task, numbers = run.results.tasks[view.task], chosen(view, run.results)
     last = max(0, (len(numbers) - 1) // ROWS_A_PAGE)
-    view = replace(view, page=min(view.page, last))
-    start = view.page * ROWS_A_PAGE
+    view = replace(view, list_page=min(view.list_page, last))
+    start = view.list_page * ROWS_A_PAGE
     main = [task.rows.index(row.name) for row in MAIN_ROWS if row.name in task.rows]
     listed = main or range(len(task.rows))  # an opened question has all of them
     shown = [

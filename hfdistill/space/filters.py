@@ -60,7 +60,7 @@ class Look:
         task (`str`): of the questions; empty for the first.
         filter (`str`): a key of `FILTERS`.
         category (`str`), length (`str`), search (`str`): what questions must have; empty for any.
-        page (`int`): of the list, from 0.
+        list_page (`int`): of the list, from 0; Gradio takes `page` of an address for itself.
         question (`str`): id of the one that is open; empty for none.
     """
 
@@ -69,7 +69,7 @@ class Look:
     category: str = ""
     length: str = ""
     search: str = ""
-    page: int = 0
+    list_page: int = 0
     question: str = ""
 
     @classmethod
@@ -81,8 +81,9 @@ class Look:
             for field in fields(cls)
             if isinstance(values.get(field.name), (str, int))
         }
-        number = texts.pop("page", "0")
-        view = cls(**texts, page=min(int(number), 10**9) if number.isascii() and number.isdigit() else 0)
+        number = texts.pop("list_page", "0")
+        list_page = min(int(number), 10**9) if number.isascii() and number.isdigit() else 0
+        view = cls(**texts, list_page=list_page)
         task = view.task if view.task in results.tasks else next(iter(results.tasks))
         known = view.filter if view.filter in FILTERS else "all"
         length = view.length if view.length in LENGTHS else ""

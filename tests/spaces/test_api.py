@@ -1,10 +1,13 @@
 """The named calls, by Gradio's own client, on a page in this process."""
 
+from dataclasses import fields
+
 import httpx
 import pytest
 from gradio_client import Client
 
 from hfdistill.space.app import launch
+from hfdistill.space.filters import Look
 from hfdistill.space.settings import Settings
 
 
@@ -13,6 +16,11 @@ def client(tiny):
     page = launch(Settings(tiny), server_name="127.0.0.1", quiet=True)
     yield Client(page.local_url, verbose=False)
     page.close()
+
+
+def test_no_part_of_an_address_is_taken_by_gradio(client):
+    for part in fields(Look):
+        assert httpx.get(client.src, params={part.name: "1"}).status_code == 200, part.name
 
 
 def test_stored_answers_are_read(client):

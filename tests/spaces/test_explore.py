@@ -108,7 +108,7 @@ def test_a_question_opens_with_every_answer_and_its_neighbours(shown):
 
 
 def test_the_list_has_a_page_after_another(shown):
-    html = explore.table(shown, {"page": 7})
+    html = explore.table(shown, {"list_page": 7})
     assert html.count("data-question") == len(RIGHT)
     assert "6 of 6 questions" in html
     assert "No question is like that" in explore.table(shown, {"search": "elephants"})

@@ -1,5 +1,5 @@
 // Keeps the view in the address, so that a link opens it again; `server` and `element` are Gradio's.
-const PARTS = ["task", "filter", "category", "length", "search", "page", "question"];
+const PARTS = ["task", "filter", "category", "length", "search", "list_page", "question"];
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const fromAddress = () => {
   const given = new URLSearchParams(window.location.search);
@@ -56,7 +56,7 @@ element.addEventListener("click", (event) => {
     const was = view.question;
     open("").then(() => element.querySelector(`.hfd-list [data-question="${CSS.escape(was)}"]`)?.focus());
   } else if (button.dataset.page) {
-    view.page = Number(button.dataset.page);
+    view.list_page = Number(button.dataset.page);
     remember(true);
     fill(["table"]);
   }
@@ -66,7 +66,7 @@ element.addEventListener("input", (event) => {
   const name = event.target.dataset?.part;
   if (!PARTS.includes(name)) return;
   view[name] = event.target.value;
-  view.page = 0;
+  view.list_page = 0;
   if (name === "task") Object.assign(view, { category: "", question: "" });
   clearTimeout(typing);
   typing = setTimeout(() => {
