@@ -3,6 +3,7 @@
 import argparse
 
 from ..plugins import need_extra
+from .numbers import positive, whole
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -25,40 +26,29 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", default="auto", help="cuda, cuda:1, cpu (default: cuda where there is one)")
     parser.add_argument(
         "--max_concurrent_requests",
-        type=_positive,
+        type=positive,
         default=128,
         help="requests under way; more are refused with 429 (default: %(default)s)",
     )
     parser.add_argument(
-        "--max_batch_size", type=_positive, help="rows decoded together; the others wait (default: all under way)"
+        "--max_batch_size", type=positive, help="rows decoded together; the others wait (default: all under way)"
     )
     parser.add_argument(
-        "--max_total_tokens", type=_positive, help="prompt and response (default: the model's, <= 4096)"
+        "--max_total_tokens", type=positive, help="prompt and response (default: the model's, <= 4096)"
     )
-    parser.add_argument("--max_input_tokens", type=_positive, help="prompt (default: one less than in all)")
+    parser.add_argument("--max_input_tokens", type=positive, help="prompt (default: one less than in all)")
     parser.add_argument(
-        "--payload_limit", type=_positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
+        "--payload_limit", type=positive, default=2_000_000, help="largest body in bytes (default: %(default)s)"
     )
     parser.add_argument(
         "--prefix_cache_mb",
-        type=_whole,
+        type=whole,
         default=256,
         help="most memory for keys and values of how several prompts begin, as worked examples do: computed once; 0 "
         "keeps none (default: %(default)s)",
     )
     parser.add_argument("--api_key", help="bearer token that clients must send")
     parser.set_defaults(func=_serve)
-
-
-def _positive(value: str) -> int:
-    return _whole(value, least=1)
-
-
-def _whole(value: str, least: int = 0) -> int:
-    number = int(value)
-    if number < least:
-        raise argparse.ArgumentTypeError(f"{value} is below {least}")
-    return number
 
 
 def _serve(args: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .numbers import positive
+
 
 if TYPE_CHECKING:
     from ..sections import RunConfig
@@ -31,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "if its configuration names no endpoint.",
     )
     up.add_argument("--engine", choices=(*ENGINES, "hfdistill"), help="instead of the first that is installed")
-    up.add_argument("--replicas", type=int, metavar="N", help="servers (default: as many as the GPUs hold)")
+    up.add_argument("--replicas", type=positive, metavar="N", help="servers (default: as many as the GPUs hold)")
     _serving(up, "prompt and response (default: the model's, <= 4096)")
     up.add_argument("what", metavar="CONFIG|MODEL", help="YAML file of the run, or a folder or repository of a model")
     up.add_argument("--set", nargs="*", default=[], metavar="section.key=value", help="settings on top of the file")
@@ -49,7 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     deploy.add_argument("--instance_size", default="x1", help="how many of them (default: %(default)s)")
     deploy.add_argument("--engine", default="tgi", choices=ENGINES, help="(default: %(default)s, in maintenance mode)")
     deploy.add_argument("--image", help="another image of that engine")
-    deploy.add_argument("--scale_to_zero", type=int, metavar="MINUTES", help="without a request; never by default")
+    deploy.add_argument(
+        "--scale_to_zero", type=positive, metavar="MINUTES", help="without a request; never by default"
+    )
     _serving(deploy, "prompt and response (default: 4096)")
     deploy.add_argument("--pause_when_done", action="store_true", help="pause it when the labels are published")
     _finish(deploy, _deploy)
@@ -59,8 +63,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _serving(parser: argparse.ArgumentParser, tokens: str) -> None:
-    parser.add_argument("--max_total_tokens", type=int, metavar="N", help=tokens)
-    parser.add_argument("--tensor_parallel", type=int, metavar="N", help="accelerators that share the weights")
+    parser.add_argument("--max_total_tokens", type=positive, metavar="N", help=tokens)
+    parser.add_argument("--tensor_parallel", type=positive, metavar="N", help="accelerators that share the weights")
     parser.add_argument("--revision", help="branch, tag or commit of the teacher's repository")
     parser.add_argument("--gguf", metavar="FILE", help="the repository's file for llama.cpp (default: its only one)")
 
@@ -85,10 +89,11 @@ def _up(args: argparse.Namespace) -> None:
     if config:
         check_none_up(config.run)
     model = config.teacher.model if config else args.what
-    serving, servers = plan(model, args.revision, args.engine, args.max_total_tokens, args.tensor_parallel, args.gguf)
+    asked = (args.revision, args.engine, args.max_total_tokens, args.tensor_parallel, args.gguf, args.replicas)
+    serving, servers = plan(model, *asked)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        _serve_until_interrupted(serving, args.replicas or servers, config.run if config else None)
+        _serve_until_interrupted(serving, servers, config.run if config else None)
     except KeyboardInterrupt:
         print("the teachers are down")
 

@@ -91,8 +91,13 @@ def plan(
     max_total_tokens: int | None = None,
     tensor_parallel: int | None = None,
     gguf: str | None = None,
+    replicas: int | None = None,
 ) -> tuple[Serving, int]:
-    """How a teacher is served here, and by how many servers: one on each GPU, or on each few that hold its weights."""
+    """How a teacher is served here, and by how many servers: one on each GPU, or on each few that hold its weights.
+
+    Raises:
+        [`~hfdistill.errors.HFDistillError`]: if what is asked for is not installed, or not here.
+    """
     files, memory = files_of(model, revision), gpu_memory()
     engine = engine or choose_engine(files, len(memory))
     if engine == LLAMACPP:
@@ -100,14 +105,23 @@ def plan(
     serving = Serving(engine, model, max_total_tokens or _longest(model, revision, files), 1, revision, gguf)
     if engine in PROGRAMS and shutil.which(PROGRAMS[engine]) is None:
         raise HFDistillError(f"there is no {PROGRAMS[engine]} on PATH, by which {engine} is started: install it")
-    if not memory:
-        return serving, 1
     # llama.cpp and transformers spread no tensors: a server each, on one GPU.
-    alone = engine in (LLAMACPP, OWN)
+    alone, wanted = engine in (LLAMACPP, OWN), tensor_parallel or 1
+    if alone and wanted > 1:
+        raise HFDistillError(
+            f"--tensor_parallel {wanted}, but a server of {engine} is started on one GPU: leave it out, or take "
+            f"--engine {VLLM}, {SGLANG} or {TGI}"
+        )
+    if wanted > max(len(memory), 1):
+        raise HFDistillError(f"--tensor_parallel {wanted} is more than the {len(memory)} GPUs of this machine")
+    if not memory:
+        return serving, replicas or 1
     parallel = tensor_parallel or (1 if alone else choose_parallel(weight_bytes(files), memory))
-    if parallel > len(memory):
-        raise HFDistillError(f"--tensor_parallel {parallel} is more than the {len(memory)} GPUs of this machine")
-    return replace(serving, tensor_parallel=parallel), len(memory) // parallel
+    most = len(memory) // parallel
+    if (replicas or 1) > most:
+        each = f"{parallel} of its {len(memory)} GPUs" if parallel > 1 else "a GPU"
+        raise HFDistillError(f"--replicas {replicas}, but this machine holds {most}, each on {each}: ask for no more")
+    return replace(serving, tensor_parallel=parallel), replicas or most
 
 
 def _longest(model: str, revision: str | None, files: dict[str, int]) -> int:

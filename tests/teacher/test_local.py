@@ -126,12 +126,20 @@ def test_weights_decide_how_many_gpus_share_them(machine, model, tmp_path):
         choose_parallel(900 * 10**9, [80 * 10**9] * 2)
     with pytest.raises(HFDistillError, match="--tensor_parallel 16 is more than the 8 GPUs"):
         plan(model, tensor_parallel=16)
+    assert plan(model, replicas=1)[1] == 1
+    with pytest.raises(HFDistillError, match="--replicas 3, but this machine holds 2, each on 4 of its 8 GPUs"):
+        plan(model, replicas=3)
+    with pytest.raises(HFDistillError, match="--tensor_parallel 2, but a server of hfdistill is started on one GPU"):
+        plan(model, engine="hfdistill", tensor_parallel=2)
 
 
 def test_what_is_not_there_is_said(machine, model, tmp_path):
     machine("vllm")
     serving, servers = plan(model)
     assert (serving.engine, servers) == ("hfdistill", 1)  # vLLM needs a GPU
+    assert plan(model, replicas=3)[1] == 3
+    with pytest.raises(HFDistillError, match="--tensor_parallel 4 is more than the 0 GPUs"):
+        plan(model, engine="vllm", tensor_parallel=4)
     with pytest.raises(HFDistillError, match="there is no sglang on PATH"):
         plan(model, engine="sglang")
     with pytest.raises(HFDistillError, match="llama.cpp serves GGUF files, and .* has none"):
