@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from transformers.utils import logging
+
 from ..encoding import Encoder
 from ..errors import HFDistillError
 from ..labels.references import validation_references
@@ -10,6 +12,11 @@ from ..reward.rewards import text_of
 from ..reward.triples import student_failures
 from ..rows import has_label, known_questions
 from ..tasks.base import Question, Task
+
+
+logger = logging.get_logger(__name__)
+# Of the validation questions; with more of them unlabelled, those that have a label may tell little of the rest.
+UNLABELLED = 1 / 3
 
 
 def training_rows(
@@ -61,7 +68,14 @@ def validation_rows(
                 "without validation (--eval_strategy no)"
             )
     else:
-        references = validation_references(labelled, golds, limit)
+        references = validation_references(labelled, golds)
+        asked = sum(row["split"] == "validation" for row in labelled)
+        if references and asked - len(references) > UNLABELLED * asked:
+            logger.warning(
+                f"{asked - len(references)} of {asked} validation questions have no label, and have no say in which "
+                "checkpoint is the best: with ppo.yardstick: agreement (or reward) all have one"
+            )
+        references = dict(list(references.items())[:limit])
     if not references:
         labels = "pseudo" if golds is None else "gold"
         raise HFDistillError(

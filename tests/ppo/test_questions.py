@@ -66,6 +66,16 @@ def test_a_question_that_the_task_does_not_have(task, encoder):
         training_rows(task, encoder, [gone], [])
 
 
+def test_many_validation_questions_without_a_label_are_told_of(task, encoder, caplog):
+    ids = [question.question_id for question in task.questions() if question.split == "validation"]
+    validation_rows(task, encoder, labelled(task, dict.fromkeys(ids[:2], "5")))
+    assert not caplog.text
+    validation_rows(task, encoder, labelled(task, {ids[0]: "5"}), unlabelled=True)
+    assert not caplog.text
+    assert len(validation_rows(task, encoder, labelled(task, {ids[0]: "5"}))) == 1
+    assert "2 of 3 validation questions have no label" in caplog.text
+
+
 def test_validation_uses_pseudo_labels_or_golds(task, encoder):
     ids = [question.question_id for question in task.questions() if question.split == "validation"]
     asked = labelled(task, {ids[0]: "5", ids[2]: "6"})
