@@ -8,7 +8,7 @@ from .document import Block, Figures
 from .evidence import MeasuredRow, seeds_of
 from .numbers import MINUS, NONE, interval, points, probability, share
 from .pictures import draw_intervals
-from .statistics import Difference, accuracy, best_with_model, compare, difference, groups, holm, validated
+from .statistics import Difference, accuracy, best_with_and_without_model, compare, difference, groups, holm, validated
 from .tables import ReportedTable
 from .verdict import labels_in_words
 from .votes import pairs_in_order, vote_accuracies, vote_differences
@@ -81,20 +81,21 @@ def samples(table: ReportedTable, rows: Sequence[MeasuredRow]) -> Iterator[Block
 
 
 def chosen(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
-    """The best of several rewards with a model against the vote alone, of rows that learned from the same labels."""
+    """The best of several rows with a reward model against the best without, of those with the same labels."""
     cells = []
     for group in groups(rows):
-        pair = best_with_model(group) if sum(row.asks_model for row in group) > 1 else None
+        pair = best_with_and_without_model(group) if sum(row.asks_model for row in group) > 1 else None
         if pair and (made := compare(*pair)):
             figures = [share(validated(row, seeds_of(pair))) for row in pair]
             told = [_in_one(made), _in_one(compare(*pair, sampled=True))]
-            cells.append([labels_in_words(pair[1]), pair[0].name, *figures, *told])
+            cells.append([labels_in_words(pair[1]), *(row.name for row in pair), *figures, *told])
     if cells:
         caption = (
-            "The best reward with a model, chosen on validation questions, against the vote alone, on test questions"
+            "The best with a reward model against the best without, both chosen on validation questions, on test "
+            "questions"
         )
-        validations = ("validation of the chosen", "validation of the vote")
-        headings = ("labels", "chosen", *validations, "greedy answers, points", "one sample, points")
+        names = ("with a model", "without a model", "validation, with", "validation, without")
+        headings = ("labels", *names, "greedy answers, points", "one sample, points")
         legend = (
             "Validation: agreement of samples with each other, or with labels where that was not measured. Rows that "
             "gold answers helped are not chosen from."

@@ -129,18 +129,21 @@ def groups(rows: Sequence[MeasuredRow]) -> list[list[MeasuredRow]]:
     return list(found.values())
 
 
-def best_with_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredRow, MeasuredRow] | None:
-    """Of rows with the same labels, that of the best reward with a model, and that of the vote alone; `None` where one
-    of them is missing.
+def best_with_and_without_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredRow, MeasuredRow] | None:
+    """Of rows with the same labels, the best whose reward model had a part in it, and the best without; `None` where
+    there is no such one, or no row of the vote alone.
 
-    The best has the largest figure of [`validated`], the first of equal ones. Test questions have no part in the
-    choice, so that its figures on them are not those of a winner picked by luck. Rows that gold answers helped are
-    left out, since the vote has none.
+    The best has the largest figure of [`validated`], the first of equal ones; without a model it is the vote where
+    nothing is validated. Test questions have no part in the choice, so that its figures on them are not those of a
+    winner picked by luck. Rows that gold answers helped are left out.
     """
     vote = next((row for row in group if row.is_vote), None)
     if vote is None:
         return None
     seeds = seeds_of([vote])
-    figures = [(validated(row, seeds), row) for row in group if row.asks_model and not row.reads_golds]
-    best = max((pair for pair in figures if pair[0] is not None), key=lambda pair: pair[0], default=None)
-    return (best[1], vote) if best else None
+    figures = [(validated(row, seeds), row) for row in group if not row.reads_golds]
+    best: dict[bool, tuple[float, MeasuredRow]] = {}
+    for figure, row in figures:
+        if figure is not None and (row.asks_model not in best or figure > best[row.asks_model][0]):
+            best[row.asks_model] = figure, row
+    return (best[True][1], best[False][1] if False in best else vote) if True in best else None

@@ -9,7 +9,7 @@ from ..kinds import LABELS
 from .document import Finding
 from .evidence import MeasuredRow
 from .numbers import points
-from .statistics import Difference, best_with_model, compare, groups
+from .statistics import Difference, best_with_and_without_model, compare, groups
 from .tables import ReportedTable
 from .votes import table_of_votes, vote_differences
 
@@ -117,10 +117,11 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
-    for best, vote in filter(None, map(best_with_model, groups(rows))):
-        against = f"PPO on the vote's labels ({labels_in_words(vote)})"
+    for best, without in filter(None, map(best_with_and_without_model, groups(rows))):
+        other = "PPO on the vote's labels" if without.is_vote else f"“{without.name}”, the best without a reward model"
+        against = f"{other} ({labels_in_words(without)})"
         for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
-            if found := compare(best, vote, sampled):
+            if found := compare(best, without, sampled):
                 yield Claim(METHOD, against, answers, found, best.name)
 
 

@@ -25,7 +25,7 @@ NOTE = (
     "leaves out zero. McNemar's exact test counts the questions that only one of two rows answers right (of samples: "
     "more often), pooled over seeds, and knows nothing of the chance of training: a small p beside “no difference "
     "shown” says that these trained models differ, and not that the methods do. Holm's adjustment is for all rows of "
-    "a table of differences. The best reward with a model was chosen on validation questions."
+    "a table of differences. The best with a reward model, and without, were chosen on validation questions."
 )
 
 

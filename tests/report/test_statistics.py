@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hfdistill.errors import HFDistillError
 from hfdistill.report.evidence import MeasuredRow
-from hfdistill.report.statistics import accuracy, best_with_model, compare, groups, holm, validated
+from hfdistill.report.statistics import accuracy, best_with_and_without_model, compare, groups, holm, validated
 
 
 def row(name: str, answers: dict[int, list[bool]], validated: float | None = None, reward: str = "vote", labels="l"):
@@ -81,16 +81,20 @@ def test_adjusted_p_values_are_larger_in_the_same_order_and_at_most_one(p_values
     assert by_p == sorted(by_p)
 
 
-def test_the_best_reward_with_a_model_is_chosen_on_validation_not_on_test():
+def test_the_best_with_and_without_a_model_are_chosen_on_validation_not_on_test():
     vote = row("vote", {2: POOR}, 0.7)
     luckier, validated = row("luckier", {2: GOOD}, 0.6, "distilled"), row("chosen", {2: POOR}, 0.8, "stratified")
-    assert best_with_model([vote, luckier, validated]) == (validated, vote)
+    assert best_with_and_without_model([vote, luckier, validated]) == (validated, vote)
     not_validated = row("not validated", {2: GOOD}, None, "distilled")
-    assert best_with_model([vote, not_validated]) is None
-    assert best_with_model([luckier, validated]) is None
+    assert best_with_and_without_model([vote, not_validated]) is None
+    assert best_with_and_without_model([luckier, validated]) is None
     bought = row("bought", {2: GOOD}, 0.9, "distilled")
     bought.manifests[2]["policy"]["config"]["stage"]["gold_budget"] = 50
-    assert best_with_model([vote, bought, validated]) == (validated, vote)
+    assert best_with_and_without_model([vote, bought, validated]) == (validated, vote)
+    moved = row("moved by the plain vote", {2: POOR}, 0.9)
+    moved.manifests[2]["policy"]["config"]["stage"] |= {"moving_labels": "all", "label_weighting": "none"}
+    assert best_with_and_without_model([vote, moved, validated]) == (validated, moved)
+    assert best_with_and_without_model([moved, validated]) is None, "nothing says what the vote comes to"
 
 
 def test_rows_are_grouped_by_the_labels_that_they_learned_from():

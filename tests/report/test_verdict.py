@@ -76,6 +76,21 @@ def test_with_wrong_labels_the_row_chosen_on_validation_is_compared():
     assert ", by “40 %: stratified”, chosen on validation questions: greedy answers +" in figure
 
 
+def test_what_moving_labels_do_without_a_model_is_not_told_as_the_models():
+    rows = [
+        row("vote", answers(0.6, 3), 0.7),
+        row("moving labels", answers(0.9, 3), 0.8, "stratified"),
+        row("moving labels, no model", answers(0.9, 3), 0.8),
+    ]
+    for moved, weighting in ((rows[1], "reward"), (rows[2], "none")):
+        for made in moved.manifests.values():
+            made["policy"]["config"]["stage"] |= {"moving_labels": "all", "label_weighting": weighting}
+            made["labels"] = {"metrics": {"pseudo_labels_right": {"value": 0.6}}}
+    same, _ = first_words([measured("noise", *rows)])
+    against = "“moving labels, no model”, the best without a reward model (40 % wrong)"
+    assert same.text == f"Distilling rewards shows no difference to {against}."
+
+
 def test_tables_that_cannot_tell_are_left_out():
     unknown = [Finding("None of these tables compares a distilled reward with anything else.")]
     assert first_words([]) == unknown
