@@ -26,20 +26,39 @@ MAX_REGULAR = 10 * 1000**2
 # That much in base64, with its path.
 MAX_LINE = 14 * 1000**2
 MAX_TEXT_LINE = 4 * 1000**2
-# Bytes of small contents that a push may keep in memory.
+# Bytes of contents that a push may keep in memory.
 MAX_HELD = 32 * 1024**2
 
 
 @dataclass
 class Push:
-    """The operations of one commit, contents already hashed."""
+    """The operations of one commit, contents already hashed; `long` holds those that are to be files."""
 
     title: str = ""
     description: str = ""
     parent: str | None = None
     operations: list[tuple] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
+    long: dict[str, bytes] = field(default_factory=dict)
     held: int = 0
+
+    def hold(self, data: bytes, blobs: BlobStore, user: User) -> str:
+        """Keeps a content in memory, or all held ones where they become too much; returns its sha256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        (self.contents if len(data) <= SMALL else self.long)[sha256] = data
+        self.held += len(data)
+        if self.held > MAX_HELD:
+            with blobs.database.write() as write:
+                blobs.put_small(write, self.contents)
+            self.contents.clear()
+            self.put_long(blobs, user)
+            self.held = 0
+        return sha256
+
+    def put_long(self, blobs: BlobStore, user: User) -> None:
+        if self.long:
+            blobs.put_all(self.long, user.name)
+            self.long.clear()
 
     def read_metadata(self, metadata: Metadata, user: User) -> None:
         """Has the metadata of its files read before it takes the write lock, under which they then are at hand."""
@@ -52,7 +71,7 @@ class Push:
 
 
 def read_push(body: BinaryIO, blobs: BlobStore, user: User) -> Push:
-    """Reads a commit's NDJSON. Contents too long for the database go to their files at once.
+    """Reads a commit's NDJSON. Contents too long for the database go to their files.
 
     Raises:
         [`HubError`]: 400 for a malformed line, 413 for one that is too long or too many operations.
@@ -89,6 +108,7 @@ def read_push(body: BinaryIO, blobs: BlobStore, user: User) -> Push:
             raise bad_request(f"Unknown operation {key!r}: header, file, lfsFile, deletedFile or deletedFolder.")
     if not headed or not push.title.strip():
         raise bad_request("A commit needs a header with a summary.")
+    push.put_long(blobs, user)
     return push
 
 
@@ -119,17 +139,7 @@ def _add_content(push: Push, path: str, value: dict, blobs: BlobStore, user: Use
         data = content.encode("utf-8", "replace")
     if len(data) > MAX_REGULAR:
         raise HubError(413, f"'{path}' has {len(data)} bytes: files over {MAX_REGULAR} must be uploaded as LFS.")
-    if len(data) > SMALL:
-        sha256 = blobs.put(data, user.name)
-    else:
-        sha256 = hashlib.sha256(data).hexdigest()
-        push.contents[sha256] = data
-        push.held += len(data)
-        if push.held > MAX_HELD:
-            with blobs.database.write() as write:
-                blobs.put_small(write, push.contents)
-            push.contents.clear()
-            push.held = 0
+    sha256 = push.hold(data, blobs, user)
     push.operations.append(("file", path, git_oid(data), len(data), sha256))
 
 

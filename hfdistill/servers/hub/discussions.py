@@ -14,6 +14,10 @@ from .trees import Change, TreeEdit, Trees, changed_files, content
 
 
 MAX_TEXT = 64 * 1024
+# Earlier texts of a comment that are kept, and characters that all comments of a thread may take with them: whoever
+# reads a thread is sent all.
+MAX_HISTORY = 10
+MAX_THREAD = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,13 @@ class Discussions:
     def _comment(self, write: sqlite3.Connection, user: User, repo: Repo, num: int, text: str) -> str:
         latest = {"raw": text, "updatedAt": now(), "author": {"name": user.name}}
         data = {"edited": False, "hidden": False, "latest": latest, "history": [], "numEdits": 0}
+        self._check_room(write, repo, num, data)
         return self._event(write, user, repo, num, "comment", data)
+
+    def _check_room(self, write: sqlite3.Connection, repo: Repo, num: int, data: dict) -> None:
+        taken = "SELECT COALESCE(SUM(LENGTH(data)), 0) AS size FROM events WHERE repo_id = ? AND num = ?"
+        if write.execute(taken, (repo.id, num)).fetchone()["size"] + len(json.dumps(data)) > MAX_THREAD:
+            raise HubError(413, f"Discussion {num} is over {MAX_THREAD} characters: open another one.")
 
     def comment(self, user: User, repo: Repo, discussion: Discussion, text: object) -> str:
         with self.database.write() as write:
@@ -162,13 +172,14 @@ class Discussions:
             if text is None:
                 data |= {"hidden": True, "history": [], "latest": {**data["latest"], "raw": ""}}
             else:
-                data["history"].append(data["latest"])
-                data |= {"edited": True, "numEdits": len(data["history"])}
+                history = [*data["history"], data["latest"]][-MAX_HISTORY:]
+                data |= {"edited": True, "numEdits": data["numEdits"] + 1, "history": history}
                 data["latest"] = {
                     "raw": check_text(text, "comment"),
                     "updatedAt": now(),
                     "author": {"name": user.name},
                 }
+                self._check_room(write, repo, discussion.num, data)
             write.execute("UPDATE events SET data = ? WHERE id = ?", (json.dumps(data), event_id))
 
     def push(self, user: User, repo: Repo, ref: str, push: Push) -> Commit:

@@ -1,4 +1,4 @@
-"""How slowly a client may send: whoever is waited for too long is sent away, whatever trickles in."""
+"""How slowly a client may send and read: whoever is waited for too long is sent away, whatever trickles in."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,7 @@ import anyio
 from .errors import HubError
 
 
-# Seconds that are waited for each `FLOOR` bytes of a body, and for a reader who takes nothing.
+# Seconds that are waited for each `FLOOR` bytes of a body, or of an answer.
 PATIENCE = 60
 FLOOR = 16 * 1024
 

@@ -1,7 +1,10 @@
 """A connection to the Hub: how long and how large the head of a request may be, and the way past the event loop."""
 
 import asyncio
+import fcntl
 import socket
+import struct
+import termios
 from contextlib import suppress
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -15,6 +18,9 @@ MAX_HEAD = 64 * 1024
 # Seconds for a head from its first byte, or from the beginning of the connection, and for the rest of a body whose
 # answer is sent: a client that is still sending when the connection closes may never see it.
 HEAD_SECONDS = 10
+# Where the kernel's `tcp_info` counts the bytes that the other side has taken.
+TAKEN = slice(120, 128)
+RESET = struct.pack("ii", 1, 0)
 
 
 class HubProtocol(HttpToolsProtocol):
@@ -23,6 +29,8 @@ class HubProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
+    _look: asyncio.TimerHandle
+    _due = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -30,9 +38,11 @@ class HubProtocol(HttpToolsProtocol):
         option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, pace.PATIENCE * 1000)
         transport.get_extra_info("socket").setsockopt(*option)
         self._start_deadline()
+        self._look_at_reader()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
+        self._look.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -67,6 +77,19 @@ class HubProtocol(HttpToolsProtocol):
         """Ends the connection for everybody who reads or writes it, in threads too."""
         with suppress(OSError):
             self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def _look_at_reader(self) -> None:
+        """Ends the connection of whoever takes too little of what waits for it, now and again."""
+        connection = self.transport.get_extra_info("socket")
+        taken = int.from_bytes(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TAKEN.stop)[TAKEN], "little")
+        if taken < self._due:
+            # What the kernel still holds for it goes, too.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.cut()
+            return
+        (sent,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+        self._due = taken + min(sent + self.transport.get_write_buffer_size(), pace.FLOOR)
+        self._look = self.loop.call_later(pace.PATIENCE, self._look_at_reader)
 
     def _start_deadline(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)

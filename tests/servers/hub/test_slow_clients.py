@@ -41,6 +41,8 @@ def connect(hub, head: str = "", receive_buffer: int | None = None) -> socket.so
     connection.settimeout(60)
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        # Else the kernel sends 64 kB at once, or nothing, and ends the connection itself.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 100)
     connection.connect((address.hostname, address.port))
     connection.sendall(head.replace("\n", f"\nHost: {address.netloc}\n", 1).replace("\n", "\r\n").encode())
     return connection
@@ -141,12 +143,30 @@ def test_the_rest_of_a_body_that_is_refused(hasty) -> None:
         assert drip(connection) == b""
 
 
-def test_a_download_that_nobody_reads(hasty) -> None:
-    with connect(hasty, "GET /sec/files/resolve/main/large.bin HTTP/1.1\n\n", receive_buffer=4096):
+@pytest.mark.parametrize("count", [0, 400], ids=["not at all", "a little at a time"])
+def test_a_download_that_is_hardly_read(hasty, count: int) -> None:
+    before = downloads(hasty)
+    with connect(hasty, "GET /sec/files/resolve/main/large.bin HTTP/1.1\n\n", receive_buffer=2000) as connection:
         until = time.monotonic() + 60
-        while not any("resolve" in line["path"] for line in hasty.requests()):
+        while downloads(hasty) == before:
             assert time.monotonic() < until, "the Hub still waits"
+            connection.recv(count)
             time.sleep(0.1)
+
+
+def test_a_download_that_is_read_slowly(hasty) -> None:
+    before = downloads(hasty)
+    with connect(hasty, "GET /sec/files/resolve/main/large.bin HTTP/1.1\n\n", receive_buffer=2000) as connection:
+        until = time.monotonic() + 3 * QUICK["pace.PATIENCE"]
+        while time.monotonic() < until:
+            assert connection.recv(20_000)
+            time.sleep(0.02)
+        assert downloads(hasty) == before
+
+
+def downloads(hub) -> int:
+    """How many have ended."""
+    return sum("resolve" in line["path"] for line in hub.requests())
 
 
 def test_what_counts_as_too_slow() -> None:
