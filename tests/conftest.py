@@ -43,6 +43,20 @@ def benchmark_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> str:
+    """Beginning of the paths of a tiny run's artifacts."""
+    folder = tmp_path_factory.mktemp("run")
+    environment = {name: value for name, value in os.environ.items() if name != "HF_ENDPOINT"}
+    subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "spaces" / "tiny_run.py"), str(folder)],
+        check=True,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        timeout=250,
+    )
+    return str(folder / "artifacts" / "tiny")
+
+
+@pytest.fixture(scope="session")
 def python_with() -> Callable[[str], Path]:
     """An interpreter that has what `requirements/<name>.txt` lists, whose versions do not go together with ours."""
 

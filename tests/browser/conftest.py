@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import hfdistill
 from hfdistill.space.deploy import write_files
 from hfdistill.space.settings import Settings
 
@@ -43,30 +42,26 @@ def findings(page) -> list[str]:
     return page.evaluate(SERIOUS)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+@pytest.fixture(scope="session")
+def playwright():
+    module = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
         pytest.skip(f"there is no browser at {CHROMIUM}")
+    return module
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium
         chromium.close()
 
 
-@pytest.fixture(scope="module")
-def tiny(browser, tmp_path_factory) -> str:
-    """Beginning of the paths of a tiny run's artifacts; not made where there is no browser."""
-    folder, root = tmp_path_factory.mktemp("run"), Path(hfdistill.__file__).parents[1]
-    script = Path(__file__).parents[1] / "spaces" / "tiny_run.py"
-    environment = {name: value for name, value in os.environ.items() if name != "HF_ENDPOINT"}
-    subprocess.run(
-        [sys.executable, str(script), str(folder)],
-        check=True,
-        env={**environment, "PYTHONPATH": str(root)},
-        timeout=250,
-    )
-    return str(folder / "artifacts" / "tiny")
+@pytest.fixture(scope="session")
+def tiny(playwright, tiny) -> str:
+    """The tiny run; not made where there is no browser."""
+    return tiny
 
 
 @contextmanager

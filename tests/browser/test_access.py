@@ -6,6 +6,7 @@ from .conftest import findings
 from .test_compare import TYPED, ask, finish, open_space
 
 
+pytestmark = pytest.mark.slow
 LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 
 
@@ -18,13 +19,6 @@ def tab_to(page, locator, key="Tab", most=60):
     raise AssertionError(f"{locator} is not reached by {most} times {key}")
 
 
-def test_the_first_page_has_no_serious_finding(page, space):
-    open_space(page, space, "Explore")
-    page.locator(".hfd-list").wait_for()
-    assert findings(page) == []
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_no_view_has_a_serious_finding(page, space, width, scheme):
     page.set_viewport_size({"width": width, "height": 900})
@@ -59,7 +53,6 @@ def test_no_view_has_a_serious_finding(page, space, width, scheme):
     assert {view: each for view, each in found.items() if each} == {}
 
 
-@pytest.mark.slow
 def test_a_visit_by_keyboard_alone(page, space):
     open_space(page, space, "Explore")
     page.locator(".hfd-list").wait_for()

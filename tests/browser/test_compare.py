@@ -2,6 +2,8 @@ import re
 
 import pytest
 
+from .conftest import findings
+
 
 TYPED = "Tom has 7 pens. Buys 5. Loses 3. Finds 6. How many pens are there now?"
 
@@ -23,6 +25,12 @@ def finish(page):
 
 def card(page, role):
     return page.locator(f".hfd-card[data-role={role}]")
+
+
+def test_the_first_page_has_no_serious_finding(page, space):
+    open_space(page, space, "Explore")
+    page.locator(".hfd-list").wait_for()
+    assert findings(page) == []
 
 
 def test_a_typed_question_gets_answers_and_scores(page, space):
