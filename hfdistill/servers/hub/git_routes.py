@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import tempfile
+import zlib
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,11 +49,21 @@ def advertise(call: Call) -> Response:
 @routes("POST", "/{prefix}{repo}{git}/git-upload-pack", Right.CONTENT, stream=True)
 async def upload_pack(call: Call) -> Response:
     body = tempfile.TemporaryFile(dir=call.hub.blobs.temporary)  # noqa: SIM115 - the response reads and closes it
-    async for chunk in call.request.stream():
-        body.write(chunk)
-        if body.tell() > MAX_REQUEST:
-            body.close()
-            return _plain(HubError(413, f"A request for objects may weigh at most {MAX_REQUEST} bytes."))
+    # Unpacked here, since git would do it without end.
+    unpack = zlib.decompressobj(wbits=31) if call.request.headers.get("content-encoding") == "gzip" else None
+    try:
+        async for chunk in call.request.stream():
+            room = MAX_REQUEST - body.tell()
+            data = unpack.decompress(chunk, room + 1) if unpack else chunk
+            if len(data) > room:
+                raise HubError(413, f"A request for objects may weigh at most {MAX_REQUEST} bytes, unpacked.")
+            body.write(data)
+    except zlib.error:
+        body.close()
+        return _plain(bad_request("The request is not valid gzip."))
+    except HubError as error:
+        body.close()
+        return _plain(error)
     return GitResponse(call, "git-upload-pack", body)
 
 
@@ -117,7 +128,6 @@ class GitResponse(Response):
             "REQUEST_METHOD": "POST" if body else "GET",
             "CONTENT_TYPE": "application/x-git-upload-pack-request",
             "CONTENT_LENGTH": str(size),
-            "HTTP_CONTENT_ENCODING": "gzip" if headers.get("content-encoding") == "gzip" else "",
         }
 
     async def _pass_on(self, answer: asyncio.StreamReader, send: Callable) -> None:

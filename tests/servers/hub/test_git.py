@@ -1,5 +1,6 @@
 """`git clone` and `git lfs pull` of what came in by the API, by git itself."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -260,3 +261,13 @@ def test_what_is_collected_is_gone_from_git_too(tmp_path, git):
     git("cat-file", "-e", lost, cwd=bare, fails=True)
     git("cat-file", "-e", "main", cwd=bare)
     hub.close()
+
+
+def test_a_request_that_unpacks_without_end(hub) -> None:
+    repo = hub.create("packed")
+    head = json.loads(hub.request("GET", f"/api/models/{repo}")[2])["sha"]
+    wants = f"0032want {head}\n".encode()
+    path, headers = f"/{repo}/git-upload-pack", {"Content-Encoding": "gzip"}
+    assert b"NAK" in hub.request("POST", path, gzip.compress(wants + b"00000009done\n"), headers)[2]
+    assert hub.request("POST", path, gzip.compress(wants * 400_000), headers)[0] == 413
+    assert hub.request("POST", path, wants, headers)[0] == 400
