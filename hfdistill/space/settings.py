@@ -58,7 +58,11 @@ class Settings:
         if self.teacher_endpoint is not None:
             from ..teacher.transport import base_url  # with an HTTP client, which no other page needs
 
-            base_url(self.teacher_endpoint)
+            try:
+                base_url(self.teacher_endpoint)
+            except HFDistillError as error:
+                here = f"For a Space that is {ENDPOINT_VARIABLE} or --teacher_endpoint, and its token {TOKEN_VARIABLE}"
+                raise HFDistillError(f"{error}. {here}") from error
 
     def ref(self, kind: str) -> str:
         """Where the artifact of this kind is."""

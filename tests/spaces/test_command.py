@@ -157,7 +157,7 @@ def call(*arguments):
 def test_mistakes_are_one_sentence(tiny, tmp_path):
     for arguments, message in (
         (["open", str(tmp_path / "none")], "nothing of the run .* can be read.*there is no folder"),
-        (["open", tiny, "--teacher_endpoint", "http://user:s3cret@10.0.0.5"], "at 10.0.0.5 holds a user name"),
+        (["open", tiny, "--teacher_endpoint", "http://user:s3cret@10.0.0.5"], "a user name.*token TEACHER_TOKEN"),
         (["open", "nowhere.yaml"], "no configuration at 'nowhere.yaml'"),
         (["open", tiny, "--serve_teacher", "--teacher_endpoint", "http://x"], "exclude each other"),
         (["deploy", tiny], "is a folder, and a Space reads from the Hub"),
