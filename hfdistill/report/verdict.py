@@ -26,7 +26,7 @@ class Claim:
         against (`str`): and with what.
         of (`str`): on which answers.
         found ([`~hfdistill.report.statistics.Difference`]): how they fared.
-        by (`str`): the row that stands for the subject, where it was chosen among several.
+        by (`str`): the rows that stand for the two, where they were chosen among several.
     """
 
     subject: str
@@ -75,7 +75,7 @@ def _against(told: Sequence[Claim], claims: Sequence[Claim]) -> str:
 
 
 def _figures(told: Sequence[Claim]) -> str:
-    by = f", by “{told[0].by}”, chosen on validation questions" if told[0].by else ""
+    by = f", by {told[0].by}, chosen on validation questions" if told[0].by else ""
     measured = (
         f"{claim.of} {points(claim.found.value)} [{points(claim.found.low)}, {points(claim.found.high)}]"
         for claim in told
@@ -118,11 +118,12 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for best, without in filter(None, map(best_with_and_without_model, groups(rows))):
-        other = "PPO on the vote's labels" if without.is_vote else f"“{without.name}”, the best without a reward model"
+        other = "PPO on the vote's labels" if without.is_vote else "the best without a reward model"
         against = f"{other} ({labels_in_words(without)})"
+        by = f"“{best.name}”" if without.is_vote else f"“{best.name}” against “{without.name}”"
         for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
             if found := compare(best, without, sampled):
-                yield Claim(METHOD, against, answers, found, best.name)
+                yield Claim(METHOD, against, answers, found, by)
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
