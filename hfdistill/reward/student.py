@@ -65,7 +65,8 @@ def sample_student(
     book, waiting = None, [None]
     if state.is_main_process:
         digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:16]
-        book = Journal(journal / f"student-{digest}.sqlite", settings)
+        # Several reward models may be learned at once from the same samples, which are drawn once.
+        book = Journal(journal / f"student-{digest}.sqlite", settings, wait=True)
         chunks = [questions[first : first + chunk_questions] for first in range(0, len(questions), chunk_questions)]
         waiting = [[chunk for chunk in chunks if any(len(book.keys(each.question_id)) < samples for each in chunk)]]
     broadcast_object_list(waiting)

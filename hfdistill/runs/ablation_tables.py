@@ -216,7 +216,14 @@ def fail(labels: Wanted) -> AblationTable:
     rows = (
         *made.rows,
         on_reward(
-            *(unweighted, "the same, and every answer has one vote", "unweighted", STRATIFIED, *MOVES, "fail"),
+            *(
+                unweighted,
+                "stratified, and the student's own plain vote moves the labels",
+                "unweighted",
+                STRATIFIED,
+                *MOVES,
+                "fail",
+            ),
             *PLAIN,
             **on,
         ),

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields, replace
@@ -54,6 +55,7 @@ class Response:
     counted_by: str | None = None
 
 
+LOOKED = 1.0  # seconds between two looks at whether another process is done
 COLUMNS = [f.name for f in fields(Response)]
 ADDED = ("token_ids", "thought", "model", "counted_by")  # which journals of earlier versions lack
 _SCHEMA = f"""
@@ -85,25 +87,26 @@ class Journal:
     """Responses of one run in one SQLite file, each key at most once.
 
     [`~Journal.add`] returns when its rows are on disk. Methods may be called from several threads of one process;
-    a second process that opens the same journal is refused, since both would ask for the same responses.
+    a second process that opens the same journal is refused, or waits, since both would ask for the same responses.
 
     Args:
         path (`str` or `Path`): the file; created with its folder.
         fingerprint (`dict`, *optional*): what decides the responses: model, prompts, sampling parameters. A journal
             that was made with another one is refused. Without it, call [`~Journal.claim`] before adding anything.
+        wait (`bool`, *optional*, defaults to `False`): wait for another process that has the journal open.
 
     Raises:
         [`~hfdistill.errors.HFDistillError`]: if another process has the journal open, or it was made with another
             fingerprint; the message names every difference.
     """
 
-    def __init__(self, path: str | Path, fingerprint: dict[str, Any] | None = None):
+    def __init__(self, path: str | Path, fingerprint: dict[str, Any] | None = None, wait: bool = False):
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._alone = self._lock()
         self._writing = threading.Lock()
         self._reading = threading.Lock()
         try:
+            self._alone = self._lock(wait)
             self._write = self._connect()
             self._write.executescript(_SCHEMA)
             there = [column[1] for column in self._write.execute("PRAGMA table_info(samples)")]
@@ -122,16 +125,26 @@ class Journal:
                 f"journal {self.path} cannot be read ({error}): move it away to start anew"
             ) from error
 
-    def _lock(self) -> sqlite3.Connection:
+    def _lock(self, wait: bool) -> sqlite3.Connection:
         """Hold an exclusive lock until this process ends, however it ends."""
         lock = sqlite3.connect(f"{self.path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            raise HFDistillError(
-                f"another process is sampling into {self.path}: wait for it, or give this run another output_dir"
-            ) from error
-        return lock
+        told = False
+        while True:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+                return lock
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+                if not wait:
+                    raise HFDistillError(
+                        f"another process is sampling into {self.path}: wait for it, or give this run another "
+                        "output_dir"
+                    ) from error
+            if not told:
+                print(f"waiting for the process that is sampling into {self.path}", flush=True)
+                told = True
+            time.sleep(LOOKED)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)

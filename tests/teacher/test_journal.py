@@ -54,6 +54,24 @@ def test_a_second_process_is_refused(tmp_path):
     assert subprocess.run(command, timeout=60).returncode == 0
 
 
+def test_a_second_process_that_waits_finds_what_the_first_drew(tmp_path):
+    script = (
+        "import sys; from hfdistill.teacher.journal import Journal; print(len(Journal(sys.argv[1], wait=True).rows()))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "journal.sqlite")]
+    with Journal(tmp_path / "journal.sqlite", FINGERPRINT) as journal:
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert second.stdout.readline().startswith("waiting for the process that is sampling into ")
+        journal.add(samples(3))
+    assert second.communicate(timeout=60)[0] == "3\n"
+
+
+def test_a_journal_that_may_not_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "journal.sqlite.lock").mkdir()
+    with pytest.raises(HFDistillError, match="cannot be opened"):
+        Journal(tmp_path / "journal.sqlite", FINGERPRINT)
+
+
 def test_a_file_that_is_no_journal_is_one_clear_error(tmp_path):
     (tmp_path / "journal.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(HFDistillError, match="cannot be read"):
