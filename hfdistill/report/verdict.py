@@ -27,6 +27,7 @@ class Claim:
         of (`str`): on which answers.
         found ([`~hfdistill.report.statistics.Difference`]): how they fared.
         by (`str`): the rows that stand for the two, where they were chosen among several.
+        labels (`str`): how good the labels are that these learned from.
     """
 
     subject: str
@@ -34,6 +35,7 @@ class Claim:
     of: str
     found: Difference
     by: str = ""
+    labels: str = ""
 
 
 METHOD = "Distilling rewards"
@@ -59,19 +61,25 @@ def first_words(tables: Sequence[Measured]) -> list[Finding]:
             told: dict[tuple[str, str], list[Claim]] = {}
             for claim in claims:
                 if claim.subject == subject and claim.found.verdict == reading:
-                    told.setdefault((claim.against, claim.by), []).append(claim)
+                    told.setdefault((claim.against, claim.labels), []).append(claim)
             if told:
-                listed = _listed([_against(found, claims) for found in told.values()])
+                listed = _listed(_clauses(list(told.values()), claims))
                 findings.append(Finding(f"{name} {verb} {listed}.", tuple(map(_figures, told.values()))))
                 name = "It"
     return [*findings, Finding(_seeds(claims))]
 
 
-def _against(told: Sequence[Claim], claims: Sequence[Claim]) -> str:
-    """What a sentence compares with; on which answers, too, where others of the same comparison came out otherwise."""
-    first = told[0]
-    apart = len(told) < sum((claim.against, claim.by) == (first.against, first.by) for claim in claims)
-    return f"{first.against} in {' and '.join(claim.of for claim in told)}" if apart else first.against
+def _clauses(told: Sequence[Sequence[Claim]], claims: Sequence[Claim]) -> list[str]:
+    """What a sentence compares with, once for all labels; on which answers, too, where others of the same comparison
+    came out otherwise.
+    """
+    clauses: dict[str, list[str]] = {}
+    for found in told:
+        first = found[0]
+        apart = len(found) < sum((one.against, one.labels) == (first.against, first.labels) for one in claims)
+        answers = f" in {' and '.join(claim.of for claim in found)}" if apart else ""
+        clauses.setdefault(first.against + answers, []).append(first.labels)
+    return [f"{words} ({'; '.join(labels)})" if any(labels) else words for words, labels in clauses.items()]
 
 
 def _figures(told: Sequence[Claim]) -> str:
@@ -80,7 +88,8 @@ def _figures(told: Sequence[Claim]) -> str:
         f"{claim.of} {points(claim.found.value)} [{points(claim.found.low)}, {points(claim.found.high)}]"
         for claim in told
     )
-    return f"Against {told[0].against}{by}: {'; '.join(measured)}"
+    labels = f" ({told[0].labels})" if told[0].labels else ""
+    return f"Against {told[0].against}{labels}{by}: {'; '.join(measured)}"
 
 
 def labels_in_words(row: MeasuredRow) -> str:
@@ -118,12 +127,11 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for best, without in filter(None, map(best_with_and_without_model, groups(rows))):
-        other = "PPO on the vote's labels" if without.is_vote else "the best without a reward model"
-        against = f"{other} ({labels_in_words(without)})"
+        against = "PPO on the vote's labels" if without.is_vote else "the best without a reward model"
         by = f"“{best.name}”" if without.is_vote else f"“{best.name}” against “{without.name}”"
         for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
             if found := compare(best, without, sampled):
-                yield Claim(METHOD, against, answers, found, by)
+                yield Claim(METHOD, against, answers, found, by, labels_in_words(without))
 
 
 def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
