@@ -16,10 +16,11 @@ from .votes import pairs_in_order, vote_accuracies, vote_differences
 
 READINGS = {1: "better", 0: "no difference shown", -1: "worse"}
 MEASURED = ("points", "95 % interval", "reading")
-OF_PAIRS = (
+OF_BOTH = (
     "Points: percentage points, the first less the second; seeds above: in how many the first is ahead; right alone: "
-    "how many answers only the first, and only the second, has right."
 )
+OF_PAIRS = f"{OF_BOTH}how many answers only the first, and only the second, has right."
+OF_SAMPLES = f"{OF_BOTH}how many questions the first, and the second, answers right more often."
 WAYS_SHOWN = {
     "majority": "majority (maj@k)",
     "weighted": "weighted by σ(score)",
@@ -43,7 +44,12 @@ def differences(table: ReportedTable, rows: Sequence[MeasuredRow], sampled: bool
     ]
     tests = ("seeds above", "right alone: first / second", "McNemar's p", "p by Holm")
     of = "one sample's accuracy" if sampled else "accuracy"
-    yield Figures(f"Differences in {of} on the same questions", ("rows", *MEASURED, *tests), cells, legend=OF_PAIRS)
+    yield Figures(
+        f"Differences in {of} on the same questions",
+        ("rows", *MEASURED, *tests),
+        cells,
+        legend=OF_SAMPLES if sampled else OF_PAIRS,
+    )
     drawn = {
         name: {"value": 100 * made.value, "low": 100 * made.low, "high": 100 * made.high}
         for name, made in found.items()

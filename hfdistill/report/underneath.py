@@ -88,7 +88,10 @@ def costs(rows: Sequence[MeasuredRow]) -> Iterator[Block]:
     if columns:
         cells = [[name, *(made[column] for column in columns)] for name, made in told.items()]
         caption = "What each row cost, mean over seeds; what rows share counts in each"
-        legend = "Training time: minutes and seconds of every stage behind the row but labelling."
+        legend = (
+            "Training time: minutes and seconds of every stage behind the row but labelling, beside whatever else the "
+            "machine had to do."
+        )
         yield Figures(caption, ("row", *columns), cells, legend=legend)
 
 

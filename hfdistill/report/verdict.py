@@ -63,7 +63,7 @@ def first_words(tables: Sequence[Measured]) -> list[Finding]:
                 if claim.subject == subject and claim.found.verdict == reading:
                     told.setdefault((claim.against, claim.labels), []).append(claim)
             if told:
-                listed = _listed(_clauses(list(told.values()), claims))
+                listed = _listed(_clauses(list(told.values()), claims), "and" if reading else "or")
                 findings.append(Finding(f"{name} {verb} {listed}.", tuple(map(_figures, told.values()))))
                 name = "It"
     return [*findings, Finding(_seeds(claims))]
@@ -142,8 +142,8 @@ def _of_the_votes(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
                 yield Claim(IN_THE_VOTE, f"the majority of the samples of {row.name}", f"{count} samples", found)
 
 
-def _listed(clauses: Sequence[str]) -> str:
-    return ", ".join(clauses[:-1]) + (" and " if len(clauses) > 1 else "") + clauses[-1]
+def _listed(clauses: Sequence[str], last: str) -> str:
+    return ", ".join(clauses[:-1]) + (f" {last} " if len(clauses) > 1 else "") + clauses[-1]
 
 
 def _seeds(claims: Sequence[Claim]) -> str:

@@ -218,7 +218,7 @@ def fail(labels: Wanted) -> AblationTable:
         on_reward(
             *(
                 unweighted,
-                "stratified, and the student's own plain vote moves the labels",
+                "stratified, and the student's own plain vote moves the missing labels",
                 "unweighted",
                 STRATIFIED,
                 *MOVES,
@@ -265,6 +265,7 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
     `moving` says which labels the student may move.
     """
     made = made_on(labels, suffix)
+    moved = "all labels" if moving == "all" else "the missing labels"
     rows = (
         AblationRow(NO_R, NOTES[NO_R], made["warmup"]),
         on_reward("vote", "PPO on the vote alone, no reward model", "vote", baseline=True, suffix=suffix, made=made),
@@ -289,13 +290,13 @@ def on_labels(labels: Wanted, suffix: str, moving: str, prefix: str = "") -> Abl
             made=made,
         ),
         on_reward(
-            *(MOVING, "stratified, and the student's own weighted vote moves the labels", f"moving-{moving}"),
+            *(MOVING, f"stratified, and the student's own weighted vote moves {moved}", f"moving-{moving}"),
             *(STRATIFIED, *MOVES, moving),
             suffix=suffix,
             made=made,
         ),
         on_reward(
-            *(UNAIDED, "the vote alone, and the student's own plain vote moves the labels", f"unaided-{moving}"),
+            *(UNAIDED, f"the vote alone, and the student's own plain vote moves {moved}", f"unaided-{moving}"),
             *("vote", *MOVES, moving, *PLAIN),
             suffix=suffix,
             made=made,
