@@ -1,6 +1,7 @@
 """What the paper's PPO trains on, questions of D_S and D_fail, and what it is validated on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from transformers.utils import logging
@@ -58,24 +59,24 @@ def validation_rows(
     """Prompts of the validation questions with the answers that they are validated against, see
     [`~hfdistill.labels.references.validation_references`]; with `unlabelled` those without such an answer, too.
     """
+    known = validation_references(labelled, golds)
+    asked = [row["question_id"] for row in labelled if row["split"] == "validation"]
+    references: dict[str, str | None]
     if unlabelled:
-        known = validation_references(labelled, golds)
-        asked = [row["question_id"] for row in labelled if row["split"] == "validation"][:limit]
-        references: dict[str, str | None] = {key: known.get(key) for key in asked}
+        references = {key: known.get(key) for key in asked[:limit]}
         if not references:
             raise HFDistillError(
                 "there is no validation question by which to choose the best checkpoint: label some, or train "
                 "without validation (--eval_strategy no)"
             )
     else:
-        references = validation_references(labelled, golds)
-        asked = sum(row["split"] == "validation" for row in labelled)
-        if references and asked - len(references) > UNLABELLED * asked:
+        missing = len(asked) - len(known)
+        if known and missing > UNLABELLED * len(asked):
             logger.warning(
-                f"{asked - len(references)} of {asked} validation questions have no label, and have no say in which "
-                "checkpoint is the best: with ppo.yardstick: agreement (or reward) all have one"
+                f"{missing} of {len(asked)} validation questions have no label, and have no say in which checkpoint "
+                "is the best: with ppo.yardstick: agreement (or reward) all have one"
             )
-        references = dict(list(references.items())[:limit])
+        references = dict(islice(known.items(), limit))
     if not references:
         labels = "pseudo" if golds is None else "gold"
         raise HFDistillError(

@@ -141,9 +141,12 @@ def best_with_and_without_model(group: Sequence[MeasuredRow]) -> tuple[MeasuredR
     if vote is None:
         return None
     seeds = seeds_of([vote])
-    figures = [(validated(row, seeds), row) for row in group if not row.reads_golds]
-    best: dict[bool, tuple[float, MeasuredRow]] = {}
-    for figure, row in figures:
-        if figure is not None and (row.asks_model not in best or figure > best[row.asks_model][0]):
-            best[row.asks_model] = figure, row
-    return (best[True][1], best[False][1] if False in best else vote) if True in best else None
+    best = _best_validated([row for row in group if row.asks_model], seeds)
+    without = _best_validated([row for row in group if not row.asks_model], seeds)
+    return (best, without or vote) if best else None
+
+
+def _best_validated(rows: Sequence[MeasuredRow], seeds: Sequence[int]) -> MeasuredRow | None:
+    figures = [(validated(row, seeds), row) for row in rows if not row.reads_golds]
+    known = [(figure, row) for figure, row in figures if figure is not None]
+    return max(known, key=lambda pair: pair[0])[1] if known else None

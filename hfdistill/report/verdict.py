@@ -127,8 +127,9 @@ def _of_the_method(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
 
 def _of_the_best(rows: Sequence[MeasuredRow]) -> Iterator[Claim]:
     for best, without in filter(None, map(best_with_and_without_model, groups(rows))):
-        against = "PPO on the vote's labels" if without.is_vote else "the best without a reward model"
-        by = f"“{best.name}”" if without.is_vote else f"“{best.name}” against “{without.name}”"
+        against, by = "PPO on the vote's labels", f"“{best.name}”"
+        if not without.is_vote:
+            against, by = "the best without a reward model", f"{by} against “{without.name}”"
         for sampled, answers in ((False, GREEDY), (True, ONE_SAMPLE)):
             if found := compare(best, without, sampled):
                 yield Claim(METHOD, against, answers, found, by, labels_in_words(without))

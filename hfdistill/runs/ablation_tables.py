@@ -216,15 +216,8 @@ def fail(labels: Wanted) -> AblationTable:
     rows = (
         *made.rows,
         on_reward(
-            *(
-                unweighted,
-                "stratified, and the student's own plain vote moves the missing labels",
-                "unweighted",
-                STRATIFIED,
-                *MOVES,
-                "fail",
-            ),
-            *PLAIN,
+            *(unweighted, "stratified, and the student's own plain vote moves the missing labels", "unweighted"),
+            *(STRATIFIED, *MOVES, "fail", *PLAIN),
             **on,
         ),
         on_reward(
